@@ -1,0 +1,133 @@
+"""Every way Wardround fails, and the exit code and remedy that go with it.
+
+    WardroundError                      exit
+    ├── ConfigError                     3    a file or option is wrong
+    ├── TrustError                      4    a key, signature, certificate or chain does not hold
+    │   └── ProtocolError               4    the peer speaks another protocol or version
+    ├── Refusal                         5    a site or the server said no, with a wire code
+    ├── LinkError                       6    the line to the peer does not work
+    ├── StudyError                      7    a study cannot start, go on or finish
+    │   └── StaleEpoch                  7    another process owns the study now
+    └── ResourceError                   8    disk, memory, device or data is missing
+
+A bad argument from our own code is a ``ValueError``; a bad world is one of these. Messages say
+what happened and what to do; they never hold a patient value, a path of a patient file, a key or
+tensor content. Between site and server only a `WireCode` and its fixed template travel.
+"""
+
+from enum import StrEnum
+from typing import ClassVar
+
+
+class WardroundError(Exception):
+    """What went wrong and what to do about it.
+
+    Attributes:
+        what: one sentence, what happened (expected against found where that helps).
+        remedy: one sentence, what the reader should do now.
+    """
+
+    exit_code: ClassVar[int] = 70
+    code: ClassVar[str] = "internal"
+
+    def __init__(self, what: str, *, remedy: str) -> None:
+        super().__init__(what)
+        self.what = what
+        self.remedy = remedy
+
+
+class ConfigError(WardroundError):
+    """A configuration file, study file or option cannot be used as it is."""
+
+    exit_code = 3
+    code = "config"
+
+
+class TrustError(WardroundError):
+    """A signature, key, certificate, digest or chain does not verify."""
+
+    exit_code = 4
+    code = "trust"
+
+
+class ProtocolError(TrustError):
+    """The peer speaks another protocol number or software version."""
+
+    code = "protocol"
+
+
+class LinkError(WardroundError):
+    """The line to the peer cannot be opened or was refused."""
+
+    exit_code = 6
+    code = "link"
+
+
+class StudyError(WardroundError):
+    """A study cannot start, go on or finish."""
+
+    exit_code = 7
+    code = "study"
+
+
+class StaleEpoch(StudyError):
+    """Another process took over the study; this one must stop."""
+
+    code = "stale_epoch"
+
+
+class ResourceError(WardroundError):
+    """Disk, memory, device or data that the work needs is not there."""
+
+    exit_code = 8
+    code = "resource"
+
+
+class WireCode(StrEnum):
+    """The only words about a failure that cross between site and server."""
+
+    BAD_SIGNATURE = "bad_signature"
+    PROTOCOL = "protocol"
+    STALE_EPOCH = "stale_epoch"
+    UNKNOWN_STUDY = "unknown_study"
+    MODEL_SWITCHED = "model_switched"
+    MODEL_UNSOUND = "model_unsound"
+    CONTRACT = "contract"
+    NO_DATA = "no_data"
+    TOO_FEW_PATIENTS = "too_few_patients"
+    DEVICE = "device"
+    OUT_OF_MEMORY = "out_of_memory"
+    DISK_FULL = "disk_full"
+    WORKER_CRASHED = "worker_crashed"
+    SUPERSEDED = "superseded"
+    INTERNAL = "internal"
+
+
+TEMPLATES: dict[WireCode, str] = {
+    WireCode.BAD_SIGNATURE: "The message was not signed by the key on the roster.",
+    WireCode.PROTOCOL: "The two sides run different protocol numbers; install the same wheel.",
+    WireCode.STALE_EPOCH: "The message came from an owner of the study that was replaced.",
+    WireCode.UNKNOWN_STUDY: "The site has not opened this study.",
+    WireCode.MODEL_SWITCHED: "This round was already answered for another incoming model.",
+    WireCode.MODEL_UNSOUND: "The incoming model is not finite or does not match its digest.",
+    WireCode.CONTRACT: "The answer did not match the contract, so nothing was released.",
+    WireCode.NO_DATA: "The site has no usable images for this study.",
+    WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
+    WireCode.DEVICE: "The device named in the site's configuration cannot be used.",
+    WireCode.OUT_OF_MEMORY: "The site's worker ran out of memory; lower the batch size.",
+    WireCode.DISK_FULL: "The site's disk is full.",
+    WireCode.WORKER_CRASHED: "The site's worker crashed repeatedly; see the site's own log.",
+    WireCode.SUPERSEDED: "A newer message replaced this piece of work.",
+    WireCode.INTERNAL: "The site's software failed; see the site's own log.",
+}
+
+
+class Refusal(WardroundError):
+    """A site or the server said no; only its `wire_code` may cross the line."""
+
+    exit_code = 5
+    code = "refused"
+
+    def __init__(self, wire_code: WireCode, *, remedy: str = "See the log on the side that refused.") -> None:
+        super().__init__(TEMPLATES[wire_code], remedy=remedy)
+        self.wire_code = wire_code

@@ -1,0 +1,216 @@
+"""The study: what the coordinator asks every site to do, as one frozen model.
+
+A study is written as TOML, parsed once, and travels as canonical JSON (RFC 8785) whose SHA-256 is
+the study digest. Unknown keys are refused with the known ones listed. This module decides nothing
+about how a study is run; it only says what may be asked and in which units.
+"""
+
+import tomllib
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from shared.canonical import canonical, digest
+from shared.errors import ConfigError
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
+
+
+class Section(BaseModel):
+    """A frozen part of a configuration that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class About(Section):
+    """Who the study is."""
+
+    name: Name
+    kind: Literal["train", "evaluate"] = "train"
+    description: Annotated[str, Field(max_length=2000)] = ""
+    seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
+
+
+class TaskSpec(Section):
+    """What is predicted.
+
+    `binary` names the one positive class, `multiclass` every class (exactly one is true),
+    `multilabel` every finding (any number may be true).
+    """
+
+    kind: Literal["classification"] = "classification"
+    mode: Literal["binary", "multiclass", "multilabel"] = "binary"
+    classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=64)]
+
+    @model_validator(mode="after")
+    def _classes_fit_mode(self) -> Self:
+        if len(set(self.classes)) != len(self.classes):
+            raise ValueError("classes must differ from each other")
+        if self.mode == "binary" and len(self.classes) != 1:
+            raise ValueError("a binary task names exactly one class, the positive one")
+        if self.mode == "multiclass" and len(self.classes) < 3:
+            raise ValueError("a multiclass task names at least three classes; use binary for two")
+        return self
+
+    @property
+    def outputs(self) -> int:
+        """Number of logits the model gives for one image."""
+        return len(self.classes)
+
+
+class ImageSpec(Section):
+    """The tensor that a model sees: (channels, size_px, size_px), float32."""
+
+    size_px: Annotated[int, Field(ge=16, le=1024)] = 64
+    channels: Literal[1, 3] = 1
+    augment: Literal["none", "light"] = "none"
+
+
+class ModelSpec(Section):
+    """One of the networks in the wheel, by name.
+
+    `width` scales `basic_cnn` only (features of its hidden layer). `start_sha256` pins the
+    safetensors file that the study starts from; without it the seed initialises the weights.
+    """
+
+    name: Literal["basic_cnn", "resnet18", "densenet121", "efficientnet-b0"] = "basic_cnn"
+    norm: Literal["none", "batch", "group", "instance"] = "group"
+    width: Annotated[int, Field(ge=8, le=65536)] = 128
+    start_sha256: Digest | None = None
+
+
+class TrainingSpec(Section):
+    """The site's local work in one round. Exactly one of epochs and steps is given.
+
+    `steps_per_round = 0` asks the sites only to score the model and send it back unchanged.
+    """
+
+    algorithm: Literal["fedavg", "fedprox"] = "fedavg"
+    proximal_mu: Annotated[float, Field(ge=0, le=10)] = 0.0
+    optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
+    learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.9
+    weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
+    batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
+    epochs_per_round: Annotated[int, Field(ge=1, le=1000)] | None = None
+    steps_per_round: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    amp: bool = False
+
+    @model_validator(mode="after")
+    def _one_length(self) -> Self:
+        if (self.epochs_per_round is None) == (self.steps_per_round is None):
+            raise ValueError("give either epochs_per_round or steps_per_round")
+        if (self.algorithm == "fedprox") != (self.proximal_mu > 0):
+            raise ValueError("proximal_mu > 0 goes with algorithm = fedprox, and only with it")
+        return self
+
+
+class RoundsSpec(Section):
+    """How many rounds, with whom, and how long the server waits.
+
+    `sites` empty means every site on the roster. A round closes when all cohort sites are done,
+    or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted.
+    """
+
+    count: Annotated[int, Field(ge=1, le=100_000)] = 10
+    sites: tuple[Name, ...] = ()
+    quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
+    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
+
+
+class AdmissionSpec(Section):
+    """The server's rules for an update.
+
+    `norm_factor` bounds the L2 norm by that many times the median admitted norm of the last three
+    rounds.
+    """
+
+    norm_factor: Annotated[float, Field(gt=1, le=1e6)] = 10.0
+
+
+class TransferSpec(Section):
+    """How updates travel. `slot_bytes` in flight at once; None means max(2 models, 256 MB)."""
+
+    slot_bytes: Annotated[int, Field(ge=1)] | None = None
+    lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+
+
+class Study(Section):
+    """A whole study, as the coordinator writes it and the sites agree to it."""
+
+    study: About
+    task: TaskSpec
+    images: ImageSpec = ImageSpec()
+    model: ModelSpec = ModelSpec()
+    training: TrainingSpec | None = None
+    rounds: RoundsSpec = RoundsSpec()
+    admission: AdmissionSpec = AdmissionSpec()
+    transfer: TransferSpec = TransferSpec()
+
+    @model_validator(mode="after")
+    def _kind_fits(self) -> Self:
+        if self.study.kind == "train" and self.training is None:
+            raise ValueError("a study of kind train needs a [training] section")
+        if self.study.kind == "evaluate" and self.model.start_sha256 is None:
+            raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
+        if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
+            raise ValueError("rounds.quorum is larger than the number of rounds.sites")
+        return self
+
+    @property
+    def name(self) -> str:
+        """The study's name, unique in its federation."""
+        return self.study.name
+
+    def canonical(self) -> bytes:
+        """RFC 8785 bytes of the whole study, defaults included."""
+        return canonical(self.model_dump(mode="json"))
+
+    def digest(self) -> str:
+        """SHA-256 (hex) of `canonical`."""
+        return digest(self.canonical())
+
+
+def parse_study(text: str) -> Study:
+    """Read a study from TOML.
+
+    Raises:
+        ConfigError: the text is not TOML, or a key or value is not allowed.
+    """
+    try:
+        return Study.model_validate(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"The study file is not valid TOML: {error}", remedy="Correct the line named.") from None
+    except ValidationError as error:
+        raise ConfigError(explain("study", Study, error), remedy="Correct the keys named; see docs/study.md.") from None
+
+
+def explain(file_kind: str, model: type[BaseModel], error: ValidationError) -> str:
+    """Say which keys of a configuration are wrong, listing the known ones for an unknown key.
+
+    Args:
+        file_kind: what the reader calls the file, such as ``study``.
+        model: the model that refused it.
+        error: pydantic's account.
+    """
+    lines = []
+    for item in error.errors(include_url=False, include_input=False):
+        where = ".".join(str(part) for part in item["loc"]) or file_kind
+        if item["type"] == "extra_forbidden":
+            lines.append(f"{where}: unknown key; known here: {', '.join(_known(model, item['loc'][:-1]))}")
+        else:
+            lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
+    return f"The {file_kind} file cannot be used:\n  " + "\n  ".join(lines)
+
+
+def _known(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
+    for part in path:
+        field = model.model_fields.get(str(part))
+        candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
+        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
+        if not nested:
+            return []
+        model = nested[0]
+    return sorted(model.model_fields)

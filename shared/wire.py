@@ -1,0 +1,219 @@
+"""The messages of a study: every body that an envelope may carry, in each direction.
+
+A message is addressed by (study, epoch, round, attempt, stage) and is idempotent at that address.
+Tensors never stand inside a body: a body names the SHA-256 of the payload that travels beside it.
+The stages of a study are, in order:
+
+    open      server: the study, tensor table, cohort        site: Opened (contract, counts)
+    train     server: Work + model, slot maybe granted       site: Ready (+ update if granted)
+    upload    server: Grant of a slot                        site: Uploaded + update
+    evaluate  server: Work + model (closing trip)            site: Ready (metrics only)
+    close     server: Close with the last receipts           site: Closed
+
+A site may answer any of them with Refused, which holds a code and nothing else. Receipts ride on
+the next message to the same site.
+"""
+
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter, ValidationError
+
+from shared.canonical import canonical, parse_canonical
+from shared.errors import ProtocolError, TrustError, WireCode
+from shared.metrics import Score
+from shared.study import Digest, Name, Section, Study
+from shared.update import TensorSpec
+
+PROTOCOL: Literal[1] = 1
+Count = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class Stage(StrEnum):
+    """The named steps of a study's protocol."""
+
+    OPEN = "open"
+    TRAIN = "train"
+    UPLOAD = "upload"
+    EVALUATE = "evaluate"
+    CLOSE = "close"
+
+
+class Address(Section):
+    """Where a message belongs. `round` is 0 for open and counts from 1; `attempt` counts resends."""
+
+    study: Name
+    epoch: Annotated[int, Field(ge=1, le=2**31)]
+    round: Annotated[int, Field(ge=0, le=2**31)]
+    attempt: Annotated[int, Field(ge=1, le=2**31)]
+    stage: Stage
+
+
+class Receipt(Section):
+    """The server's word on one finished round for one site.
+
+    `outcome` is `counted` only after the checkpoint that holds the update is on disk.
+    """
+
+    study: Name
+    round: Count
+    outcome: Literal["counted", "refused", "late"]
+    update_digest: Digest
+    model_digest: Digest  # the committed global model
+
+
+class Message(Section):
+    """What every body shares."""
+
+    protocol: Literal[1] = PROTOCOL
+    address: Address
+
+
+# ------------------------------------------------------------------ server to site
+
+
+class Open(Message):
+    """The study itself; the site answers with its contract digest."""
+
+    type: Literal["open"] = "open"
+    study: Study
+    tensors: tuple[TensorSpec, ...]
+    cohort: tuple[Name, ...]
+
+
+class Work(Message):
+    """Train or evaluate on the model that travels as payload.
+
+    `previous_digest` chains models: it is the model of the round before (None in round 1).
+    `slot_bytes` is a pre-granted upload slot; 0 means report ready and wait for a Grant.
+    """
+
+    type: Literal["work"] = "work"
+    study_digest: Digest
+    model_digest: Digest
+    previous_digest: Digest | None
+    payload_bytes: Count
+    slot_bytes: Count
+    receipts: tuple[Receipt, ...] = ()
+
+
+class Grant(Message):
+    """A slot to upload the update that the site reported ready; lost after `lease_s` without progress."""
+
+    type: Literal["grant"] = "grant"
+    update_digest: Digest
+    lease_s: float
+
+
+class Close(Message):
+    """The study is over (or stopped) for this site."""
+
+    type: Literal["close"] = "close"
+    reason: Literal["finished", "stopped", "failed"]
+    receipts: tuple[Receipt, ...] = ()
+
+
+# ------------------------------------------------------------------ site to server
+
+
+class Counts(Section):
+    """What the site worked on: images and patients trained on, optimiser steps taken."""
+
+    examples: Count
+    patients: Count
+    steps: Count
+
+
+class Opened(Message):
+    """The site agrees: its contract's digest and how many patients it brings per split."""
+
+    type: Literal["opened"] = "opened"
+    contract_digest: Digest
+    patients: dict[Literal["train", "validation", "test"], Count]
+    examples: dict[Literal["train", "validation", "test"], Count]
+    device: Annotated[str, Field(max_length=64)]
+    threads: Count
+    software: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]]
+
+
+class Ready(Message):
+    """The round's work is done, spooled, and released.
+
+    `update_digest` is None for a scoring-only trip. `uploaded` says that the update travels with
+    this message. `seconds` are durations by phase.
+    """
+
+    type: Literal["ready"] = "ready"
+    model_digest: Digest
+    update_digest: Digest | None
+    update_bytes: Count
+    uploaded: bool
+    replayed: bool  # from the site's spool: no new work, no new privacy spent
+    counts: Counts
+    scores: tuple[Score, ...]
+    seconds: dict[Annotated[str, Field(max_length=16)], Annotated[float, Field(ge=0, le=1e9)]]
+
+
+class Uploaded(Message):
+    """The update travels with this message."""
+
+    type: Literal["uploaded"] = "uploaded"
+    update_digest: Digest
+    update_bytes: Count
+
+
+class Closed(Message):
+    """The site has put the study away. `head` is the site's last ledger head (hash)."""
+
+    type: Literal["closed"] = "closed"
+    head: Digest
+
+
+class Refused(Message):
+    """No, with a code; never with an explanation of the site's own making."""
+
+    type: Literal["refused"] = "refused"
+    refusal: WireCode
+
+
+ToSite = Annotated[Open | Work | Grant | Close, Field(discriminator="type")]
+ToServer = Annotated[Opened | Ready | Uploaded | Closed | Refused, Field(discriminator="type")]
+
+_TO_SITE: TypeAdapter[Any] = TypeAdapter(ToSite)
+_TO_SERVER: TypeAdapter[Any] = TypeAdapter(ToServer)
+
+
+def encode(message: Message) -> bytes:
+    """Canonical bytes of a message body."""
+    return canonical(message.model_dump(mode="json"))
+
+
+def decode_to_site(body: bytes) -> Open | Work | Grant | Close:
+    """Read a body that the server signed.
+
+    Raises:
+        ProtocolError: another protocol number (both are named).
+        TrustError: not canonical, or not a message of this protocol.
+    """
+    return _decode(_TO_SITE, body)  # type: ignore[no-any-return]
+
+
+def decode_to_server(body: bytes) -> Opened | Ready | Uploaded | Closed | Refused:
+    """Read a body that a site signed; raises as `decode_to_site`."""
+    return _decode(_TO_SERVER, body)  # type: ignore[no-any-return]
+
+
+def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
+    value = parse_canonical(body)
+    found = value.get("protocol") if isinstance(value, dict) else None
+    if found != PROTOCOL:
+        raise ProtocolError(
+            f"The peer speaks protocol {str(found)[:12]}; this software speaks {PROTOCOL}.",
+            remedy="Install the same Wardround version on both sides.",
+        )
+    try:
+        return adapter.validate_json(body)
+    except ValidationError:
+        raise TrustError(
+            "A signed message has fields outside its type.", remedy="Compare the two sides' versions."
+        ) from None
