@@ -1,0 +1,1 @@
+"""Starts both houses and owns nothing else: the command, the demo, the benchmarks."""

@@ -1,0 +1,1 @@
+"""The coordinator's house: rounds, admission, the fold, the journal."""

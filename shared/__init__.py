@@ -1,0 +1,1 @@
+"""The words both sides agree on. Pure: no network, no clock, no device."""

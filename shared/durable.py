@@ -1,16 +1,18 @@
 """Files that a power cut cannot halve.
 
-Decides one thing: in which order bytes, names and folders reach the disk. Whole files are replaced
-by write, fsync, rename, fsync of the folder; chained files grow by write and fsync. What the bytes
-mean, and what to do with a torn last line, is left to the caller.
+Decides one thing: in which order bytes, names and folders reach the disk (write, fsync, rename,
+fsync of the folder), and who may change a folder at a time. What the bytes mean is left to the
+caller; files that grow line by line are in `shared/ledger.py`.
 
 Only POSIX promises that the rename is atomic and that fsync of a folder makes a name durable; see
 rename(2) and fsync(2).
 """
 
 import contextlib
+import fcntl
 import os
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 
 
@@ -30,7 +32,8 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
             file.write(data)
-            flush(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     except BaseException:
         with contextlib.suppress(FileNotFoundError):
@@ -49,15 +52,24 @@ def rename_durably(source: Path, target: Path) -> None:
     fsync_folder(target.parent)
 
 
-def flush(descriptor: int) -> None:
-    """Bring the bytes of an open file to the disk, as far as the system lets us ask for that."""
-    os.fsync(descriptor)
-
-
 def fsync_folder(folder: Path) -> None:
     """Make the names in a folder last: a rename or a new file survives a power cut after this."""
     descriptor = os.open(folder, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0))
     try:
-        flush(descriptor)
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextlib.contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder's advisory lock (flock(2)); waits for its holder, and goes with the process.
+
+    For short read-change-write steps on the files of the folder by commands that know this lock.
+    """
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
     finally:
         os.close(descriptor)

@@ -1,13 +1,27 @@
 """How well a model did: integer sufficient statistics that add, and exact figures of one site.
 
-(placeholder head; owned by the learning package)
+A site releases, per scored split, how many patients fell into each bin of the model's logit, by
+class. Such counts add over sites, so that pooled figures need no score of any patient. The bins
+are exact powers of two and their subdivisions: the same score falls into the same bin on every
+machine, and resolution follows magnitude, so that timid and saturated models are ranked alike.
+Which statistics a task gives is decided in `shared.tasks`; what may leave, by the contract.
 """
 
-from typing import Annotated, Literal
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Any, Literal, NamedTuple
 
+import numpy as np
 from pydantic import Field
 
 from shared.study import Digest, Section
+
+Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
+Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
+Mask = np.ndarray[Any, np.dtype[np.bool_]]
+
+LOGIT_LIMIT = 256.0  # logits are clipped to +-this; 2^-111 as a probability
+_FIRST_OCTAVE, _LAST_OCTAVE, _BINS_PER_OCTAVE = -6, 8, 32  # 2^8 = LOGIT_LIMIT
+_Z_95 = 1.959963984540054
 
 
 class Score(Section):
@@ -32,3 +46,213 @@ class MetricRule(Section):
     length: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     low: float
     high: float
+
+
+class Interval(NamedTuple):
+    """An estimate and the two ends of its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+
+
+def _edges() -> Floats:
+    step = 2.0**_FIRST_OCTAVE / _BINS_PER_OCTAVE
+    inner = np.arange(_BINS_PER_OCTAVE) * step
+    parts = [2.0**e * (1 + np.arange(_BINS_PER_OCTAVE) / _BINS_PER_OCTAVE) for e in range(_FIRST_OCTAVE, _LAST_OCTAVE)]
+    positive = np.concatenate([inner, *parts, [LOGIT_LIMIT]])
+    return np.concatenate([-positive[:0:-1], positive])
+
+
+EDGES = _edges()  # (BINS + 1,) float64, logit units, 0 among them
+BINS = len(EDGES) - 1
+
+
+# ------------------------------------------------------------------ statistics that add
+
+
+def add(statistics: Iterable[dict[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
+    """Sum statistics of several sites, vector by vector; nothing gives an empty dict.
+
+    Raises:
+        ValueError: two sites give different names or lengths.
+    """
+    total: dict[str, tuple[int, ...]] = {}
+    for item in statistics:
+        if total and {k: len(v) for k, v in item.items()} != {k: len(v) for k, v in total.items()}:
+            raise ValueError("statistics of different tasks do not add")
+        total = {k: tuple(a + b for a, b in zip(v, total.get(k, (0,) * len(v)), strict=True)) for k, v in item.items()}
+    return total
+
+
+def histogram(logits: Floats, positive: Mask) -> Integers:
+    """Patients per bin: (n,) logits and truths to (2, BINS) int64, row 0 negative, row 1 positive."""
+    clipped = np.clip(np.asarray(logits, np.float64), -LOGIT_LIMIT, LOGIT_LIMIT)
+    bins = np.clip(np.searchsorted(EDGES, clipped, side="right") - 1, 0, BINS - 1)
+    return np.stack([np.bincount(bins[positive == side], minlength=BINS) for side in (False, True)])
+
+
+# ------------------------------------------------------------------ figures of (2, BINS) histograms
+
+
+def auroc(counts: Integers) -> float | None:
+    """Area under the ROC curve of a (2, BINS) histogram, ties as half; None without both classes."""
+    parts = _placements(counts)
+    return None if parts is None else float(parts[0] @ counts[1] / counts[1].sum())
+
+
+def auroc_error(counts: Integers) -> float | None:
+    """Standard error of `auroc` (DeLong, DeLong and Clarke-Pearson, Biometrics 44, 1988), scores as binned.
+
+    None without two patients of each class.
+    """
+    parts = _placements(counts)
+    if parts is None or counts.sum(axis=1).min() < 2:
+        return None
+    by_class = zip(parts, (counts[1], counts[0]), strict=True)
+    return float(np.sqrt(sum(_weighted_variance(values, weights) / weights.sum() for values, weights in by_class)))
+
+
+def auroc_interval(counts: Integers) -> Interval | None:
+    """`auroc` with its 95 % normal interval, cut to [0, 1]; None without two patients of each class."""
+    value, error = auroc(counts), auroc_error(counts)
+    return None if value is None or error is None else interval(value, error)
+
+
+def interval(value: float, error: float) -> Interval:
+    """The 95 % normal interval of a share, cut to [0, 1]."""
+    return Interval(value, max(0.0, value - _Z_95 * error), min(1.0, value + _Z_95 * error))
+
+
+def youden_threshold(counts: Integers) -> float | None:
+    """The logit at or above which a patient is best called positive (Youden's J, Cancer 3, 1950).
+
+    It is an edge of the bins, so that applying it to another histogram is exact. Of equal
+    thresholds the one nearest to 0 is taken. None without both classes.
+    """
+    if counts.sum(axis=1).min() == 0:
+        return None
+    below = np.concatenate([np.zeros((2, 1), np.int64), np.cumsum(counts, axis=1)], axis=1)
+    negatives, positives = (int(n) for n in counts.sum(axis=1))
+    gain = below[0] * positives - below[1] * negatives  # J x negatives x positives, exact in integers
+    best = np.flatnonzero(gain == gain.max())
+    return float(EDGES[best[np.argmin(np.abs(EDGES[best]))]])
+
+
+def confusion_at(counts: Integers, threshold: float) -> Integers:
+    """(2, 2) patients by truth and call, from a (2, BINS) histogram and an edge of the bins."""
+    cut = int(np.searchsorted(EDGES, threshold))
+    return np.stack([counts[:, :cut].sum(axis=1), counts[:, cut:].sum(axis=1)], axis=1)
+
+
+def _placements(counts: Integers) -> tuple[Floats, Floats] | None:
+    negatives, positives = counts.sum(axis=1)
+    if negatives == 0 or positives == 0:
+        return None
+    below = (np.cumsum(counts, axis=1) - counts / 2) / np.array([[negatives], [positives]])
+    return below[0], 1 - below[1]  # of a positive, of a negative, in each bin
+
+
+def _weighted_variance(values: Floats, weights: Integers) -> float:
+    total = weights.sum()
+    mean = values @ weights / total
+    return float(((values - mean) ** 2) @ weights / (total - 1))
+
+
+# ------------------------------------------------------------------ figures of confusion matrices
+
+
+def accuracy(confusion: Integers) -> float | None:
+    """Share of patients called right, from (classes, classes) counts by truth and call; None if empty."""
+    total = confusion.sum()
+    return None if total == 0 else float(np.trace(confusion) / total)
+
+
+def balanced_accuracy(confusion: Integers) -> float | None:
+    """Mean over classes of the share called right; None if a class has no patient."""
+    per_class = confusion.sum(axis=1)
+    return None if per_class.min() == 0 else float(np.mean(np.diagonal(confusion) / per_class))
+
+
+# ------------------------------------------------------------------ exact figures of raw scores
+
+
+def auroc_exact(scores: Floats, positive: Mask) -> float | None:
+    """Area under the ROC curve of (n,) raw scores, ties as half; None without both classes."""
+    value = float(_Ranking(scores, positive).auroc(np.ones((1, len(scores))))[0])
+    return None if np.isnan(value) else value
+
+
+def bootstrap_interval(
+    scores: Floats, positive: Mask, sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int = 2000
+) -> Interval | None:
+    """AUROC with the 95 % percentile interval over patients drawn again within each site.
+
+    Args:
+        scores: (n,) one score per patient.
+        positive: (n,) bool truth.
+        sites: (n,) the site of each patient; the strata.
+        rng: decides the draws.
+        draws: how many resamples; those without both classes are left out.
+
+    Returns:
+        None if the patients are not of both classes.
+    """
+    value = auroc_exact(scores, positive)
+    if value is None:
+        return None
+    ranking = _Ranking(scores, positive)
+    return _percentiles(value, [ranking.auroc(w) for w in _resamples(sites, rng=rng, draws=draws)])
+
+
+def paired_interval(
+    first: Floats,
+    second: Floats,
+    positive: Mask,
+    sites: Sequence[Any] | Integers,
+    *,
+    rng: np.random.Generator,
+    draws: int = 2000,
+) -> Interval | None:
+    """AUROC of `first` minus that of `second` on the same patients, as `bootstrap_interval`."""
+    values = auroc_exact(first, positive), auroc_exact(second, positive)
+    if values[0] is None or values[1] is None:
+        return None
+    one, two = _Ranking(first, positive), _Ranking(second, positive)
+    differences = [one.auroc(w) - two.auroc(w) for w in _resamples(sites, rng=rng, draws=draws)]
+    return _percentiles(values[0] - values[1], differences)
+
+
+class _Ranking:
+    """Patients in the order of their scores, ready for AUROC under many weightings."""
+
+    def __init__(self, scores: Floats, positive: Mask) -> None:
+        self._order = np.argsort(scores, kind="stable")
+        ordered = np.asarray(scores)[self._order]
+        self._starts = np.flatnonzero(np.concatenate([[True], ordered[1:] != ordered[:-1]])[: len(ordered)])
+        self._positive = np.asarray(positive, bool)[self._order]
+
+    def auroc(self, weights: Floats) -> Floats:
+        """(k, n) weights of the patients to (k,) areas; NaN where a class has no weight."""
+        ordered = weights[:, self._order]
+        if not len(self._starts):
+            return np.full(len(weights), np.nan)
+        positives = np.add.reduceat(ordered * self._positive, self._starts, axis=1)
+        negatives = np.add.reduceat(ordered * ~self._positive, self._starts, axis=1)
+        won = (positives * (np.cumsum(negatives, axis=1) - negatives / 2)).sum(axis=1)
+        pairs = positives.sum(axis=1) * negatives.sum(axis=1)
+        return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
+
+
+def _resamples(sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int) -> Iterable[Floats]:
+    strata = [np.flatnonzero(np.asarray(sites) == site) for site in np.unique(np.asarray(sites))]
+    for start in range(0, draws, 100):  # 100 at a time bounds memory
+        weights = np.zeros((min(100, draws - start), len(sites)))
+        for members in strata:
+            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), len(weights))
+        yield weights
+
+
+def _percentiles(value: float, resampled: Sequence[Floats]) -> Interval:
+    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
+    return Interval(value, float(low), float(high))

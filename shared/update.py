@@ -4,18 +4,22 @@ A model and an update are one safetensors buffer each: a bounded JSON header and
 little-endian data (https://huggingface.co/docs/safetensors). An update holds, for each
 floating-point tensor of the state, the change (local minus incoming), and for each integer tensor
 the local value. Nothing here ever unpickles.
+
+Large states pass as a stream of pieces in the order of the buffer, so that memory depends neither on
+the size of a model nor on the number of sites. What a tensor means, and whether an update may be
+counted, is left to the client's contract and the server's admission.
 """
 
 import json
+import math
 import struct
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save
 
 from shared.errors import TrustError
 from shared.study import Section
@@ -23,8 +27,10 @@ from shared.study import Section
 Array = np.ndarray[Any, np.dtype[Any]]
 Dtype = Literal["float32", "int64"]
 HEADER_LIMIT_BYTES = 4 << 20
+PIECE_ELEMENTS = 1 << 18  # 1 MiB of float32: the temporaries of 64-bit arithmetic stay in a cache
 _SAFETENSORS_NAMES = {"F32": "float32", "I64": "int64"}
-_ITEM_BYTES = {"float32": 4, "int64": 8}
+_HEADER_NAMES = {"float32": "F32", "int64": "I64"}
+_LITTLE_ENDIAN: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8")}
 
 
 class TensorSpec(Section):
@@ -35,15 +41,25 @@ class TensorSpec(Section):
     shape: Annotated[tuple[Annotated[int, Field(ge=0, le=2**31)], ...], Field(max_length=8)]
 
     @property
+    def size(self) -> int:
+        """Number of elements."""
+        return math.prod(self.shape)
+
+    @property
     def nbytes(self) -> int:
         """Size of the tensor's data in bytes."""
-        size = _ITEM_BYTES[self.dtype]
-        for side in self.shape:
-            size *= side
-        return size
+        return self.size * _LITTLE_ENDIAN[self.dtype].itemsize
 
 
 Tensors = tuple[TensorSpec, ...]
+
+
+class Piece(NamedTuple):
+    """A run of one tensor's elements in C order: `values` (n,) are the elements from `start`."""
+
+    name: str
+    start: int
+    values: Array
 
 
 def table_of(state: Mapping[str, Array]) -> Tensors:
@@ -56,15 +72,74 @@ def payload_limit(tensors: Tensors) -> int:
     return sum(t.nbytes for t in tensors) + min(HEADER_LIMIT_BYTES, 512 + 512 * len(tensors))
 
 
+def packed_order(tensors: Tensors) -> Tensors:
+    """The order of the data in a packed buffer: 8-byte dtypes first, then by name, as safetensors writes it."""
+    return tuple(sorted(tensors, key=lambda t: (-_LITTLE_ENDIAN[t.dtype].itemsize, t.name)))
+
+
+def spans(tensor: TensorSpec) -> Iterator[tuple[int, int]]:
+    """Cut one tensor into runs [start, stop) of at most `PIECE_ELEMENTS`; an empty tensor has none."""
+    for start in range(0, tensor.size, PIECE_ELEMENTS):
+        yield start, min(start + PIECE_ELEMENTS, tensor.size)
+
+
+def cut(state: Mapping[str, Array]) -> Iterator[Piece]:
+    """The pieces of a state in packed order, as views."""
+    for tensor in packed_order(table_of(state)):
+        flat = state[tensor.name].reshape(-1)
+        for start, stop in spans(tensor):
+            yield Piece(tensor.name, start, flat[start:stop])
+
+
+def join(tensors: Tensors, pieces: Iterable[Piece]) -> dict[str, Array]:
+    """The state that a stream of pieces spells, each tensor in the dtype and shape of its table."""
+    state: dict[str, Array] = {t.name: np.zeros(t.shape, t.dtype) for t in tensors}
+    for name, start, values in pieces:
+        state[name].reshape(-1)[start : start + values.size] = values
+    return state
+
+
 def pack(state: Mapping[str, Array]) -> bytes:
     """One safetensors buffer; the same state always gives the same bytes."""
-    return bytes(save({k: np.ascontiguousarray(v) for k, v in sorted(state.items())}))
+    return b"".join(pack_pieces(table_of(state), cut(state)))
+
+
+def pack_pieces(tensors: Tensors, pieces: Iterable[Piece]) -> Iterator[bytes | memoryview]:
+    """The same buffer as `pack`, chunk by chunk, from pieces in packed order.
+
+    Raises:
+        ValueError: the pieces are not the table's, in packed order and in its dtypes.
+    """
+    yield _header(tensors)
+    expected = [(t.name, span, _LITTLE_ENDIAN[t.dtype]) for t in packed_order(tensors) for span in spans(t)]
+    for (name, (start, stop), dtype), piece in zip(expected, pieces, strict=True):
+        if (piece.name, piece.start, piece.values.shape) != (name, start, (stop - start,)):
+            raise ValueError(f"the pieces of {name} do not come in packed order")
+        if piece.values.dtype != dtype:
+            raise ValueError(f"a piece of {name} is {piece.values.dtype}, expected {dtype}")
+        yield np.ascontiguousarray(piece.values, dtype).data.cast("B")
+
+
+def _header(tensors: Tensors) -> bytes:
+    header, offset = {}, 0
+    for t in packed_order(tensors):
+        stop = offset + t.nbytes
+        header[t.name] = {"dtype": _HEADER_NAMES[t.dtype], "shape": t.shape, "data_offsets": (offset, stop)}
+        offset = stop
+    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+    text += b" " * (-len(text) % 8)  # the format aligns the data to 8 bytes
+    return struct.pack("<Q", len(text)) + text
 
 
 class PackedFile:
-    """A packed buffer on disk, read tensor by tensor from a memory map.
+    """A packed buffer on disk, read tensor by tensor or run by run; it keeps no file open.
 
-    The header is bounded and checked before anything else is read.
+    The header is bounded and checked (safetensors' own rules, and no name twice) before anything
+    else is read.
+
+    Attributes:
+        path: the file.
+        annotated: the header carries free text (`__metadata__`), which no model or update needs.
 
     Raises:
         TrustError: not a safetensors file, or its header is larger than 4 MiB.
@@ -72,49 +147,89 @@ class PackedFile:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        self._header = _read_header(path)
-        try:
-            self._open = safe_open(path, framework="numpy")
-        except (SafetensorError, OSError):
-            raise _not_packed() from None
-
-    def table(self) -> Tensors:
-        """Names, dtypes and shapes that the file declares.
-
-        Raises:
-            TrustError: a tensor has a dtype that no model of ours has.
-        """
-        return tuple(TensorSpec(name=k, dtype=d, shape=s) for k, d, s in sorted(self._header))  # type: ignore[arg-type]
+        self._places, self.annotated = _read_header(path)
 
     def declared(self) -> dict[str, tuple[str, tuple[int, ...]]]:
         """Name -> (dtype, shape) as declared, dtypes not restricted; for admission's account."""
-        return {name: (dtype, shape) for name, dtype, shape in self._header}
+        return {name: (place.dtype, place.shape) for name, place in self._places.items()}
+
+    def table(self) -> Tensors:
+        """Names, dtypes and shapes that the file declares, sorted by name.
+
+        Raises:
+            TrustError: a tensor has a dtype, name or shape that no model of ours has.
+        """
+        try:
+            return tuple(TensorSpec(name=k, dtype=d, shape=s) for k, (d, s) in sorted(self.declared().items()))  # type: ignore[arg-type]
+        except ValidationError:
+            raise _not_packed() from None
+
+    def run(self, name: str, start: int, stop: int) -> Array:
+        """The elements [start, stop) of one tensor in C order, shape (stop - start,).
+
+        Raises:
+            KeyError: the file holds no such tensor.
+            TrustError: its dtype is none of ours, or the file ends before `stop`.
+        """
+        place = self._places[name]
+        dtype = _LITTLE_ENDIAN.get(place.dtype)
+        if dtype is None:
+            raise _not_packed()
+        values = np.fromfile(self.path, dtype, stop - start, offset=place.offset + start * dtype.itemsize)
+        if values.size != stop - start:
+            raise _not_packed()
+        return values
 
     def tensor(self, name: str) -> Array:
-        """One tensor, copied from the map."""
-        return self._open.get_tensor(name)  # type: ignore[no-any-return,no-untyped-call]
+        """One whole tensor, copied from the file; raises as `run`."""
+        shape = self._places[name].shape
+        return self.run(name, 0, math.prod(shape)).reshape(shape)
 
     def items(self) -> Iterator[tuple[str, Array]]:
         """All tensors in the order of their names, one in memory at a time."""
-        for name, _, _ in sorted(self._header):
+        for name in sorted(self._places):
             yield name, self.tensor(name)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The whole file as pieces in packed order; raises as `table` and `run`."""
+        for tensor in packed_order(self.table()):
+            for start, stop in spans(tensor):
+                yield Piece(tensor.name, start, self.run(tensor.name, start, stop))
+
+
+class _Place(NamedTuple):
+    dtype: str
+    shape: tuple[int, ...]
+    offset: int  # bytes from the start of the file
 
 
 def _not_packed() -> TrustError:
     return TrustError("A tensor file is not a sound safetensors buffer.", remedy="Send the original file again.")
 
 
-def _read_header(path: Path) -> list[tuple[str, str, tuple[int, ...]]]:
+def _read_header(path: Path) -> tuple[dict[str, _Place], bool]:
     try:
         with path.open("rb") as file:
             (length,) = struct.unpack("<Q", file.read(8))
             if length > HEADER_LIMIT_BYTES:
                 raise _not_packed()
-            header = json.loads(file.read(length))
-        header.pop("__metadata__", None)
-        return [
-            (str(name), _SAFETENSORS_NAMES.get(item["dtype"], str(item["dtype"])), tuple(int(n) for n in item["shape"]))
-            for name, item in header.items()
-        ]
-    except (OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
+            header = json.loads(file.read(length), object_pairs_hook=_without_repeats)
+        with safe_open(path, framework="numpy"):  # its checks: offsets cover the data once, sizes fit shapes
+            pass
+        annotated = header.pop("__metadata__", None) is not None
+        return {name: _place(item, 8 + length) for name, item in header.items()}, annotated
+    except (SafetensorError, OSError, ValueError, KeyError, TypeError, AttributeError, struct.error, RecursionError):
         raise _not_packed() from None
+
+
+def _without_repeats(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    if len({name for name, _ in pairs}) != len(pairs):  # two readers could each believe another one of them
+        raise _not_packed()
+    return dict(pairs)
+
+
+def _place(item: dict[str, Any], data_start: int) -> _Place:
+    dtype = str(item["dtype"])
+    return _Place(
+        _SAFETENSORS_NAMES.get(dtype, dtype), tuple(map(int, item["shape"])), data_start + item["data_offsets"][0]
+    )

@@ -26,7 +26,14 @@ from shared.study import Digest, Name, Section, Study
 from shared.update import TensorSpec
 
 PROTOCOL: Literal[1] = 1
+TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
 Count = Annotated[int, Field(ge=0, le=2**40)]
+Claimed = Annotated[int, Field(ge=-(2**40), le=2**40)]
+
+
+def to_site(site: str) -> str:
+    """The envelope purpose of messages to one site; another site's envelope does not open with it."""
+    return f"wardround to site {site}"
 
 
 class Stage(StrEnum):
@@ -47,6 +54,9 @@ class Address(Section):
     round: Annotated[int, Field(ge=0, le=2**31)]
     attempt: Annotated[int, Field(ge=1, le=2**31)]
     stage: Stage
+
+
+UNADDRESSED = Address(study="unknown", epoch=1, round=0, attempt=1, stage=Stage.OPEN)  # answers what cannot be read
 
 
 class Receipt(Section):
@@ -117,11 +127,14 @@ class Close(Message):
 
 
 class Counts(Section):
-    """What the site worked on: images and patients trained on, optimiser steps taken."""
+    """What the site says it worked on: images and patients trained on, optimiser steps taken.
 
-    examples: Count
-    patients: Count
-    steps: Count
+    Whether the numbers are plausible, their sign included, is admission's matter.
+    """
+
+    examples: Claimed
+    patients: Claimed
+    steps: Claimed
 
 
 class Opened(Message):

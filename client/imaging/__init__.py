@@ -1,0 +1,1 @@
+"""From a hospital's image files to arrays: catalogue, decoding, cache, transforms. Worker only."""

@@ -1,0 +1,201 @@
+"""The site agent: network, keys, door, ledger and spool. It imports no torch and no image library.
+
+One loop: pull a message, let `Answering` deal with it, listen to the worker, send what came out
+through the door. Whatever kills the agent, a restart finds the unanswered messages in the link's
+folder and finished work in the spool. This is the only place that sends.
+"""
+
+import fcntl
+import os
+import random
+import time
+from collections import deque
+from pathlib import Path
+from typing import IO
+
+from client.answering import Answering
+from client.egress import Released
+from client.link import Parcel
+from client.pace import Pace
+from client.site import Site, write_status
+from shared.errors import LinkError, ResourceError
+
+LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
+RECONNECT_S = (0.5, 5.0)
+DRAIN_S = 60.0
+STATUS_EVERY_S = 2.0
+
+
+class Agent:
+    """One site's agent; `run` returns when `stop` was called and the work in hand is spooled."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._inbox: deque[Parcel] = deque()
+        self._outbox: deque[tuple[Parcel, Released]] = deque()
+        self._answering = Answering(site, answer=self._post)
+        self._pace = Pace()
+        self._stopping = False
+        self._trouble: str | None = None
+        self._idle_since = time.monotonic()
+        self._status_at = 0.0
+
+    def stop(self) -> None:
+        """Ask `run` to finish: the current step is finished or spooled first."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve until stopped.
+
+        Raises:
+            ResourceError: another agent runs on this folder.
+        """
+        lock = self._lock()
+        self._connect()
+        if not self._stopping:
+            self._inbox.extend(self._site.link.unanswered())
+        while not self._stopping:
+            self._turn()
+        self._drain()
+        self._site.worker.end()
+        self._site.ledger.sign_head(time=self._site.now())
+        self._site.link.close()
+        self._report("stopped")
+        lock.close()
+
+    def _turn(self) -> None:
+        self._send_all()
+        now = time.monotonic()
+        if self._pace.due_in(now) == 0.0:
+            self._pull()
+        self._listen(min(LISTEN_S, self._pace.due_in(time.monotonic())))
+        self._rest_worker()
+        if now - self._status_at >= STATUS_EVERY_S:
+            self._report(self._state())
+
+    def _pull(self) -> None:
+        """Take the next message; one whose model broke off on its way is taken up again."""
+        try:
+            if not self._inbox and (parcel := self._site.link.pull()) is not None:
+                self._inbox.append(parcel)
+            got = bool(self._inbox)
+            if got:
+                self._answering.receive(self._inbox[0])
+                self._inbox.popleft()
+        except LinkError as error:
+            self._complain(error)
+            self._pace.failed(time.monotonic() + random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
+            return
+        self._recovered()
+        if got:
+            self._pace.news()
+            self._report(self._state())
+        else:
+            self._pace.polled(time.monotonic(), busy=self._busy())
+
+    def _listen(self, timeout_s: float) -> None:
+        worker = self._site.worker
+        if worker.pid is None and not worker.crashed():
+            time.sleep(timeout_s)
+            return
+        for event in worker.listen(timeout_s):
+            self._answering.hear(event)
+            self._pace.news()
+        if worker.crashed():
+            self._answering.worker_died()
+
+    def _post(self, parcel: Parcel, released: Released) -> None:
+        self._outbox.append((parcel, released))
+
+    def _send_all(self) -> None:
+        while self._outbox:
+            try:
+                wanted = self._site.link.send(*self._outbox[0])
+            except LinkError as error:
+                self._complain(error)
+                return
+            self._recovered()
+            self._outbox.popleft()
+            if not wanted:
+                self._site.say("The server no longer waits for this answer; it stays in the spool.")
+
+    def _connect(self) -> None:
+        while not self._stopping:
+            try:
+                self._site.link.connect()
+            except LinkError as error:
+                self._complain(error)
+                time.sleep(random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
+                continue
+            self._recovered()
+            self._site.say("Connected to the federation; waiting for work.")
+            return
+
+    def _drain(self) -> None:
+        """Finish what the worker has in hand, within a minute, and send what can be sent."""
+        deadline = time.monotonic() + DRAIN_S
+        while self._answering.current is not None and time.monotonic() < deadline:
+            self._listen(LISTEN_S)
+        self._send_all()
+
+    def _rest_worker(self) -> None:
+        if self._busy():
+            self._idle_since = time.monotonic()
+        elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s:
+            self._site.worker.end()
+
+    def _busy(self) -> bool:
+        return self._answering.current is not None or bool(self._site.studies.active())
+
+    def _complain(self, error: LinkError) -> None:
+        """Say a trouble of the line once, not at every try."""
+        if error.what != self._trouble:
+            self._site.say(f"{error.what} {error.remedy}")
+            self._trouble = error.what
+
+    def _recovered(self) -> None:
+        if self._trouble is not None:
+            self._site.say("The line to the server works again.")
+            self._trouble = None
+
+    def _state(self) -> str:
+        if self._trouble is not None:
+            return "offline"
+        task = self._answering.current
+        return task.job.job if task is not None else "waiting"
+
+    def _report(self, state: str) -> None:
+        site, task = self._site, self._answering.current
+        self._status_at = time.monotonic()
+        write_status(
+            site.folder,
+            {
+                "site": site.name,
+                "state": state,
+                "trouble": self._trouble,
+                "study": task.message.address.study if task else None,
+                "round": task.message.address.round if task else None,
+                "pid": os.getpid(),
+                "worker_pid": site.worker.pid,
+                "bytes_up": site.link.traffic.bytes_up,
+                "bytes_down": site.link.traffic.bytes_down,
+                "updated": site.now(),
+            },
+        )
+
+    def _lock(self) -> IO[str]:
+        """One agent per folder; the lock goes with the process."""
+        file = (self._site.folder / "agent.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ResourceError(
+                f"Another agent already serves the site {self._site.name} from this folder.",
+                remedy="Use `wardround site status`; stop the other one first.",
+            ) from None
+        return file
+
+
+def site_folder(config: Path) -> Path:
+    """The folder of a site, from its site.toml."""
+    return config.resolve().parent

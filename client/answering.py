@@ -1,0 +1,310 @@
+"""What a site does with each message, and with each word from its worker.
+
+A message is opened and checked, turned into a job or an answer, and answered exactly once, through
+the door. Nothing here knows the network or the images: answers go to `answer`, jobs to the worker.
+"""
+
+import errno
+from collections import deque
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.contract import sha256_of
+from client.egress import Released
+from client.intake import check_epoch, check_model, open_message
+from client.jobs import Event, Failed, Job, OpenDone, OpenJob, RoundDone, RoundJob, ScoreJob
+from client.link import Parcel
+from client.site import Site
+from client.spool import Spooled
+from client.study_store import StudyRecord
+from shared.errors import ProtocolError, Refusal, TrustError, WireCode
+from shared.wire import (
+    UNADDRESSED,
+    Close,
+    Closed,
+    Grant,
+    Message,
+    Open,
+    Opened,
+    Ready,
+    Receipt,
+    Refused,
+    Stage,
+    Uploaded,
+    Work,
+)
+
+WORKER_TRIES = 3
+
+
+@contextmanager
+def refusing_disk_full() -> Iterator[None]:
+    """Turn a full disk into the refusal that names it; other system errors go on."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise Refusal(WireCode.DISK_FULL) from None
+
+
+@dataclass
+class Task:
+    """A job of the worker and the message that waits for its result."""
+
+    parcel: Parcel
+    message: Open | Work
+    job: Job
+    workplace: Path | None = None
+    tries: int = 1
+
+
+class Answering:
+    """The tasks in hand, oldest first; the first one is with the worker.
+
+    Args:
+        site: the parts to work with.
+        answer: takes what was released in answer to a parcel.
+    """
+
+    def __init__(self, site: Site, *, answer: Callable[[Parcel, Released], None]) -> None:
+        self._site = site
+        self._answer = answer
+        self._tasks: deque[Task] = deque()
+
+    @property
+    def current(self) -> Task | None:
+        """The task that the worker is on."""
+        return self._tasks[0] if self._tasks else None
+
+    def receive(self, parcel: Parcel) -> None:
+        """Answer one message from the server, or put its job in the queue."""
+        site = self._site
+        try:
+            message = open_message(parcel.envelope, site=site.name, coordinator=site.coordinator)
+        except ProtocolError as error:
+            site.say(f"{error.what} {error.remedy}")
+            self._refuse(parcel, Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL), None)
+            return
+        except TrustError as error:
+            site.say(f"A message was thrown away: {error.what}")
+            site.ledger.append("message_discarded", {"code": error.code}, time=site.now())
+            site.link.drop(parcel)
+            return
+        record = site.studies.find(message.address.study)
+        try:
+            with refusing_disk_full():
+                self._act(parcel, message, record)
+        except Refusal as refusal:
+            site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
+            self._refuse(parcel, Refused(address=message.address, refusal=refusal.wire_code), record)
+
+    def hear(self, event: Event) -> None:
+        """Take the worker's result for the current task, answer, and go on with the next task."""
+        if not isinstance(event, OpenDone | RoundDone | Failed) or not self._tasks:
+            return
+        task = self._tasks.popleft()
+        try:
+            with refusing_disk_full():
+                self._conclude(task, event)
+        except Refusal as refusal:
+            self._site.say(f"The study {task.message.address.study} was answered with no: {refusal.what}")
+            record = self._site.studies.find(task.message.address.study)
+            self._refuse(task.parcel, Refused(address=task.message.address, refusal=refusal.wire_code), record)
+        self._next()
+
+    def worker_died(self) -> None:
+        """Repeat the current task with a new worker; give up after three tries."""
+        site, task = self._site, self.current
+        site.worker.end()
+        site.ledger.append("worker_restarted", {"during": task.job.job if task else "idle"}, time=site.now())
+        if task is None:
+            return
+        if task.tries >= WORKER_TRIES:
+            self.hear(Failed(code=WireCode.WORKER_CRASHED))
+            return
+        site.say("The worker ended by itself; starting another one on the same work.")
+        task.tries += 1
+        site.worker.submit(task.job)
+
+    # ------------------------------------------------------------ messages
+
+    def _act(self, parcel: Parcel, message: Open | Work | Grant | Close, record: StudyRecord | None) -> None:
+        check_epoch(record, message)
+        if isinstance(message, Open):
+            self._enqueue(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
+            return
+        if record is None:
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        if message.address.epoch > record.epoch:
+            record = record.model_copy(update={"epoch": message.address.epoch})
+            self._site.studies.save(record)
+        if isinstance(message, Work):
+            self._settle(message.address.study, message.receipts, before=message.address.round)
+            self._work(parcel, message, record)
+        elif isinstance(message, Grant):
+            self._upload(parcel, message, record)
+        else:
+            self._close(parcel, message, record)
+
+    def _work(self, parcel: Parcel, message: Work, record: StudyRecord) -> None:
+        site, place = self._site, message.address
+        if message.study_digest != record.open.study.digest():
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        done = site.spool.find(place.study, place.round, message.model_digest)
+        if done is not None:
+            self._report(parcel, message, record, done, replayed=True)
+            return
+        if self._take_over(parcel, message):
+            return
+        record = record.with_model(place.round, message.model_digest, message.previous_digest)
+        workplace = site.spool.workplace(place.study, place.round)
+        model = workplace / "incoming.safetensors"
+        try:
+            site.link.fetch(parcel, model, limit=message.payload_bytes)
+        except TrustError:
+            raise Refusal(WireCode.MODEL_UNSOUND) from None
+        check_model(model, digest=message.model_digest, tensors=record.open.tensors)
+        site.ledger.append(
+            "model_received",
+            {"study": place.study, "round": place.round, "model_digest": message.model_digest},
+            time=site.now(),
+        )
+        site.studies.save(record)
+        study = record.open.study
+        job: Job
+        if place.stage is Stage.TRAIN:
+            job = RoundJob(
+                study=study, round=place.round, model=model, model_digest=message.model_digest, out=workplace
+            )
+        else:
+            job = ScoreJob(study=study, model=model, model_digest=message.model_digest)
+        self._enqueue(Task(parcel, message, job, workplace))
+
+    def _take_over(self, parcel: Parcel, message: Work) -> bool:
+        """Let a repeated message wait for work that is already in hand; the older message is dropped."""
+        for task in self._tasks:
+            same = isinstance(task.message, Work) and (
+                task.message.address.study == message.address.study
+                and task.message.address.round == message.address.round
+                and task.message.model_digest == message.model_digest
+            )
+            if same:
+                self._site.link.drop(task.parcel)
+                task.parcel, task.message = parcel, message
+                return True
+        return False
+
+    def _upload(self, parcel: Parcel, message: Grant, record: StudyRecord) -> None:
+        place = message.address
+        done = self._site.spool.find_update(place.study, place.round, message.update_digest)
+        if done is None or done.update is None:
+            raise Refusal(WireCode.SUPERSEDED)
+        answer = Uploaded(address=place, update_digest=message.update_digest, update_bytes=done.ready.update_bytes)
+        self._release(parcel, answer, record, payload=done.update)
+
+    def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
+        site, study = self._site, message.address.study
+        self._settle(study, message.receipts, before=2**31)
+        site.studies.save(record.model_copy(update={"closed": True}))
+        site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
+        site.ledger.sign_head(time=site.now())
+        self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
+        site.worker.end()
+        site.say(f"Study {study}: {message.reason}.")
+
+    def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int) -> None:
+        """Write receipts down; updates of rounds that are over need not be kept."""
+        site = self._site
+        dropped = site.spool.forget_updates(study, through=before - 1)
+        for receipt in receipts:
+            if receipt.round in dropped:
+                site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now())
+        if dropped:
+            site.ledger.sign_head(time=site.now())
+
+    # ------------------------------------------------------------ the worker's results
+
+    def _conclude(self, task: Task, event: OpenDone | RoundDone | Failed) -> None:
+        match event:
+            case Failed():
+                raise Refusal(event.code)
+            case OpenDone():
+                self._opened(task, event)
+            case RoundDone():
+                self._worked(task, event)
+
+    def _opened(self, task: Task, done: OpenDone) -> None:
+        message = task.message
+        assert isinstance(message, Open)
+        before = self._site.studies.find(message.address.study)
+        same = before is not None and before.open.study == message.study
+        chain = before.chain if same and before is not None else {}
+        record = StudyRecord(open=message, epoch=message.address.epoch, chain=chain)
+        contract = record.contract(self._site.name)
+        self._site.studies.save(record)
+        self._site.ledger.append(
+            "contract",
+            {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()},
+            time=self._site.now(),
+        )
+        answer = Opened(
+            address=message.address,
+            contract_digest=contract.digest(),
+            patients=done.patients,
+            examples=done.examples,
+            device=done.device,
+            threads=done.threads,
+            software=done.software,
+        )
+        self._site.say(f"Study {message.study.name} is open; working on {done.device} ({done.device_reason}).")
+        self._release(task.parcel, answer, record)
+
+    def _worked(self, task: Task, done: RoundDone) -> None:
+        message, site = task.message, self._site
+        assert isinstance(message, Work) and task.workplace is not None
+        record = site.studies.find(message.address.study)
+        if record is None:
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        ready = Ready(
+            address=message.address,
+            model_digest=message.model_digest,
+            update_digest=sha256_of(done.update) if done.update else None,
+            update_bytes=done.update.stat().st_size if done.update else 0,
+            uploaded=False,
+            replayed=False,
+            counts=done.counts,
+            scores=done.scores,
+            seconds=done.seconds,
+        )
+        (task.workplace / "incoming.safetensors").unlink(missing_ok=True)
+        self._report(task.parcel, message, record, site.spool.keep(ready, task.workplace), replayed=False)
+
+    def _report(self, parcel: Parcel, message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
+        """Say that a round is ready; the update goes along when its slot was granted in advance."""
+        payload = done.update if message.slot_bytes >= done.ready.update_bytes > 0 else None
+        ready = done.ready.model_copy(
+            update={"address": message.address, "uploaded": payload is not None, "replayed": replayed}
+        )
+        self._release(parcel, ready, record, payload=payload)
+
+    # ------------------------------------------------------------ out
+
+    def _release(self, parcel: Parcel, message: Message, record: StudyRecord, *, payload: Path | None = None) -> None:
+        contract = record.contract(self._site.name)
+        self._answer(parcel, self._site.egress.release(message, contract=contract, payload=payload))
+
+    def _refuse(self, parcel: Parcel, refused: Refused, record: StudyRecord | None) -> None:
+        contract = record.contract(self._site.name) if record else None
+        self._answer(parcel, self._site.egress.release(refused, contract=contract))
+
+    def _enqueue(self, task: Task) -> None:
+        self._tasks.append(task)
+        if len(self._tasks) == 1:
+            self._site.worker.submit(task.job)
+
+    def _next(self) -> None:
+        if self._tasks:
+            self._site.worker.submit(self._tasks[0].job)

@@ -1,0 +1,137 @@
+"""`wardround site`: what hospital IT types. Join, start, look, and see what left."""
+
+import json
+import os
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import psutil
+import typer
+from pydantic import ValidationError
+from rich.console import Group
+from rich.text import Text
+
+from client.imaging.settings import DataSettings
+from shared.console import Answer, answering, facts, table
+from shared.errors import ConfigError, ResourceError
+from shared.study import explain
+
+app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
+
+Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
+DEFAULT_CONFIG = Path("site.toml")
+
+
+@app.command()
+@answering("site.join")
+def join(
+    invitation: Annotated[Path, typer.Argument(help="The invitation that the coordinator sent.")],
+    folder: Annotated[Path, typer.Argument(help="The site's new folder.")],
+    *,
+    kind: Annotated[Literal["dicom", "pictures", "npz"], typer.Option(help="What the images are.")] = "dicom",
+    data: Annotated[Path, typer.Option(help="Folder of images, or the .npz file.")],
+    labels: Annotated[Path | None, typer.Option(help="CSV table of labels (not for npz).")] = None,
+) -> Answer:
+    """Make the site's keys here and write the join request to send back."""
+    from client.join import join as answer_invitation
+    from client.join import load_enrolment
+    from client.settings import AboutSite, SiteSettings, write_settings
+    from shared.keys import fingerprint, identity_hex, transport_pem
+
+    request = answer_invitation(invitation, folder, now=int(time.time()))
+    enrolment = load_enrolment(folder)
+    site = enrolment.invitation.site
+    try:
+        described = DataSettings(
+            kind=kind,
+            file=data.resolve() if kind == "npz" else None,
+            folder=data.resolve() if kind != "npz" else None,
+            labels=labels.resolve() if labels else None,
+        )
+        settings = SiteSettings(site=AboutSite(name=site), data=described)
+    except ValidationError as error:
+        raise ConfigError(
+            explain("site", SiteSettings, error), remedy="Give --labels with dicom and pictures."
+        ) from None
+    config = folder / "site.toml"
+    write_settings(config, settings)
+    shown = fingerprint(
+        transport_pem(enrolment.transport_key.public_key()), identity_hex(enrolment.identity_key.public_key())
+    )
+    return Answer(
+        {"site": site, "request": str(request), "fingerprint": shown, "config": str(config)},
+        Group(
+            facts({"site": site, "request": request, "fingerprint": shown, "configuration": config}),
+            Text("\nSend the request to the coordinator and compare the fingerprint by phone."),
+            Text(f"Then: wardround site start --config {config}"),
+        ),
+    )
+
+
+@app.command()
+@answering("site.start")
+def start(config: Config = DEFAULT_CONFIG) -> Answer:
+    """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand."""
+    from client.agent import Agent, site_folder
+    from client.site import open_site, utc_now
+
+    os.umask(0o077)
+    folder = site_folder(config)
+    site = open_site(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
+    agent = Agent(site)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: agent.stop())
+    agent.run()
+    return Answer({"site": site.name}, f"Site {site.name} has stopped; finished work is in the spool.")
+
+
+@app.command()
+@answering("site.status")
+def status(config: Config = DEFAULT_CONFIG) -> Answer:
+    """Show what the site is doing."""
+    folder = config.resolve().parent
+    try:
+        found: dict[str, Any] = json.loads((folder / "status.json").read_bytes())
+    except (OSError, ValueError):
+        raise ResourceError(
+            "This site has not been started yet.", remedy="Start it with `wardround site start`."
+        ) from None
+    if found["state"] != "stopped" and not psutil.pid_exists(found["pid"]):
+        found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
+    shown = {name: value for name, value in found.items() if value is not None}
+    return Answer(found, facts(shown))
+
+
+@app.command()
+@answering("site.sent")
+def sent(
+    config: Config = DEFAULT_CONFIG,
+    study: Annotated[str | None, typer.Option(help="Only this study.")] = None,
+) -> Answer:
+    """List what left this site: when, study, round, kind, bytes, digest."""
+    from shared.ledger import read_entries
+
+    path = config.resolve().parent / "ledger.jsonl"
+    if not path.exists():
+        raise ConfigError("There is no ledger beside this configuration.", remedy="Name the site's own site.toml.")
+    entries = [e for e in read_entries(path) if e.type == "release" and study in (None, e.data["study"])]
+    rows = [{"time": e.time, **e.data} for e in entries]
+    total = sum(row["bytes"] for row in rows)
+    shown = table(
+        ("when", "study", "round", "kind", "bytes", "digest"),
+        (
+            (
+                row["time"][:19],
+                row["study"],
+                row["round"],
+                "update" if row["update_digest"] else row["kind"],
+                f"{row['bytes']:,}",
+                (row["update_digest"] or row["body_digest"])[:12],
+            )
+            for row in rows
+        ),
+    )
+    return Answer({"releases": rows, "bytes": total}, Group(shown, Text(f"{len(rows)} releases, {total:,} bytes")))

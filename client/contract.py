@@ -1,0 +1,85 @@
+"""Does a release conform to the contract? Pure checks, one after the other; nothing is sent here.
+
+Rules, in the order in which they are applied:
+
+1. The message belongs to the contract's study, and its round is within the agreed number.
+2. Every score names only agreed metrics, with agreed length and range, about a known model.
+3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
+4. The payload holds exactly the agreed tensors: names, dtypes, shapes.
+5. Every value of the payload is finite.
+"""
+
+import hashlib
+from pathlib import Path
+
+import numpy as np
+
+from shared.contract import Contract, score_fault
+from shared.errors import Refusal, TrustError, WireCode
+from shared.update import PackedFile
+from shared.wire import Message, Ready, Uploaded
+
+BLOCK_BYTES = 1 << 20
+
+
+def check_release(contract: Contract, message: Message, payload: Path | None) -> None:
+    """Hold one outgoing message against the contract.
+
+    Raises:
+        Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
+    """
+    _check_place(contract, message)  # 1
+    if isinstance(message, Ready):
+        for fault in (score_fault(contract, score) for score in message.scores):  # 2
+            if fault is not None:
+                raise _broken(fault)
+    if payload is not None:
+        _check_announced(contract, message, payload)  # 3
+        check_payload(contract, payload)  # 4, 5
+
+
+def check_payload(contract: Contract, payload: Path) -> None:
+    """Rules 4 and 5 for a packed update; one tensor in memory at a time.
+
+    Raises:
+        Refusal: other tensors than agreed, or a value that is not finite.
+    """
+    try:
+        packed = PackedFile(payload)
+        if packed.table() != contract.tensors:
+            raise _broken("the update's tensors are not the agreed ones")
+    except (TrustError, ValueError):
+        raise _broken("the update is not a sound tensor file") from None
+    for name, values in packed.items():
+        if values.dtype.kind == "f" and not np.isfinite(values).all():
+            raise _broken(f"the update's tensor {name} is not finite")
+
+
+def sha256_of(path: Path) -> str:
+    """SHA-256 (hex) of a file, read in blocks."""
+    state = hashlib.sha256()
+    with path.open("rb") as file:
+        while block := file.read(BLOCK_BYTES):
+            state.update(block)
+    return state.hexdigest()
+
+
+def _check_place(contract: Contract, message: Message) -> None:
+    if message.address.study != contract.study:
+        raise _broken("the message belongs to another study")
+    if message.address.round > contract.rounds + 1:  # the closing trip is round count + 1
+        raise _broken("the round is beyond the agreed number")
+
+
+def _check_announced(contract: Contract, message: Message, payload: Path) -> None:
+    size = payload.stat().st_size
+    if size > contract.payload_bytes:
+        raise _broken("the update is larger than agreed")
+    if not isinstance(message, Ready | Uploaded):
+        raise _broken("only a finished round may carry an update")
+    if message.update_bytes != size or message.update_digest != sha256_of(payload):
+        raise _broken("the update differs from what the message announces")
+
+
+def _broken(rule: str) -> Refusal:
+    return Refusal(WireCode.CONTRACT, remedy=f"Nothing was released: {rule}.")

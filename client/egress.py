@@ -1,0 +1,105 @@
+"""The one door: everything that leaves a site leaves through `Egress.release`.
+
+The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. Only
+this module can build a `Released`, and the link sends nothing else. The privacy budget is charged
+between check and ledger once a policy asks for one.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from client.contract import check_release
+from shared.canonical import digest
+from shared.contract import Contract
+from shared.envelope import seal
+from shared.errors import Refusal, WireCode
+from shared.ledger import Ledger
+from shared.wire import TO_SERVER, Message, Ready, Refused, encode
+
+_DOOR: Final = object()
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """Something that may leave: a signed envelope and, beside it, the packed update.
+
+    Raises:
+        ValueError: built anywhere else than in `Egress.release`.
+    """
+
+    envelope: bytes
+    payload: Path | None
+    door: object
+
+    def __post_init__(self) -> None:
+        if self.door is not _DOOR:
+            raise ValueError("a Released is built by Egress.release alone")
+
+
+class Egress:
+    """The site's door, bound to its name, its identity key and its ledger.
+
+    Args:
+        site: the site's name on the roster.
+        key: the site's identity key.
+        ledger: where every release and every refusal to release is written first.
+        now: the time as an RFC 3339 string in UTC.
+    """
+
+    def __init__(self, *, site: str, key: Ed25519PrivateKey, ledger: Ledger, now: Callable[[], str]) -> None:
+        self._site = site
+        self._key = key
+        self._ledger = ledger
+        self._now = now
+
+    def release(self, message: Message, *, contract: Contract | None, payload: Path | None = None) -> Released:
+        """Check one message against the contract, write it down, sign it.
+
+        Args:
+            message: the body that would leave.
+            contract: the study's contract; None only for a `Refused` without an open study.
+            payload: the packed update that would travel beside it.
+
+        Raises:
+            Refusal: the contract does not allow it; nothing was written but the refusal.
+        """
+        try:
+            self._check(message, contract, payload)
+        except Refusal as refusal:
+            self._ledger.append("release_refused", {**_place(message), "rule": refusal.remedy}, time=self._now())
+            raise
+        body = encode(message)
+        self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
+        envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)
+        return Released(envelope=envelope, payload=payload, door=_DOOR)
+
+    @staticmethod
+    def _check(message: Message, contract: Contract | None, payload: Path | None) -> None:
+        if contract is not None:
+            check_release(contract, message, payload)
+        elif not isinstance(message, Refused) or payload is not None:
+            raise Refusal(WireCode.CONTRACT, remedy="Nothing was released: the study has no contract here.")
+
+
+def _place(message: Message) -> dict[str, object]:
+    place = message.address
+    return {"study": place.study, "round": place.round, "stage": place.stage.value}
+
+
+def _record(message: Message, body: bytes, contract: Contract | None, payload: Path | None) -> dict[str, object]:
+    """What the ledger keeps of a release: where it belongs, what kind, how much, which digests."""
+    record = {
+        **_place(message),
+        "kind": getattr(message, "type", "message"),
+        "bytes": len(body) + (payload.stat().st_size if payload else 0),
+        "body_digest": digest(body),
+        "update_digest": getattr(message, "update_digest", None) if payload else None,
+        "contract": contract.digest() if contract else None,
+    }
+    if isinstance(message, Ready):
+        record |= {"replayed": message.replayed, "scored_model": message.model_digest}
+    return record

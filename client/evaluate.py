@@ -1,0 +1,60 @@
+"""Score a model on one split of a site: logits of images, joined by patient, counted by the task.
+
+Decides nothing about what the figures are (the task does) or whether they may leave (egress does).
+"""
+
+from typing import Literal
+
+import numpy as np
+import torch
+from torch import nn
+
+from client.imaging.examples import Examples
+from client.imaging.transforms import to_network
+from shared.metrics import Floats, Integers, Score
+from shared.tasks import Task
+
+
+def logits_by_patient(
+    model: nn.Module, examples: Examples, *, task: Task, device: torch.device | str, batch_size: int = 256
+) -> tuple[Floats, Integers]:
+    """One row of logits and one target per patient.
+
+    The model is moved to the device and comes back in the mode it had.
+
+    Args:
+        model: from `build_model`.
+        examples: the images to score.
+        task: says how a patient's images are joined.
+        device: where to compute.
+        batch_size: images at a time.
+
+    Returns:
+        (patients, outputs) float32, and (patients,) or (patients, outputs) int64.
+    """
+    logits = np.zeros((len(examples), task.outputs), np.float32)
+    was_training = model.training
+    model.to(device).eval()
+    try:
+        with torch.inference_mode():
+            for start in range(0, len(examples), batch_size):
+                images = to_network(examples.images[start : start + batch_size]).to(device)
+                logits[start : start + len(images)] = model(images).float().cpu().numpy()
+    finally:
+        model.train(was_training)
+    return task.by_patient(logits, examples.labels, examples.patients)
+
+
+def evaluate(
+    model: nn.Module,
+    examples: Examples,
+    *,
+    task: Task,
+    device: torch.device | str,
+    model_digest: str,
+    split: Literal["validation", "test"],
+    batch_size: int = 256,
+) -> Score:
+    """Score the model, whose digest is named in the answer, on one split."""
+    logits, targets = logits_by_patient(model, examples, task=task, device=device, batch_size=batch_size)
+    return task.score(logits, targets, model_digest=model_digest, split=split)

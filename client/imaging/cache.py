@@ -1,0 +1,214 @@
+"""The decoded images of a site, kept as memory maps between studies and restarts.
+
+Decides when a cache entry may be used (its key covers the catalogue, the image size and channels,
+and the decoders' versions), and that an entry is there whole or not at all. What an image is and how
+it is decoded is left to the sources. Labels are not cached; they come from the catalogue.
+
+    CACHE/.lock                     one builder at a time
+    CACHE/.building/                an entry in the making; swept by the next builder
+    CACHE/<key>/{train,validation,test}.npy, entry.json
+"""
+
+import errno
+import fcntl
+import shutil
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import PIL
+import pydicom
+from numpy.typing import NDArray
+from pydantic import ValidationError
+
+from client.imaging.array_file import ArrayFile, open_array
+from client.imaging.catalogue import Catalogue, Reason, Row
+from client.imaging.examples import Examples, SiteData, Split
+from client.imaging.fit import fit
+from client.imaging.folder import Pixels
+from client.imaging.settings import DataSettings
+from client.imaging.sources import Source, open_source
+from shared.canonical import canonical, digest
+from shared.durable import fsync_folder, rename_durably, write_atomically
+from shared.errors import ResourceError
+from shared.study import Digest, ImageSpec, Section, TaskSpec
+
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+
+
+class _Entry(Section):
+    """entry.json: what the three arrays hold. `failed` are positions in the catalogue's used rows."""
+
+    version: Literal[1] = 1
+    key: Digest
+    counts: dict[Split, int]
+    failed: dict[int, Reason]
+
+
+def prepare(
+    settings: DataSettings, *, task: TaskSpec, images: ImageSpec, salt: bytes, base: Path, cache: Path
+) -> SiteData:
+    """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
+
+    Args:
+        settings: the `[data]` table of site.toml.
+        task: the study's classes.
+        images: the study's image size and channels.
+        salt: the federation's salt, at least 16 bytes.
+        base: the folder that relative paths of the settings count from.
+        cache: the site's cache folder, made where absent; it holds patient images.
+
+    Returns:
+        The three splits; each may be empty, and nothing is raised for that.
+
+    Raises:
+        ConfigError: the labels, label map or array file cannot be used.
+        ResourceError: images are absent, or the disk of the cache is full.
+    """
+    source = open_source(settings, task=task, salt=salt, base=base)
+    rows = tuple(source.rows())
+    catalogue = Catalogue.of(
+        rows,
+        validation=settings.validation_fraction,
+        test=settings.test_fraction,
+        labels_unused=source.labels_unused,
+    )
+    entry = _obtain(cache, catalogue, source, images)
+    decoded = catalogue.without(entry.failed)
+    folder = cache / entry.key
+    splits = {split: _examples(folder, decoded.used, split, task=task, images=images) for split in Split}
+    return SiteData(
+        train=splits[Split.TRAIN],
+        validation=splits[Split.VALIDATION],
+        test=splits[Split.TEST],
+        manifest=decoded.digest(),
+        counts=decoded.counts(task),
+    )
+
+
+def cache_key(catalogue: Catalogue, images: ImageSpec) -> str:
+    """SHA-256 (hex) over everything that decides the cached arrays."""
+    decides = {
+        "catalogue": catalogue.digest(),
+        "images": images.model_dump(mode="json", include={"size_px", "channels"}),
+        "software": {"numpy": np.__version__, "pillow": PIL.__version__, "pydicom": pydicom.__version__},
+        "version": 1,
+    }
+    return digest(canonical(decides))
+
+
+def _obtain(cache: Path, catalogue: Catalogue, source: Source, images: ImageSpec) -> _Entry:
+    key = cache_key(catalogue, images)
+    used = catalogue.used
+    try:
+        with _alone(cache):
+            entry = _whole(cache / key, key, _shape(images))
+            if entry is None:
+                _check_space(cache, len(used) * int(np.prod(_shape(images))) * 2)
+                entry = _publish(cache, key, used, source.decode(used), images)
+            return entry
+    except OSError as error:
+        raise _refused(error) from None
+
+
+def _publish(
+    cache: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Pixels | Reason], images: ImageSpec
+) -> _Entry:
+    building = cache / ".building"
+    shutil.rmtree(building, ignore_errors=True)
+    building.mkdir(mode=0o700)
+    try:
+        entry = _build(building, key, rows, decoded, images)
+        write_atomically(building / "entry.json", canonical(entry.model_dump(mode="json")), mode=0o600)
+        fsync_folder(building)
+        shutil.rmtree(cache / key, ignore_errors=True)
+        rename_durably(building, cache / key)
+    finally:
+        shutil.rmtree(building, ignore_errors=True)
+    return entry
+
+
+def _build(
+    folder: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Pixels | Reason], images: ImageSpec
+) -> _Entry:
+    counts = dict.fromkeys(Split, 0)
+    failed: dict[int, Reason] = {}
+    with ExitStack() as stack:
+        files = {split: stack.enter_context(ArrayFile(_file(folder, split), _shape(images))) for split in Split}
+        for position, (row, pixels) in enumerate(zip(rows, decoded, strict=True)):
+            if isinstance(pixels, Reason):
+                failed[position] = pixels
+                continue
+            assert row.split is not None
+            files[row.split].append(fit(pixels, images))
+            counts[row.split] += 1
+    return _Entry(key=key, counts=counts, failed=failed)
+
+
+def _whole(folder: Path, key: str, shape: tuple[int, ...]) -> _Entry | None:
+    """The entry of a folder, or None if it is absent, of another key, or damaged."""
+    try:
+        entry = _Entry.model_validate_json((folder / "entry.json").read_bytes())
+        for split in Split:
+            open_array(_file(folder, split), count=entry.counts[split], shape=shape)
+    except (OSError, ValueError, KeyError, EOFError, ValidationError):
+        return None
+    return entry if entry.key == key else None
+
+
+def _examples(folder: Path, rows: tuple[Row, ...], split: Split, *, task: TaskSpec, images: ImageSpec) -> Examples:
+    chosen = [row for row in rows if row.split is split]
+    return Examples(
+        images=open_array(_file(folder, split), count=len(chosen), shape=_shape(images)),
+        labels=_labels(chosen, task),
+        patients=_dense([row.patient or "" for row in chosen]),
+    )
+
+
+def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:
+    width = task.outputs if task.mode == "multilabel" else 1
+    labels = np.array([row.labels for row in rows], dtype=np.int64).reshape(len(rows), width)
+    return labels if task.mode == "multilabel" else labels[:, 0].copy()
+
+
+def _dense(patients: list[str]) -> NDArray[np.int64]:
+    numbers: Mapping[str, int] = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
+    return np.array([numbers[patient] for patient in patients], dtype=np.int64)
+
+
+def _shape(images: ImageSpec) -> tuple[int, int, int]:
+    return (images.channels, images.size_px, images.size_px)
+
+
+def _file(folder: Path, split: Split) -> Path:
+    return folder / f"{split.value}.npy"
+
+
+@contextmanager
+def _alone(cache: Path) -> Iterator[None]:
+    cache.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with (cache / ".lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # released by the kernel if this process dies
+        yield
+
+
+def _check_space(cache: Path, needed: int) -> None:
+    free = shutil.disk_usage(cache).free
+    if needed > free:
+        raise ResourceError(
+            f"The image cache needs {needed / 1e6:.0f} MB and its disk has {free / 1e6:.0f} MB free.",
+            remedy="Free space, or remove old entries of the site's cache folder.",
+        )
+
+
+def _refused(error: OSError) -> ResourceError:
+    if error.errno in _FULL:
+        return ResourceError(
+            "The disk of the image cache is full.", remedy="Free space, or remove old entries of the cache folder."
+        )
+    return ResourceError(
+        f"The images or their cache cannot be read or written ({type(error).__name__}).",
+        remedy="Check that the site's user may read data.folder or data.file and write the cache folder.",
+    )

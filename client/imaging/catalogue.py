@@ -1,0 +1,211 @@
+"""What a site has: one row per image, used or set aside with a reason, and the split of every patient.
+
+Decides the patient key, the split and the digest. How a row is found and how its pixels are decoded
+is left to the sources; which words mean which label to `vocabulary`.
+
+A patient's split is a hash of the patient key, so it is the same in every study of the federation
+at this site: the test patient of one study never trains another.
+"""
+
+import hashlib
+import hmac
+import json
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from enum import StrEnum
+from typing import Any
+
+from client.imaging.examples import Counts, Split
+from shared.errors import ConfigError
+from shared.study import TaskSpec
+
+_SPLIT_DOMAIN = b"wardround split 1\0"
+
+
+class Reason(StrEnum):
+    """Why an image is not used; the only words about it that are logged."""
+
+    NOT_AN_IMAGE = "not_an_image"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    NO_PIXELS = "no_pixels"
+    MULTI_FRAME = "multi_frame"
+    CODEC_MISSING = "codec_missing"
+    COLOUR_UNKNOWN = "colour_unknown"
+    DUPLICATE = "duplicate"
+    NO_PATIENT = "no_patient"
+    UNLABELLED = "unlabelled"
+    LABEL_UNKNOWN = "label_unknown"
+    LABEL_CONFLICT = "label_conflict"
+    SPLIT_UNKNOWN = "split_unknown"
+
+
+class SetAside(Exception):
+    """One image cannot be used; carries the reason and nothing from the image."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One image.
+
+    Attributes:
+        source: dicom, pictures or npz.
+        file: path within the folder, or name of the array; stays at the site.
+        index: frame of the file, or position in the array.
+        content: SHA-256 (hex) of the file that holds it.
+        patient, exam, series: pseudonyms (`pseudonym`), None where unknown.
+        labels: (0 | 1,) for binary, (class,) for multiclass, a 0 | 1 per class for multilabel.
+        split: as the labels name it; after `Catalogue.of`, as it is used.
+        set_aside: why the image is not used, or None.
+        mask: reserved for the array or file that holds the image's mask.
+        clinical: reserved for the patient's clinical columns.
+    """
+
+    source: str
+    file: str = field(repr=False)
+    index: int = 0
+    content: str = ""
+    patient: str | None = None
+    exam: str | None = None
+    series: str | None = None
+    labels: tuple[int, ...] | None = field(default=None, repr=False)
+    split: Split | None = None
+    set_aside: Reason | None = None
+    mask: str | None = None
+    clinical: Mapping[str, float] = field(default_factory=dict, repr=False)
+
+
+def pseudonym(salt: bytes, identifier: str) -> str:
+    """HMAC-SHA256 (hex, RFC 2104) of an identifier under the federation's salt.
+
+    Raises:
+        ValueError: the salt is shorter than 16 bytes.
+    """
+    if len(salt) < 16:
+        raise ValueError("the federation salt must have at least 16 bytes")
+    return hmac.new(salt, identifier.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()
+
+
+def hashed_split(patient: str, *, validation: float, test: float) -> Split:
+    """The split of a patient key where nobody names one.
+
+    Test takes the bottom of the hash range and validation its top, so that another validation
+    fraction never moves a patient out of test.
+
+    Args:
+        patient: the patient key.
+        validation: fraction of patients for validation.
+        test: fraction of patients for test.
+    """
+    position = int.from_bytes(hashlib.sha256(_SPLIT_DOMAIN + patient.encode()).digest()[:8]) / 2**64
+    if position < test:
+        return Split.TEST
+    return Split.VALIDATION if position >= 1 - validation else Split.TRAIN
+
+
+@dataclass(frozen=True)
+class Catalogue:
+    """Every image of a site, in a fixed order."""
+
+    rows: tuple[Row, ...]
+    labels_unused: int = 0
+
+    @classmethod
+    def of(cls, rows: Iterable[Row], *, validation: float, test: float, labels_unused: int = 0) -> "Catalogue":
+        """Settle the split of every usable row.
+
+        A split named in the labels wins. Where splits are named but none is validation, validation
+        is carved from the train patients; where none is named, the patient key decides.
+
+        Raises:
+            ConfigError: the labels put one patient into two splits.
+        """
+        rows = tuple(rows)
+        named = _named_splits(rows)
+        carve = validation if Split.VALIDATION not in named.values() else 0.0
+
+        def settle(row: Row) -> Row:
+            if row.set_aside is not None or row.patient is None:
+                return row
+            split = named.get(row.patient)
+            if split is None:
+                split = hashed_split(row.patient, validation=validation, test=test)
+            elif split is Split.TRAIN:
+                split = hashed_split(row.patient, validation=carve, test=0.0)
+            return replace(row, split=split)
+
+        return cls(tuple(settle(row) for row in rows), labels_unused)
+
+    @property
+    def used(self) -> tuple[Row, ...]:
+        """The rows that are not set aside."""
+        return tuple(row for row in self.rows if row.set_aside is None)
+
+    def without(self, failed: Mapping[int, Reason]) -> "Catalogue":
+        """The same catalogue with more rows set aside, named by their position in `used`."""
+        positions = [position for position, row in enumerate(self.rows) if row.set_aside is None]
+        reasons = {positions[number]: reason for number, reason in failed.items()}
+        rows = (replace(row, set_aside=reasons.get(i, row.set_aside)) for i, row in enumerate(self.rows))
+        return replace(self, rows=tuple(rows))
+
+    def digest(self) -> str:
+        """SHA-256 (hex) over every row: contents, keys, labels, splits and reasons."""
+        sha = hashlib.sha256()
+        for row in self.rows:
+            sha.update(json.dumps(_facts(row), separators=(",", ":")).encode() + b"\n")
+        return sha.hexdigest()
+
+    def counts(self, task: TaskSpec) -> Counts:
+        """What was found, used and set aside; nothing here identifies a patient."""
+        patients: dict[Split, set[str]] = defaultdict(set)
+        examples: Counter[Split] = Counter()
+        classes: dict[Split, Counter[str]] = {split: Counter() for split in Split}
+        for row in self.used:
+            assert row.split is not None and row.patient is not None and row.labels is not None
+            patients[row.split].add(row.patient)
+            examples[row.split] += 1
+            classes[row.split].update(true_classes(row.labels, task) or ("negative",))
+        return Counts(
+            found=len(self.rows),
+            used=len(self.used),
+            set_aside=dict(Counter(row.set_aside.value for row in self.rows if row.set_aside is not None)),
+            examples={split: examples[split] for split in Split},
+            patients={split: len(patients[split]) for split in Split},
+            classes={split: dict(classes[split]) for split in Split},
+            labels_unused=self.labels_unused,
+        )
+
+
+def true_classes(labels: tuple[int, ...], task: TaskSpec) -> tuple[str, ...]:
+    """Names of the classes that are true for a row's labels."""
+    if task.mode == "multiclass":
+        return (task.classes[labels[0]],)
+    return tuple(name for name, flag in zip(task.classes, labels, strict=True) if flag)
+
+
+def _named_splits(rows: tuple[Row, ...]) -> dict[str, Split]:
+    named: dict[str, Split] = {}
+    crossing = set()
+    for row in rows:
+        if row.set_aside is not None or row.patient is None or row.split is None:
+            continue
+        if named.setdefault(row.patient, row.split) is not row.split:
+            crossing.add(row.patient)
+    if crossing:
+        raise ConfigError(
+            f"The labels put {len(crossing)} patients into more than one split.",
+            remedy="Give all images of a patient the same split, or leave the split column out.",
+        )
+    return named
+
+
+def _facts(row: Row) -> list[Any]:
+    return [
+        *(row.source, row.file, row.index, row.content, row.patient, row.exam, row.series),
+        *(row.labels, row.split, row.set_aside, row.mask, dict(sorted(row.clinical.items()))),
+    ]

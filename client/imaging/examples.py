@@ -1,0 +1,97 @@
+"""What the learner receives from a site's images: three splits of arrays and nothing else.
+
+Decides the shapes and dtypes that cross from imaging to learning. How the arrays came to be
+(sources, cache) is left to the rest of this folder; no file name and no patient value is in here.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Split(StrEnum):
+    """What a patient's images are for."""
+
+    TRAIN = "train"
+    VALIDATION = "validation"
+    TEST = "test"
+
+
+@dataclass(frozen=True)
+class Examples:
+    """The images of one split, in the catalogue's order.
+
+    Attributes:
+        images: (n, channels, size_px, size_px) uint16, perhaps a read-only memory map; 0..65535
+            spans the display window.
+        labels: int64; (n,) for binary {0, 1} and multiclass, (n, outputs) of {0, 1} for multilabel.
+        patients: (n,) int64, dense index of the patient within the split.
+
+    Raises:
+        ValueError: the three do not describe the same n images, or a dtype is another one.
+    """
+
+    images: NDArray[np.uint16]
+    labels: NDArray[np.int64]
+    patients: NDArray[np.int64]
+
+    def __post_init__(self) -> None:
+        if not len(self.images) == len(self.labels) == len(self.patients):
+            raise ValueError("images, labels and patients differ in length")
+        if self.images.dtype != np.uint16 or self.labels.dtype != np.int64 or self.patients.dtype != np.int64:
+            raise ValueError("images must be uint16, labels and patients int64")
+
+    def __len__(self) -> int:
+        return len(self.images)
+
+    @property
+    def patient_count(self) -> int:
+        """Number of different patients."""
+        return int(self.patients.max()) + 1 if len(self.patients) else 0
+
+
+@dataclass(frozen=True)
+class Counts:
+    """How many files or images the site has, and why some are not used; found = used + set aside.
+
+    Attributes:
+        found: every file of the folder, or every image of the array file.
+        used: images in the three splits together.
+        set_aside: number by reason code; a reason with none is left out.
+        examples: images by split.
+        patients: patients by split.
+        classes: images by split and class name; `negative` counts those with no class true.
+        labels_unused: lines of the label table that no file answered to.
+    """
+
+    found: int
+    used: int
+    set_aside: Mapping[str, int]
+    examples: Mapping[Split, int]
+    patients: Mapping[Split, int]
+    classes: Mapping[Split, Mapping[str, int]]
+    labels_unused: int = 0
+
+    def __post_init__(self) -> None:
+        if self.found != self.used + sum(self.set_aside.values()):
+            raise ValueError("found must equal used + set aside")
+
+
+@dataclass(frozen=True)
+class SiteData:
+    """All that a site brings to a study.
+
+    Attributes:
+        train, validation, test: no patient is in two of them.
+        manifest: SHA-256 (hex) of the catalogue; equal for equal files, labels and splits.
+        counts: what was found, used and set aside.
+    """
+
+    train: Examples
+    validation: Examples
+    test: Examples
+    manifest: str
+    counts: Counts

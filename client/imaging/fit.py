@@ -1,0 +1,49 @@
+"""From an image of any size to the tensor shape that the study asks for.
+
+Decides how an image is resized, padded and given channels. Pure and deterministic: float32 Lanczos,
+the aspect ratio kept, black borders to make it square.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
+from client.imaging.folder import Pixels
+from client.imaging.window import FULL
+from shared.study import ImageSpec
+
+_LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
+
+
+def fit(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
+    """Resize, pad and convert one image.
+
+    Args:
+        pixels: (h, w) or (h, w, 3) uint16.
+        spec: the study's images.
+
+    Returns:
+        (channels, size_px, size_px) uint16.
+    """
+    planes = [_square(plane, spec.size_px) for plane in _channels(pixels, spec.channels)]
+    stack = np.stack(planes if len(planes) == spec.channels else planes * spec.channels)
+    return np.rint(np.clip(stack, 0, FULL)).astype(np.uint16)
+
+
+def _channels(pixels: Pixels, channels: int) -> list[NDArray[np.float32]]:
+    if pixels.ndim == 2:
+        return [pixels.astype(np.float32)]  # repeated after resizing
+    if channels == 1:
+        return [(pixels.astype(np.float32) @ _LUMA).astype(np.float32)]
+    return [pixels[..., channel].astype(np.float32) for channel in range(3)]
+
+
+def _square(plane: NDArray[np.float32], size_px: int) -> NDArray[np.float32]:
+    height, width = (max(1, round(edge * size_px / max(plane.shape))) for edge in plane.shape)
+    if (height, width) != plane.shape:
+        picture = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.LANCZOS)
+        plane = np.asarray(picture, dtype=np.float32)
+    top, left = (size_px - height) // 2, (size_px - width) // 2
+    square = np.zeros((size_px, size_px), dtype=np.float32)
+    square[top : top + height, left : left + width] = plane
+    return square

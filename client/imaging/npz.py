@@ -1,0 +1,220 @@
+"""One array file (.npz) with images and labels: the form of MedMNIST, or the flat form.
+
+Decides which arrays are expected and what their codes mean. Images are streamed out of the archive
+one by one, so an array larger than memory is no matter; nothing is unpickled.
+
+    MedMNIST   {train,val,test}_{images,labels}; each image is its own patient
+    flat       images, labels, and perhaps patient, split; `site` is for the benchmarks' partition
+
+images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3). split: the words train,
+validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation, 2 test.
+"""
+
+import hashlib
+import zipfile
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from client.imaging.catalogue import Reason, Row, SetAside, pseudonym
+from client.imaging.examples import Split
+from client.imaging.folder import MAX_PIXELS, Pixels
+from client.imaging.labels import split_of
+from client.imaging.vocabulary import Vocabulary
+from shared.errors import ConfigError, ResourceError
+
+_MAX_SMALL_BYTES = 2**30  # labels, patients, splits
+_PREFIXES = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
+_TWO_CODES = {0: Split.TRAIN, 1: Split.TEST}
+_THREE_CODES = {0: Split.TRAIN, 1: Split.VALIDATION, 2: Split.TEST}
+
+
+@dataclass(frozen=True)
+class _Header:
+    shape: tuple[int, ...]
+    dtype: np.dtype[Any]
+
+    @property
+    def item_shape(self) -> tuple[int, ...]:
+        """(h, w) or (h, w, 3): a single channel has no axis of its own."""
+        height, width, *channels = self.shape[1:]
+        return (height, width) if channels in ([], [1]) else (height, width, *channels)
+
+    @property
+    def item_bytes(self) -> int:
+        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
+
+
+class ArraySource:
+    """The images of one .npz file.
+
+    Args:
+        file: the archive.
+        vocabulary: the study's classes.
+        salt: the federation's salt, for pseudonyms.
+
+    Raises:
+        ResourceError: there is no such file.
+        ConfigError: it is not an archive of arrays in one of the two forms.
+    """
+
+    labels_unused = 0
+
+    def __init__(self, file: Path, *, vocabulary: Vocabulary, salt: bytes) -> None:
+        if not file.is_file():
+            raise ResourceError("The array file does not exist.", remedy="Correct data.file in site.toml.")
+        self._file = file
+        self._vocabulary = vocabulary
+        self._salt = salt
+        try:
+            with zipfile.ZipFile(file) as archive:
+                self._names = {name.removesuffix(".npy") for name in archive.namelist()}
+        except (zipfile.BadZipFile, OSError):
+            raise _unusable("is not an .npz archive") from None
+
+    def rows(self) -> Iterator[Row]:
+        """One row per image, array by array."""
+        content = _content(self._file)
+        if "images" in self._names:
+            yield from self._block("", None, content)
+            return
+        prefixes = [prefix for prefix in _PREFIXES if f"{prefix}_images" in self._names]
+        if not prefixes:
+            raise _unusable("has neither `images` nor `train_images`")
+        for prefix in prefixes:
+            yield from self._block(f"{prefix}_", _PREFIXES[prefix], content)
+
+    def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """The pixels of each row, or why it has none; rows of one array come in their order."""
+        for name, group in groupby(rows, key=lambda row: row.file):
+            yield from self._stream(name, list(group))
+
+    def _block(self, prefix: str, split: Split | None, content: str) -> Iterator[Row]:
+        name = f"{prefix}images"
+        count = self._header(name).shape[0]
+        labels = _flat(self._small(f"{prefix}labels", count))
+        patients = self._small("patient", count) if not prefix and "patient" in self._names else None
+        splits = self._splits(count) if not prefix else [split] * count
+        for index in range(count):
+            patient = f"{name}/{index}" if patients is None else str(patients[index]).strip()
+            yield self._row(Row("npz", name, index, content, split=splits[index]), patient, labels[index])
+
+    def _row(self, row: Row, patient: str, label: Any) -> Row:
+        key = pseudonym(self._salt, patient) if patient else None
+        labels, reason = None, None
+        try:
+            labels = self._labels(label)
+        except SetAside as error:
+            reason = error.reason
+        reason = reason or (None if key else Reason.NO_PATIENT)
+        return Row("npz", row.file, row.index, row.content, key, labels=labels, split=row.split, set_aside=reason)
+
+    def _labels(self, label: Any) -> tuple[int, ...]:
+        if np.ndim(label) == 0:
+            return self._vocabulary.from_word(str(label))
+        if len(label) != self._vocabulary.task.outputs:
+            raise SetAside(Reason.LABEL_UNKNOWN)
+        return self._vocabulary.from_flags([str(flag) for flag in label])
+
+    def _splits(self, count: int) -> list[Split | None]:
+        if "split" not in self._names:
+            return [None] * count
+        values = self._small("split", count)
+        try:
+            if values.dtype.kind in "US":
+                return [split_of(str(word)) for word in values]
+            codes = _THREE_CODES if 2 in values else _TWO_CODES
+            return [codes[int(code)] for code in values]
+        except (KeyError, SetAside):
+            raise _unusable("has a split that is not train, validation or test") from None
+
+    def _header(self, name: str) -> _Header:
+        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+            header = _read_header(member)
+        shape = header.shape
+        if header.dtype not in (np.uint8, np.uint16) or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
+            raise _unusable(f"has `{name}` in another form than (n, h, w[, 1 or 3]) of uint8 or uint16")
+        if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
+            raise _unusable(f"has images in `{name}` that are empty or larger than {MAX_PIXELS} pixels")
+        return header
+
+    def _small(self, name: str, count: int) -> NDArray[Any]:
+        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+            header = _read_header(member)
+            size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
+            if size > _MAX_SMALL_BYTES or header.shape[:1] != (count,):
+                raise _unusable(f"has `{name}` of another length than its images, or too large")
+            data = member.read(size)
+        if len(data) != size:
+            raise _unusable(f"ends inside `{name}`")
+        return np.frombuffer(data, dtype=header.dtype).reshape(header.shape)
+
+    def _stream(self, name: str, rows: list[Row]) -> Iterator[Pixels | Reason]:
+        header = self._header(name)
+        done = 0
+        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+            _read_header(member)
+            for row, data in zip(rows, _items(member, header.item_bytes, [row.index for row in rows]), strict=False):
+                assert row.file == name
+                done += 1
+                yield _scaled(np.frombuffer(data, header.dtype).reshape(header.item_shape))
+        yield from [Reason.UNREADABLE] * (len(rows) - done)
+
+
+def _items(member: Any, size: int, indices: list[int]) -> Iterator[bytes]:
+    position = 0
+    for index in indices:
+        try:
+            while position < index:
+                member.read(size)
+                position += 1
+            data = member.read(size)
+        except (zipfile.BadZipFile, OSError, ValueError, EOFError):
+            return
+        if len(data) != size:
+            return
+        position += 1
+        yield data
+
+
+def _scaled(image: NDArray[Any]) -> Pixels:
+    if image.dtype == np.uint8:
+        return image.astype(np.uint16) * np.uint16(257)
+    return image.astype(np.uint16)
+
+
+def _flat(labels: NDArray[Any]) -> NDArray[Any]:
+    return labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _opened(archive: zipfile.ZipFile, name: str) -> Any:
+    try:
+        return archive.open(f"{name}.npy")
+    except KeyError:
+        raise _unusable(f"has no array `{name}`") from None
+
+
+def _read_header(member: Any) -> _Header:
+    try:
+        version = np.lib.format.read_magic(member)
+        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        shape, fortran, dtype = read(member)
+    except (ValueError, zipfile.BadZipFile, EOFError):
+        raise _unusable("holds something that is not an array") from None
+    if dtype.hasobject or (fortran and len(shape) > 1):
+        raise _unusable("holds objects, or arrays in column order")
+    return _Header(shape, dtype)
+
+
+def _content(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
+
+
+def _unusable(what: str) -> ConfigError:
+    return ConfigError(f"The array file {what}.", remedy="Correct data.file in site.toml, or the file itself.")

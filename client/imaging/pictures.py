@@ -1,0 +1,60 @@
+"""PNG and JPEG pictures, read with Pillow.
+
+Decides which pictures are read (one frame, bounded in size) and how their modes become grey or RGB
+uint16. A picture says nothing about its patient; the label table does.
+"""
+
+import warnings
+from io import BytesIO
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from client.imaging.catalogue import Reason, SetAside
+from client.imaging.folder import MAX_PIXELS, Facts, Pixels
+from client.imaging.labels import Key
+from client.imaging.window import FULL
+
+_FORMATS = ("PNG", "JPEG")
+_DEEP = ("I;16", "I;16B", "I;16L", "I")  # 16-bit grey PNG, by version of Pillow
+
+
+class Picture:
+    """PNG and JPEG files."""
+
+    source = "pictures"
+    keys: tuple[Key, ...] = ("file",)
+
+    def facts(self, data: bytes) -> Facts:
+        """Read the header.
+
+        Raises:
+            SetAside: not a single picture within the limits.
+        """
+        _open(data)
+        return Facts()
+
+    def pixels(self, data: bytes) -> Pixels:
+        """Decode, turned upright as its EXIF orientation says; transparency is dropped."""
+        picture = ImageOps.exif_transpose(_open(data))
+        if picture.mode in _DEEP:
+            return np.asarray(picture).clip(0, FULL).astype(np.uint16)
+        grey = picture.mode in ("1", "L", "LA", "La")
+        values: Pixels = np.asarray(picture.convert("L" if grey else "RGB")).astype(np.uint16)
+        return values * np.uint16(257)
+
+
+def _open(data: bytes) -> Image.Image:
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            picture = Image.open(BytesIO(data), formats=_FORMATS)
+    except UnidentifiedImageError:
+        raise SetAside(Reason.NOT_AN_IMAGE) from None
+    except (Image.DecompressionBombWarning, Image.DecompressionBombError):
+        raise SetAside(Reason.TOO_LARGE) from None
+    if picture.width * picture.height > MAX_PIXELS:
+        raise SetAside(Reason.TOO_LARGE)
+    if getattr(picture, "n_frames", 1) != 1:
+        raise SetAside(Reason.MULTI_FRAME)
+    return picture

@@ -1,0 +1,48 @@
+"""The `[data]` table of site.toml: where a hospital's images and labels lie.
+
+Decides which keys there are and which belong together. Whether the files exist and what they hold
+is left to the sources.
+"""
+
+from collections.abc import Mapping
+from pathlib import Path
+from types import MappingProxyType
+from typing import Annotated, Literal, Self
+
+from pydantic import AfterValidator, Field, PlainSerializer, model_validator
+
+from shared.study import Section
+
+Word = Annotated[str, Field(min_length=1, max_length=200)]
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+LabelMap = Annotated[
+    Mapping[Word, Word], AfterValidator(lambda words: MappingProxyType(dict(words))), PlainSerializer(dict)
+]
+
+
+class DataSettings(Section):
+    """One source of images with its labels. Relative paths count from the folder of site.toml.
+
+    `kind` dicom and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
+    its own labels. `label_map` turns the table's words into class names of the study, or into
+    `positive` and `negative`. The fractions are of patients, and are used where the labels do not
+    name a split themselves; keep them for the life of the site, so that a test patient stays one.
+    """
+
+    kind: Literal["dicom", "pictures", "npz"]
+    folder: Path | None = None
+    file: Path | None = None
+    labels: Path | None = None
+    label_map: LabelMap = Field(default_factory=lambda: MappingProxyType({}))
+    validation_fraction: Fraction = 0.15
+    test_fraction: Fraction = 0.15
+
+    @model_validator(mode="after")
+    def _keys_fit_kind(self) -> Self:
+        wanted = {"file"} if self.kind == "npz" else {"folder", "labels"}
+        given = {name for name in ("folder", "file", "labels") if getattr(self, name) is not None}
+        if given != wanted:
+            raise ValueError(f"kind {self.kind} needs {' and '.join(sorted(wanted))}, and none of the others")
+        if self.validation_fraction + self.test_fraction >= 1:
+            raise ValueError("validation_fraction + test_fraction must leave patients to train on")
+        return self

@@ -1,0 +1,59 @@
+"""Which source of images a site's settings name.
+
+Decides the type to build from `[data]`; every source gives rows and, for rows, pixels.
+"""
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Protocol
+
+from client.imaging.catalogue import Reason, Row
+from client.imaging.dicom import Dicom
+from client.imaging.folder import FolderSource, Format, Pixels
+from client.imaging.labels import read_labels
+from client.imaging.npz import ArraySource
+from client.imaging.pictures import Picture
+from client.imaging.settings import DataSettings
+from client.imaging.vocabulary import Vocabulary
+from shared.study import TaskSpec
+
+
+class Source(Protocol):
+    """Where images come from."""
+
+    def rows(self) -> Iterator[Row]:
+        """Every image found, usable or set aside, in a fixed order."""
+        ...
+
+    def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """For each row its pixels (uint16, (h, w) or (h, w, 3)), or why it has none."""
+        ...
+
+    @property
+    def labels_unused(self) -> int:
+        """Lines of the label table that nothing answered to; known after `rows`."""
+        ...
+
+
+def open_source(settings: DataSettings, *, task: TaskSpec, salt: bytes, base: Path) -> Source:
+    """Build the source that the settings name.
+
+    Args:
+        settings: the `[data]` table.
+        task: the study's classes.
+        salt: the federation's salt.
+        base: the folder that relative paths count from.
+
+    Raises:
+        ConfigError: the label table, label map or array file cannot be used.
+        ResourceError: the folder or array file is not there.
+    """
+    vocabulary = Vocabulary(task, settings.label_map)
+    if settings.kind == "npz":
+        assert settings.file is not None
+        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt)
+    assert settings.folder is not None and settings.labels is not None
+    form: Format = Dicom() if settings.kind == "dicom" else Picture()
+    labels = base / settings.labels
+    table = read_labels(labels, vocabulary, keys=form.keys)
+    return FolderSource(base / settings.folder, table=table, skip=labels, form=form, salt=salt)

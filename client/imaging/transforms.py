@@ -1,0 +1,84 @@
+"""What happens to images between the cache and the network.
+
+Decides the scaling to the network's range and the augmentations by name. Which images form a batch,
+and from where the random stream comes, is left to training. No left-right flip: it would move the
+heart to the other side and make every label of a side wrong.
+"""
+
+import math
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.nn import functional
+
+Augment = Callable[[Tensor, np.random.Generator], Tensor]
+_BLACK = -1.0
+_MAX_ROTATION_DEG = 10.0
+_MAX_SHIFT = 0.05  # of the edge
+_MAX_ZOOM = 0.05
+_MAX_GAIN = 0.1  # of the intensity above black
+
+
+def to_network(images: NDArray[np.uint16]) -> Tensor:
+    """Scale 0..65535 to -1..1.
+
+    Args:
+        images: (n, channels, size_px, size_px) uint16.
+
+    Returns:
+        The same shape, float32 on the CPU.
+    """
+    shares = torch.from_numpy(np.asarray(images, dtype=np.float32)) / 65535
+    return (shares - 0.5) / 0.5
+
+
+def augmentation(name: str) -> Augment | None:
+    """The augmentation that an ImageSpec names, or None where it names none.
+
+    Raises:
+        ValueError: there is no augmentation of that name.
+    """
+    if name not in _AUGMENTATIONS:
+        raise ValueError(f"unknown augmentation {name}")
+    return _AUGMENTATIONS[name]
+
+
+def light(images: Tensor, rng: np.random.Generator) -> Tensor:
+    """Rotate by up to 10 degrees, shift and zoom by up to 5 %, and scale the intensity by up to 10 %.
+
+    All random numbers come from `rng`, on the CPU, so that they do not depend on the device.
+
+    Args:
+        images: (n, channels, size_px, size_px) float32 in -1..1, on any device.
+        rng: the stream; five numbers are drawn per image.
+
+    Returns:
+        The same shape, device and range.
+    """
+    limits = np.array([math.radians(_MAX_ROTATION_DEG), 2 * _MAX_SHIFT, 2 * _MAX_SHIFT, _MAX_ZOOM, _MAX_GAIN])
+    draws = torch.from_numpy(rng.uniform(-1, 1, size=(len(images), 5)) * limits).to(torch.float32).to(images.device)
+    angle, shift_x, shift_y, zoom, gain = draws.unbind(dim=1)
+    moved = _move(images, angle=angle, shift=torch.stack([shift_x, shift_y], dim=1), scale=1 + zoom)
+    return ((moved - _BLACK) * (1 + gain).view(-1, 1, 1, 1) + _BLACK).clamp(-1, 1)
+
+
+def _move(images: Tensor, *, angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Resample on a rotated, scaled, shifted grid; what comes from outside is black.
+
+    Args:
+        images: (n, c, s, s).
+        angle: (n,) radians.
+        shift: (n, 2) in units of half an edge.
+        scale: (n,).
+    """
+    cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
+    rows = [torch.stack([cos, -sin, shift[:, 0]], dim=1), torch.stack([sin, cos, shift[:, 1]], dim=1)]
+    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+    sampled = functional.grid_sample(images - _BLACK, grid, padding_mode="zeros", align_corners=False)
+    return sampled + _BLACK
+
+
+_AUGMENTATIONS: dict[str, Augment | None] = {"none": None, "light": light}

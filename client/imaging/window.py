@@ -1,0 +1,58 @@
+"""From values to display range: which value is black and which is white.
+
+Decides the mapping of real-world values to 0..1 and of 0..1 to uint16. Where the window comes from
+is left to `dicom`.
+"""
+
+import numpy as np
+from numpy.typing import NDArray
+
+FULL = 65535
+_LOW_PERCENT, _HIGH_PERCENT = 0.5, 99.5  # beyond them lie burnt-in marks and dead detector cells
+
+
+def window(values: NDArray[np.float64], *, center: float, width: float, function: str) -> NDArray[np.float64]:
+    """Apply a VOI window (DICOM PS3.3 C.11.2.1.2 and C.11.2.1.3).
+
+    Args:
+        values: any shape, after the modality transform.
+        center: window centre, in the unit of the values.
+        width: window width; `usable_window` says which are allowed.
+        function: LINEAR, LINEAR_EXACT or SIGMOID.
+
+    Returns:
+        Values in 0..1, the same shape.
+    """
+    if function == "SIGMOID":
+        with np.errstate(over="ignore"):
+            return 1 / (1 + np.exp(-4 * (values - center) / width))
+    if function == "LINEAR_EXACT":
+        return np.clip((values - center) / width + 0.5, 0, 1)
+    if width == 1:
+        return (values > center - 0.5).astype(np.float64)
+    return np.clip((values - (center - 0.5)) / (width - 1) + 0.5, 0, 1)
+
+
+def usable_window(*, center: float, width: float, function: str) -> bool:
+    """Whether the standard gives the window a meaning."""
+    return bool(np.isfinite(center) and np.isfinite(width) and (width >= 1 if function == "LINEAR" else width > 0))
+
+
+def stretch(values: NDArray[np.float64], *, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Spread the valid values' 0.5th to 99.5th percentile over 0..1; a flat image becomes 0.
+
+    Args:
+        values: any shape.
+        valid: the same shape; padding is False.
+    """
+    if not valid.any():
+        return np.zeros_like(values)
+    low, high = np.percentile(values[valid], [_LOW_PERCENT, _HIGH_PERCENT])
+    if high <= low:
+        low, high = values[valid].min(), values[valid].max()
+    return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
+
+
+def to_uint16(shares: NDArray[np.float64]) -> NDArray[np.uint16]:
+    """Round 0..1 to 0..65535."""
+    return np.rint(np.clip(shares, 0, 1) * FULL).astype(np.uint16)

@@ -1,0 +1,58 @@
+"""What comes in: envelopes are opened, models are fetched and checked, before anything acts on them.
+
+Rules, in order:
+
+1. The envelope is signed by the coordinator, for this site.
+2. It speaks our protocol.
+3. Its epoch is not lower than the highest seen in this study.
+4. A model's bytes have the announced size and SHA-256.
+5. A model has exactly the agreed tensors, all finite.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from client.contract import sha256_of
+from client.study_store import StudyRecord
+from shared.envelope import open_envelope
+from shared.errors import Refusal, TrustError, WireCode
+from shared.update import PackedFile, Tensors
+from shared.wire import Close, Grant, Open, Work, decode_to_site, to_site
+
+COORDINATOR = "coordinator"
+
+
+def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> Open | Work | Grant | Close:
+    """Rules 1 and 2.
+
+    Raises:
+        TrustError: not from the coordinator, not for this site, or not a message.
+        ProtocolError: another protocol number.
+    """
+    return decode_to_site(open_envelope(envelope, keys={COORDINATOR: coordinator}, purpose=to_site(site)).body)
+
+
+def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close) -> None:
+    """Rule 3: a replaced owner of the study is not obeyed.
+
+    Raises:
+        Refusal: `STALE_EPOCH`.
+    """
+    if record is not None and message.address.epoch < record.epoch:
+        raise Refusal(WireCode.STALE_EPOCH)
+
+
+def check_model(path: Path, *, digest: str, tensors: Tensors) -> None:
+    """Rules 4 and 5; one tensor in memory at a time.
+
+    Raises:
+        Refusal: `MODEL_UNSOUND`.
+    """
+    try:
+        sound = sha256_of(path) == digest and PackedFile(path).table() == tensors
+    except (TrustError, ValueError, OSError):
+        sound = False
+    if not sound or any(v.dtype.kind == "f" and not np.isfinite(v).all() for _, v in PackedFile(path).items()):
+        raise Refusal(WireCode.MODEL_UNSOUND)

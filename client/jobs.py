@@ -1,0 +1,103 @@
+"""What the agent asks of the worker and what it hears back: JSON lines over one pipe.
+
+Tensors never pass the pipe; both name files in the spool folder.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, TypeAdapter
+
+from shared.errors import WireCode
+from shared.metrics import Score
+from shared.study import Digest, Section, Study
+from shared.update import Tensors
+from shared.wire import Counts
+
+Split = Literal["train", "validation", "test"]
+
+
+class OpenJob(Section):
+    """Index and decode the site's data for a study; check that the wheel's model fits the table."""
+
+    job: Literal["open"] = "open"
+    study: Study
+    tensors: Tensors
+
+
+class RoundJob(Section):
+    """Score the incoming model on validation patients, train on it, write the update to `out`."""
+
+    job: Literal["round"] = "round"
+    study: Study
+    round: int
+    model: Path
+    model_digest: Digest
+    out: Path
+
+
+class ScoreJob(Section):
+    """Score a model on validation and test patients; nothing is trained."""
+
+    job: Literal["score"] = "score"
+    study: Study
+    model: Path
+    model_digest: Digest
+
+
+class OpenDone(Section):
+    """The data are ready."""
+
+    event: Literal["opened"] = "opened"
+    patients: dict[Split, int]
+    examples: dict[Split, int]
+    device: str
+    device_reason: str
+    threads: int
+    software: dict[str, str]
+
+
+class RoundDone(Section):
+    """The work is finished; `update` names the packed update, if the job asked for one."""
+
+    event: Literal["done"] = "done"
+    update: Path | None
+    counts: Counts
+    scores: tuple[Score, ...]
+    seconds: dict[str, float]
+
+
+class Progress(Section):
+    """A sign of life during training."""
+
+    event: Literal["progress"] = "progress"
+    steps: int
+
+
+class Failed(Section):
+    """The job failed in a way the worker survived."""
+
+    event: Literal["failed"] = "failed"
+    code: WireCode
+
+
+Job = OpenJob | RoundJob | ScoreJob
+Event = OpenDone | RoundDone | Progress | Failed
+
+_JOBS: TypeAdapter[Any] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
+_EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def to_line(message: Job | Event) -> bytes:
+    """One JSON line."""
+    return message.model_dump_json().encode() + b"\n"
+
+
+def read_job(line: bytes) -> Job:
+    """A job from its line."""
+    return _JOBS.validate_json(line)  # type: ignore[no-any-return]
+
+
+def read_event(line: bytes) -> Event:
+    """An event from its line."""
+    return _EVENTS.validate_json(line)  # type: ignore[no-any-return]

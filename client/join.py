@@ -1,0 +1,121 @@
+"""Joining: how a site makes its keys, answers its invitation, and finds both again.
+
+    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json
+
+The keys are made here and never travel; the join request holds their public halves and goes back
+to the coordinator. Joining again keeps the keys. What makes an invitation or a request sound is
+decided in `shared/enrolment.py`; site.toml is written elsewhere.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.durable import write_atomically
+from shared.enrolment import LARGEST_RECORD, Invitation, make_join_request, read_invitation
+from shared.errors import ConfigError, TrustError
+from shared.keys import (
+    load_identity_key,
+    load_transport_key,
+    make_identity_key,
+    make_transport_key,
+    save_key,
+    transport_pem,
+)
+
+Key = TypeVar("Key", EllipticCurvePrivateKey, Ed25519PrivateKey)
+
+
+@dataclass(frozen=True)
+class Enrolment:
+    """What a site that has joined holds: its invitation and its two private keys."""
+
+    invitation: Invitation
+    transport_key: EllipticCurvePrivateKey = field(repr=False)
+    identity_key: Ed25519PrivateKey = field(repr=False)
+
+
+def join(invitation: Path, folder: Path, *, now: int) -> Path:
+    """Make a site's keys and write the join request that goes back to the coordinator.
+
+    Args:
+        invitation: the coordinator's file.
+        folder: the site's folder; made if it is not there.
+        now: Unix seconds.
+
+    Returns:
+        The path of the join request.
+
+    Raises:
+        ConfigError: the invitation cannot be read, or the folder belongs to another site.
+        ProtocolError: the invitation was made for another protocol number.
+        TrustError: the invitation is damaged or has expired, or a key file is exposed.
+    """
+    data = _read(invitation)
+    invited = read_invitation(data)
+    if now >= invited.expires:
+        raise TrustError(
+            f"The invitation of site {invited.site!r} has expired.", remedy="Ask the coordinator for a new invitation."
+        )
+    _refuse_other_site(folder, invited)
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    (folder / "keys").mkdir(mode=0o700, exist_ok=True)
+    transport_key = _keep(folder / "keys" / "transport.pem", make_transport_key, load_transport_key)
+    identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
+    write_atomically(folder / "invitation.json", data, mode=0o600)
+    request = folder / "join-request.json"
+    public = transport_pem(transport_key.public_key())
+    write_atomically(request, make_join_request(invited, transport_key=public, identity_key=identity_key))
+    return request
+
+
+def load_enrolment(folder: Path) -> Enrolment:
+    """Find what `join` left in a site's folder.
+
+    Raises:
+        ConfigError: the site has not joined.
+        TrustError: the invitation is damaged, or a key file is exposed, missing or of another kind.
+    """
+    invitation = read_invitation(_read(folder / "invitation.json"))
+    return Enrolment(
+        invitation,
+        load_transport_key(folder / "keys" / "transport.pem"),
+        load_identity_key(folder / "keys" / "identity.pem"),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_RECORD + 1)
+    except OSError as error:
+        raise ConfigError(
+            f"There is no invitation to read at {path} ({error.strerror}).",
+            remedy="Run `wardround site join` with the file that the coordinator sent.",
+        ) from None
+
+
+def _refuse_other_site(folder: Path, invited: Invitation) -> None:
+    kept = folder / "invitation.json"
+    if not kept.exists():
+        return
+    known = read_invitation(_read(kept))
+    if (known.federation, known.site, known.coordinator_key) != (
+        invited.federation,
+        invited.site,
+        invited.coordinator_key,
+    ):
+        raise ConfigError(
+            f"{folder} belongs to site {known.site!r} of federation {known.federation!r}.",
+            remedy="Name a new folder; each site of each federation has its own keys.",
+        )
+
+
+def _keep(path: Path, make: Callable[[], Key], load: Callable[[Path], Key]) -> Key:
+    if not path.exists():
+        save_key(path, make())
+    return load(path)

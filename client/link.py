@@ -1,0 +1,350 @@
+"""The site's line to the server: take a message, fetch its payload, send the answer.
+
+Decides how messages survive a crash and a broken line:
+
+1. A message is noted on disk before it is read, and confirmed only after its answer has arrived whole.
+2. An answer is a function of the message and the released bytes. Sent twice, it is one answer, and the
+   second upload goes on where the first stopped.
+3. The root object of an answer is pushed after all others have arrived.
+4. Sizes are compared with what was declared and allowed before bytes are written.
+
+It trusts nothing that it carries: envelopes and digests are checked by the caller, and only
+`client/egress.py` can make what `send` takes.
+"""
+
+import contextlib
+import hashlib
+import os
+import re
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from cryptography.hazmat.primitives.asymmetric import ec
+from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
+from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest, PushObjectRequest
+from flwr.proto.node_pb2 import Node
+
+from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, Withdrawn
+from client.membership import Membership
+from client.parcels import Note, Parcels
+from shared.durable import fsync_folder
+from shared.errors import LinkError, TrustError
+from shared.flower_objects import MessagePlan, plan_message, plan_payload, read_chunk, read_contents, reply_metadata
+
+_RETRIES = 12
+_IN_FLIGHT = 2  # objects under way besides the one that is read or written
+
+__all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
+
+
+class Released(Protocol):
+    """What egress lets out: a signed envelope and, maybe, a payload file."""
+
+    @property
+    def envelope(self) -> bytes:
+        """The signed envelope."""
+
+    @property
+    def payload(self) -> Path | None:
+        """The file that travels beside it; it must not change while it is sent."""
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One message from the server.
+
+    Attributes:
+        id: Flower's message id, 64 hex digits.
+        envelope: the signed envelope, at most 4 MiB, not verified yet.
+        payload_bytes: the declared length of the payload; 0 without one.
+    """
+
+    id: str
+    envelope: bytes = field(repr=False)
+    payload_bytes: int
+    _chunks: tuple[str, ...] = field(repr=False)
+    _note: Note = field(repr=False)
+
+
+class Link:
+    """A site's membership of one SuperLink and the messages that come over it; thread-safe.
+
+    Args:
+        host: the server's name or address, as its certificate says it.
+        port: the Fleet API's port.
+        ca_pem: the federation's CA certificate.
+        key: the site's transport key, P-384.
+        folder: for the node id, the clock offset and the notes; one process at a time.
+        clock: Unix time in seconds of this computer.
+        certificate_pem: a client certificate for `key`, for a front proxy with mutual TLS.
+    """
+
+    def __init__(
+        self,
+        *,
+        host: str,
+        port: int,
+        ca_pem: bytes,
+        key: ec.EllipticCurvePrivateKey,
+        folder: Path,
+        clock: Callable[[], float] = time.time,
+        certificate_pem: bytes | None = None,
+    ) -> None:
+        self._fleet = Fleet(host=host, port=port, ca_pem=ca_pem, key=key, clock=clock, certificate_pem=certificate_pem)
+        self._parcels = Parcels(folder / "parcels")
+        self._membership = Membership(self._fleet, folder / "link.json")
+        self._unread: deque[Note] = deque()
+
+    @property
+    def online(self) -> bool:
+        """Whether the server knew this site when it was last asked."""
+        return self._membership.online
+
+    @property
+    def node_id(self) -> int | None:
+        """Flower's number for this site; another one after each restart of the server."""
+        return self._membership.node_id
+
+    @property
+    def traffic(self) -> Traffic:
+        """Bytes and calls since this object was made."""
+        return self._fleet.traffic
+
+    @property
+    def clock_offset_s(self) -> float:
+        """Seconds to add to this computer's clock so that the server takes its stamps; 0 is normal."""
+        return self._fleet.clock_offset_s
+
+    def connect(self) -> None:
+        """Become a member now, and stay one: from here on a thread heartbeats and reconnects.
+
+        Raises:
+            LinkError: it did not work this time; the thread keeps trying, and `pull` does too.
+        """
+        try:
+            self._membership.join()
+        finally:
+            self._membership.keep()
+
+    def close(self) -> None:
+        """Leave: the server learns at once that this site is away, if it can be reached."""
+        self._membership.leave()
+        self._fleet.close()
+
+    # ------------------------------------------------------------------ receiving
+
+    def pull(self) -> Parcel | None:
+        """Take the next message, if there is one; one short call.
+
+        Raises:
+            LinkError: the line is down or the server has forgotten this site; call again later.
+        """
+        if not self._unread and (note := self._take()) is not None:
+            self._parcels.keep(note)
+            self._unread.append(note)
+        return self._read(self._unread.popleft()) if self._unread else None
+
+    def unanswered(self) -> list[Parcel]:
+        """Messages that an earlier process took and did not answer, oldest first.
+
+        Those that the server no longer holds are forgotten.
+
+        Raises:
+            LinkError: the line is down; call again later.
+        """
+        return [parcel for note in self._parcels.open() if (parcel := self._read(note)) is not None]
+
+    def fetch(self, parcel: Parcel, into: Path, *, limit: int) -> str:
+        """Fetch a parcel's payload into a file, an object at a time.
+
+        Args:
+            parcel: from `pull` or `unanswered`.
+            into: the file; it exists only if all of it arrived. Its folder must exist.
+            limit: the most bytes that may be written.
+
+        Returns:
+            SHA-256 (hex) of the payload.
+
+        Raises:
+            TrustError: the payload is larger than `limit`, or not as long as it was declared.
+            Withdrawn: the server no longer holds it.
+            LinkError: the line stayed down; call again later.
+        """
+        if parcel.payload_bytes > limit:
+            raise TrustError(
+                f"A payload has {parcel.payload_bytes} bytes; at most {limit} are allowed.",
+                remedy="Ask the coordinator whether the study's model is the agreed one.",
+            )
+        part = into.with_name(f".{into.name}.part")
+        try:
+            digest = self._write_chunks(parcel, part)
+            os.replace(part, into)
+        finally:
+            part.unlink(missing_ok=True)
+        fsync_folder(into.parent)
+        return digest
+
+    def drop(self, parcel: Parcel) -> None:
+        """Put a parcel away without an answer; its objects on the server are freed."""
+        with contextlib.suppress(Withdrawn):
+            self._confirm(parcel._note)
+        self._parcels.forget(parcel.id)
+
+    def _take(self) -> Note | None:
+        if not self._membership.online:
+            self._membership.join()
+        try:
+            node = Node(node_id=self.node_id or 0)
+            answer = self._fleet.call("PullMessages", PullMessagesRequest(node=node))
+        except Forgotten:
+            self._membership.join()
+            return None
+        if not answer.messages_list:
+            return None
+        note = Note(answer.messages_list[0].metadata, answer.message_object_trees[0])
+        return note if re.fullmatch("[0-9a-f]{64}", note.id) else None
+
+    def _read(self, note: Note) -> Parcel | None:
+        try:
+            contents = read_contents(note.tree, lambda name: next(self._objects(note, [name])))
+        except (Withdrawn, TrustError):
+            with contextlib.suppress(Withdrawn):
+                self._confirm(note)
+            self._parcels.forget(note.id)
+            return None
+        except LinkError:
+            self._unread.append(note)
+            raise
+        return Parcel(note.id, contents.envelope, contents.payload_bytes, contents.chunks, note)
+
+    def _write_chunks(self, parcel: Parcel, part: Path) -> str:
+        digest, left = hashlib.sha256(), parcel.payload_bytes
+        with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
+            for content in self._objects(parcel._note, parcel._chunks):
+                chunk = read_chunk(content)
+                left -= len(chunk)
+                if left < 0:
+                    break
+                digest.update(chunk)
+                file.write(chunk)
+            file.flush()
+            os.fsync(file.fileno())
+        if left:
+            raise TrustError("A payload is not as long as declared.", remedy="Ask the coordinator to send it again.")
+        return digest.hexdigest()
+
+    def _objects(self, note: Note, names: Iterable[str]) -> Iterator[bytes]:
+        node = Node(node_id=note.metadata.dst_node_id)
+        requests = (PullObjectRequest(node=node, run_id=note.metadata.run_id, object_id=name) for name in names)
+        for answer in self._in_turn("PullObject", requests):
+            if not answer.object_available:
+                raise Withdrawn("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
+            yield answer.object_content
+
+    # ------------------------------------------------------------------ sending
+
+    def send(self, parcel: Parcel, released: Released) -> bool:
+        """Answer a parcel.
+
+        Args:
+            parcel: from `pull` or `unanswered`.
+            released: from egress. After a failure, send the same bytes again: the upload goes on
+                where it stopped. Other bytes are a second answer, which the server refuses.
+
+        Returns:
+            True if the server has the whole answer, False if it no longer wants one (the run is over,
+            the message has expired or was answered otherwise). The parcel is done in both cases.
+
+        Raises:
+            LinkError: the line stayed down; call again later.
+        """
+        payload = plan_payload(released.payload) if released.payload is not None else None
+        plan = plan_message(reply_metadata(parcel._note.metadata), released.envelope, payload)
+        arrived = False
+        with contextlib.suppress(Withdrawn):
+            arrived = self._push(parcel._note, plan)
+            self._confirm(parcel._note)
+        self._parcels.forget(parcel.id)
+        return arrived
+
+    def _push(self, note: Note, plan: MessagePlan) -> bool:
+        node = Node(node_id=note.metadata.dst_node_id)
+        request = PushMessagesRequest(node=node, messages_list=[plan.head], message_object_trees=[plan.tree])
+        answer = self._settled("PushMessages", request)
+        if answer.objects_to_push:
+            self._parcels.begin_upload(note.id, root=plan.id, session=answer.session_id)
+            return self._push_objects(note, plan, answer.session_id, set(answer.objects_to_push))
+        before = self._parcels.upload(note.id)
+        if before is None or before.root != plan.id:
+            return self._holds(note, plan.id)
+        if plan.id in before.done:
+            return True
+        wanted = {name for name, _ in plan.objects()} - before.done | {plan.id}
+        return self._push_objects(note, plan, before.session, wanted)
+
+    def _push_objects(self, note: Note, plan: MessagePlan, session: str, wanted: set[str]) -> bool:
+        def request(name: str, content: bytes) -> Any:
+            return PushObjectRequest(
+                node=Node(node_id=note.metadata.dst_node_id),
+                run_id=note.metadata.run_id,
+                object_id=name,
+                object_content=content,
+                session_id=session,
+            )
+
+        names = [name for name, _ in plan.objects() if name in wanted]
+        requests = (request(name, content()) for name, content in plan.objects() if name in wanted)
+        for name, _ in zip(names, self._in_turn("PushObject", requests), strict=True):
+            self._parcels.note_object(note.id, name)
+        if self._settled("PushObject", request(plan.id, plan.root)).stored:
+            self._parcels.note_object(note.id, plan.id)
+            return True
+        return self._holds(note, plan.id)
+
+    def _holds(self, note: Note, name: str) -> bool:
+        with contextlib.suppress(Withdrawn):
+            next(self._objects(note, [name]))
+            return True
+        return False
+
+    def _confirm(self, note: Note) -> None:
+        node, run = Node(node_id=note.metadata.dst_node_id), note.metadata.run_id
+        request = ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=note.id)
+        self._settled("ConfirmMessageReceived", request)
+
+    # ------------------------------------------------------------------ calls about one message
+
+    def _in_turn(self, name: str, requests: Iterable[Any]) -> Iterator[Any]:
+        """The answers in the order of the requests, while the next calls are under way."""
+        ahead: deque[tuple[Any, Call]] = deque()
+        for request in requests:
+            ahead.append((request, self._fleet.begin(name, request)))
+            if len(ahead) > _IN_FLIGHT:
+                yield self._settled(name, *ahead.popleft())
+        while ahead:
+            yield self._settled(name, *ahead.popleft())
+
+    def _settled(self, name: str, request: Any, call: Call | None = None) -> Any:
+        """The answer to a call, which is made again while the line is down, for about half a minute.
+
+        A message belongs to the node id under which it came; a server that has forgotten that id
+        has lost the message, too.
+        """
+        for left in reversed(range(_RETRIES)):
+            try:
+                if call is not None:
+                    return self._fleet.finish(call)
+                return self._fleet.call(name, request, timeout_s=OBJECT_TIMEOUT_S)
+            except Withdrawn:
+                raise
+            except Forgotten:
+                raise Withdrawn("The server was restarted.", remedy="Nothing; wait for the next message.") from None
+            except LinkError:
+                if not left or self._membership.pause():
+                    raise
+                call = None
+        raise AssertionError

@@ -1,0 +1,141 @@
+"""A site's work on one study: a pure function of study, round, site, incoming model and data.
+
+The worker process, the stock Flower ClientApp and the simulation all call this; none of them adds
+anything to what is computed. Models, data and device stay warm between rounds.
+"""
+
+import platform
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from client.change import change_of
+from client.device import ResolvedDevice
+from client.evaluate import evaluate
+from client.imaging.examples import Examples, SiteData
+from client.train import fit
+from shared.errors import Refusal, WireCode
+from shared.metrics import Score
+from shared.models import build_model, load_state, state_arrays
+from shared.randomness import StudyRandom
+from shared.study import Study
+from shared.tasks import task_for
+from shared.update import PackedFile, Tensors, pack, table_of
+from shared.wire import Counts
+
+HeldOut = Literal["validation", "test"]
+HELD_OUT: tuple[HeldOut, ...] = ("validation", "test")
+_NOTHING = Counts(examples=0, patients=0, steps=0)
+
+
+@dataclass(frozen=True)
+class Worked:
+    """What one trip produced; `update` is the packed change, or None when only scoring was asked."""
+
+    update: bytes | None
+    counts: Counts
+    scores: tuple[Score, ...]
+    seconds: dict[str, float]
+
+
+class LocalWork:
+    """One study at one site, warm.
+
+    Args:
+        study: what is asked.
+        site: the site's name; part of every derived random stream.
+        data: the site's images, split by patient.
+        device: where to compute.
+    """
+
+    def __init__(self, study: Study, *, site: str, data: SiteData, device: ResolvedDevice) -> None:
+        self._study = study
+        self._site = site
+        self._data = data
+        self._device = torch.device(device.name)
+        self._task = task_for(study.task)
+        self._random = StudyRandom(study.study.seed)
+        self._model = build_model(
+            study.model, images=study.images, outputs=study.task.outputs, random=self._random.child("start")
+        ).to(self._device)
+
+    def check_tensors(self, tensors: Tensors) -> None:
+        """Insist that this wheel's model has exactly the study's tensors.
+
+        Raises:
+            Refusal: it does not, so the two sides run different software.
+        """
+        if table_of(state_arrays(self._model)) != tensors:
+            raise Refusal(WireCode.PROTOCOL)
+
+    def train(
+        self, incoming: Path, *, model_digest: str, number: int, on_step: Callable[[int], None] | None = None
+    ) -> Worked:
+        """Score the incoming model on validation patients, then train on it.
+
+        Args:
+            incoming: the packed global model.
+            model_digest: its SHA-256, which the scores name.
+            number: the round, counted from 1.
+            on_step: called after each optimiser step with the number of steps so far.
+        """
+        assert self._study.training is not None
+        started = time.monotonic()
+        before = self._load(incoming)
+        scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
+        scored = time.monotonic()
+        done = fit(
+            self._model,
+            self._data.train,
+            self._study.training,
+            task=self._task,
+            random=self._random.child("train", number, self._site),
+            device=self._device,
+            augment=self._study.images.augment,
+            on_step=on_step,
+        )
+        update = pack(change_of(before, state_arrays(self._model)))
+        seconds = {"score": scored - started, "train": time.monotonic() - scored}
+        counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
+        return Worked(update, counts, scores, _rounded(seconds))
+
+    def score(self, incoming: Path, *, model_digest: str) -> Worked:
+        """Score a model on validation and test patients (the closing trip, or an evaluation study)."""
+        started = time.monotonic()
+        self._load(incoming)
+        scores = tuple(self._score(split, model_digest) for split in HELD_OUT if len(self._part(split).labels))
+        return Worked(None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
+
+    def _load(self, incoming: Path) -> dict[str, np.ndarray]:
+        before = dict(PackedFile(incoming).items())
+        load_state(self._model, before)
+        return before
+
+    def _part(self, split: HeldOut) -> Examples:
+        return self._data.validation if split == "validation" else self._data.test
+
+    def _score(self, split: HeldOut, model_digest: str) -> Score:
+        batch = self._study.training.batch_size if self._study.training else 32
+        return evaluate(
+            self._model,
+            self._part(split),
+            task=self._task,
+            device=self._device,
+            batch_size=max(batch, 64),
+            model_digest=model_digest,
+            split=split,
+        )
+
+
+def software() -> dict[str, str]:
+    """Versions that decide a result."""
+    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+
+
+def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+    return {phase: round(value, 3) for phase, value in seconds.items()}

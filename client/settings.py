@@ -1,0 +1,68 @@
+"""site.toml: what hospital IT decides about its site, parsed once into a frozen model."""
+
+import json
+import tomllib
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field, ValidationError
+
+from client.imaging.settings import DataSettings
+from shared.durable import write_atomically
+from shared.errors import ConfigError
+from shared.study import Name, Section, explain
+
+
+class ComputeSettings(Section):
+    """Where the worker computes.
+
+    `threads` are CPU threads of one worker (0: one per core); results are reproducible for the
+    same number. `idle_s` ends an idle worker so that the GPU is free for others.
+    """
+
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
+    threads: Annotated[int, Field(ge=0, le=1024)] = 0
+    idle_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+
+
+class AboutSite(Section):
+    """Who the site is; the name is the one on its invitation."""
+
+    name: Name
+
+
+class SiteSettings(Section):
+    """A whole site.toml. Relative paths count from the folder that holds the file."""
+
+    site: AboutSite
+    data: DataSettings
+    compute: ComputeSettings = ComputeSettings()
+
+
+def load_settings(path: Path) -> SiteSettings:
+    """Read site.toml.
+
+    Raises:
+        ConfigError: the file is absent, not TOML, or holds a key or value that is not allowed.
+    """
+    try:
+        return SiteSettings.model_validate(tomllib.loads(path.read_text(encoding="utf-8")))
+    except FileNotFoundError:
+        raise ConfigError(
+            f"There is no {path.name} at {path.parent}.", remedy="Run `wardround site join` first, or name the file."
+        ) from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{path.name} is not valid TOML: {error}", remedy="Correct the line named.") from None
+    except ValidationError as error:
+        raise ConfigError(explain("site", SiteSettings, error), remedy="Correct the keys named.") from None
+
+
+def write_settings(path: Path, settings: SiteSettings) -> None:
+    """Write a site.toml that reads back as `settings`; an existing file is left as it is."""
+    if path.exists():
+        return
+    lines = [f"# The site {settings.site.name}: what hospital IT decides. See docs/site.md.", ""]
+    for name, table in settings.model_dump(mode="json", exclude_defaults=True).items():
+        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(path, "\n".join(lines).encode())

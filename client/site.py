@@ -1,0 +1,92 @@
+"""A site's folder: where everything of one site lies, and the parts built from it."""
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from client.egress import Egress
+from client.join import load_enrolment
+from client.link import Link
+from client.settings import SiteSettings, load_settings
+from client.spool import SiteSpool
+from client.study_store import StudyStore
+from client.worker_process import WorkerProcess
+from shared.durable import write_atomically
+from shared.errors import ConfigError
+from shared.keys import read_identity_hex
+from shared.ledger import Ledger
+
+
+def utc_now() -> str:
+    """The time as RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass(frozen=True)
+class Site:
+    """The parts of a running site, built once from its folder.
+
+    `say` prints one line on the site's own console; nothing said there leaves the site.
+    """
+
+    name: str
+    folder: Path
+    settings: SiteSettings
+    coordinator: Ed25519PublicKey
+    link: Link
+    egress: Egress
+    ledger: Ledger
+    spool: SiteSpool
+    studies: StudyStore
+    worker: WorkerProcess
+    say: Callable[[str], None]
+    now: Callable[[], str] = field(default=utc_now)
+
+
+def open_site(folder: Path, *, say: Callable[[str], None]) -> Site:
+    """Build the parts of the site in `folder`.
+
+    Raises:
+        ConfigError: site.toml or the invitation cannot be used.
+        TrustError: a key file is open to others, or the ledger does not hold.
+    """
+    settings = load_settings(folder / "site.toml")
+    enrolment = load_enrolment(folder)
+    invitation, name = enrolment.invitation, enrolment.invitation.site
+    if settings.site.name != name:
+        raise ConfigError(
+            f"site.toml names the site {settings.site.name!r}, its invitation {name!r}.",
+            remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
+        )
+    ledger = Ledger.open(folder / "ledger.jsonl", key=enrolment.identity_key, signer=name, now=utc_now())
+    link_folder = folder / "link"
+    link_folder.mkdir(mode=0o700, exist_ok=True)
+    return Site(
+        name=name,
+        folder=folder,
+        settings=settings,
+        coordinator=read_identity_hex(invitation.coordinator_key),
+        link=Link(
+            host=invitation.host,
+            port=invitation.fleet_port,
+            ca_pem=invitation.ca_certificate.encode(),
+            key=enrolment.transport_key,
+            folder=link_folder,
+        ),
+        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=utc_now),
+        ledger=ledger,
+        spool=SiteSpool(folder / "spool"),
+        studies=StudyStore(folder / "state"),
+        worker=WorkerProcess(folder),
+        say=say,
+    )
+
+
+def write_status(folder: Path, status: dict[str, Any]) -> None:
+    """Replace the site's status file, which `site status` reads."""
+    write_atomically(folder / "status.json", json.dumps(status, indent=1).encode())

@@ -1,0 +1,70 @@
+"""What a site remembers of each study, across restarts: the agreed study, the epoch, the model chain."""
+
+from pathlib import Path
+
+from pydantic import Field, ValidationError
+
+from shared.contract import Contract, derive_contract
+from shared.durable import write_atomically
+from shared.errors import Refusal, WireCode
+from shared.study import Digest, Section
+from shared.wire import Open
+
+
+class StudyRecord(Section):
+    """One study as this site knows it.
+
+    `chain` maps a round to the incoming model that this site saw there; only the last two stay.
+    """
+
+    open: Open
+    epoch: int
+    chain: dict[int, Digest] = Field(default_factory=dict)
+    closed: bool = False
+
+    def contract(self, site: str) -> Contract:
+        """What may leave this site in the study."""
+        return derive_contract(self.open, site=site)
+
+    def with_model(self, number: int, model: Digest, previous: Digest | None) -> "StudyRecord":
+        """Note the incoming model of a round.
+
+        Raises:
+            Refusal: `MODEL_SWITCHED`, it does not follow from the model seen before.
+        """
+        seen = self.chain.get(number - 1)
+        if self.chain.get(number, model) != model or (seen is not None and previous != seen):
+            raise Refusal(WireCode.MODEL_SWITCHED, remedy="Ask the coordinator why the model's history changed.")
+        kept = {n: d for n, d in self.chain.items() if n >= number - 1}
+        return self.model_copy(update={"chain": kept | {number: model}})
+
+
+class StudyStore:
+    """Study records as one JSON file each, under `folder`; this process is their only writer."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        folder.mkdir(parents=True, exist_ok=True)
+        self._records = {r.open.study.name: r for path in sorted(folder.glob("*.json")) if (r := _read(path))}
+
+    def find(self, study: str) -> StudyRecord | None:
+        """The record of a study, if the site knows it."""
+        return self._records.get(study)
+
+    def save(self, record: StudyRecord) -> None:
+        """Replace a record durably."""
+        name = record.open.study.name
+        write_atomically(self._folder / f"{name}.json", record.model_dump_json().encode(), mode=0o600)
+        self._records[name] = record
+
+    def active(self) -> list[str]:
+        """Names of the studies that are open at this site."""
+        return [name for name, record in self._records.items() if not record.closed]
+
+
+def _read(path: Path) -> StudyRecord | None:
+    """A record from disk; one that cannot be read counts as absent, and the study is opened anew."""
+    try:
+        return StudyRecord.model_validate_json(path.read_bytes())
+    except (OSError, ValidationError):
+        return None

@@ -1,0 +1,154 @@
+"""A site's local work in one round: so many steps of an optimiser from the incoming weights.
+
+Decides the order of batches, the loss per batch and the step. A fresh optimiser serves each round;
+nothing is kept between rounds. What may be asked is `TrainingSpec`'s; the loss is the task's; what
+happens to the result is `client.change`'s. On the CPU the same model, examples, spec, randomness
+and thread count give the same weights byte for byte.
+"""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from itertools import count, islice
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from client.imaging.examples import Examples
+from client.imaging.transforms import Augment, to_network
+from shared.metrics import Integers
+from shared.randomness import StudyRandom
+from shared.study import TrainingSpec
+from shared.tasks import Task
+
+_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
+
+
+@dataclass(frozen=True)
+class Fit:
+    """What one call of `fit` did.
+
+    `examples` and `patients` are those that could be drawn, `steps` those of the optimiser,
+    `seconds` the wall time, `loss` the mean over the batches' images (None without a step).
+    """
+
+    steps: int
+    examples: int
+    patients: int
+    seconds: float
+    loss: float | None
+
+
+def fit(
+    model: nn.Module,
+    examples: Examples,
+    spec: TrainingSpec,
+    *,
+    task: Task,
+    random: StudyRandom,
+    device: torch.device | str,
+    augment: Augment | None = None,
+    on_step: Callable[[int], None] | None = None,
+    clock: Callable[[], float] = time.perf_counter,
+) -> Fit:
+    """Train the model in place for one round.
+
+    Args:
+        model: holds the incoming weights; it is moved to the device and left there.
+        examples: the site's training split.
+        spec: optimiser, batch size, and epochs or steps.
+        task: gives the loss.
+        random: the study's randomness at (round, site); decides order, augmentation and dropout.
+        device: where to compute; AMP, channels-last and pinned memory only on CUDA.
+        augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
+        on_step: told the number of steps done after each; may raise to stop.
+        clock: seconds, for `Fit.seconds`.
+    """
+    started = clock()
+    trainer = _Trainer(model, spec, task=task, device=torch.device(device))
+    loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
+    noise = random.child("augment").generator()
+    with torch.random.fork_rng(devices=trainer.cuda_devices):
+        torch.manual_seed(random.child("layers").integer())
+        for batch in _batches(examples, spec, smallest=_smallest_batch(model), random=random):
+            images = to_network(examples.images[batch])
+            images = images if augment is None else augment(images, noise)
+            loss += trainer.step(images, torch.from_numpy(examples.labels[batch])) * len(batch)
+            seen, steps = seen + len(batch), steps + 1
+            if on_step is not None:
+                on_step(steps)
+    mean = float(loss) / seen if seen else None
+    return Fit(steps, len(examples), examples.patient_count, clock() - started, mean)
+
+
+class _Trainer:
+    def __init__(self, model: nn.Module, spec: TrainingSpec, *, task: Task, device: torch.device) -> None:
+        self.device = device
+        self._cuda = device.type == "cuda"
+        self._amp = spec.amp and self._cuda
+        self._layout = torch.channels_last if self._cuda else torch.contiguous_format
+        self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
+        self._task = task
+        self._optimizer = _optimizer(model, spec)
+        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
+        self._parameters = [p for p in model.parameters() if p.requires_grad]
+        self._mu = spec.proximal_mu
+        self._incoming = [p.detach().clone() for p in self._parameters] if self._mu else []
+
+    @property
+    def cuda_devices(self) -> list[torch.device]:
+        return [self.device] if self._cuda else []
+
+    def step(self, images: Tensor, targets: Tensor) -> Tensor:
+        """One step of the optimiser; returns the batch's mean loss, detached, on the device."""
+        images, targets = self._to_device(images), self._to_device(targets)
+        self._optimizer.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.type, enabled=self._amp):
+            loss = self._task.loss(self._model(images).float(), targets)
+        self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+        if self._mu:
+            self._scaler.unscale_(self._optimizer)
+            self._pull_back()
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        return loss.detach()
+
+    def _to_device(self, tensor: Tensor) -> Tensor:
+        if not self._cuda:
+            return tensor.to(self.device)
+        pinned = tensor.pin_memory()
+        if pinned.dim() == 4:
+            return pinned.to(self.device, non_blocking=True, memory_format=self._layout)
+        return pinned.to(self.device, non_blocking=True)
+
+    @torch.no_grad()
+    def _pull_back(self) -> None:
+        """FedProx (Li et al., MLSys 2020): the gradient of mu/2 |w - incoming|^2."""
+        for parameter, incoming in zip(self._parameters, self._incoming, strict=True):
+            if parameter.grad is not None:
+                parameter.grad.add_(parameter - incoming, alpha=self._mu)
+
+
+def _optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
+    parameters = [p for p in model.parameters() if p.requires_grad]
+    rate, decay = spec.learning_rate, spec.weight_decay
+    if spec.optimizer == "sgd":
+        return SGD(parameters, lr=rate, momentum=spec.momentum, weight_decay=decay, foreach=True)
+    return (Adam if spec.optimizer == "adam" else AdamW)(parameters, lr=rate, weight_decay=decay, foreach=True)
+
+
+def _smallest_batch(model: nn.Module) -> int:
+    """A batch norm cannot take the variance of one value per channel."""
+    return 2 if any(isinstance(layer, _BATCH_NORMS) for layer in model.modules()) else 1
+
+
+def _batches(examples: Examples, spec: TrainingSpec, *, smallest: int, random: StudyRandom) -> Iterator[Integers]:
+    """Indices of each batch of the round, smaller ones than `smallest` left out."""
+    epochs = count() if spec.epochs_per_round is None else range(spec.epochs_per_round)
+    if min(len(examples), spec.batch_size) < smallest:
+        return iter(())
+    orders = (random.child("order", epoch).generator().permutation(len(examples)) for epoch in epochs)
+    starts = range(0, len(examples), spec.batch_size)
+    batches = (order[start : start + spec.batch_size] for order in orders for start in starts)
+    return islice((batch for batch in batches if len(batch) >= smallest), spec.steps_per_round)

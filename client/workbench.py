@@ -1,0 +1,88 @@
+"""What the worker keeps warm: the site's settings, its device, and one `LocalWork` per study."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from client.device import ResolvedDevice, resolve_device, use_threads
+from client.imaging.cache import prepare
+from client.imaging.examples import Examples, SiteData
+from client.jobs import OpenDone, OpenJob, RoundDone, RoundJob, ScoreJob, Split
+from client.local_work import LocalWork, Worked, software
+from client.settings import load_settings
+from shared.enrolment import read_invitation
+from shared.errors import Refusal, WireCode
+from shared.study import Study
+
+
+class Workbench:
+    """All studies of one site, by study digest; data and models load once."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._settings = load_settings(folder / "site.toml")
+        self._threads = use_threads(self._settings.compute.threads)
+        self._device: ResolvedDevice | None = None
+        self._works: dict[str, LocalWork] = {}
+
+    def open(self, job: OpenJob) -> OpenDone:
+        """Prepare the data, check the model's tensors, and count."""
+        device = self._resolve()
+        data = self._data(job.study)
+        if not len(data.train.labels) and job.study.study.kind == "train":
+            raise Refusal(WireCode.NO_DATA)
+        self._work(job.study, data).check_tensors(job.tensors)
+        return OpenDone(
+            patients={name: _patients(part) for name, part in _splits(data).items()},
+            examples={name: len(part.labels) for name, part in _splits(data).items()},
+            device=device.name,
+            device_reason=device.reason,
+            threads=self._threads,
+            software=software(),
+        )
+
+    def round(self, job: RoundJob, *, on_step: Callable[[int], None]) -> RoundDone:
+        """Train one round and write the update beside the agent's spool."""
+        done = self._work(job.study).train(job.model, model_digest=job.model_digest, number=job.round, on_step=on_step)
+        assert done.update is not None
+        update = job.out / "update.safetensors"
+        update.write_bytes(done.update)
+        return _done(done, update)
+
+    def score(self, job: ScoreJob) -> RoundDone:
+        """Score a model on the held-out patients."""
+        return _done(self._work(job.study).score(job.model, model_digest=job.model_digest), None)
+
+    def _resolve(self) -> ResolvedDevice:
+        self._device = self._device or resolve_device(self._settings.compute.device)
+        return self._device
+
+    def _data(self, study: Study) -> SiteData:
+        invitation = read_invitation((self._folder / "invitation.json").read_bytes())
+        return prepare(
+            self._settings.data,
+            task=study.task,
+            images=study.images,
+            salt=bytes.fromhex(invitation.patient_salt),
+            base=self._folder,
+            cache=self._folder / "cache",
+        )
+
+    def _work(self, study: Study, data: SiteData | None = None) -> LocalWork:
+        key = study.digest()
+        if key not in self._works:
+            self._works[key] = LocalWork(
+                study, site=self._settings.site.name, data=data or self._data(study), device=self._resolve()
+            )
+        return self._works[key]
+
+
+def _splits(data: SiteData) -> dict[Split, Examples]:
+    return {"train": data.train, "validation": data.validation, "test": data.test}
+
+
+def _patients(part: Examples) -> int:
+    return len(set(part.patients.tolist()))
+
+
+def _done(done: Worked, update: Path | None) -> RoundDone:
+    return RoundDone(update=update, counts=done.counts, scores=done.scores, seconds=done.seconds)

@@ -1,0 +1,95 @@
+"""The worker process: images, torch, GPU. It holds no key and opens no socket.
+
+`python -m client.worker SITE_FOLDER` reads jobs from its standard input and writes events to its
+standard output, one JSON line each; whatever a library prints goes to standard error, which is the
+site's own log. Where the kernel lets us, the process lives in an empty network namespace. It is
+disposable: the agent restarts it and repeats the job, and gets the same bytes.
+"""
+
+import contextlib
+import errno
+import os
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import TYPE_CHECKING, BinaryIO
+
+from client.jobs import Event, Failed, Job, OpenJob, Progress, RoundJob, read_job, to_line
+from shared.errors import Refusal, ResourceError, WireCode
+
+if TYPE_CHECKING:
+    from client.workbench import Workbench
+
+PROGRESS_EVERY_S = 1.0
+
+
+def main() -> int:
+    """Serve jobs until standard input ends."""
+    events = os.fdopen(os.dup(1), "wb", buffering=0)
+    os.dup2(2, 1)
+    isolated = leave_the_network()
+    print(f"worker {os.getpid()}: network namespace {'empty' if isolated else 'shared with the host'}", file=sys.stderr)
+    from client.workbench import Workbench  # torch is imported only now, behind the empty namespace
+
+    bench = Workbench(Path(sys.argv[1]))
+    for line in sys.stdin.buffer:
+        events.write(to_line(_answer(bench, read_job(line), events)))
+    return 0
+
+
+def leave_the_network() -> bool:
+    """Move to an empty network namespace (Linux, unshare(2)); False where that is not allowed."""
+    import ctypes
+
+    new_user, new_net = 0x10000000, 0x40000000
+    try:
+        libc = ctypes.CDLL(None, use_errno=True)
+        wanted = (new_net,) if os.geteuid() == 0 else (new_user | new_net,)
+        return any(libc.unshare(flags) == 0 for flags in wanted)
+    except (OSError, AttributeError):
+        return False
+
+
+def _answer(bench: "Workbench", job: Job, events: BinaryIO) -> Event:
+    """One job's closing event; a failure keeps its words here and sends only a code."""
+    try:
+        if isinstance(job, OpenJob):
+            return bench.open(job)
+        if isinstance(job, RoundJob):
+            return bench.round(job, on_step=_Beat(events))
+        return bench.score(job)
+    except Exception as error:  # the worker survives any job; the words go to the site's own log
+        traceback.print_exc()
+        return Failed(code=code_of(error))
+
+
+def code_of(error: Exception) -> WireCode:
+    """The code that stands for an exception; its text never leaves the site."""
+    if isinstance(error, Refusal):
+        return error.wire_code
+    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
+        return WireCode.OUT_OF_MEMORY
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return WireCode.DISK_FULL
+    if isinstance(error, ResourceError):
+        return WireCode.NO_DATA if error.code == "data" else WireCode.DEVICE
+    return WireCode.INTERNAL
+
+
+class _Beat:
+    """Tells the agent at most once a second that training goes on."""
+
+    def __init__(self, events: BinaryIO) -> None:
+        self._events = events
+        self._last = time.monotonic()
+
+    def __call__(self, steps: int) -> None:
+        if time.monotonic() - self._last >= PROGRESS_EVERY_S:
+            self._last = time.monotonic()
+            self._events.write(to_line(Progress(steps=steps)))
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
+        sys.exit(main())

@@ -1,0 +1,89 @@
+"""The agent's hold on its worker: start, ask, listen, end. Never blocks the agent.
+
+The worker is started when there is work, kept warm between rounds, restarted after a crash, and
+ended when idle so that the GPU is free.
+"""
+
+import contextlib
+import os
+import selectors
+import subprocess
+import sys
+from pathlib import Path
+
+from client.jobs import Event, Job, read_event, to_line
+from shared.errors import ResourceError
+
+LINE_LIMIT = 4 << 20
+
+
+class WorkerProcess:
+    """One worker at a time for the site in `folder`; its standard error goes to `worker.log`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._child: subprocess.Popen[bytes] | None = None
+        self._buffer = b""
+
+    @property
+    def pid(self) -> int | None:
+        """Process id of the running worker, if any."""
+        return self._child.pid if self._child is not None and self._child.poll() is None else None
+
+    def submit(self, job: Job) -> None:
+        """Hand a job over, starting the worker if there is none."""
+        if self.pid is None:
+            self._start()
+        assert self._child is not None and self._child.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # a dead worker is seen by `crashed`
+            self._child.stdin.write(to_line(job))
+            self._child.stdin.flush()
+
+    def listen(self, timeout_s: float) -> list[Event]:
+        """Events that arrived within `timeout_s` seconds (0: do not wait).
+
+        Raises:
+            ResourceError: the worker sent a line longer than 4 MiB.
+        """
+        if self._child is None or self._child.stdout is None:
+            return []
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            if selector.select(timeout_s):
+                self._buffer += os.read(self._child.stdout.fileno(), 1 << 16)
+        *lines, self._buffer = self._buffer.split(b"\n")
+        if len(self._buffer) > LINE_LIMIT:
+            raise ResourceError("The worker sent an endless line.", remedy="Restart the site; report the worker log.")
+        return [read_event(line) for line in lines]
+
+    def crashed(self) -> bool:
+        """Whether a started worker has ended by itself."""
+        return self._child is not None and self._child.poll() is not None
+
+    def end(self, *, grace_s: float = 2.0) -> None:
+        """End the worker: close its input, wait, then kill."""
+        child, self._child, self._buffer = self._child, None, b""
+        if child is None:
+            return
+        with contextlib.suppress(BrokenPipeError):
+            if child.stdin is not None:
+                child.stdin.close()
+        try:
+            child.wait(grace_s)
+        except subprocess.TimeoutExpired:
+            child.kill()
+            child.wait()
+        if child.stdout is not None:
+            child.stdout.close()
+
+    def _start(self) -> None:
+        self.end()
+        log = self._folder / "worker.log"
+        with log.open("ab", buffering=0) as errors:
+            self._child = subprocess.Popen(
+                [sys.executable, "-m", "client.worker", str(self._folder)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=errors,
+                start_new_session=True,  # a terminal's Ctrl-C reaches the agent alone, which drains
+            )

@@ -1,0 +1,140 @@
+"""A federation on this machine: the server and its sites as the very processes that others run.
+
+Each site is started by the command that a hospital types, with its own folder, keys, cache and
+process tree. Everything is stopped by process id, and nothing is left behind.
+"""
+
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+import psutil
+
+from client.imaging.settings import DataSettings
+from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
+from deploy.provision import provision
+from shared.errors import ResourceError
+
+STOP_PATIENCE_S = 20.0
+TURN_S = 0.1
+
+
+def free_port() -> int:
+    """A TCP port that nobody listens on at the loopback address, now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class LocalFederation:
+    """One server and several sites, started and stopped together.
+
+    Args:
+        root: gets `federation/`, `sites/NAME/` and `logs/`.
+        data: each site's images, by site name.
+        threads: CPU threads of each worker.
+        device: where the workers compute.
+
+    Attributes:
+        processes: by name, `server` or a site's.
+    """
+
+    def __init__(self, root: Path, data: Mapping[str, DataSettings], *, threads: int = 1, device: str = "auto") -> None:
+        self.root = root
+        self.port = free_port()
+        self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._logs = root / "logs"
+        self._logs.mkdir(parents=True)
+        places = provision(
+            root, name="demo", host="127.0.0.1", fleet_port=self.port, sites=list(data), now=int(time.time())
+        )
+        self.federation = places.federation
+        self.sites = places.sites
+        compute = ComputeSettings(device=device, threads=threads)
+        for name, folder in self.sites.items():
+            settings = SiteSettings(site=AboutSite(name=name), data=data[name], compute=compute)
+            write_settings(folder / "site.toml", settings)
+
+    def serve(self) -> None:
+        """Start the server."""
+        self.start("server", ["federation", "serve", str(self.federation)])
+
+    def start_site(self, name: str) -> None:
+        """Start one site as a hospital does."""
+        self.start(name, ["site", "start", "--config", str(self.sites[name] / "site.toml")])
+
+    def start(self, name: str, words: list[str]) -> None:
+        """Run one `wardround` command in a session of its own, its words in `logs/NAME.log`."""
+        with (self._logs / f"{name}.log").open("ab") as log:
+            self.processes[name] = subprocess.Popen(
+                [sys.executable, "-m", "deploy.cli", *words],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+
+    def tree(self) -> dict[str, list[int]]:
+        """Process ids by name: the process itself first, then all that descend from it."""
+        return {name: [p.pid for p in _family(process.pid)] for name, process in self.processes.items()}
+
+    def wait_for(self, condition: Callable[[], bool], *, patience_s: float, what: str) -> None:
+        """Turn until a condition holds.
+
+        Raises:
+            ResourceError: it did not within `patience_s` seconds, or a process of ours ended.
+        """
+        deadline = time.monotonic() + patience_s
+        while not condition():
+            dead = [name for name, process in self.processes.items() if process.poll() not in (None, 0)]
+            if dead or time.monotonic() > deadline:
+                why = f"{', '.join(dead)} ended" if dead else f"{patience_s:.0f} s passed"
+                raise ResourceError(
+                    f"The local federation did not get to: {what} ({why}).", remedy=f"Read the logs in {self._logs}."
+                )
+            time.sleep(TURN_S)
+
+    def stop(self, name: str) -> None:
+        """Ask one process to end as a service manager does, then insist."""
+        process = self.processes.pop(name, None)
+        if process is None:
+            return
+        family = _family(process.pid)
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(STOP_PATIENCE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for left in (p for p in family if p.is_running()):
+            left.kill()
+
+    def stop_all(self) -> None:
+        """Stop the sites together, then the server."""
+        for name in self.sites:
+            if name in self.processes:
+                self.processes[name].send_signal(signal.SIGTERM)
+        for name in [*self.sites, "server"]:
+            self.stop(name)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop_all()
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        process = psutil.Process(pid)
+        return [process, *process.children(recursive=True)]
+    except psutil.NoSuchProcess:
+        return []

@@ -1,0 +1,221 @@
+"""Admission: which update counts in a round, and why another does not.
+
+An update is admitted if, in this order:
+
+ 1. bad_signature    its envelope was signed by the site that it speaks for;
+ 2. foreign_epoch    it answers this study and this owner's epoch;
+ 3. foreign_round    it answers this round and the model that the round sent out;
+ 4. replay           its site has not counted in this round, nor with the same bytes in an earlier one;
+ 5. negative_count   its counts are not negative, nor above what the site declared when the study
+                     opened and what its steps per round allow;
+ 6. oversize         the file is no larger than the tensor table allows;
+ 7. digest           the file has the bytes and the SHA-256 that the site signed;
+ 8. malformed        the file is a sound safetensors buffer without free text;
+ 9. missing_key      it holds every tensor of the table,
+10. extra_key        no other,
+11. dtype            each in the table's dtype
+12. shape            and shape;
+13. not_finite       every number is finite;
+14. out_of_range     every change lies within +-2**22 (the bound of the fold's fixed point) and every
+                     integer in [0, 2**40];
+15. norm             the L2 norm of all its changes is at most `norm_factor` times the median admitted
+                     norm of the last three rounds (no bound before the first).
+
+Cheap rules come first and the first that fails is the primary reason; of rules 9 to 12 all that fail
+are told. Nothing of a file is looked at before rule 6, nothing of its data before rule 12. The data
+is read once, run by run, so memory does not grow with the model.
+
+Admission remembers nothing: what counted earlier comes in as `Expected`. Whether two updates are
+the same delivery twice, the order of commit, and how a refusal is told are left to the rounds.
+"""
+
+import hashlib
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+from server.claim import AdmissionReason, Admitted, Claim, Declared, Expected, Refused
+from server.norms import Measured, measure
+from shared.errors import TrustError
+from shared.study import TrainingSpec
+from shared.update import PackedFile, Tensors, payload_limit
+
+__all__ = ["Admission", "AdmissionReason", "Admitted", "Claim", "Declared", "Expected", "Refused"]
+
+
+class Admission:
+    """The rules of one study.
+
+    Args:
+        tensors: the table that every update must have.
+        norm_factor: see rule 15.
+        training: bounds the steps a site may claim; None if the study does not train.
+    """
+
+    def __init__(self, tensors: Tensors, *, norm_factor: float, training: TrainingSpec | None = None) -> None:
+        if norm_factor <= 1:
+            raise ValueError("norm_factor must be above 1")
+        self._tensors = tensors
+        self._norm_factor = norm_factor
+        self._training = training
+
+    def admit(self, claim: Claim, path: Path, expected: Expected) -> Admitted:
+        """Check one update by the module's rules.
+
+        Args:
+            claim: what the update says about itself.
+            path: the packed update on disk.
+            expected: what the round awaits.
+
+        Raises:
+            Refused: a rule does not hold.
+        """
+        case = _Case(claim, path, expected, self._tensors, self._norm_factor, self._training)
+        for group in _RULES:
+            broken = [rule for rule in group if not rule.holds(case)]
+            if broken:
+                raise Refused(*(rule.reason for rule in broken), detail="; ".join(rule.detail for rule in broken))
+        return Admitted(
+            site=claim.site,
+            examples=claim.examples,
+            norm=case.measured.norm,
+            update_digest=claim.update_digest,
+            packed=case.packed,
+        )
+
+
+@dataclass(frozen=True)
+class _Case:
+    """One update under examination; what is costly is found when a rule first asks, and once."""
+
+    claim: Claim
+    path: Path
+    expected: Expected
+    tensors: Tensors
+    norm_factor: float
+    training: TrainingSpec | None
+
+    @cached_property
+    def packed(self) -> PackedFile:
+        return PackedFile(self.path)
+
+    @cached_property
+    def table(self) -> dict[str, tuple[str, tuple[int, ...]]]:
+        return {t.name: (t.dtype, t.shape) for t in self.tensors}
+
+    @cached_property
+    def measured(self) -> Measured:
+        return measure(self.packed, self.tensors)
+
+
+# ------------------------------------------------------------------ the rules, numbered as in the module's head
+
+
+def _signed_by_site(case: _Case) -> bool:  # 1
+    return case.claim.signer == case.claim.site and case.claim.site in case.expected.declared
+
+
+def _of_this_owner(case: _Case) -> bool:  # 2
+    return (case.claim.study, case.claim.epoch) == (case.expected.study, case.expected.epoch)
+
+
+def _of_this_round(case: _Case) -> bool:  # 3
+    return (case.claim.round, case.claim.model_digest) == (case.expected.round, case.expected.model_digest)
+
+
+def _first_time(case: _Case) -> bool:  # 4
+    earlier = (case.expected.seen or {}).get(case.claim.site, frozenset())
+    return case.claim.site not in case.expected.admitted and case.claim.update_digest not in earlier
+
+
+def _counts_plausible(case: _Case) -> bool:  # 5
+    claim, declared = case.claim, case.expected.declared[case.claim.site]
+    return (
+        0 <= claim.examples <= declared.examples
+        and 0 <= claim.patients <= declared.patients
+        and 0 <= claim.steps <= _most_steps(case.training, declared.examples)
+    )
+
+
+def _most_steps(training: TrainingSpec | None, examples: int) -> int:
+    """Optimizer steps that one round can take at a site; a last batch that is not full counts."""
+    if training is None:
+        return 0
+    if training.steps_per_round is not None:
+        return training.steps_per_round
+    return (training.epochs_per_round or 0) * math.ceil(examples / training.batch_size)
+
+
+def _within_size(case: _Case) -> bool:  # 6
+    return case.path.stat().st_size <= payload_limit(case.tensors)
+
+
+def _as_signed(case: _Case) -> bool:  # 7
+    with case.path.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    return (case.path.stat().st_size, found) == (case.claim.update_bytes, case.claim.update_digest)
+
+
+def _well_formed(case: _Case) -> bool:  # 8
+    try:
+        return not case.packed.annotated
+    except TrustError:
+        return False
+
+
+def _no_key_missing(case: _Case) -> bool:  # 9
+    return case.table.keys() <= case.packed.declared().keys()
+
+
+def _no_key_extra(case: _Case) -> bool:  # 10
+    return case.packed.declared().keys() <= case.table.keys()
+
+
+def _dtypes_fit(case: _Case) -> bool:  # 11
+    return all(case.table.get(name, (dtype,))[0] == dtype for name, (dtype, _) in case.packed.declared().items())
+
+
+def _shapes_fit(case: _Case) -> bool:  # 12
+    return all(case.table.get(name, ("", shape))[1] == shape for name, (_, shape) in case.packed.declared().items())
+
+
+def _all_finite(case: _Case) -> bool:  # 13
+    return case.measured.finite
+
+
+def _all_in_range(case: _Case) -> bool:  # 14
+    return case.measured.in_range
+
+
+def _norm_in_bound(case: _Case) -> bool:  # 15
+    return case.measured.norm <= case.expected.norms.bound(case.norm_factor)
+
+
+@dataclass(frozen=True)
+class _Rule:
+    reason: AdmissionReason
+    holds: Callable[[_Case], bool]
+    detail: str
+
+
+_RULES: tuple[tuple[_Rule, ...], ...] = (
+    (_Rule(AdmissionReason.BAD_SIGNATURE, _signed_by_site, "it is not signed by the site it speaks for"),),
+    (_Rule(AdmissionReason.FOREIGN_EPOCH, _of_this_owner, "it answers another study or another owner's epoch"),),
+    (_Rule(AdmissionReason.FOREIGN_ROUND, _of_this_round, "it answers another round or another model"),),
+    (_Rule(AdmissionReason.REPLAY, _first_time, "the site or these bytes have already counted"),),
+    (_Rule(AdmissionReason.NEGATIVE_COUNT, _counts_plausible, "its counts are negative or above what was declared"),),
+    (_Rule(AdmissionReason.OVERSIZE, _within_size, "it is larger than the tensor table allows"),),
+    (_Rule(AdmissionReason.DIGEST, _as_signed, "its bytes are not those that the site signed"),),
+    (_Rule(AdmissionReason.MALFORMED, _well_formed, "it is not a plain safetensors buffer"),),
+    (
+        _Rule(AdmissionReason.MISSING_KEY, _no_key_missing, "a tensor of the model is missing"),
+        _Rule(AdmissionReason.EXTRA_KEY, _no_key_extra, "it holds a tensor that the model has not"),
+        _Rule(AdmissionReason.DTYPE, _dtypes_fit, "a tensor has another dtype than the model's"),
+        _Rule(AdmissionReason.SHAPE, _shapes_fit, "a tensor has another shape than the model's"),
+    ),
+    (_Rule(AdmissionReason.NOT_FINITE, _all_finite, "it holds NaN or infinity"),),
+    (_Rule(AdmissionReason.OUT_OF_RANGE, _all_in_range, "it holds a value that the fold cannot represent"),),
+    (_Rule(AdmissionReason.NORM, _norm_in_bound, "its norm is above the bound"),),
+)

@@ -1,0 +1,1 @@
+"""The coordinator's commands; each module holds one word of `wardround`."""

@@ -1,0 +1,148 @@
+"""`wardround federation`: the coordinator founds a federation, lets sites in, and serves it.
+
+Who may be admitted is decided in `server/enrolment.py`; here its answers are put into words.
+"""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from server import enrolment
+from server.federation import create_federation, load_federation
+from shared.console import Answer, answering, facts, table
+from shared.enrolment import read_join_request
+from shared.errors import ConfigError, TrustError
+from shared.identity import RosterEntry
+
+app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
+
+Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
+Site = Annotated[str, typer.Argument(help="The site's name: a-z, 0-9 and hyphens.")]
+
+
+@app.command()
+@answering("federation.init")
+def init(
+    folder: Folder,
+    name: Annotated[str, typer.Option(help="The federation's name: a-z, 0-9 and hyphens.")],
+    host: Annotated[str, typer.Option(help="Host name or address that the sites dial.")],
+    port: Annotated[int, typer.Option(help="TCP port that the sites dial.", min=1, max=65535)] = 9092,
+) -> Answer:
+    """Make a federation folder: its authority, server certificate, coordinator key and empty roster."""
+    made = create_federation(folder, name=name, host=host, fleet_port=port, now=_now())
+    data = {
+        "folder": str(folder),
+        "name": made.settings.name,
+        "host": made.settings.host,
+        "port": made.settings.fleet_port,
+        "coordinator_fingerprint": made.fingerprint(),
+    }
+    shown = {
+        "Federation": made.settings.name,
+        "Folder": folder,
+        "Sites dial": f"{made.settings.host}, port {made.settings.fleet_port}",
+        "Coordinator's key": made.fingerprint(),
+        "Next": f"wardround federation invite {folder} SITE",
+    }
+    return Answer(data, facts(shown))
+
+
+@app.command()
+@answering("federation.invite")
+def invite(
+    folder: Folder,
+    site: Site,
+    days: Annotated[int, typer.Option(help="Days in which it can be answered.", min=1, max=365)] = (
+        enrolment.INVITATION_DAYS
+    ),
+) -> Answer:
+    """Write an invitation for a site, to be sent to it by a way that you trust."""
+    path = enrolment.invite(folder, site, now=_now(), days=days)
+    shown = {
+        "Invitation": path,
+        "Holds": "secrets of the federation; send it to the site's IT alone",
+        "Next": f"wardround federation admit {folder} REQUEST",
+    }
+    return Answer({"site": site, "invitation": str(path), "days": days}, facts(shown))
+
+
+@app.command()
+@answering("federation.admit")
+def admit(
+    folder: Folder,
+    request: Annotated[Path, typer.Argument(help="The join request that the site sent.")],
+    fingerprint: Annotated[
+        str | None, typer.Option(help="Admit only if the site's keys have this fingerprint.", show_default=False)
+    ] = None,
+) -> Answer:
+    """Put a site on the roster; compare the fingerprint with the site by telephone."""
+    data = _read(request)
+    _check_fingerprint(read_join_request(data).fingerprint(), expected=fingerprint)
+    entry = enrolment.admit(folder, data, now=_now())
+    shown = {
+        "Admitted": entry.site,
+        "Fingerprint": entry.fingerprint(),
+        "Valid until": _day(entry.not_after),
+        "Next": "have the site read its fingerprint to you; if it differs, remove the site",
+    }
+    return Answer(_entry(entry), facts(shown))
+
+
+@app.command()
+@answering("federation.remove")
+def remove(folder: Folder, site: Site) -> Answer:
+    """Take a site off the roster, so that it must be invited again."""
+    roster = enrolment.remove(folder, site)
+    return Answer({"site": site, "sites": list(roster.sites())}, f"{site} is no longer on the roster.")
+
+
+@app.command()
+@answering("federation.roster")
+def roster(folder: Folder) -> Answer:
+    """List the admitted sites, their fingerprints, and until when they are valid."""
+    found = load_federation(folder)
+    data = {"federation": found.settings.name, "sites": [_entry(entry) for entry in found.roster.entries]}
+    if not found.roster.entries:
+        return Answer(data, f"No site yet. Invite one: wardround federation invite {folder} SITE")
+    rows = [(entry.site, entry.fingerprint(), _day(entry.not_after)) for entry in found.roster.entries]
+    return Answer(data, table(("site", "fingerprint", "valid until"), rows))
+
+
+@app.command()
+@answering("federation.serve")
+def serve(folder: Folder) -> Answer:
+    """Run the federation's server until stopped; it resumes the studies that were running."""
+    from server.supervisor import serve as run_until_stopped  # Flower is loaded only here
+
+    run_until_stopped(folder)
+    return Answer({"folder": str(folder)}, "The server has stopped.")
+
+
+def _now() -> int:
+    return int(time.time())
+
+
+def _day(unix_seconds: int) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()
+
+
+def _entry(entry: RosterEntry) -> dict[str, str]:
+    return {"site": entry.site, "fingerprint": entry.fingerprint(), "valid_until": _day(entry.not_after)}
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy="Name the join request.") from None
+
+
+def _check_fingerprint(found: str, *, expected: str | None) -> None:
+    if expected is not None and "".join(expected.split()).lower() != found.replace(" ", ""):
+        raise TrustError(
+            f"The join request's keys have the fingerprint {found}; expected {expected}.",
+            remedy="Ask the site to read its fingerprint again; if it differs, the request is not theirs.",
+        )

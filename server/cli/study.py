@@ -1,0 +1,242 @@
+"""`wardround study`: write, check, launch and follow a study."""
+
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.live import Live
+from rich.text import Text
+
+from server.study_folder import StudyFolder, StudyState, all_studies, find_study
+from shared.console import Answer, answering, facts, progress_console, table
+from shared.errors import ConfigError, StudyError
+from shared.study import Study, parse_study
+
+app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
+
+Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
+HERE = Path()
+ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
+
+TEMPLATE = """\
+# A federated study. Every key and its default: docs/study.md
+[study]
+name = "{name}"
+kind = "train"
+
+[task]
+mode = "binary"
+classes = ["opacity"]  # the positive class, as in the sites' label tables
+
+[images]
+size_px = 64
+
+[model]
+name = "basic_cnn"
+
+[training]
+optimizer = "sgd"
+learning_rate = 0.05
+batch_size = 32
+epochs_per_round = 1
+
+[rounds]
+count = 10
+quorum = 2
+deadline_s = 3600
+"""
+
+
+@app.command()
+@answering("study.new")
+def new(path: Annotated[Path, typer.Argument(help="The study file to write.")]) -> Answer:
+    """Write a study file to start from."""
+    if path.exists():
+        raise ConfigError(f"{path} exists already.", remedy="Name a new file.")
+    name = path.stem.lower().replace("_", "-")
+    text = TEMPLATE.format(name=name)
+    parse_study(text)
+    path.write_text(text, encoding="utf-8")
+    return Answer({"study": name, "file": str(path)}, f"Wrote {path}. Edit it, then: wardround study check {path}")
+
+
+@app.command()
+@answering("study.check")
+def check(path: Annotated[Path, typer.Argument(help="The study file.")]) -> Answer:
+    """Explain a study in plain words, and how large its model is."""
+    from server.launch import start_state
+    from shared.update import table_of
+
+    study = read_study(path)
+    tensors = table_of(start_state(study))
+    size = sum(tensor.nbytes for tensor in tensors)
+    words = explain_study(study, model_bytes=size)
+    data = {"study": study.name, "digest": study.digest(), "model_bytes": size, "tensors": len(tensors)}
+    return Answer(data | {"explained": words}, "\n".join(f"- {line}" for line in words))
+
+
+@app.command()
+@answering("study.launch")
+def launch(
+    path: Annotated[Path, typer.Argument(help="The study file.")],
+    federation: Federation = HERE,
+    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
+) -> Answer:
+    """Queue a study; the running server starts it."""
+    from server.cohort import choose
+    from server.desk import utc_now
+    from server.federation import load_federation
+    from server.launch import launch as queue
+
+    study = read_study(path)
+    sites = load_federation(federation).roster.sites()
+    cohort = choose(sites, study.rounds.sites, quorum=study.rounds.quorum)
+    folder = queue(federation, study, source=path.read_text(encoding="utf-8"), start_model=start_model, now=utc_now())
+    return Answer(
+        {"study": study.name, "digest": study.digest(), "cohort": list(cohort), "folder": str(folder.path)},
+        f"Study {study.name} is queued for {', '.join(cohort)}.\nFollow it: wardround study watch {study.name}",
+    )
+
+
+@app.command()
+@answering("study.status")
+def status(name: str, federation: Federation = HERE) -> Answer:
+    """Show where a study stands and what each site is doing."""
+    folder = find_study(federation, name)
+    data = standing_of(folder)
+    return Answer(data, show_standing(data))
+
+
+@app.command(name="list")
+@answering("study.list")
+def list_studies(federation: Federation = HERE) -> Answer:
+    """List the studies of a federation."""
+    found = [standing_of(folder) for folder in all_studies(federation)]
+    rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
+    return Answer({"studies": found}, table(("study", "state", "rounds", "since"), rows))
+
+
+@app.command()
+@answering("study.watch")
+def watch(name: str, federation: Federation = HERE) -> Answer:
+    """Follow a study until it ends; Ctrl-C leaves it running."""
+    folder = find_study(federation, name)
+    with Live(console=progress_console(), refresh_per_second=4, transient=True) as live:
+        while (data := standing_of(folder))["state"] not in ENDED:
+            live.update(show_standing(data))
+            time.sleep(0.5)
+    error = None
+    if data["state"] == StudyState.FAILED:
+        error = StudyError(data["reason"] or "The study failed.", remedy=data["remedy"] or "See its journal.")
+    return Answer(data, show_standing(data), error)
+
+
+@app.command()
+@answering("study.stop")
+def stop(name: str, federation: Federation = HERE) -> Answer:
+    """Stop a study after the messages in hand; it can be resumed."""
+    from server.desk import utc_now
+
+    folder = find_study(federation, name)
+    state = folder.standing().state
+    if state in ENDED:
+        raise StudyError(f"The study {name} is {state.value} already.", remedy="There is nothing to stop.")
+    if state is StudyState.QUEUED:
+        folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
+    else:
+        folder.ask_to_stop()
+    return Answer({"study": name}, f"The study {name} is asked to stop; see: wardround study status {name}")
+
+
+@app.command()
+@answering("study.resume")
+def resume(name: str, federation: Federation = HERE) -> Answer:
+    """Let a stopped or failed study go on from its last committed round."""
+    from server.desk import utc_now
+
+    folder = find_study(federation, name)
+    state = folder.standing().state
+    if state not in (StudyState.STOPPED, StudyState.FAILED):
+        raise StudyError(
+            f"The study {name} is {state.value}; only a stopped or failed study is resumed.",
+            remedy=f"See `wardround study status {name}`.",
+        )
+    folder.clear_stop()
+    folder.move(StudyState.QUEUED, now=utc_now())
+    return Answer({"study": name}, f"The study {name} is queued again.")
+
+
+@app.command()
+@answering("study.report")
+def report(name: str, federation: Federation = HERE) -> Answer:
+    """Write the study's report, one self-contained HTML file."""
+    from server.report import write_report
+
+    folder = find_study(federation, name)
+    path = write_report(folder)
+    return Answer({"study": name, "report": str(path)}, f"The report is {path}")
+
+
+def read_study(path: Path) -> Study:
+    """A study from its file.
+
+    Raises:
+        ConfigError: the file is absent or cannot be used.
+    """
+    try:
+        return parse_study(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"There is no readable study file at {path}.", remedy="Write one with `wardround study new FILE`."
+        ) from None
+
+
+def explain_study(study: Study, *, model_bytes: int) -> list[str]:
+    """The study in plain words, one sentence each."""
+    task, train, rounds = study.task, study.training, study.rounds
+    images = f"{study.images.size_px} x {study.images.size_px} px, {study.images.channels} channel(s)"
+    lines = [
+        f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
+        f" to tell {task.mode} {', '.join(task.classes)} from images of {images}.",
+        f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
+        f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"
+        f" a round counts with at least {rounds.quorum} of them and waits at most {rounds.deadline_s:.0f} s.",
+    ]
+    if train is not None:
+        work = f"{train.epochs_per_round} epoch(s)" if train.epochs_per_round else f"{train.steps_per_round} step(s)"
+        lines.append(
+            f"In each of {rounds.count} rounds a site takes {work} of {train.optimizer}"
+            f" (learning rate {train.learning_rate:g}, batches of {train.batch_size}), by {train.algorithm}."
+        )
+    lines.append("The final model is scored once on test patients of every site.")
+    return lines
+
+
+def standing_of(folder: StudyFolder) -> dict[str, Any]:
+    """A study's state and live view as JSON values."""
+    standing = folder.standing()
+    live = {"round": 0, "rounds": folder.study().rounds.count, "committed": 0, "sites": []} | folder.read_status()
+    age = (datetime.now(UTC) - datetime.fromisoformat(standing.since)).total_seconds()
+    return live | {"study": folder.name} | standing.model_dump(mode="json") | {"state_age_s": round(age, 1)}
+
+
+def show_standing(data: dict[str, Any]) -> Group:
+    """A study's standing for a person: what it is, then one line per site."""
+    head = {"study": data["study"], "state": data["state"], "rounds": f"{data['committed']} of {data['rounds']}"}
+    if data.get("reason"):
+        head |= {"because": data["reason"], "what to do": data["remedy"] or ""}
+    if data["state"] != StudyState.RUNNING:
+        return Group(facts(head))
+    rows = (
+        (s["site"], s["phase"] + (f": {s['cause']}" if s["cause"] else ""), f"{s['seconds']:.0f} s", _yes(s["online"]))
+        for s in data["sites"]
+    )
+    stage = Text(f"\nstage {data.get('stage', 'starting')} of round {data['round']}")
+    return Group(facts(head), stage, table(("site", "is", "for", "connected"), rows))
+
+
+def _yes(value: bool) -> str:
+    return "yes" if value else "NO"

@@ -1,0 +1,111 @@
+"""Sets the desk for one study and lets the conductor work: what the ServerApp does, start to end."""
+
+import json
+import os
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from server.checkpoint import Checkpoints
+from server.cohort import choose
+from server.conductor import Conductor
+from server.desk import Desk, utc_now
+from server.federation import load_federation
+from server.journal import Journal, read_history
+from server.launch import START_MODEL
+from server.link import ServerLink
+from server.owner import claim
+from server.records import EpochClaimed, StudyStarted
+from server.spool import UpdateSpool
+from server.study_folder import StudyFolder, StudyState
+from shared.canonical import digest
+from shared.errors import StaleEpoch, WardroundError
+from shared.update import PackedFile
+
+NODES_FILE = Path("run") / "nodes.json"
+PARENT_EVERY_S = 1.0
+
+
+def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
+    """Own a study and take it to its end; return quietly when another owner took over."""
+    _end_with_parent()
+    try:
+        _conduct(federation_folder, folder, grid, say=say)
+    except StaleEpoch as stale:
+        say(f"{stale.what} {stale.remedy}")
+    except WardroundError as error:
+        say(f"{error.what} {error.remedy}")
+        raise
+
+
+def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
+    federation = load_federation(federation_folder)
+    study = folder.study()
+    path = folder.path / "journal.jsonl"
+    known = read_history(path).epoch if path.exists() else 0
+    owner = claim(folder.path, after=known)
+    start = folder.path / START_MODEL
+    with Journal.open(path, key=federation.coordinator_key, clock=utc_now) as journal:
+        cohort = choose(federation.roster.sites(), study.rounds.sites, quorum=study.rounds.quorum)
+        desk = Desk(
+            study=study,
+            folder=folder,
+            tensors=PackedFile(start).table(),
+            roster=federation.roster,
+            cohort=cohort,
+            key=federation.coordinator_key,
+            link=ServerLink(grid, NodesFile(federation_folder / NODES_FILE)),
+            owner=owner,
+            journal=journal,
+            spool=UpdateSpool(folder.path / "spool"),
+            say=say,
+        )
+        if journal.history.started is None:
+            start_digest = digest(start.read_bytes())
+            desk.write(
+                StudyStarted(study=study.name, study_digest=study.digest(), start_digest=start_digest, cohort=cohort)
+            )
+        conductor = Conductor(desk, Checkpoints(folder.path / "models"))
+        conductor.reconcile()
+        desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
+        folder.move(StudyState.RUNNING, now=utc_now())
+        conductor.run()
+
+
+class NodesFile(Mapping[str, int]):
+    """Site name -> Flower node id, as the supervisor last wrote it."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._read_at = -1
+        self._nodes: dict[str, int] = {}
+
+    def __getitem__(self, site: str) -> int:
+        return self._fresh()[site]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._fresh())
+
+    def __len__(self) -> int:
+        return len(self._fresh())
+
+    def _fresh(self) -> dict[str, int]:
+        changed = self._path.stat().st_mtime_ns
+        if changed != self._read_at:
+            self._nodes = json.loads(self._path.read_bytes())
+            self._read_at = changed
+        return self._nodes
+
+
+def _end_with_parent() -> None:
+    """End this process when the engine that started it is gone; a new owner is on its way then."""
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(PARENT_EVERY_S)
+        os._exit(1)
+
+    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -1,0 +1,265 @@
+"""Conducts a study: open, rounds, closing trip, close; and commits each round in a fixed order.
+
+    spooled -> admitted -> folded -> checkpoint (temporary, fsync, rename) -> journal -> receipts
+
+It can be killed at any line: what is committed is in the journal and the checkpoint, what arrived
+is in the spool, and a new owner goes on from there.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Literal
+
+from server.admission import Admission
+from server.aggregate import fold
+from server.checkpoint import Checkpoints, Participation
+from server.claim import Admitted, Expected
+from server.desk import Desk, utc_now
+from server.launch import START_MODEL
+from server.optimizers import FedAvg, Moments, ServerOptimizer
+from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyStopped
+from server.rounds import Ask, Closing, Phase, Round
+from server.stage import StageRun, StopAsked
+from server.study_folder import StudyState
+from shared.errors import StaleEpoch, StudyError
+from shared.update import PackedFile
+from shared.wire import Close, Message, Receipt, Stage, Work
+
+OPEN_PATIENCE_S = 3600.0  # a site indexes and decodes its images before it answers
+CLOSE_PATIENCE_S = 15.0
+
+
+class Conductor:
+    """One study under one owner.
+
+    Args:
+        desk: the study's parts.
+        checkpoints: where the global models lie.
+        optimizer: how the aggregate moves the model.
+    """
+
+    def __init__(self, desk: Desk, checkpoints: Checkpoints, optimizer: ServerOptimizer | None = None) -> None:
+        self._desk = desk
+        self._history = desk.journal.history
+        self._checkpoints = checkpoints
+        self._optimizer = optimizer or FedAvg()
+        study = desk.study
+        self._admission = Admission(desk.tensors, norm_factor=study.admission.norm_factor, training=study.training)
+
+    def run(self) -> None:
+        """Take the study to its end, whatever that is, and tell the sites.
+
+        Raises:
+            StaleEpoch: another process owns the study now.
+            LinkError: the SuperLink is gone; a new owner will go on.
+        """
+        desk = self._desk
+        try:
+            self._open()
+            while desk.study.study.kind == "train" and self._history.last_round < desk.study.rounds.count:
+                self._train(self._history.last_round + 1)
+            self._evaluate()
+        except StopAsked:
+            desk.write(StudyStopped(reason="the coordinator asked to stop"))
+            self._close("stopped")
+            desk.folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
+        except StudyError as error:
+            if isinstance(error, StaleEpoch):
+                raise
+            desk.write(StudyFailed(reason=error.what[:500]))
+            self._close("failed")
+            desk.folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
+            desk.say(f"{error.what} {error.remedy}")
+        else:
+            assert self._history.model_digest is not None
+            desk.write(StudyFinished(model_digest=self._history.model_digest))
+            self._close("finished")
+            desk.folder.move(StudyState.FINISHED, now=utc_now())
+            desk.say(f"Study {desk.study.name} is finished after {self._history.last_round} rounds.")
+
+    # ------------------------------------------------------------ stages
+
+    def _open(self) -> None:
+        state = self._round(Stage.OPEN, 0, deadline_s=OPEN_PATIENCE_S)
+        closing = StageRun(self._desk, state, question=lambda ask: self._desk.opening(0, ask.attempt)).run()
+        self._insist(closing, "open the study")
+
+    def _train(self, number: int) -> None:
+        desk, model = self._desk, self._model()
+        digest = self._history.model_digest
+        assert digest is not None
+        opened = sorted(self._history.declared.keys() & set(desk.cohort))
+        desk.write(RoundOpened(round=number, epoch=desk.owner.epoch, model_digest=digest, cohort=tuple(opened)))
+        limit = desk.update_limit
+        state = self._round(Stage.TRAIN, number, cohort=opened, update_bytes=limit, slot_bytes=desk.slot_bytes)
+        run = StageRun(
+            desk,
+            state,
+            question=lambda ask: self._work(Stage.TRAIN, number, ask, model, digest),
+            payload=model,
+            model_digest=digest,
+            admission=self._admission,
+            expected=self._expected(number, digest),
+        )
+        closing = run.run()
+        if not closing.enough:
+            desk.write(RoundFailed(round=number, counted=closing.counted, missing=closing.missing))
+        self._insist(closing, f"finish round {number}")
+        self._commit(number, digest, closing, state, run.admitted)
+
+    def _evaluate(self) -> None:
+        number, model, digest = self._history.last_round + 1, self._model(), self._history.model_digest
+        assert digest is not None
+        opened = sorted(self._history.declared.keys() & set(self._desk.cohort))
+        state = self._round(Stage.EVALUATE, number, cohort=opened)
+        closing = StageRun(
+            self._desk,
+            state,
+            question=lambda ask: self._work(Stage.EVALUATE, number, ask, model, digest),
+            payload=model,
+            model_digest=digest,
+        ).run()
+        self._insist(closing, "score the final model")
+
+    def _close(self, reason: Literal["finished", "stopped", "failed"]) -> None:
+        number = self._history.last_round + 1
+        state = self._round(Stage.CLOSE, number, quorum=0, deadline_s=CLOSE_PATIENCE_S)
+
+        def question(ask: Ask) -> Message:
+            place = self._desk.address(Stage.CLOSE, number, ask.attempt)
+            return Close(address=place, reason=reason, receipts=self._receipts(ask.site))
+
+        StageRun(self._desk, state, question=question).run()
+
+    # ------------------------------------------------------------ commit
+
+    def _commit(
+        self, number: int, previous: str, closing: Closing, state: Round, admitted: dict[str, Admitted]
+    ) -> None:
+        """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
+        desk, updates = self._desk, [admitted[site] for site in closing.counted]
+        model = PackedFile(self._model())
+        moments: Moments = self._moments()
+        aggregate = fold([(update.examples, update.packed) for update in updates], model)
+        refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
+        with desk.owner.guard():
+            checkpoint = self._checkpoints.save(
+                desk.tensors,
+                self._optimizer.step(model, aggregate, moments),
+                number=number,
+                epoch=desk.owner.epoch,
+                previous_digest=previous,
+                participation=Participation(
+                    counted=closing.counted,
+                    refused=tuple(sorted(refused)),
+                    absent={site: cause for site, cause in closing.missing.items() if site not in refused},
+                ),
+                norms=self._history.norms.after(tuple(update.norm for update in updates)),
+                moments=moments,
+            )
+            desk.journal.write(checkpoint.committed)
+        self._checkpoints.prune(number)
+        desk.spool.forget_before(number + 1)
+        desk.say(f"Round {number}/{desk.study.rounds.count}: {len(closing.counted)} sites counted.")
+
+    def reconcile(self) -> None:
+        """Write the journal entry of a checkpoint that a crash left without one."""
+        latest = self._checkpoints.latest_sound()
+        if latest is not None and latest.round == self._history.last_round + 1:
+            self._desk.write(latest.committed)
+        if (latest.round if latest else 0) < self._history.last_round:
+            raise StudyError(
+                f"The model of round {self._history.last_round} is missing or damaged.",
+                remedy="Restore the study's models folder from backup.",
+            )
+
+    # ------------------------------------------------------------ parts
+
+    def _round(
+        self,
+        stage: Stage,
+        number: int,
+        *,
+        cohort: Iterable[str] | None = None,
+        quorum: int | None = None,
+        deadline_s: float | None = None,
+        update_bytes: int = 0,
+        slot_bytes: int = 0,
+    ) -> Round:
+        spec = self._desk.study.rounds
+        return Round(
+            stage=stage,
+            number=number,
+            cohort=self._desk.cohort if cohort is None else cohort,
+            quorum=spec.quorum if quorum is None else quorum,
+            opened_at=time.monotonic(),
+            deadline_s=spec.deadline_s if deadline_s is None else deadline_s,
+            update_bytes=update_bytes,
+            slot_bytes=slot_bytes,
+            lease_s=self._desk.study.transfer.lease_s,
+        )
+
+    def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
+        commits = self._history.commits
+        return Work(
+            address=self._desk.address(stage, number, ask.attempt),
+            study_digest=self._desk.study.digest(),
+            model_digest=digest,
+            previous_digest=commits[-1].previous_digest if commits else None,
+            payload_bytes=model.stat().st_size,
+            slot_bytes=self._desk.update_limit if ask.slot_granted else 0,
+            receipts=self._receipts(ask.site),
+        )
+
+    def _receipts(self, site: str) -> tuple[Receipt, ...]:
+        """The word on the last committed round for one site, if the site had sent an update."""
+        if not self._history.commits:
+            return ()
+        last = self._history.commits[-1]
+        sent = [r for r in self._history.readies if r.round == last.round and r.site == site and r.update_digest]
+        if not sent or sent[-1].update_digest is None:
+            return ()
+        outcome: Literal["counted", "refused", "late"] = "late"
+        if site in last.counted:
+            outcome = "counted"
+        elif site in last.refused:
+            outcome = "refused"
+        return (
+            Receipt(
+                study=self._desk.study.name,
+                round=last.round,
+                outcome=outcome,
+                update_digest=sent[-1].update_digest,
+                model_digest=last.model_digest,
+            ),
+        )
+
+    def _expected(self, number: int, digest: str) -> Expected:
+        return Expected(
+            study=self._desk.study.name,
+            epoch=self._desk.owner.epoch,
+            round=number,
+            model_digest=digest,
+            declared=self._history.declared,
+            norms=self._history.norms,
+            seen=self._history.seen,
+        )
+
+    def _model(self) -> Path:
+        """The last committed model, or the start model."""
+        last = self._history.last_round
+        return self._checkpoints.model(last) if last else self._desk.folder.path / START_MODEL
+
+    def _moments(self) -> Moments:
+        checkpoint = self._checkpoints.find(self._history.last_round) if self._history.last_round else None
+        return self._checkpoints.moments(checkpoint) if checkpoint else {}
+
+    @staticmethod
+    def _insist(closing: Closing, what: str) -> None:
+        if not closing.enough:
+            missing = ", ".join(f"{site} ({cause})" for site, cause in closing.missing.items())
+            raise StudyError(
+                f"Too few sites to {what}: {len(closing.counted)} counted; missing: {missing or 'nobody'}.",
+                remedy="Call the sites that are missing, then `wardround study resume`; or lower rounds.quorum.",
+            )

@@ -1,0 +1,99 @@
+"""What conducting a study needs at hand, built once by the ServerApp; nothing here decides."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from server.journal import Journal
+from server.link import ServerLink
+from server.owner import Ownership, read_owner
+from server.records import Record
+from server.spool import UpdateSpool
+from server.study_folder import StudyFolder
+from shared.contract import Contract, derive_contract
+from shared.envelope import seal
+from shared.errors import StaleEpoch
+from shared.identity import Roster
+from shared.study import Study
+from shared.update import Tensors, payload_limit
+from shared.wire import Address, Message, Open, Stage, encode, to_site
+
+SLOT_FLOOR_BYTES = 256 * 10**6
+
+
+def utc_now() -> str:
+    """The time as RFC 3339 in UTC, to the millisecond."""
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@dataclass
+class Desk:
+    """One study's parts.
+
+    `say` prints one line on the coordinator's console.
+    """
+
+    study: Study
+    folder: StudyFolder
+    tensors: Tensors
+    roster: Roster
+    cohort: tuple[str, ...]
+    key: Ed25519PrivateKey
+    link: ServerLink
+    owner: Ownership
+    journal: Journal
+    spool: UpdateSpool
+    say: Callable[[str], None]
+
+    @property
+    def update_limit(self) -> int:
+        """Most bytes one update may have; 0 if the study does not train."""
+        return payload_limit(self.tensors) if self.study.study.kind == "train" else 0
+
+    @property
+    def slot_bytes(self) -> int:
+        """How many bytes of updates may be on their way at once."""
+        return self.study.transfer.slot_bytes or max(2 * self.update_limit, SLOT_FLOOR_BYTES)
+
+    def address(self, stage: Stage, number: int, attempt: int) -> Address:
+        """Where a question of this owner belongs."""
+        return Address(study=self.study.name, epoch=self.owner.epoch, round=number, attempt=attempt, stage=stage)
+
+    def opening(self, number: int, attempt: int) -> Open:
+        """The question that opens the study at a site."""
+        place = self.address(Stage.OPEN, number, attempt)
+        return Open(address=place, study=self.study, tensors=self.tensors, cohort=self.cohort)
+
+    def contract(self, site: str) -> Contract:
+        """What the site may release."""
+        return derive_contract(self.opening(0, 1), site=site)
+
+    def push(self, site: str, message: Message, payload: Path | None = None) -> str:
+        """Sign a message for one site and hand it to the engine; returns the engine's message id."""
+        envelope = seal(encode(message), key=self.key, signer="coordinator", purpose=to_site(site))
+        return self.link.push(site, envelope, payload)
+
+    def check_owner(self) -> None:
+        """Cheap look, between commits, whether the study is still ours.
+
+        Raises:
+            StaleEpoch: another process owns it now.
+        """
+        owner = read_owner(self.folder.path)
+        if owner is None or owner.epoch != self.owner.epoch:
+            raise StaleEpoch(
+                f"Another process has taken over the study {self.study.name}.",
+                remedy="Nothing needs to be done: the other process goes on with it.",
+            )
+
+    def write(self, record: Record) -> None:
+        """Put a record into the journal, if the study is still ours.
+
+        Raises:
+            StaleEpoch: another process owns the study now.
+        """
+        with self.owner.guard():
+            self.journal.write(record)

@@ -1,0 +1,169 @@
+"""Enrolment: which sites are invited, and who is put on the roster.
+
+A site is admitted if, in this order:
+
+1. its join request is sound (`shared/enrolment.py`) and made for this federation;
+2. its name is new; if not, and the keys are the same, it is simply told so again;
+3. it answers the last invitation that lies here for its name, and this has not expired;
+4. none of its keys is somebody else's.
+
+Whether the person who sent the request is the hospital is decided by two people who compare its
+fingerprint. Each change holds the folder's lock and replaces one file.
+"""
+
+from pathlib import Path
+from secrets import token_hex
+
+from pydantic import ValidationError
+
+from server.federation import Federation, existing_federation, load_federation
+from shared.canonical import canonical
+from shared.durable import locked, write_atomically
+from shared.enrolment import Invitation, JoinRequest, read_invitation, read_join_request
+from shared.errors import ConfigError, TrustError
+from shared.identity import Roster, RosterEntry, sign_roster
+from shared.study import explain
+
+ENTRY_DAYS = 730
+INVITATION_DAYS = 14
+_DAY = 86400  # seconds
+
+
+def invite(folder: Path, site: str, *, now: int, days: int = INVITATION_DAYS) -> Path:
+    """Write an invitation for a site; a new one takes the place of an older one.
+
+    Args:
+        folder: the federation folder.
+        site: the site's name, a-z, 0-9 and hyphens.
+        now: Unix seconds.
+        days: how long the invitation can be answered.
+
+    Raises:
+        ConfigError: the name is not allowed, or on the roster already.
+    """
+    with locked(existing_federation(folder)):
+        federation = load_federation(folder)
+        invitation = _invitation(federation, site, expires=now + days * _DAY)
+        if site in federation.roster.sites():
+            raise ConfigError(
+                f"Site {site!r} is on the roster already.", remedy="Remove it first if its keys are lost."
+            )
+        path = _invitation_path(folder, site)
+        write_atomically(path, canonical(invitation.model_dump(mode="json")), mode=0o600)
+        return path
+
+
+def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> RosterEntry:
+    """Put a site on the roster by the module's rules; a repeated request changes nothing.
+
+    Args:
+        folder: the federation folder.
+        request: the join request's bytes.
+        now: Unix seconds.
+        days: how long the entry is valid.
+
+    Raises:
+        TrustError: a rule does not hold.
+    """
+    with locked(existing_federation(folder)):
+        federation = load_federation(folder)
+        roster = federation.roster
+        # 1. sound, and for this federation
+        asked = read_join_request(request)
+        if asked.federation != roster.federation:
+            raise _not_admitted(asked, f"asks to join federation {asked.federation!r}")
+        # 2. a name, once
+        if asked.site in roster.sites():
+            return _same_keys(roster.by_site(asked.site), asked)
+        # 3. the invitation
+        _check_invitation(folder, asked, now=now)
+        # 4. keys, once
+        _check_keys_free(roster, asked)
+        entry = RosterEntry(
+            site=asked.site,
+            transport_key=asked.transport_key,
+            identity_key=asked.identity_key,
+            not_before=now,
+            not_after=now + days * _DAY,
+        )
+        _replace_roster(federation, (*roster.entries, entry))
+        return entry
+
+
+def remove(folder: Path, site: str) -> Roster:
+    """Take a site off the roster, and its invitation away, so that it can be invited anew.
+
+    Raises:
+        TrustError: the site is not on the roster.
+    """
+    with locked(existing_federation(folder)):
+        federation = load_federation(folder)
+        gone = federation.roster.by_site(site)
+        roster = _replace_roster(federation, tuple(e for e in federation.roster.entries if e != gone))
+        _invitation_path(folder, gone.site).unlink(missing_ok=True)
+        return roster
+
+
+def _invitation_path(folder: Path, site: str) -> Path:
+    return folder / "invitations" / f"{site}.json"
+
+
+def _invitation(federation: Federation, site: str, *, expires: int) -> Invitation:
+    try:
+        return Invitation(
+            federation=federation.settings.name,
+            site=site,
+            host=federation.settings.host,
+            fleet_port=federation.settings.fleet_port,
+            ca_certificate=federation.ca_certificate.read_text(),
+            coordinator_key=federation.roster.coordinator_key,
+            patient_salt=federation.patient_salt,
+            token=token_hex(32),
+            expires=expires,
+        )
+    except ValidationError as error:
+        raise ConfigError(explain("invitation", Invitation, error), remedy="Correct what is named.") from None
+
+
+def _same_keys(entry: RosterEntry, asked: JoinRequest) -> RosterEntry:
+    if (entry.transport_key, entry.identity_key) != (asked.transport_key, asked.identity_key):
+        raise _not_admitted(asked, "is on the roster with other keys")
+    return entry
+
+
+def _check_invitation(folder: Path, asked: JoinRequest, *, now: int) -> None:
+    path = _invitation_path(folder, asked.site)
+    if not path.is_file():
+        raise _not_admitted(asked, "was not invited")
+    invitation = read_invitation(path.read_bytes())
+    if invitation.digest() != asked.invitation:
+        raise _not_admitted(asked, "answers another invitation than the last one")
+    if now >= invitation.expires:
+        raise _not_admitted(asked, "answers an invitation that has expired")
+
+
+def _check_keys_free(roster: Roster, asked: JoinRequest) -> None:
+    taken = {roster.coordinator_key}
+    for entry in roster.entries:
+        taken |= {entry.transport_key, entry.identity_key}
+    if not taken.isdisjoint((asked.transport_key, asked.identity_key)):
+        raise _not_admitted(asked, "brings a key that belongs to somebody else")
+
+
+def _replace_roster(federation: Federation, entries: tuple[RosterEntry, ...]) -> Roster:
+    old = federation.roster
+    roster = Roster(
+        federation=old.federation,
+        coordinator_key=old.coordinator_key,
+        version=old.version + 1,
+        entries=tuple(sorted(entries, key=lambda entry: entry.site)),
+    )
+    write_atomically(federation.folder / "roster.signed", sign_roster(roster, key=federation.coordinator_key))
+    return roster
+
+
+def _not_admitted(asked: JoinRequest, why: str) -> TrustError:
+    return TrustError(
+        f"Site {asked.site!r} is not admitted: it {why}.",
+        remedy="Talk to the site; if all is well, remove the old entry or invite it again.",
+    )

@@ -1,0 +1,202 @@
+"""The federation folder: what lies where, how it is made, and what makes it sound.
+
+    federation.toml   name, host, port         ca/      the authority's key and certificate
+    roster.signed     the roster               server/  the TLS key and certificate
+    coordinator.key   the identity key         salt     of the patient keys (hex)
+    invitations/      one per site             studies/ and run/ belong to others
+
+The folder appears whole or not at all. Who is invited and admitted is decided in
+`server/enrolment.py`, which certificates there are in `server/authority.py`.
+"""
+
+import shutil
+import tempfile
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from secrets import token_hex
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from server.authority import certificate_pem, issue_authority, issue_server
+from shared.durable import fsync_folder, rename_durably, write_atomically
+from shared.errors import ConfigError, ResourceError, TrustError
+from shared.identity import Host, Port, Roster, read_roster, sign_roster
+from shared.keys import (
+    fingerprint,
+    identity_hex,
+    load_identity_key,
+    make_identity_key,
+    make_transport_key,
+    save_key,
+)
+from shared.study import Name, Section, explain
+
+_SETTINGS_TEXT = """\
+# The federation, as made by `wardround federation init`.
+name = "{name}"
+host = "{host}"  # the name or address that sites dial; it stands in the server's certificate
+fleet_port = {fleet_port}  # TCP, TLS only
+"""
+
+
+class FederationSettings(Section):
+    """What federation.toml says."""
+
+    name: Name
+    host: Host
+    fleet_port: Port
+
+
+@dataclass(frozen=True)
+class Federation:
+    """A federation folder that was read and found sound."""
+
+    folder: Path
+    settings: FederationSettings
+    roster: Roster
+    coordinator_key: Ed25519PrivateKey = field(repr=False)
+    patient_salt: str = field(repr=False)  # 32 bytes in hex
+
+    @property
+    def ca_certificate(self) -> Path:
+        """PEM certificate that sites trust."""
+        return self.folder / "ca" / "certificate.pem"
+
+    @property
+    def server_certificate(self) -> Path:
+        """PEM certificate that the server shows."""
+        return self.folder / "server" / "certificate.pem"
+
+    @property
+    def server_key(self) -> Path:
+        """PEM key of that certificate."""
+        return self.folder / "server" / "key.pem"
+
+    def fingerprint(self) -> str:
+        """The coordinator's key in a form that a site can compare with its invitation."""
+        return fingerprint(self.roster.coordinator_key)
+
+
+def create_federation(folder: Path, *, name: str, host: str, fleet_port: int, now: int) -> Federation:
+    """Make a federation: authority, server certificate, coordinator key, salt, empty roster.
+
+    Args:
+        folder: where; it must not exist, or be empty.
+        name: the federation's name, a-z, 0-9 and hyphens.
+        host: host name or IP address that sites will dial.
+        fleet_port: TCP port that sites will dial.
+        now: Unix seconds.
+
+    Raises:
+        ConfigError: an argument is not allowed, or the folder is not empty.
+        ResourceError: the disk refused; nothing is left behind.
+    """
+    settings = _settings({"name": name, "host": host, "fleet_port": fleet_port})
+    folder = folder.absolute()
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise ConfigError(f"{folder} already exists and is not empty.", remedy="Name a new folder for the federation.")
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        _build(folder, settings, now=now)
+    except OSError as error:
+        raise ResourceError(
+            f"The federation folder cannot be made ({error.strerror}).", remedy="Name a folder on a disk you can write."
+        ) from None
+    return load_federation(folder)
+
+
+def load_federation(folder: Path) -> Federation:
+    """Read a federation folder.
+
+    Raises:
+        ConfigError: it is not a federation folder, or federation.toml is wrong.
+        TrustError: a key is exposed or missing, or the roster is not signed by the coordinator.
+    """
+    settings = _parse_settings(_text(folder / "federation.toml"))
+    key = load_identity_key(folder / "coordinator.key", role="coordinator's key")
+    roster = read_roster(_bytes(folder / "roster.signed"), coordinator_key=key.public_key())
+    if roster.federation != settings.name:
+        raise TrustError(
+            f"The roster is of federation {roster.federation!r}; federation.toml says {settings.name!r}.",
+            remedy="A federation keeps its name; put the old one back.",
+        )
+    return Federation(folder, settings, roster, key, _text(folder / "salt").strip())
+
+
+def _build(folder: Path, settings: FederationSettings, *, now: int) -> None:
+    building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
+    try:
+        _fill(building, settings, now=now)
+        rename_durably(building, folder)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+
+
+def _fill(folder: Path, settings: FederationSettings, *, now: int) -> None:
+    write_atomically(folder / "federation.toml", _SETTINGS_TEXT.format(**settings.model_dump()).encode())
+    for name in ("ca", "server", "invitations", "studies", "run"):
+        (folder / name).mkdir(mode=0o700)
+    authority_key, server_key, coordinator_key = make_transport_key(), make_transport_key(), make_identity_key()
+    authority = issue_authority(authority_key, name=settings.name, now=now)
+    server = issue_server(authority, authority_key, server_key.public_key(), host=settings.host, now=now)
+    save_key(folder / "ca" / "key.pem", authority_key)
+    write_atomically(folder / "ca" / "certificate.pem", certificate_pem(authority))
+    save_key(folder / "server" / "key.pem", server_key)
+    write_atomically(folder / "server" / "certificate.pem", certificate_pem(server))
+    save_key(folder / "coordinator.key", coordinator_key)
+    write_atomically(folder / "salt", token_hex(32).encode(), mode=0o600)
+    roster = Roster(federation=settings.name, coordinator_key=identity_hex(coordinator_key.public_key()), version=1)
+    write_atomically(folder / "roster.signed", sign_roster(roster, key=coordinator_key))
+    fsync_folder(folder)
+
+
+def _parse_settings(text: str) -> FederationSettings:
+    try:
+        return _settings(tomllib.loads(text))
+    except tomllib.TOMLDecodeError as error:
+        raise ConfigError(f"federation.toml is not valid TOML: {error}", remedy="Correct the line named.") from None
+
+
+def _settings(values: dict[str, Any]) -> FederationSettings:
+    try:
+        return FederationSettings.model_validate(values)
+    except ValidationError as error:
+        what = explain("federation", FederationSettings, error)
+        raise ConfigError(what, remedy="Correct the keys named.") from None
+
+
+def existing_federation(folder: Path) -> Path:
+    """The folder itself, if it is a federation folder.
+
+    Raises:
+        ConfigError: it is not.
+    """
+    if not (folder / "federation.toml").is_file():
+        raise ConfigError(
+            f"{folder} is not a federation folder.",
+            remedy="Make one with `wardround federation init`, or name another.",
+        )
+    return folder
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        existing_federation(path.parent)
+        raise ConfigError(
+            f"{path.name} of the federation cannot be read ({error.strerror}).", remedy="Restore it from your backup."
+        ) from None
+
+
+def _text(path: Path) -> str:
+    try:
+        return _bytes(path).decode()
+    except UnicodeDecodeError:
+        raise ConfigError(
+            f"{path.name} of the federation is not text.", remedy="Restore it from your backup."
+        ) from None

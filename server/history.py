@@ -1,0 +1,180 @@
+"""The history of a study: what the records of its journal, in order, add up to.
+
+A pure replay; it decides only whether a record can follow those before it (rounds count up by one,
+the models form one chain). What to do next is decided by the rounds.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Self
+
+from server.claim import Declared
+from server.norms import NormHistory
+from server.records import (
+    EpochClaimed,
+    Record,
+    RoundCommitted,
+    RoundFailed,
+    RoundOpened,
+    SiteClosed,
+    SiteLost,
+    SiteOpened,
+    SiteRefused,
+    SiteScored,
+    StudyFailed,
+    StudyFinished,
+    StudyPaused,
+    StudyStarted,
+    StudyStopped,
+    UpdateAdmitted,
+    UpdateReady,
+    UpdateRefused,
+)
+from shared.errors import TrustError
+
+Ended = StudyFinished | StudyStopped | StudyFailed
+
+
+@dataclass
+class StudyHistory:
+    """Everything a resume, the report and the status need to know.
+
+    Attributes:
+        started: the study as launched; None while the journal is empty.
+        epoch: the highest epoch claimed.
+        opened: by site, its last word on the study.
+        commits: the committed rounds, round 1 first.
+        norms: admitted norms of the last committed rounds.
+        seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
+        pending: by site, what was admitted in the round that is not committed yet.
+        readies, admissions, refusals, losses, failures: as they were written, all rounds.
+        scored, closed: by site, from the closing trip.
+        paused: why the study waits, if it does.
+        ended: how the study ended, if it did.
+    """
+
+    started: StudyStarted | None = None
+    epoch: int = 0
+    opened: dict[str, SiteOpened] = field(default_factory=dict)
+    commits: list[RoundCommitted] = field(default_factory=list)
+    norms: NormHistory = field(default_factory=NormHistory)
+    seen: dict[str, set[str]] = field(default_factory=dict)
+    pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
+    readies: list[UpdateReady] = field(default_factory=list)
+    admissions: list[UpdateAdmitted] = field(default_factory=list)
+    refusals: list[UpdateRefused | SiteRefused] = field(default_factory=list)
+    losses: list[SiteLost] = field(default_factory=list)
+    failures: list[RoundFailed] = field(default_factory=list)
+    scored: dict[str, SiteScored] = field(default_factory=dict)
+    closed: dict[str, SiteClosed] = field(default_factory=dict)
+    paused: str | None = None
+    ended: Ended | None = None
+
+    @classmethod
+    def replay(cls, records: Iterable[Record]) -> Self:
+        """The history that these records tell; raises as `apply`."""
+        history = cls()
+        for record in records:
+            history.apply(record)
+        return history
+
+    @property
+    def last_round(self) -> int:
+        """The last committed round; 0 before the first."""
+        return len(self.commits)
+
+    @property
+    def model_digest(self) -> str | None:
+        """Digest of the last committed model, or of the start model; None before the study started."""
+        if self.commits:
+            return self.commits[-1].model_digest
+        return self.started.start_digest if self.started else None
+
+    @property
+    def declared(self) -> dict[str, Declared]:
+        """By site, the training examples and patients it declared when it opened the study."""
+        return {
+            site: Declared(examples=said.examples.get("train", 0), patients=said.patients.get("train", 0))
+            for site, said in self.opened.items()
+        }
+
+    def check(self, record: Record) -> None:
+        """Whether a record can come next.
+
+        Raises:
+            TrustError: it contradicts what is there.
+        """
+        if not self._follows(record):
+            raise TrustError(
+                "An entry of the study's journal contradicts those before it.",
+                remedy="Restore the study's folder from backup; do not edit its journal.",
+            )
+
+    def apply(self, record: Record) -> None:
+        """Add one record; raises as `check`."""
+        self.check(record)
+        match record:
+            case StudyStarted():
+                self.started = record
+            case EpochClaimed():
+                self._claim(record)
+            case RoundOpened():
+                self.pending = {}
+            case UpdateAdmitted():
+                self.pending[record.site] = record
+                self.admissions.append(record)
+            case RoundCommitted():
+                self._commit(record)
+            case _:
+                self._note(record)
+
+    def _follows(self, record: Record) -> bool:
+        match record:
+            case StudyStarted():
+                return self.started is None
+            case EpochClaimed():
+                return record.epoch > self.epoch
+            case RoundOpened():
+                return (record.round, record.model_digest) == (self.last_round + 1, self.model_digest)
+            case UpdateAdmitted():
+                return record.round == self.last_round + 1 and record.site not in self.pending
+            case RoundCommitted():
+                here = (record.round, record.previous_digest) == (self.last_round + 1, self.model_digest)
+                return here and set(record.counted) <= self.pending.keys()
+        return True
+
+    def _claim(self, record: EpochClaimed) -> None:
+        self.epoch = record.epoch
+        self.paused = None
+        if not isinstance(self.ended, StudyFinished):  # what was stopped or failed goes on under its next owner
+            self.ended = None
+
+    def _commit(self, record: RoundCommitted) -> None:
+        counted = [self.pending[site] for site in record.counted]
+        self.commits.append(record)
+        self.norms = self.norms.after(tuple(update.norm for update in counted))
+        for update in counted:
+            if update.norm > 0:
+                self.seen.setdefault(update.site, set()).add(update.update_digest)
+        self.pending = {}
+
+    def _note(self, record: Record) -> None:
+        match record:
+            case SiteOpened():
+                self.opened[record.site] = record
+            case SiteScored():
+                self.scored[record.site] = record
+            case SiteClosed():
+                self.closed[record.site] = record
+            case UpdateReady():
+                self.readies.append(record)
+            case UpdateRefused() | SiteRefused():
+                self.refusals.append(record)
+            case SiteLost():
+                self.losses.append(record)
+            case RoundFailed():
+                self.failures.append(record)
+            case StudyPaused():
+                self.paused = record.reason
+            case StudyFinished() | StudyStopped() | StudyFailed():
+                self.ended = record

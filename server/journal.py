@@ -1,0 +1,104 @@
+"""The journal: the server's ledger of one study, written as typed records and read back as a history.
+
+Writes a record before it counts and seals the chain with a signed head when a round or the study is
+closed. The chain itself is `shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
+"""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from pydantic import ValidationError
+
+from server.history import StudyHistory
+from server.records import RECORDS, Record, RoundCommitted, StudyFailed, StudyFinished, StudyStopped
+from shared.errors import ProtocolError
+from shared.ledger import Entry, Ledger, read_entries
+
+_SEALING = (RoundCommitted, StudyFinished, StudyStopped, StudyFailed)
+
+
+class Journal:
+    """A study's journal open for writing.
+
+    Attributes:
+        history: what all records so far add up to, those written here included.
+    """
+
+    def __init__(self, ledger: Ledger, history: StudyHistory, *, clock: Callable[[], str]) -> None:
+        self.history = history
+        self._ledger = ledger
+        self._clock = clock
+
+    @classmethod
+    def open(cls, path: Path, *, key: Ed25519PrivateKey, clock: Callable[[], str]) -> Self:
+        """Open a journal, or start one.
+
+        Args:
+            path: the file; its folder must exist.
+            key: the coordinator's identity key, for heads.
+            clock: the time of an entry, RFC 3339 UTC (see `shared.ledger.timestamp`).
+
+        Raises:
+            TrustError: the file is no sound chain, or its records contradict each other.
+            ResourceError: the disk refused.
+        """
+        ledger = Ledger.open(path, key=key, signer="coordinator", now=clock())
+        try:
+            return cls(ledger, read_history(path), clock=clock)
+        except BaseException:
+            ledger.close()
+            raise
+
+    def write(self, record: Record) -> Entry:
+        """Put a record on the disk, then into the history.
+
+        Raises:
+            TrustError: the record contradicts the history; nothing was written.
+            StaleEpoch: another process wrote to the journal.
+            ResourceError: the disk refused; nothing changed.
+        """
+        self.history.check(record)
+        entry = self._ledger.append(record.entry_type(), record.model_dump(mode="json"), time=self._clock())
+        self.history.apply(record)
+        if isinstance(record, _SEALING):
+            self._ledger.sign_head(time=self._clock())
+        return entry
+
+    def close(self) -> None:
+        """Give the file back."""
+        self._ledger.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+
+def read_history(path: Path) -> StudyHistory:
+    """The history that a journal file tells, for reading only; raises as `Journal.open`."""
+    return StudyHistory.replay(record for _, record in read_records(path))
+
+
+def read_records(path: Path) -> Iterator[tuple[Entry, Record]]:
+    """The records of a journal file with their entries; the ledger's own entries are left out.
+
+    Raises:
+        TrustError: the file is no sound chain.
+        ProtocolError: a record was written by another version.
+    """
+    for entry in read_entries(path):
+        if entry.type in RECORDS:
+            yield entry, _record(entry)
+
+
+def _record(entry: Entry) -> Record:
+    try:
+        return RECORDS[entry.type].model_validate(entry.data)
+    except ValidationError:
+        raise ProtocolError(
+            f"Entry {entry.n} of the journal ({entry.type}) has fields that this version does not know.",
+            remedy="Use the version of Wardround that wrote the journal.",
+        ) from None

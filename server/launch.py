@@ -1,0 +1,92 @@
+"""From a study file to a queued study: checked, its start model drawn, its folder complete.
+
+The start model is made here, once, from the study's seed (or taken from a pinned file), so that
+the process that runs the rounds never imports torch.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from server.study_folder import StudyFolder, StudyState
+from shared.canonical import digest
+from shared.durable import fsync_folder, rename_durably, write_atomically
+from shared.errors import ConfigError, StudyError
+from shared.study import Study
+from shared.update import PackedFile, pack, table_of
+
+START_MODEL = Path("models") / "start.safetensors"
+
+
+def start_state(study: Study) -> Mapping[str, np.ndarray]:
+    """The state that a study's model starts from, drawn from its seed."""
+    from shared.models import build_model, state_arrays
+    from shared.randomness import StudyRandom
+
+    random = StudyRandom(study.study.seed).child("start")
+    return state_arrays(build_model(study.model, images=study.images, outputs=study.task.outputs, random=random))
+
+
+def launch(federation: Path, study: Study, *, source: str, start_model: Path | None, now: str) -> StudyFolder:
+    """Queue a study; the supervisor starts it.
+
+    Args:
+        federation: the federation's folder.
+        study: what to run.
+        source: the text of the study file, kept beside its canonical form.
+        start_model: the safetensors file that `model.start_sha256` pins, if it does.
+        now: the time, RFC 3339.
+
+    Raises:
+        StudyError: the name is taken.
+        ConfigError: the start model is absent, another one, or does not fit.
+    """
+    target = federation / "studies" / study.name
+    if target.exists():
+        raise StudyError(
+            f"A study named {study.name} exists already.", remedy="Choose another name: a finished study is kept."
+        )
+    packed = _start_bytes(study, start_model)
+    target.parent.mkdir(exist_ok=True)
+    building = Path(tempfile.mkdtemp(prefix=f".{study.name}-", dir=target.parent))
+    try:
+        (building / "models").mkdir()
+        write_atomically(building / START_MODEL, packed)
+        write_atomically(building / "study.toml", source.encode())
+        write_atomically(building / "study.json", study.canonical())
+        StudyFolder(building).move(StudyState.QUEUED, now=now)
+        rename_durably(building, target)
+    except BaseException:
+        shutil.rmtree(building, ignore_errors=True)
+        raise
+    fsync_folder(target.parent)
+    return StudyFolder(target)
+
+
+def _start_bytes(study: Study, start_model: Path | None) -> bytes:
+    pinned = study.model.start_sha256
+    drawn = start_state(study)
+    if pinned is None:
+        if start_model is not None:
+            raise ConfigError(
+                "A start model was given, but the study does not pin one.",
+                remedy=f'Add start_sha256 = "{digest(start_model.read_bytes())}" under [model].',
+            )
+        return pack(drawn)
+    if start_model is None:
+        raise ConfigError(
+            "The study pins a start model (model.start_sha256).", remedy="Name its file with --start-model."
+        )
+    data = start_model.read_bytes()
+    if digest(data) != pinned:
+        raise ConfigError(
+            "The start model is not the one that the study pins.", remedy="Name the file whose SHA-256 is in the study."
+        )
+    if PackedFile(start_model).table() != table_of(drawn):
+        raise ConfigError(
+            "The start model's tensors do not fit the study's model.", remedy="Check model.name, norm and width."
+        )
+    return data

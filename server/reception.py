@@ -1,0 +1,96 @@
+"""What comes in from a site: the envelope is opened, the address compared, the answer typed.
+
+Rules, in order:
+
+1. The answer is signed by the site that was asked (its key on the roster, valid now).
+2. It speaks our protocol.
+3. It stands at the address of the question: study, epoch, round, attempt, stage.
+4. Its scores are the agreed metrics, about the model that was sent.
+
+Whether an update counts is admission's matter; what follows from an answer, the round's.
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from server.claim import AdmissionReason
+from server.link import Arrival
+from shared.contract import Contract, score_fault
+from shared.envelope import open_envelope
+from shared.errors import ProtocolError, TrustError, WireCode
+from shared.identity import Roster
+from shared.wire import TO_SERVER, Address, Closed, Opened, Ready, Refused, Uploaded, decode_to_server
+
+Answer = Opened | Ready | Uploaded | Closed | Refused
+
+
+@dataclass(frozen=True)
+class Question:
+    """What was asked: of whom, where, and about which model (None: about none)."""
+
+    site: str
+    address: Address
+    model_digest: str | None = None
+
+
+class NotAsAsked(Exception):
+    """An answer that does not fit its question; `cause` is the word for the journal."""
+
+    def __init__(self, cause: AdmissionReason | WireCode, what: str) -> None:
+        super().__init__(what)
+        self.cause = cause
+        self.what = what
+
+
+def read_answer(arrival: Arrival, question: Question, *, roster: Roster, contract: Contract, at: float) -> Answer:
+    """Apply the module's rules to one arrival.
+
+    Args:
+        arrival: what the engine handed over.
+        question: what it answers.
+        roster: whose keys count.
+        contract: what the site may say.
+        at: the time, Unix seconds.
+
+    Raises:
+        NotAsAsked: a rule does not hold.
+    """
+    keys = {name: key for name, key in roster.identity_keys(at=at).items() if name == question.site}
+    try:
+        body = open_envelope(arrival.envelope, keys=keys, purpose=TO_SERVER).body  # 1
+    except TrustError as error:
+        raise NotAsAsked(AdmissionReason.BAD_SIGNATURE, error.what) from None
+    try:
+        answer = decode_to_server(body)  # 2
+    except ProtocolError as error:
+        raise NotAsAsked(WireCode.PROTOCOL, f"{error.what} {error.remedy}") from None
+    except TrustError as error:
+        raise NotAsAsked(AdmissionReason.MALFORMED, error.what) from None
+    for check in _RULES:  # 3, 4
+        check(answer, question, contract)
+    return answer
+
+
+def _at_address(answer: Answer, question: Question, contract: Contract) -> None:
+    found, asked = answer.address, question.address
+    if isinstance(answer, Refused):
+        return  # a site that could not read the question cannot repeat its address
+    if (found.study, found.epoch) != (asked.study, asked.epoch):
+        raise NotAsAsked(AdmissionReason.FOREIGN_EPOCH, "The answer belongs to another study or owner.")
+    if (found.round, found.stage) != (asked.round, asked.stage):
+        raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer belongs to another round or stage.")
+
+
+def _about_model(answer: Answer, question: Question, contract: Contract) -> None:
+    if not isinstance(answer, Ready):
+        return
+    models = {answer.model_digest, *(score.model_digest for score in answer.scores)}
+    if models != {question.model_digest}:
+        raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer is about another model.")
+    for score in answer.scores:
+        fault = score_fault(contract, score)
+        if fault is not None:
+            raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
+
+
+_RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model)

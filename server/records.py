@@ -1,0 +1,205 @@
+"""What the journal of a study can say: one type per kind of entry.
+
+A record's class is the entry's type in snake case (`RoundOpened` -> ``round_opened``) and its fields are
+the entry's data. Names, counts, digests and codes only; no free text of a site ever enters.
+"""
+
+import re
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from server.claim import AdmissionReason
+from shared.errors import WireCode
+from shared.metrics import Score
+from shared.study import Digest, Name, Section
+from shared.wire import Count
+
+Text = Annotated[str, Field(max_length=500)]
+Split = Literal["train", "validation", "test"]
+
+
+class Record(Section):
+    """An entry of the journal."""
+
+    @classmethod
+    def entry_type(cls) -> str:
+        """The entry's type: the class name in snake case."""
+        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
+
+
+# ------------------------------------------------------------------ the study
+
+
+class StudyStarted(Record):
+    """The study as launched; `start_digest` is the model of round 0."""
+
+    study: Name
+    study_digest: Digest
+    start_digest: Digest
+    cohort: tuple[Name, ...]
+
+
+class EpochClaimed(Record):
+    """A process took ownership."""
+
+    epoch: Count
+    pid: Count
+
+
+class StudyPaused(Record):
+    """The study waits for somebody to act."""
+
+    reason: Text
+
+
+class StudyFinished(Record):
+    """All rounds are done; `model_digest` is the final model."""
+
+    model_digest: Digest
+
+
+class StudyStopped(Record):
+    """The coordinator stopped the study."""
+
+    reason: Text
+
+
+class StudyFailed(Record):
+    """The study cannot go on."""
+
+    reason: Text
+
+
+# ------------------------------------------------------------------ a site
+
+
+class SiteOpened(Record):
+    """A site agreed to the study and said what it brings."""
+
+    site: Name
+    contract_digest: Digest
+    patients: dict[Split, Count]
+    examples: dict[Split, Count]
+    device: Annotated[str, Field(max_length=64)]
+    threads: Count
+    software: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]] = Field(
+        default_factory=dict
+    )
+
+
+class SiteRefused(Record):
+    """A site said no to a message of this round (0: to the study)."""
+
+    round: Count
+    site: Name
+    code: WireCode
+
+
+class SiteLost(Record):
+    """A site did not answer."""
+
+    round: Count
+    site: Name
+    cause: Text
+
+
+class SiteScored(Record):
+    """A site scored the model it was sent on the closing trip."""
+
+    site: Name
+    model_digest: Digest
+    scores: tuple[Score, ...]
+
+
+class SiteClosed(Record):
+    """A site put the study away; `head` anchors its ledger here."""
+
+    site: Name
+    head: Digest
+
+
+# ------------------------------------------------------------------ a round
+
+
+class RoundOpened(Record):
+    """A round, or a further attempt at it, starts from this model."""
+
+    round: Count
+    epoch: Count
+    model_digest: Digest
+    cohort: tuple[Name, ...]
+
+
+class UpdateReady(Record):
+    """A site reports its work of a round; `seconds` by phase."""
+
+    round: Count
+    site: Name
+    update_digest: Digest | None
+    update_bytes: Count
+    examples: int
+    patients: int
+    steps: int
+    replayed: bool
+    scores: tuple[Score, ...] = ()
+    seconds: dict[Annotated[str, Field(max_length=16)], float] = Field(default_factory=dict)
+
+
+class UpdateSpooled(Record):
+    """A site's update is whole on the server's disk."""
+
+    round: Count
+    site: Name
+    update_digest: Digest
+    update_bytes: Count
+
+
+class UpdateAdmitted(Record):
+    """A site's update counts, if the round commits."""
+
+    round: Count
+    site: Name
+    update_digest: Digest
+    examples: Count
+    norm: Annotated[float, Field(ge=0)]
+
+
+class UpdateRefused(Record):
+    """Admission refused a site's update; the first reason is the primary one."""
+
+    round: Count
+    site: Name
+    reasons: Annotated[tuple[AdmissionReason, ...], Field(min_length=1)]
+    detail: Text
+
+
+class RoundCommitted(Record):
+    """The round's model is on disk; who counted, and why each other site of the cohort did not."""
+
+    round: Count
+    epoch: Count
+    model_digest: Digest
+    previous_digest: Digest
+    counted: tuple[Name, ...]
+    late: tuple[Name, ...] = ()
+    refused: tuple[Name, ...] = ()
+    absent: dict[Name, Text] = Field(default_factory=dict)
+
+
+class RoundFailed(Record):
+    """Too few sites counted; `missing` says why by site."""
+
+    round: Count
+    counted: tuple[Name, ...]
+    missing: dict[Name, Text]
+
+
+RECORDS: dict[str, type[Record]] = {
+    record.entry_type(): record
+    for record in (
+        *(StudyStarted, EpochClaimed, StudyPaused, StudyFinished, StudyStopped, StudyFailed),
+        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteClosed),
+        *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
+    )
+}

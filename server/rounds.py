@@ -1,0 +1,210 @@
+"""One round (or opening, or closing trip) as a pure state machine: no clock, no line, no disk.
+
+Each cohort site has a seat that walks through
+
+    waiting -> asked -> ready -> granted -> spooled -> admitted        (an update is wanted)
+                  └-> lost (asked again when it is back)  └-> refused
+
+A seat without an update to give goes from asked to admitted. The conductor tells the round what
+happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`).
+
+Slots are bytes: the sum of the updates on their way never exceeds `slot_bytes` (one update may
+always travel). A slot is granted in advance with the question to as many sites as fit, and is a
+lease: when another site waits and the holder made no progress for `lease_s`, it is taken back.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.wire import Ready, Stage
+
+
+class Phase(StrEnum):
+    """How far a site is in the round."""
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    READY = "ready"
+    GRANTED = "granted"
+    SPOOLED = "spooled"
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    LOST = "lost"
+
+
+SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED})
+
+
+@dataclass
+class Seat:
+    """One site in the round. `since` and `progress_at` are seconds on the conductor's clock."""
+
+    site: str
+    phase: Phase = Phase.WAITING
+    attempt: int = 0
+    holds_slot: bool = False
+    since: float = 0.0
+    progress_at: float = 0.0
+    ready: Ready | None = None
+    cause: str | None = None
+
+
+@dataclass(frozen=True)
+class Ask:
+    """Send the question to a site; `slot_granted` pre-grants the upload."""
+
+    site: str
+    attempt: int
+    slot_granted: bool
+
+
+@dataclass(frozen=True)
+class Closing:
+    """The round is over: who counted, who did not and why, and whether that is enough."""
+
+    counted: tuple[str, ...]
+    missing: dict[str, str]
+    enough: bool
+
+
+class Round:
+    """The seats of one stage of a study.
+
+    Args:
+        stage: open, train, evaluate or close.
+        number: 0 for open, then from 1.
+        cohort: the sites asked.
+        quorum: how many must count.
+        opened_at, deadline_s: seconds; the round closes at their sum if the quorum is reached.
+        update_bytes: size of one update; 0 when none is wanted.
+        slot_bytes: how many bytes of updates may be on their way at once.
+        lease_s: how long a granted slot may stand still while others wait.
+    """
+
+    def __init__(
+        self,
+        *,
+        stage: Stage,
+        number: int,
+        cohort: Iterable[str],
+        quorum: int,
+        opened_at: float,
+        deadline_s: float,
+        update_bytes: int = 0,
+        slot_bytes: int = 0,
+        lease_s: float = 30.0,
+    ) -> None:
+        self.stage = stage
+        self.number = number
+        self.seats = {site: Seat(site, since=opened_at) for site in sorted(cohort)}
+        self.deadline_at = opened_at + deadline_s
+        self._quorum = quorum
+        self._update_bytes = update_bytes
+        self._slot_bytes = slot_bytes
+        self._lease_s = lease_s
+
+    # ------------------------------------------------------------ what to do next
+
+    def asks(self, online: Iterable[str], *, now: float, spooled: Iterable[str] = ()) -> list[Ask]:
+        """Sites to ask now: those waiting or lost that are online.
+
+        Args:
+            online: sites that the engine sees.
+            now: the time.
+            spooled: sites whose update of this round the server already holds; they need no slot.
+        """
+        present, held, asks = set(online), set(spooled), []
+        for seat in self.seats.values():
+            if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present:
+                continue
+            seat.attempt += 1
+            seat.holds_slot = self._update_bytes > 0 and seat.site not in held and self._has_room()
+            self._move(seat, Phase.ASKED, now)
+            asks.append(Ask(seat.site, seat.attempt, seat.holds_slot))
+        return asks
+
+    def grants(self, *, now: float) -> list[str]:
+        """Sites that may upload now, the longest ready first; they hold a slot from here on."""
+        waiting = sorted((s for s in self.seats.values() if s.phase is Phase.READY), key=lambda s: s.since)
+        if waiting:
+            self._take_back_idle_slots(now)
+        granted = []
+        for seat in waiting:
+            if not self._has_room():
+                break
+            seat.holds_slot = True
+            self._move(seat, Phase.GRANTED, now)
+            granted.append(seat.site)
+        return granted
+
+    def closing(self, now: float) -> Closing | None:
+        """The round's end, when all seats are settled or the deadline has passed; None before."""
+        open_seats = [s for s in self.seats.values() if s.phase not in SETTLED]
+        arriving = any(s.phase is Phase.SPOOLED for s in open_seats)
+        if open_seats and (now < self.deadline_at or arriving):
+            return None
+        counted = tuple(s.site for s in self.seats.values() if s.phase is Phase.ADMITTED)
+        missing = {s.site: s.cause or s.phase.value for s in self.seats.values() if s.phase is not Phase.ADMITTED}
+        return Closing(counted, missing, enough=len(counted) >= self._quorum)
+
+    # ------------------------------------------------------------ what happened
+
+    def ready(self, site: str, report: Ready, *, now: float) -> None:
+        """The site reports its work; its update travels along, or waits for a slot, or is not wanted."""
+        seat = self.seats[site]
+        seat.ready = report
+        if report.update_digest is None:
+            self._move(seat, Phase.ADMITTED, now)
+        else:
+            seat.holds_slot = seat.holds_slot or report.uploaded
+            self._move(seat, Phase.GRANTED if report.uploaded else Phase.READY, now)
+            if not report.uploaded:
+                seat.holds_slot = False
+
+    def progress(self, site: str, *, now: float) -> None:
+        """Bytes of the site's update arrived."""
+        self.seats[site].progress_at = now
+
+    def spooled(self, site: str, *, now: float) -> None:
+        """The whole update is on the server's disk."""
+        self._free(self.seats[site], Phase.SPOOLED, now)
+
+    def admitted(self, site: str, *, now: float) -> None:
+        """The update (or the answer) counts."""
+        self._free(self.seats[site], Phase.ADMITTED, now)
+
+    def refused(self, site: str, cause: str, *, now: float) -> None:
+        """The site said no, or its update was refused; it is not asked again in this round."""
+        self.seats[site].cause = cause
+        self._free(self.seats[site], Phase.REFUSED, now)
+
+    def lost(self, site: str, cause: str, *, now: float) -> None:
+        """The line to the site is gone; it is asked again when it is back before the deadline."""
+        seat = self.seats[site]
+        if seat.phase not in SETTLED:
+            seat.cause = cause
+            self._free(seat, Phase.LOST, now)
+
+    # ------------------------------------------------------------ slots
+
+    def _has_room(self) -> bool:
+        held = sum(self._update_bytes for s in self.seats.values() if s.holds_slot)
+        return held == 0 or held + self._update_bytes <= self._slot_bytes
+
+    def _take_back_idle_slots(self, now: float) -> None:
+        """Leases end without progress. A holder that uploads all the same is still received."""
+        for seat in self.seats.values():
+            if seat.holds_slot and now - max(seat.progress_at, seat.since) > self._lease_s:
+                seat.holds_slot = False
+
+    def _free(self, seat: Seat, phase: Phase, now: float) -> None:
+        seat.holds_slot = False
+        self._move(seat, phase, now)
+
+    @staticmethod
+    def _move(seat: Seat, phase: Phase, now: float) -> None:
+        seat.phase = phase
+        seat.since = seat.progress_at = now
+        if phase in (Phase.ASKED, Phase.ADMITTED):
+            seat.cause = None

@@ -1,0 +1,306 @@
+"""Runs one stage of a study to its closing: asks the seats, reads the answers, takes the updates in.
+
+`Round` decides who is asked and when it is over; this loop moves the messages and writes down what
+happened. Every turn also looks whether the study is still ours and whether to stop.
+"""
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+from server.admission import Admission
+from server.claim import AdmissionReason, Admitted, Claim, Expected, Refused
+from server.deliveries import Deliveries, Outcome
+from server.desk import Desk
+from server.link import Arrival
+from server.reception import NotAsAsked, Question, read_answer
+from server.records import (
+    SiteClosed,
+    SiteLost,
+    SiteOpened,
+    SiteRefused,
+    SiteScored,
+    UpdateAdmitted,
+    UpdateReady,
+    UpdateRefused,
+    UpdateSpooled,
+)
+from server.rounds import SETTLED, Ask, Closing, Round
+from server.status import live_view
+from shared.errors import WireCode
+from shared.wire import Closed, Grant, Message, Opened, Ready, Stage, Uploaded
+from shared.wire import Refused as SaidNo
+
+TURN_S = 0.1
+BUSY_TURN_S = 0.01
+STATUS_EVERY_S = 1.0
+
+
+class StopAsked(Exception):
+    """The coordinator asked to stop the study."""
+
+
+class StageRun:
+    """One stage on its way.
+
+    Args:
+        desk: the study's parts.
+        state: the round's seats.
+        question: builds the message for one ask.
+        payload: the model that goes with it, if any.
+        model_digest: the model that answers must be about.
+        admission: the rules for updates; None where no update is wanted.
+        expected: what admission awaits.
+    """
+
+    def __init__(
+        self,
+        desk: Desk,
+        state: Round,
+        *,
+        question: Callable[[Ask], Message],
+        payload: Path | None = None,
+        model_digest: str | None = None,
+        admission: Admission | None = None,
+        expected: Expected | None = None,
+    ) -> None:
+        self.admitted: dict[str, Admitted] = {}
+        self._desk = desk
+        self._state = state
+        self._question = question
+        self._payload = payload
+        self._model_digest = model_digest
+        self._admission = admission
+        self._expected = expected
+        self._asked: dict[str, Question] = {}
+        self._unopened: set[str] = set()
+        self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
+        self._shown_at = 0.0
+
+    def run(self) -> Closing:
+        """Turn until the round closes.
+
+        Raises:
+            StopAsked: the coordinator asked to stop.
+            StaleEpoch: another process owns the study now.
+            LinkError: the SuperLink is gone.
+        """
+        try:
+            while (closing := self._state.closing(time.monotonic())) is None:
+                busy = self._turn()
+                time.sleep(BUSY_TURN_S if busy else TURN_S)
+            return closing
+        finally:
+            self._deliveries.abort_all()
+            for message_id in self._asked:
+                self._desk.link.withdraw(message_id)
+
+    def _turn(self) -> bool:
+        desk, now = self._desk, time.monotonic()
+        desk.check_owner()
+        if self._state.stage is not Stage.CLOSE and desk.folder.stop_asked():
+            raise StopAsked
+        for ask in self._state.asks(desk.link.online(), now=now, spooled=self._held()):
+            self._ask(ask)
+        for site in self._state.grants(now=now):
+            self._grant(site)
+        arrivals = desk.link.poll()
+        for arrival in arrivals:
+            self._receive(arrival)
+        for site, outcome in self._deliveries.turn(now).items():
+            self._delivered(site, outcome)
+        if arrivals or now - self._shown_at >= STATUS_EVERY_S:
+            self._shown_at = now
+            desk.folder.write_status(live_view(desk, self._state))
+        return bool(arrivals or len(self._deliveries))
+
+    # ------------------------------------------------------------ out
+
+    def _ask(self, ask: Ask) -> None:
+        for message_id in [m for m, q in self._asked.items() if q.site == ask.site]:
+            self._desk.link.withdraw(message_id)
+            del self._asked[message_id]
+        if ask.site in self._unopened:
+            self._send(ask.site, self._desk.opening(self._state.number, ask.attempt))
+        else:
+            self._send(ask.site, self._question(ask), self._payload)
+
+    def _grant(self, site: str) -> None:
+        seat = self._state.seats[site]
+        assert seat.ready is not None and seat.ready.update_digest is not None
+        place = self._desk.address(Stage.UPLOAD, self._state.number, seat.attempt)
+        lease_s = self._desk.study.transfer.lease_s
+        self._send(site, Grant(address=place, update_digest=seat.ready.update_digest, lease_s=lease_s))
+
+    def _send(self, site: str, message: Message, payload: Path | None = None) -> None:
+        message_id = self._desk.push(site, message, payload)
+        self._asked[message_id] = Question(site, message.address, self._model_digest)
+
+    def _held(self) -> set[str]:
+        """Sites whose update of this round lies in the spool already."""
+        return self._desk.spool.held(self._state.number) if self._admission else set()
+
+    # ------------------------------------------------------------ in
+
+    def _receive(self, arrival: Arrival) -> None:
+        desk, question = self._desk, self._asked.pop(arrival.message_id, None)
+        if question is None:
+            desk.link.drop(arrival)  # an answer to a question that was asked anew
+            return
+        site = question.site
+        if arrival.error is not None:
+            self._lose(site, "line_lost")
+            return
+        try:
+            answer = read_answer(arrival, question, roster=desk.roster, contract=desk.contract(site), at=time.time())
+        except NotAsAsked as fault:
+            desk.link.drop(arrival)
+            desk.say(f"{site}: {fault.what}")
+            self._refuse(site, fault.cause, fault.what)
+            return
+        if not (isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)):
+            desk.link.drop(arrival)
+        self._act(site, answer, arrival)
+
+    def _act(self, site: str, answer: Message, arrival: Arrival) -> None:
+        now = time.monotonic()
+        match answer:
+            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._state.stage is not Stage.OPEN:
+                self._unopened.add(site)
+                self._state.lost(site, "opens the study anew", now=now)
+            case SaidNo():
+                self._refuse(site, answer.refusal, answer.refusal.value)
+            case Opened():
+                self._opened(site, answer)
+            case Ready():
+                self._ready(site, answer, arrival)
+            case Uploaded():
+                self._uploaded(site, answer, arrival)
+            case Closed():
+                self._desk.write(SiteClosed(site=site, head=answer.head))
+                self._state.admitted(site, now=now)
+
+    def _opened(self, site: str, answer: Opened) -> None:
+        desk, now = self._desk, time.monotonic()
+        if answer.contract_digest != desk.contract(site).digest():
+            self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
+            return
+        fields = answer.model_dump(exclude={"type", "protocol", "address"})
+        desk.write(SiteOpened(site=site, **fields))
+        if site in self._unopened:
+            self._unopened.discard(site)
+            self._state.lost(site, "reopened", now=now)
+        else:
+            self._state.admitted(site, now=now)
+
+    def _ready(self, site: str, answer: Ready, arrival: Arrival) -> None:
+        desk, now = self._desk, time.monotonic()
+        if self._admission is None:
+            scored = SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores)
+            desk.write(scored)
+            self._state.admitted(site, now=now)
+            return
+        if answer.update_digest is None or answer.update_bytes > desk.update_limit:
+            desk.link.drop(arrival)
+            self._refuse(site, AdmissionReason.OVERSIZE, "the announced update is absent or larger than agreed")
+            return
+        desk.write(_ready_record(site, self._state.number, answer))
+        held = desk.spool.find(self._state.number, site, answer.update_digest)
+        self._state.ready(site, answer, now=now)
+        if held is not None:
+            if answer.uploaded:
+                desk.link.drop(arrival)
+            self._take_in(site)
+        elif answer.uploaded:
+            self._deliveries.start(site, answer, arrival, now=now)
+
+    def _uploaded(self, site: str, answer: Uploaded, arrival: Arrival) -> None:
+        ready = self._state.seats[site].ready
+        if ready is None or (answer.update_digest, answer.update_bytes) != (ready.update_digest, ready.update_bytes):
+            self._desk.link.drop(arrival)
+            self._refuse(site, AdmissionReason.DIGEST, "the update is not the one that was announced")
+            return
+        self._deliveries.start(site, ready, arrival, now=time.monotonic())
+
+    def _delivered(self, site: str, outcome: Outcome) -> None:
+        match outcome:
+            case Outcome.SPOOLED:
+                self._take_in(site)
+            case Outcome.ADVANCED:
+                self._state.progress(site, now=time.monotonic())
+            case Outcome.LOST:
+                self._lose(site, "the upload broke off")
+            case Outcome.WRONG:
+                self._refuse(site, AdmissionReason.DIGEST, "the update's bytes are not those announced")
+
+    def _take_in(self, site: str) -> None:
+        """An update is whole in the spool: write that down, and let admission decide."""
+        desk, ready = self._desk, self._state.seats[site].ready
+        assert ready is not None and ready.update_digest is not None
+        assert self._admission is not None and self._expected is not None
+        self._state.spooled(site, now=time.monotonic())
+        number, digest = self._state.number, ready.update_digest
+        desk.write(UpdateSpooled(round=number, site=site, update_digest=digest, update_bytes=ready.update_bytes))
+        path = desk.spool.find(number, site, digest)
+        assert path is not None
+        expected = replace(self._expected, admitted=frozenset(self.admitted))
+        try:
+            update = self._admission.admit(_claim(site, ready, self._desk), path, expected)
+        except Refused as refusal:
+            desk.say(f"{site}: {refusal.what}")
+            desk.write(UpdateRefused(round=number, site=site, reasons=refusal.reasons, detail=refusal.detail))
+            self._state.refused(site, refusal.reason.value, now=time.monotonic())
+            return
+        self.admitted[site] = update
+        desk.write(
+            UpdateAdmitted(round=number, site=site, update_digest=digest, examples=update.examples, norm=update.norm)
+        )
+        self._state.admitted(site, now=time.monotonic())
+
+    # ------------------------------------------------------------ no
+
+    def _lose(self, site: str, cause: str) -> None:
+        if self._state.seats[site].phase in SETTLED:
+            return
+        self._deliveries.abort(site)
+        self._desk.write(SiteLost(round=self._state.number, site=site, cause=cause))
+        self._desk.say(f"{site}: the line is lost; the site is asked again when it is back.")
+        self._state.lost(site, cause, now=time.monotonic())
+
+    def _refuse(self, site: str, cause: AdmissionReason | WireCode, detail: str) -> None:
+        number = self._state.number
+        if isinstance(cause, WireCode):
+            self._desk.write(SiteRefused(round=number, site=site, code=cause))
+        else:
+            self._desk.write(UpdateRefused(round=number, site=site, reasons=(cause,), detail=detail))
+        self._desk.say(f"{site} does not count in round {number}: {detail}")
+        self._state.refused(site, cause.value, now=time.monotonic())
+
+
+def _ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
+    return UpdateReady(
+        round=number,
+        site=site,
+        update_digest=answer.update_digest,
+        update_bytes=answer.update_bytes,
+        replayed=answer.replayed,
+        scores=answer.scores,
+        seconds=answer.seconds,
+        **answer.counts.model_dump(),
+    )
+
+
+def _claim(site: str, ready: Ready, desk: Desk) -> Claim:
+    place = ready.address
+    return Claim(
+        site=site,
+        signer=site,
+        study=place.study,
+        epoch=place.epoch,
+        round=place.round,
+        model_digest=ready.model_digest,
+        update_digest=ready.update_digest or "",
+        update_bytes=ready.update_bytes,
+        **ready.counts.model_dump(),
+    )

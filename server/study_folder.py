@@ -1,0 +1,121 @@
+"""A study's folder: where everything of one study lies, and what should become of it.
+
+`state.json` says what the study is (queued, running, finished, failed, stopped); the supervisor
+acts on it and the conductor moves it. What happened in the study is the journal's business.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from shared.durable import write_atomically
+from shared.errors import StudyError
+from shared.study import Section, Study
+
+
+class StudyState(StrEnum):
+    """What a study is."""
+
+    QUEUED = "queued"
+    RUNNING = "running"
+    FINISHED = "finished"
+    FAILED = "failed"
+    STOPPED = "stopped"
+
+
+class Standing(Section):
+    """A study's state and, when it failed or was stopped, why and what to do."""
+
+    state: StudyState
+    since: str
+    reason: str | None = None
+    remedy: str | None = None
+
+
+@dataclass(frozen=True)
+class StudyFolder:
+    """One study under `studies/` of a federation folder."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """The study's name."""
+        return self.path.name
+
+    def study(self) -> Study:
+        """The study as launched.
+
+        Raises:
+            StudyError: the folder holds no sound study.
+        """
+        try:
+            return Study.model_validate_json((self.path / "study.json").read_bytes())
+        except (OSError, ValidationError):
+            raise StudyError(
+                f"The study {self.name} cannot be read.", remedy="Restore its folder from backup or launch it anew."
+            ) from None
+
+    def standing(self) -> Standing:
+        """The study's state."""
+        try:
+            return Standing.model_validate_json((self.path / "state.json").read_bytes())
+        except (OSError, ValidationError):
+            raise StudyError(
+                f"The study {self.name} has no readable state.", remedy="Restore its folder from backup."
+            ) from None
+
+    def move(self, state: StudyState, *, now: str, reason: str | None = None, remedy: str | None = None) -> None:
+        """Set the study's state durably."""
+        standing = Standing(state=state, since=now, reason=reason, remedy=remedy)
+        write_atomically(self.path / "state.json", standing.model_dump_json().encode())
+
+    def ask_to_stop(self) -> None:
+        """Leave the request that the conductor looks for between messages."""
+        write_atomically(self.path / "stop", b"")
+
+    def stop_asked(self) -> bool:
+        """Whether the coordinator asked to stop."""
+        return (self.path / "stop").exists()
+
+    def clear_stop(self) -> None:
+        """Forget a request to stop."""
+        (self.path / "stop").unlink(missing_ok=True)
+
+    def write_status(self, status: dict[str, Any]) -> None:
+        """Replace the live view that `study status` and `study watch` read."""
+        write_atomically(self.path / "status.json", json.dumps(status).encode())
+
+    def read_status(self) -> dict[str, Any]:
+        """The live view; empty before the first one."""
+        try:
+            value = json.loads((self.path / "status.json").read_bytes())
+        except (OSError, ValueError):
+            return {}
+        return value if isinstance(value, dict) else {}
+
+
+def find_study(federation: Path, name: str) -> StudyFolder:
+    """The folder of a study by name.
+
+    Raises:
+        StudyError: there is none; the known names are listed.
+    """
+    known = {folder.name: folder for folder in all_studies(federation)}
+    if name not in known:
+        raise StudyError(
+            f"There is no study {name!r} in this federation.",
+            remedy=f"Known studies: {', '.join(sorted(known)) or 'none yet (`wardround study launch`)'}.",
+        )
+    return known[name]
+
+
+def all_studies(federation: Path) -> Iterator[StudyFolder]:
+    """Every study of a federation, by name."""
+    for path in sorted((federation / "studies").glob("*/study.json")):
+        yield StudyFolder(path.parent)

@@ -1,0 +1,216 @@
+"""`wardround federation serve`: keeps the SuperLink up and the studies going; leaves nothing behind.
+
+It registers the roster's keys at each start of the SuperLink and whenever the roster changes,
+starts queued studies one after the other, starts a study again whose ServerApp died, and takes
+everything down with it when it ends.
+"""
+
+import fcntl
+import json
+import signal
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO
+
+from server.app import FEDERATION_VARIABLE
+from server.conduct import NODES_FILE
+from server.desk import utc_now
+from server.federation import Federation, load_federation
+from server.owner import read_owner
+from server.study_folder import StudyFolder, StudyState, all_studies
+from server.superlink import SuperLink
+from shared.durable import write_atomically
+from shared.errors import LinkError, ResourceError, WardroundError
+
+TURN_S = 0.25
+CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is started again
+START_TRIES = 5
+RESTART_WAIT_S = (0.5, 30.0)
+
+
+@dataclass
+class Attempt:
+    """One start of a study's ServerApp."""
+
+    study: str
+    run_id: int
+    epoch_before: int
+    at: float
+
+
+class Supervisor:
+    """Serves one federation until `stop` was called.
+
+    Args:
+        folder: the federation's folder.
+        say: prints one line on the coordinator's console.
+    """
+
+    def __init__(self, folder: Path, *, say: Callable[[str], None]) -> None:
+        self._folder = folder.resolve()
+        self._say = say
+        self._stopping = False
+        self._roster_read_at = -1
+        self._attempt: Attempt | None = None
+        self._tries: dict[str, int] = {}
+        self._wait_s = RESTART_WAIT_S[0]
+        federation = load_federation(self._folder)
+        self._superlink = SuperLink(
+            run=self._folder / "run",
+            host=listen_address(federation.settings.host),
+            port=federation.settings.fleet_port,
+            certificate=federation.server_certificate,
+            key=federation.server_key,
+            ca=federation.ca_certificate,
+            environment={FEDERATION_VARIABLE: str(self._folder)},
+        )
+
+    def stop(self) -> None:
+        """Ask `run` to end."""
+        self._stopping = True
+
+    def run(self) -> None:
+        """Serve.
+
+        Raises:
+            ResourceError: another supervisor serves this folder.
+            LinkError: the SuperLink cannot be started at all (port taken, certificate unreadable).
+        """
+        (self._folder / "run").mkdir(exist_ok=True)
+        lock = self._lock()
+        try:
+            self._start_superlink()
+            while not self._stopping:
+                self._turn()
+                time.sleep(TURN_S)
+        finally:
+            self._superlink.stop()
+            (self._folder / NODES_FILE).unlink(missing_ok=True)
+            lock.close()
+
+    def _turn(self) -> None:
+        if not self._superlink.alive():
+            self._say("The SuperLink ended; starting it again.")
+            self._restart_superlink()
+            return
+        try:
+            self._register_roster()
+            self._move_studies()
+        except LinkError as error:
+            self._say(f"{error.what} {error.remedy}")
+
+    # ------------------------------------------------------------ the SuperLink
+
+    def _start_superlink(self) -> None:
+        self._superlink.start()
+        self._roster_read_at = -1
+        self._attempt = None
+        self._register_roster()
+        self._wait_s = RESTART_WAIT_S[0]
+        port = load_federation(self._folder).settings.fleet_port
+        self._say(f"Serving on port {port} with TLS; SuperLink is process {self._superlink.pid}.")
+
+    def _restart_superlink(self) -> None:
+        """Once it has served, a trouble of the SuperLink never ends the supervisor."""
+        try:
+            self._start_superlink()
+        except LinkError as error:
+            self._say(f"{error.what} {error.remedy}")
+            time.sleep(self._wait_s)
+            self._wait_s = min(2 * self._wait_s, RESTART_WAIT_S[1])
+
+    def _register_roster(self) -> None:
+        """Make the roster's keys known to the SuperLink, and the node ids to the ServerApps."""
+        changed = (self._folder / "roster.signed").stat().st_mtime_ns
+        if changed == self._roster_read_at:
+            return
+        federation: Federation = load_federation(self._folder)
+        now = time.time()
+        nodes = {
+            entry.site: self._superlink.register(entry.transport_key.encode(), entry.site)
+            for entry in federation.roster.entries
+            if entry.valid(now)
+        }
+        write_atomically(self._folder / NODES_FILE, json.dumps(nodes).encode())
+        self._roster_read_at = changed
+        self._say(f"{len(nodes)} sites may connect: {', '.join(nodes) or 'nobody yet'}.")
+
+    # ------------------------------------------------------------ the studies
+
+    def _move_studies(self) -> None:
+        """One study at a time: the running one, else the one that was queued first."""
+        waiting = []
+        for folder in all_studies(self._folder):
+            standing = self._standing(folder)
+            if standing is None or standing[0] not in (StudyState.RUNNING, StudyState.QUEUED):
+                continue
+            if self._has_owner(folder) or self._starting(folder):
+                return
+            waiting.append((standing[0] is not StudyState.RUNNING, standing[1], folder))
+        if waiting:
+            self._start(min(waiting, key=lambda item: item[:2])[2])
+
+    @staticmethod
+    def _standing(folder: StudyFolder) -> tuple[StudyState, str] | None:
+        try:
+            standing = folder.standing()
+        except WardroundError:
+            return None
+        return standing.state, standing.since
+
+    @staticmethod
+    def _has_owner(folder: StudyFolder) -> bool:
+        owner = read_owner(folder.path)
+        return owner is not None and owner.alive()
+
+    def _starting(self, folder: StudyFolder) -> bool:
+        """Whether a ServerApp was started for this study and may still claim it."""
+        attempt = self._attempt
+        if attempt is None or attempt.study != folder.name:
+            return False
+        owner = read_owner(folder.path)
+        claimed = owner is not None and owner.epoch > attempt.epoch_before
+        over = self._superlink.run_status(attempt.run_id).phase == "finished"
+        return not claimed and not over and time.monotonic() - attempt.at < CLAIM_PATIENCE_S
+
+    def _start(self, folder: StudyFolder) -> None:
+        owner = read_owner(folder.path)
+        rounds = folder.read_status().get("committed", 0)
+        key = f"{folder.name}@{rounds}"  # progress since the last start forgives earlier failures
+        self._tries = {key: self._tries.get(key, 0) + 1}
+        if self._tries[key] > START_TRIES:
+            reason = f"The study's process ended {START_TRIES} times without finishing a round."
+            folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See run/superlink.log.")
+            self._say(f"Study {folder.name}: {reason} See run/superlink.log.")
+            return
+        run_id = self._superlink.start_run({"study": folder.name})
+        self._attempt = Attempt(folder.name, run_id, owner.epoch if owner else 0, time.monotonic())
+        self._say(f"Study {folder.name}: {'resuming' if owner else 'starting'}.")
+
+    def _lock(self) -> IO[str]:
+        """One supervisor per folder; the lock goes with the process."""
+        file = (self._folder / "run" / "serve.lock").open("w")
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            file.close()
+            raise ResourceError(
+                "This federation is served already.", remedy="Stop the other `wardround federation serve` first."
+            ) from None
+        return file
+
+
+def listen_address(host: str) -> str:
+    """Where to listen for sites that dial `host`: everywhere, except for a federation on this machine alone."""
+    return host if host in ("127.0.0.1", "::1") else "0.0.0.0"  # noqa: S104  (sites dial in; TLS and node keys guard)
+
+
+def serve(folder: Path) -> None:
+    """Serve a federation until SIGTERM or Ctrl-C; what happens is said on standard error."""
+    supervisor = Supervisor(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: supervisor.stop())
+    supervisor.run()

@@ -1,0 +1,131 @@
+"""Private keys: how they are made, kept in files, and shown to a human.
+
+Two kinds, never one in place of the other: a *transport* key (EC P-384, FIPS 186-5: node
+authentication and client certificates) and an *identity* key (Ed25519, RFC 8032: envelopes,
+contracts, ledger heads). Private keys are PKCS #8 PEM files (RFC 5958) that only their owner can
+read. Whom a public key belongs to is decided in `shared/identity.py`.
+"""
+
+import os
+import stat
+from pathlib import Path
+
+from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from shared.canonical import digest
+from shared.durable import write_atomically
+from shared.errors import TrustError
+
+_LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306
+
+
+def make_transport_key() -> ec.EllipticCurvePrivateKey:
+    """A new EC P-384 key from the operating system's entropy."""
+    return ec.generate_private_key(ec.SECP384R1())
+
+
+def make_identity_key() -> Ed25519PrivateKey:
+    """A new Ed25519 key from the operating system's entropy."""
+    return Ed25519PrivateKey.generate()
+
+
+def save_key(path: Path, key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
+    """Write a private key to a file that only its owner can read (mode 0600)."""
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    write_atomically(path, pem, mode=0o600)
+
+
+def load_transport_key(path: Path, *, role: str = "transport key") -> ec.EllipticCurvePrivateKey:
+    """Read a P-384 key.
+
+    Args:
+        path: the PEM file.
+        role: what the reader calls the key in messages.
+
+    Raises:
+        TrustError: the file is missing, readable by others, or holds another kind of key.
+    """
+    key = _load(path, role)
+    if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise _unusable(role, "is not an EC P-384 private key")
+    return key
+
+
+def load_identity_key(path: Path, *, role: str = "identity key") -> Ed25519PrivateKey:
+    """Read an Ed25519 key; arguments and errors as `load_transport_key`."""
+    key = _load(path, role)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise _unusable(role, "is not an Ed25519 private key")
+    return key
+
+
+def transport_pem(key: ec.EllipticCurvePublicKey) -> str:
+    """The public key as SubjectPublicKeyInfo PEM: the form in which Flower names a node."""
+    return key.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo).decode()
+
+
+def identity_hex(key: Ed25519PublicKey) -> str:
+    """The 32 raw bytes of the public key in lower-case hex."""
+    return key.public_bytes_raw().hex()
+
+
+def read_transport_pem(text: str) -> ec.EllipticCurvePublicKey:
+    """Read what `transport_pem` wrote, and only in exactly that form.
+
+    Raises:
+        ValueError: not a P-384 public key in its one PEM form.
+    """
+    try:
+        key = serialization.load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("not a public key in PEM form") from None
+    if not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP384R1):
+        raise ValueError("not an EC P-384 public key")  # noqa: TRY004 - the text is wrong, not its type
+    # One key, one text: rosters are searched, and duplicates refused, by comparing it.
+    if transport_pem(key) != text:
+        raise ValueError("the PEM form of the public key is not the usual one")
+    return key
+
+
+def read_identity_hex(text: str) -> Ed25519PublicKey:
+    """Read what `identity_hex` wrote.
+
+    Raises:
+        ValueError: not 64 hex digits.
+    """
+    return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
+
+
+def fingerprint(*public: str) -> str:
+    """Eight groups of four hex digits to read out over the telephone.
+
+    The first 128 bits of SHA-256 over the public keys, in the forms of `transport_pem` and
+    `identity_hex`: enough that nobody finds other keys with the same fingerprint.
+    """
+    whole = digest("\n".join(public).encode())
+    return " ".join(whole[start : start + 4] for start in range(0, 32, 4))
+
+
+def _load(path: Path, role: str) -> object:
+    try:
+        with path.open("rb") as file:
+            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            pem = file.read(_LARGEST_KEY_FILE)
+    except OSError as error:
+        raise _unusable(role, f"cannot be read ({error.strerror})") from None
+    if mode & 0o177:
+        raise TrustError(
+            f"The {role} has file mode {mode:04o}; other accounts may have read it.",
+            remedy=f"Run `chmod 600 {path}`, and make new keys if others use this machine.",
+        )
+    try:
+        return serialization.load_pem_private_key(pem, password=None)
+    except (ValueError, TypeError, UnsupportedAlgorithm):
+        raise _unusable(role, "is not an unencrypted PEM private key") from None
+
+
+def _unusable(role: str, why: str) -> TrustError:
+    return TrustError(f"The {role} {why}.", remedy="Restore it from your backup, or join again to make new keys.")

@@ -1,0 +1,183 @@
+"""The ledger file: a chain of entries that grows line by line and survives a crash.
+
+Every append is on the disk when it returns. A last line that a crash tore off is overwritten, when
+the file is opened again, by an entry of type ``cut`` that says how many bytes were lost. One process
+writes at a time: whoever finds that the file grew behind its back stops. What makes a chain sound
+is decided in `shared/chain.py`, what the entries mean by the callers.
+"""
+
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Self
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from shared.chain import CUT, HEAD, LONGEST_LINE, Entry, Tip, Verdict, timestamp, verify, without_newline
+from shared.durable import fsync_folder
+from shared.errors import ResourceError, StaleEpoch, TrustError
+
+__all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "timestamp", "verify"]
+
+
+class Ledger:
+    """A ledger open for appending; made by `Ledger.open`, closed by `close` or a ``with`` block."""
+
+    def __init__(self, descriptor: int, *, key: Ed25519PrivateKey, signer: str, tip: Tip, size: int) -> None:
+        self._descriptor = descriptor
+        self._key = key
+        self._signer = signer
+        self._tip = tip
+        self._size = size  # bytes of the file that belong to whole lines
+
+    @classmethod
+    def open(cls, path: Path, *, key: Ed25519PrivateKey, signer: str, now: str) -> Self:
+        """Open a ledger file, or start one (mode 0600).
+
+        Args:
+            path: the file; its folder must exist.
+            key: the writer's identity key, for heads.
+            signer: the writer's name: a site's, or ``coordinator``.
+            now: RFC 3339 UTC time, written only if a torn last line has to be cut off.
+
+        Raises:
+            TrustError: the lines that are there are no sound chain.
+            ResourceError: the disk refused.
+        """
+        try:
+            descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o600)
+            fsync_folder(path.parent)
+        except OSError as error:
+            raise _disk(error) from None
+        try:
+            with _exclusive(descriptor):
+                tip, size = _walk(path)
+                ledger = cls(descriptor, key=key, signer=signer, tip=tip, size=size)
+                if (torn := os.fstat(descriptor).st_size - size) > 0:
+                    ledger._write(tip.next_line(CUT, {"bytes": torn}, time=now))
+        except BaseException:
+            os.close(descriptor)
+            raise
+        return ledger
+
+    @property
+    def head(self) -> str:
+        """Hash of the last entry; 64 zeros before the first."""
+        return self._tip.head
+
+    @property
+    def count(self) -> int:
+        """Number of entries."""
+        return self._tip.count
+
+    def append(self, entry_type: str, data: Mapping[str, Any], *, time: str) -> Entry:
+        """Write one entry; it is on the disk when this returns.
+
+        Args:
+            entry_type: what kind of entry, in a-z, 0-9 and _; ``head`` and ``cut`` are the ledger's own.
+            data: what it says: JSON with finite numbers, and integers within 2^53.
+            time: RFC 3339 UTC, as `timestamp` gives.
+
+        Raises:
+            ValueError: an argument is not in its form, or too large.
+            StaleEpoch: another process wrote to the ledger since it was opened.
+            ResourceError: the disk refused; the ledger is as it was.
+        """
+        if entry_type in (HEAD, CUT):
+            raise ValueError(f"entries of type {entry_type} are written by the ledger itself")
+        return self._append(self._tip.next_line(entry_type, data, time=time))
+
+    def sign_head(self, *, time: str) -> Entry:
+        """Sign the chain so far in an entry of its own; raises as `append`."""
+        return self._append(self._tip.head_line(key=self._key, signer=self._signer, time=time))
+
+    def close(self) -> None:
+        """Give the file back; a second call does nothing."""
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    def _append(self, line: bytes) -> Entry:
+        with _exclusive(self._descriptor):
+            if os.fstat(self._descriptor).st_size != self._size:
+                raise StaleEpoch(
+                    "Another process wrote to this ledger since it was opened here.",
+                    remedy="Let the other process go on; start this one again only after that one has ended.",
+                )
+            return self._write(line)
+
+    def _write(self, line: bytes) -> Entry:
+        entry, tip = self._tip.follow(line)
+        data, end = memoryview(line + b"\n"), self._size + len(line) + 1
+        before = os.fstat(self._descriptor).st_size
+        try:
+            while data:
+                data = data[os.pwrite(self._descriptor, data, end - len(data)) :]
+            os.ftruncate(self._descriptor, end)  # only a torn line reaches further
+            os.fsync(self._descriptor)
+        except OSError as error:
+            with contextlib.suppress(OSError):
+                os.ftruncate(self._descriptor, before)
+            raise _disk(error) from None
+        self._tip, self._size = tip, end
+        return entry
+
+
+def read_lines(path: Path) -> Iterator[bytes]:
+    """The lines of a ledger file with their newlines; one that is too long comes in pieces."""
+    with path.open("rb") as file:
+        while line := file.readline(LONGEST_LINE):
+            yield line
+
+
+def read_entries(path: Path) -> Iterator[Entry]:
+    """The entries of a ledger, without checking heads; a last line still being written is left out.
+
+    Raises:
+        TrustError: a line does not follow the one before it; the message says which and why.
+    """
+    for entry, _, _ in _steps(path):
+        yield entry
+
+
+def _steps(path: Path) -> Iterator[tuple[Entry, Tip, int]]:
+    tip, size = Tip(), 0
+    for line in read_lines(path):
+        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+            return
+        try:
+            entry, tip = tip.follow(without_newline(line))
+        except TrustError as error:
+            raise TrustError(f"Line {tip.count + 1} of {path.name}: {error.what}", remedy=error.remedy) from None
+        size += len(line)
+        yield entry, tip, size
+
+
+def _walk(path: Path) -> tuple[Tip, int]:
+    tip, size = Tip(), 0
+    for _, tip, size in _steps(path):  # noqa: B007 - where the last step ends is what is asked
+        pass
+    return tip, size
+
+
+@contextlib.contextmanager
+def _exclusive(descriptor: int) -> Iterator[None]:
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    try:
+        yield
+    finally:
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+def _disk(error: OSError) -> ResourceError:
+    return ResourceError(
+        f"The ledger could not be written ({error.strerror}).", remedy="Make room on its disk, or mend the disk."
+    )

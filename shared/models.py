@@ -1,0 +1,160 @@
+"""The networks in the wheel, built by name, and their state as arrays.
+
+What a network may be is decided here and by `ModelSpec`; how it is trained, by `client.train`.
+Initial weights are drawn by numpy from the study's randomness, so they are the same bytes on every
+machine. This module imports torch; whoever must stay light imports it late. The batch, group and
+instance norms are those of torch; MONAI gives the larger networks (https://docs.monai.io).
+"""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from shared.errors import ConfigError
+from shared.randomness import StudyRandom
+from shared.study import ImageSpec, ModelSpec
+from shared.update import Array
+
+_GROUPS = 8
+_CHANNELS = (16, 32, 64)
+_GRID = 4  # the hidden layer sees at most 4 x 4 places
+_DTYPES = {torch.float32: "float32", torch.int64: "int64"}
+
+
+class BasicCnn(nn.Module):
+    """Three blocks of convolution, norm, ReLU and 2 x 2 max pooling; one hidden layer.
+
+    Pools never overlap, so that their gradients are deterministic on every device. Images whose
+    last map is larger than 4 x 4 are pooled once more, down to at most that.
+
+    Shapes: (batch, channels, size_px, size_px) float32 to (batch, outputs) float32.
+    """
+
+    def __init__(self, *, images: ImageSpec, outputs: int, norm: str, width: int) -> None:
+        super().__init__()
+        layers: list[nn.Module] = []
+        before: int = images.channels
+        for after in _CHANNELS:
+            layers += [nn.Conv2d(before, after, 3, padding=1), *_norm(norm, after), nn.ReLU(), nn.MaxPool2d(2)]
+            before = after
+        side = images.size_px // 2 ** len(_CHANNELS)
+        last = math.ceil(side / _GRID)
+        if last > 1:
+            layers.append(nn.MaxPool2d(last))
+        self.features = nn.Sequential(*layers)
+        self.hidden = nn.Linear(before * (side // last) ** 2, width)
+        self.head = nn.Linear(width, outputs)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits of a batch of images."""
+        hidden = torch.relu(self.hidden(self.features(images).flatten(1)))
+        return self.head(hidden)  # type: ignore[no-any-return]
+
+
+def build_model(model: ModelSpec, *, images: ImageSpec, outputs: int, random: StudyRandom) -> nn.Module:
+    """Build a network with the study's initial weights, on the CPU.
+
+    Raises:
+        ConfigError: the network does not take this norm, or not at this image size.
+    """
+    with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced below
+        network = _construct(model, images=images, outputs=outputs)
+    _initialise(network, random.child("initialise"))
+    _probe(network, model, images)
+    return network
+
+
+def state_arrays(model: nn.Module) -> dict[str, Array]:
+    """Parameters and buffers by name, as float32 and int64 arrays of their own memory.
+
+    Raises:
+        ValueError: a tensor has another dtype.
+    """
+    state = model.state_dict()
+    odd = sorted(name for name, tensor in state.items() if tensor.dtype not in _DTYPES)
+    if odd:
+        raise ValueError(f"tensors that are neither float32 nor int64: {', '.join(odd)}")
+    return {name: tensor.detach().cpu().contiguous().numpy().copy() for name, tensor in state.items()}
+
+
+def load_state(model: nn.Module, arrays: Mapping[str, Array]) -> None:
+    """Copy a state into a model, in place, wherever the model is.
+
+    Raises:
+        ValueError: names, shapes or dtypes are not those of the model.
+    """
+    state = model.state_dict()
+    expected = {name: (_DTYPES.get(tensor.dtype), tuple(tensor.shape)) for name, tensor in state.items()}
+    found = {name: (str(array.dtype), array.shape) for name, array in arrays.items()}
+    if expected != found:
+        wrong = sorted(k for k in expected.keys() | found.keys() if expected.get(k) != found.get(k))
+        raise ValueError(f"the state does not fit the model in {len(wrong)} tensors, first {wrong[0]}")
+    for name, tensor in state.items():
+        tensor.copy_(torch.from_numpy(np.array(arrays[name])))
+
+
+def varying_layers(model: nn.Module) -> tuple[str, ...]:
+    """Layers whose gradients may differ from run to run on CUDA: pools whose windows overlap."""
+    pools = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.MaxPool2d))
+    return tuple(name for name, pool in pools if pool.stride != pool.kernel_size)
+
+
+def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Module:
+    if model.name == "basic_cnn":
+        return BasicCnn(images=images, outputs=outputs, norm=model.norm, width=model.width)
+    from monai.networks import nets  # seconds to import
+
+    norm = _monai_norm(model)
+    if model.name == "resnet18":
+        return nets.resnet18(spatial_dims=2, n_input_channels=images.channels, num_classes=outputs, norm=norm)  # type: ignore[no-any-return]
+    if model.name == "densenet121":
+        return nets.DenseNet121(spatial_dims=2, in_channels=images.channels, out_channels=outputs, norm=norm)  # type: ignore[no-any-return]
+    return nets.EfficientNetBN(  # type: ignore[no-any-return]
+        model.name, pretrained=False, spatial_dims=2, in_channels=images.channels, num_classes=outputs, norm=norm
+    )
+
+
+def _norm(name: str, channels: int) -> list[nn.Module]:
+    if name == "none":
+        return []
+    if name == "batch":
+        return [nn.BatchNorm2d(channels)]
+    return [nn.GroupNorm(_GROUPS if name == "group" else channels, channels)]
+
+
+def _monai_norm(model: ModelSpec) -> str | tuple[str, dict[str, object]]:
+    if model.norm == "none":
+        raise ConfigError(
+            f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",
+            remedy="Choose another model.norm, or basic_cnn.",
+        )
+    return ("group", {"num_groups": _GROUPS}) if model.norm == "group" else (model.norm, {"affine": True})
+
+
+def _initialise(network: nn.Module, random: StudyRandom) -> None:
+    """He's uniform weights before a ReLU (He et al., ICCV 2015), zero biases; norms start as identity."""
+    for name, parameter in network.named_parameters():
+        if parameter.dim() < 2:
+            values = np.full(parameter.shape, 1.0 if name.endswith("weight") else 0.0, np.float32)
+        else:
+            bound = math.sqrt(6.0 / math.prod(parameter.shape[1:]))
+            draws = random.child(name).generator().random(tuple(parameter.shape), dtype=np.float32)
+            values = (draws * np.float32(2) - np.float32(1)) * np.float32(bound)
+        with torch.no_grad():
+            parameter.copy_(torch.from_numpy(values))
+
+
+def _probe(network: nn.Module, model: ModelSpec, images: ImageSpec) -> None:
+    network.eval()
+    try:
+        with torch.inference_mode():
+            network(torch.zeros(1, images.channels, images.size_px, images.size_px))
+    except (RuntimeError, ValueError):
+        raise ConfigError(
+            f"model.name = {model.name} with norm = {model.norm} does not take images of {images.size_px} px.",
+            remedy="Choose a larger images.size_px or another norm.",
+        ) from None
+    network.train()

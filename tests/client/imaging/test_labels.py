@@ -1,0 +1,125 @@
+"""The hospital's table of labels."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from client.imaging.catalogue import Reason, SetAside
+from client.imaging.examples import Split
+from client.imaging.labels import Entry, read_labels, split_of
+from client.imaging.vocabulary import Vocabulary
+from shared.errors import ConfigError
+from shared.study import TaskSpec
+
+Write = Callable[..., Path]
+KEYS = ("file", "accession", "patient")
+
+
+@pytest.fixture
+def words(binary: TaskSpec) -> Vocabulary:
+    return Vocabulary(binary, {})
+
+
+def test_a_line_is_found_by_file(write_table: Write, words: Vocabulary) -> None:
+    table = read_labels(
+        write_table(["file", "label", "patient", "split"], ["a/1.dcm", "1", "P-1", "test"]), words, keys=KEYS
+    )
+    assert table.key == "file"
+    assert table.find("a/1.dcm") == Entry((1,), "P-1", Split.TEST)
+
+
+@pytest.mark.parametrize("written", [".\\a\\1.dcm", "./a/1.dcm", " a/1.dcm "])
+def test_paths_are_compared_in_one_form(write_table: Write, words: Vocabulary, written: str) -> None:
+    table = read_labels(write_table(["file", "label"], [written, "1"]), words, keys=KEYS)
+    assert table.find("a/1.dcm").labels == (1,)
+
+
+@pytest.mark.parametrize("key", ["accession", "patient"])
+def test_a_line_is_found_by_another_key(write_table: Write, words: Vocabulary, key: str) -> None:
+    table = read_labels(write_table([key, "Label"], [" X-1 ", "0"]), words, keys=KEYS)
+    assert (table.key, table.find("X-1").labels) == (key, (0,))
+
+
+def test_the_best_key_is_taken(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["patient", "accession", "label"], ["P", "A", "1"])
+    assert read_labels(path, words, keys=KEYS).find("A") == Entry((1,), "P", None)
+
+
+def test_one_column_per_class(write_table: Write, multilabel: TaskSpec) -> None:
+    path = write_table(["file", "Effusion", "mass", "Nodule", "age"], ["1.png", "1", "0", "1", "44"])
+    table = read_labels(path, Vocabulary(multilabel, {}), keys=KEYS)
+    assert table.find("1.png").labels == (0, 1, 1)
+
+
+def test_a_column_named_as_the_positive_class(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["file", "pneumonia"], ["1.png", "1"], ["2.png", "0"])
+    table = read_labels(path, words, keys=KEYS)
+    assert [table.find(name).labels for name in ("1.png", "2.png")] == [(1,), (0,)]
+
+
+def test_lines_that_cannot_be_used_say_why(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(
+        ["file", "label", "split"], ["1", "", ""], ["2", "maybe", ""], ["3", "1", "holdout"], ["4"], ["", "1", ""]
+    )
+    table = read_labels(path, words, keys=KEYS)
+    found = [table.find(name).reason for name in ("1", "2", "3", "4", "5")]
+    assert found == ["unlabelled", "label_unknown", "split_unknown", "unlabelled", "unlabelled"]
+
+
+def test_the_same_line_twice_is_no_conflict_another_one_is(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["file", "label"], ["1", "1"], ["1", "1"], ["2", "1"], ["2", "0"], ["2", "1"])
+    table = read_labels(path, words, keys=KEYS)
+    assert table.find("1").labels == (1,)
+    assert table.find("2") == Entry(None, reason=Reason.LABEL_CONFLICT)
+
+
+def test_lines_nobody_asked_for_are_counted(write_table: Write, words: Vocabulary) -> None:
+    table = read_labels(write_table(["file", "label"], ["1", "1"], ["2", "1"], ["3", "0"]), words, keys=KEYS)
+    table.find("2")
+    table.find("other")
+    assert table.unused == 2
+
+
+def test_a_byte_order_mark_is_skipped(tmp_path: Path, words: Vocabulary) -> None:
+    path = tmp_path / "excel.csv"
+    path.write_bytes("file,label\r\n1.png,1\r\n".encode("utf-8-sig"))
+    assert read_labels(path, words, keys=KEYS).find("1.png").labels == (1,)
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"", "none of the columns"),
+        (b"name,label\n", "none of the columns file"),
+        (b"file,finding\n", "neither a column"),
+        (b"file,label\nSECRET\xff,1\n", "cannot be read"),
+        (b'file,label\n"SECRET" x,1\n', "cannot be read"),
+        (b"file,label\n" + b"SECRET" * 30000 + b",1\n", "cannot be read"),
+    ],
+)
+def test_a_table_that_is_none_is_refused_without_quoting_it(
+    tmp_path: Path, words: Vocabulary, content: bytes, message: str
+) -> None:
+    path = tmp_path / "labels.csv"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=message) as caught:
+        read_labels(path, words, keys=KEYS)
+    assert "SECRET" not in str(caught.value)
+
+
+def test_a_missing_table_is_refused(tmp_path: Path, words: Vocabulary) -> None:
+    with pytest.raises(ConfigError, match="cannot be read"):
+        read_labels(tmp_path / "absent.csv", words, keys=KEYS)
+
+
+def test_split_words() -> None:
+    assert [split_of(word) for word in ("Train", "val", "validation", " test ", "")] == [
+        Split.TRAIN,
+        Split.VALIDATION,
+        Split.VALIDATION,
+        Split.TEST,
+        None,
+    ]
+    with pytest.raises(SetAside):
+        split_of("holdout")

@@ -1,0 +1,91 @@
+"""PNG and JPEG pictures."""
+
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from client.imaging.catalogue import Reason, SetAside
+from client.imaging.folder import Facts
+from client.imaging.pictures import Picture
+
+GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
+COLOUR = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
+
+
+def _bytes(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
+    stream = BytesIO()
+    picture.save(stream, form, **options)
+    return stream.getvalue()
+
+
+def _reason(data: bytes) -> Reason:
+    with pytest.raises(SetAside) as caught:
+        Picture().facts(data)
+    return caught.value.reason
+
+
+def test_grey() -> None:
+    data = _bytes(Image.fromarray(GREY))
+    assert Picture().facts(data) == Facts()
+    found = Picture().pixels(data)
+    assert found.dtype == np.uint16
+    np.testing.assert_array_equal(found, GREY.astype(np.uint16) * 257)
+
+
+def test_sixteen_bits() -> None:
+    deep = GREY.astype(np.uint16) * 1000
+    np.testing.assert_array_equal(Picture().pixels(_bytes(Image.fromarray(deep))), deep)
+
+
+def test_colour() -> None:
+    np.testing.assert_array_equal(Picture().pixels(_bytes(Image.fromarray(COLOUR))), COLOUR.astype(np.uint16) * 257)
+
+
+@pytest.mark.parametrize("mode", ["1", "LA", "P", "RGBA"])
+def test_other_modes(mode: str) -> None:
+    found = Picture().pixels(_bytes(Image.fromarray(COLOUR).convert(mode)))
+    assert found.shape == ((8, 8) if mode in ("1", "LA") else (8, 8, 3))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
+def test_jpeg(mode: str) -> None:
+    flat = Image.new("RGB", (16, 8), (120, 120, 120)).convert(mode)
+    found = Picture().pixels(_bytes(flat, "JPEG", quality=95))
+    assert found.shape[:2] == (8, 16)
+    assert abs(found.astype(int) - 120 * 257).max() <= 3 * 257
+
+
+def test_a_picture_is_turned_upright() -> None:
+    exif = Image.Exif()
+    exif[0x0112] = 6  # rotate by 90 degrees
+    found = Picture().pixels(_bytes(Image.new("L", (16, 8), 200), "JPEG", exif=exif))
+    assert found.shape == (16, 8)
+
+
+@pytest.mark.parametrize("data", [b"", b"hello", b"GIF89a" + bytes(50), bytes(500)])
+def test_other_files_are_not_images(data: bytes) -> None:
+    assert _reason(data) is Reason.NOT_AN_IMAGE
+
+
+def test_a_gif_is_not_read() -> None:
+    assert _reason(_bytes(Image.fromarray(GREY), "GIF")) is Reason.NOT_AN_IMAGE
+
+
+@pytest.mark.parametrize(("width", "height"), [(6000, 6000), (10_000, 10_000), (20_000, 20_000)])
+def test_a_decompression_bomb_is_set_aside_by_its_header(width: int, height: int) -> None:
+    assert _reason(_bytes(Image.new("1", (width, height)))) is Reason.TOO_LARGE
+
+
+def test_an_animation_is_set_aside() -> None:
+    frames = [Image.fromarray(GREY), Image.fromarray(GREY[::-1].copy())]
+    assert _reason(_bytes(frames[0], "PNG", save_all=True, append_images=frames[1:])) is Reason.MULTI_FRAME
+
+
+def test_a_truncated_picture_raises() -> None:
+    rng = np.random.default_rng(0)
+    data = _bytes(Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)))
+    with pytest.raises((OSError, SyntaxError)):
+        Picture().pixels(data[: len(data) // 2])

@@ -1,0 +1,67 @@
+"""The `[data]` table of site.toml."""
+
+import subprocess
+import sys
+import tomllib
+
+import pytest
+from pydantic import ValidationError
+
+from client.imaging.settings import DataSettings
+
+DICOM = """
+kind = "dicom"
+folder = "/pacs/export"
+labels = "labels.csv"
+[label_map]
+NORMAL = "negative"
+"""
+
+
+def test_a_table_is_read_with_defaults() -> None:
+    settings = DataSettings.model_validate(tomllib.loads(DICOM))
+    assert (settings.validation_fraction, settings.test_fraction) == (0.15, 0.15)
+    assert settings.label_map == {"NORMAL": "negative"}
+
+
+def test_it_is_frozen_with_its_map() -> None:
+    settings = DataSettings.model_validate(tomllib.loads(DICOM))
+    with pytest.raises(ValidationError):
+        settings.kind = "npz"  # type: ignore[misc]
+    with pytest.raises(TypeError):
+        settings.label_map["a"] = "b"  # type: ignore[index]
+    with pytest.raises(TypeError):
+        DataSettings(kind="npz", file="a.npz").label_map["a"] = "b"  # type: ignore[index,arg-type]
+
+
+def test_it_survives_a_round_trip() -> None:
+    settings = DataSettings.model_validate(tomllib.loads(DICOM))
+    assert DataSettings.model_validate_json(settings.model_dump_json()) == settings
+
+
+@pytest.mark.parametrize(
+    ("table", "message"),
+    [
+        ({"kind": "npz"}, "npz needs file"),
+        ({"kind": "npz", "file": "a.npz", "labels": "b.csv"}, "none of the others"),
+        ({"kind": "dicom", "folder": "a"}, "folder and labels"),
+        ({"kind": "pictures", "labels": "a"}, "folder and labels"),
+        ({"kind": "npz", "file": "a.npz", "colour": 1}, "Extra inputs"),
+        ({"kind": "nifti", "folder": "a"}, "npz"),
+        ({"kind": "npz", "file": "a", "test_fraction": 0.6, "validation_fraction": 0.4}, "leave patients"),
+        ({"kind": "npz", "file": "a", "test_fraction": -0.1}, "greater than or equal"),
+        ({"kind": "npz", "file": "a", "label_map": {"": "x"}}, "at least 1 character"),
+    ],
+)
+def test_keys_that_do_not_belong_together_are_refused(table: dict[str, object], message: str) -> None:
+    with pytest.raises(ValidationError, match=message):
+        DataSettings.model_validate(table)
+
+
+def test_the_agent_may_read_settings_without_torch_or_pydicom() -> None:
+    program = (
+        "import sys, client.imaging.settings\n"
+        "print(sorted({'torch', 'pydicom', 'monai', 'PIL', 'numpy'} & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"

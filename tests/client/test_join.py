@@ -1,0 +1,133 @@
+"""A site makes its keys once, keeps them, and answers only an invitation that holds."""
+
+import json
+import stat
+from pathlib import Path
+
+import pytest
+
+from client.join import join, load_enrolment
+from shared.canonical import canonical
+from shared.enrolment import Invitation, read_join_request
+from shared.errors import ConfigError, ProtocolError, TrustError
+from shared.keys import identity_hex, transport_pem
+
+NOW = 1_800_000_000
+INVITATION = Invitation(
+    federation="lungs",
+    site="north",
+    host="fl.example",
+    fleet_port=9092,
+    ca_certificate="-----BEGIN CERTIFICATE-----\n",
+    coordinator_key="ab" * 32,
+    patient_salt="5a" * 32,
+    token="7e" * 32,
+    expires=NOW + 100,
+)
+
+
+def sent(tmp_path: Path, **changed: object) -> Path:
+    path = tmp_path / "from-the-coordinator.json"
+    path.write_bytes(canonical({**INVITATION.model_dump(mode="json"), **changed}))
+    return path
+
+
+def keys(folder: Path) -> list[bytes]:
+    return [(folder / "keys" / name).read_bytes() for name in ("transport.pem", "identity.pem")]
+
+
+def test_joining_leaves_keys_invitation_and_request(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    request = join(sent(tmp_path), folder, now=NOW)
+    assert request == folder / "join-request.json"
+    asked, enrolment = read_join_request(request.read_bytes()), load_enrolment(folder)
+    assert enrolment.invitation == INVITATION
+    assert asked.invitation == INVITATION.digest()
+    assert asked.transport_key == transport_pem(enrolment.transport_key.public_key())
+    assert asked.identity_key == identity_hex(enrolment.identity_key.public_key())
+
+
+def test_private_things_are_closed_and_stay(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    request = join(sent(tmp_path), folder, now=NOW).read_text()
+    for name in ("keys/transport.pem", "keys/identity.pem", "invitation.json"):
+        assert stat.S_IMODE((folder / name).stat().st_mode) == 0o600
+    assert stat.S_IMODE(folder.stat().st_mode) == 0o700
+    assert "PRIVATE" not in request
+    assert INVITATION.patient_salt not in request
+    assert INVITATION.token not in request
+    assert "PrivateKey" not in repr(load_enrolment(folder))
+    assert INVITATION.patient_salt not in repr(load_enrolment(folder))
+
+
+def test_joining_again_keeps_the_keys_and_the_request(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    first = join(sent(tmp_path), folder, now=NOW).read_bytes()
+    before = keys(folder)
+    assert join(sent(tmp_path), folder, now=NOW + 1).read_bytes() == first
+    assert keys(folder) == before
+
+
+def test_a_join_that_was_cut_short_is_finished(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    join(sent(tmp_path), folder, now=NOW)
+    transport = keys(folder)[0]
+    for name in ("keys/identity.pem", "invitation.json", "join-request.json"):
+        (folder / name).unlink()
+    read_join_request(join(sent(tmp_path), folder, now=NOW).read_bytes())
+    assert keys(folder)[0] == transport
+
+
+def test_a_new_invitation_is_answered_with_the_old_keys(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    join(sent(tmp_path), folder, now=NOW)
+    before = keys(folder)
+    request = join(sent(tmp_path, token="00" * 32, expires=NOW + 900), folder, now=NOW + 500)
+    assert read_join_request(request.read_bytes()).invitation != INVITATION.digest()
+    assert load_enrolment(folder).invitation.token == "00" * 32
+    assert keys(folder) == before
+
+
+@pytest.mark.parametrize("changed", [{"site": "south"}, {"federation": "hearts"}, {"coordinator_key": "cd" * 32}])
+def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed: dict[str, str]) -> None:
+    folder = tmp_path / "site"
+    request = join(sent(tmp_path), folder, now=NOW).read_bytes()
+    with pytest.raises(ConfigError, match="belongs to site 'north' of federation 'lungs'"):
+        join(sent(tmp_path, **changed), folder, now=NOW)
+    assert (folder / "join-request.json").read_bytes() == request
+    assert load_enrolment(folder).invitation == INVITATION
+
+
+def test_an_expired_invitation_says_so_and_makes_nothing(tmp_path: Path) -> None:
+    with pytest.raises(TrustError, match="site 'north' has expired") as caught:
+        join(sent(tmp_path), tmp_path / "site", now=NOW + 100)
+    assert "new invitation" in caught.value.remedy
+    assert not (tmp_path / "site").exists()
+
+
+def test_another_protocol_and_spoilt_files_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(ProtocolError, match="protocol 2; this software speaks 1"):
+        join(sent(tmp_path, protocol=2), tmp_path / "site", now=NOW)
+    with pytest.raises(TrustError):
+        join(sent(tmp_path, site="../../north"), tmp_path / "site", now=NOW)
+    (tmp_path / "pretty.json").write_text(json.dumps(INVITATION.model_dump(), indent=1))
+    with pytest.raises(TrustError, match="not canonical"):
+        join(tmp_path / "pretty.json", tmp_path / "site", now=NOW)
+    assert not (tmp_path / "site").exists()
+
+
+def test_a_missing_invitation_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="no invitation to read at .*none.json"):
+        join(tmp_path / "none.json", tmp_path / "site", now=NOW)
+    with pytest.raises(ConfigError, match="no invitation"):
+        load_enrolment(tmp_path)
+
+
+def test_an_exposed_key_is_never_used(tmp_path: Path) -> None:
+    folder = tmp_path / "site"
+    join(sent(tmp_path), folder, now=NOW)
+    (folder / "keys" / "identity.pem").chmod(0o640)
+    with pytest.raises(TrustError, match="identity key has file mode 0640"):
+        load_enrolment(folder)
+    with pytest.raises(TrustError, match="identity key has file mode 0640"):
+        join(sent(tmp_path), folder, now=NOW)

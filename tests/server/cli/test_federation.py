@@ -1,0 +1,126 @@
+"""The coordinator's commands, typed as a person types them and read as a program reads them."""
+
+import json
+import os
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from deploy.cli import app
+from shared.enrolment import make_join_request, read_invitation
+from shared.keys import make_identity_key, make_transport_key, transport_pem
+
+PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def federation(*words: object) -> Result:
+    return CliRunner().invoke(app, ["federation", *map(str, words)], env=PLAIN)
+
+
+def answer(*words: object) -> dict:
+    """The data of a command that succeeded."""
+    done = federation(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return json.loads(done.stdout)["data"]
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    where = tmp_path / "ward"
+    answer("init", where, "--name", "north", "--host", "localhost", "--port", 9443)
+    return where
+
+
+def request(folder: Path, site: str) -> Path:
+    """What a site sends back after it was invited."""
+    invitation = read_invitation(Path(answer("invite", folder, site)["invitation"]).read_bytes())
+    path = folder.parent / f"{site}.request"
+    key = transport_pem(make_transport_key().public_key())
+    path.write_bytes(make_join_request(invitation, transport_key=key, identity_key=make_identity_key()))
+    return path
+
+
+def test_init_says_what_to_compare_and_what_comes_next(tmp_path: Path) -> None:
+    done = federation("init", tmp_path / "f", "--name", "north", "--host", "localhost")
+    assert done.exit_code == 0
+    assert "Coordinator's key" in done.stdout
+    assert "wardround federation invite" in done.stdout
+
+
+def test_init_writes_the_port_that_was_asked_for(folder: Path) -> None:
+    assert "fleet_port = 9443" in (folder / "federation.toml").read_text()
+
+
+def test_init_leaves_a_folder_with_something_in_it_alone(folder: Path) -> None:
+    before = (folder / "coordinator.key").read_bytes()
+    done = federation("init", folder, "--name", "south", "--host", "localhost", "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["error"]["code"] == "config"
+    assert (folder / "coordinator.key").read_bytes() == before
+
+
+def test_an_invited_site_is_admitted_and_listed(folder: Path) -> None:
+    admitted = answer("admit", folder, request(folder, "ward-a"))
+    listed = answer("roster", folder)
+    assert admitted["site"] == "ward-a"
+    assert listed == {"federation": "north", "sites": [admitted]}
+    shown = federation("roster", folder).stdout
+    assert admitted["fingerprint"] in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_an_empty_roster_says_how_to_fill_it(folder: Path) -> None:
+    assert "wardround federation invite" in " ".join(federation("roster", folder).stdout.split())
+
+
+def test_a_fingerprint_that_was_read_out_must_match(folder: Path) -> None:
+    asked = request(folder, "ward-a")
+    wrong = federation("admit", folder, asked, "--fingerprint", "0000 " * 8)
+    assert wrong.exit_code == 4
+    assert answer("roster", folder)["sites"] == []
+    admitted = answer("admit", folder, asked)
+    again = answer("admit", folder, asked, "--fingerprint", admitted["fingerprint"].upper())
+    assert again == admitted
+
+
+def test_who_was_not_invited_is_refused(folder: Path, tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    answer("init", other, "--name", "south", "--host", "localhost")
+    done = federation("admit", folder, request(other, "ward-a"))
+    assert done.exit_code == 4
+    assert "What to do:" in done.stderr
+
+
+def test_a_removed_site_must_be_invited_again(folder: Path) -> None:
+    asked = request(folder, "ward-a")
+    answer("admit", folder, asked)
+    assert answer("remove", folder, "ward-a")["sites"] == []
+    assert federation("admit", folder, asked).exit_code == 4
+    assert answer("admit", folder, request(folder, "ward-a"))["site"] == "ward-a"
+
+
+def test_no_command_prints_a_secret(folder: Path) -> None:
+    asked = request(folder, "ward-a")
+    said = "".join(
+        federation(*words, *more).output
+        for words in (("invite", folder, "ward-b"), ("admit", folder, asked), ("roster", folder))
+        for more in ((), ("--json",))
+    )
+    salt = (folder / "salt").read_text().strip()
+    token = json.loads((folder / "invitations/ward-a.json").read_bytes())["token"]
+    assert salt not in said
+    assert token not in said
+    assert "PRIVATE" not in said
+
+
+@pytest.mark.parametrize("words", [("roster",), ("invite", "ward-a"), ("serve",)])
+def test_a_folder_that_is_no_federation_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
+    done = federation(words[0], tmp_path, *words[1:], "--json")
+    assert done.exit_code == 3
+    assert str(tmp_path) in json.loads(done.stdout)["error"]["what"]
+
+
+def test_a_request_that_is_not_there_is_a_config_error(folder: Path) -> None:
+    assert federation("admit", folder, folder / "nothing").exit_code == 3

@@ -1,0 +1,156 @@
+"""The fold: right to rounding, the same for every order of sites, flat in memory."""
+
+import itertools
+import tracemalloc
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from server.aggregate import CHANGE_BOUND, SITES_BOUND, Folded, fold
+from shared import update
+from shared.update import PackedFile, pack
+
+State = Mapping[str, np.ndarray]
+quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+
+
+def write(path: Path, state: State) -> PackedFile:
+    path.write_bytes(pack(state))
+    return PackedFile(path)
+
+
+def written(folder: Path, sites: Sequence[tuple[int, State]]) -> list[tuple[int, PackedFile]]:
+    return [(n, write(folder / f"site-{i}", state)) for i, (n, state) in enumerate(sites)]
+
+
+def whole(pieces: list[Folded]) -> dict[str, np.ndarray]:
+    names = dict.fromkeys(p.name for p in pieces)
+    return {name: np.concatenate([p.values for p in pieces if p.name == name]) for name in names}
+
+
+def spelled(pieces: list[Folded]) -> list[tuple[str, int, bytes, str, bool]]:
+    return [(p.name, p.start, p.values.tobytes(), str(p.values.dtype), p.replaces) for p in pieces]
+
+
+def normalised(means: Sequence[float], variances: Sequence[float], batches: int) -> dict[str, np.ndarray]:
+    return {
+        "bn.running_mean": np.array(means, np.float32),
+        "bn.running_var": np.array(variances, np.float32),
+        "bn.num_batches_tracked": np.array(batches, np.int64),
+    }
+
+
+def test_weighted_mean_of_changes(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    model = {"w": random.normal(size=(7, 5)).astype(np.float32), "b": np.zeros((), np.float32)}
+    changes = [{k: np.asarray(random.normal(size=v.shape), np.float32) for k, v in model.items()} for _ in range(3)]
+    updates = written(tmp_path, list(zip([10, 30, 60], changes, strict=True)))
+    pieces = list(fold(updates, write(tmp_path / "model", model)))
+    assert [(p.name, p.replaces, p.values.dtype) for p in pieces] == [("b", False, float), ("w", False, float)]
+    for name, value in whole(pieces).items():
+        exact = sum(p * c[name].astype(np.float64) for p, c in zip([0.1, 0.3, 0.6], changes, strict=True))
+        np.testing.assert_allclose(value, exact.reshape(-1), rtol=0, atol=3 * 2.0**-41 + 1e-15)
+
+
+@quick
+@given(
+    st.lists(st.tuples(st.integers(0, 2**40), st.integers(0, 2**32)), min_size=1, max_size=5),
+    st.sampled_from([1e-6, 1.0, CHANGE_BOUND]),
+)
+def test_any_order_of_sites_gives_the_same_bytes(tmp_path: Path, sites: list[tuple[int, int]], scale: float) -> None:
+    def site(seed: int) -> State:
+        random = np.random.default_rng(seed)
+        wide = {
+            "w": random.uniform(-scale, scale, 9),
+            "bn.running_mean": random.uniform(-scale, scale, 4),
+            "bn.running_var": random.uniform(-1, scale, 4),
+        }
+        return {k: v.astype(np.float32) for k, v in wide.items()} | {
+            "bn.num_batches_tracked": random.integers(0, 99, ())
+        }
+
+    updates = written(tmp_path, [(n, site(seed)) for n, seed in sites])
+    model = write(tmp_path / "model", site(7))
+    orders = itertools.islice(itertools.permutations(updates), 24)
+    assert len({tuple(spelled(list(fold(order, model)))) for order in orders}) == 1
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_largest_admitted_changes_do_not_overflow(tmp_path: Path, sign: float) -> None:
+    one = write(tmp_path / "one", {"w": np.full(3, sign * CHANGE_BOUND, np.float32)})
+    sites = [(1 + i % 7, one) for i in range(SITES_BOUND)]
+    (piece,) = fold(sites, one)
+    np.testing.assert_allclose(piece.values, sign * CHANGE_BOUND, rtol=1e-12)
+
+
+def test_running_statistics_equal_those_of_the_pooled_values(tmp_path: Path) -> None:
+    random = np.random.default_rng(3)
+    parts = [random.normal(loc, 2.0, (n, 6)) for loc, n in [(-3.0, 40), (0.0, 100), (900.0, 60)]]
+    model = normalised([0.5] * 6, [1.0] * 6, 5)
+    sites = [(len(x), normalised(list(x.mean(0) - 0.5), list(x.var(0) - 1.0), 5 + i)) for i, x in enumerate(parts)]
+    pieces = list(fold(written(tmp_path, sites), write(tmp_path / "model", model)))
+    assert all(p.replaces for p in pieces)
+    pooled, found = np.concatenate(parts), whole(pieces)
+    np.testing.assert_allclose(found["bn.running_mean"], pooled.mean(0), rtol=1e-6, atol=1e-5)
+    np.testing.assert_allclose(found["bn.running_var"], pooled.var(0), rtol=1e-6)
+    assert found["bn.running_mean"].dtype == found["bn.running_var"].dtype == np.float32
+    assert found["bn.num_batches_tracked"].tolist() == [7]
+
+
+def test_the_extreme_spread_of_means_is_summed(tmp_path: Path) -> None:
+    sites = [(1, normalised([sign * CHANGE_BOUND], [0.0], 1)) for sign in (-1, 1)]
+    pieces = list(fold(written(tmp_path, sites), write(tmp_path / "model", normalised([0.0], [0.0], 0))))
+    assert whole(pieces)["bn.running_var"].tolist() == [2.0**44]
+
+
+def test_a_variance_never_falls_below_zero(tmp_path: Path) -> None:
+    sites = [(1, normalised([0.0], [-9.0], 1))]
+    pieces = list(fold(written(tmp_path, sites), write(tmp_path / "model", normalised([0.0], [1.0], 0))))
+    assert whole(pieces)["bn.running_var"].tolist() == [0.0]
+
+
+def test_a_variance_without_its_mean_is_averaged(tmp_path: Path) -> None:
+    state = {"running_var": np.ones(2, np.float32), "other.running_mean": np.ones(2, np.float32)}
+    sites = [(1, state), (3, {k: 5 * v for k, v in state.items()})]
+    found = whole(list(fold(written(tmp_path, sites), write(tmp_path / "model", state))))
+    assert found["running_var"].tolist() == found["other.running_mean"].tolist() == [5.0, 5.0]
+
+
+def test_other_integers_take_the_largest(tmp_path: Path) -> None:
+    sites = [(9, {"steps": np.array([3, 8], np.int64)}), (1, {"steps": np.array([5, 2], np.int64)})]
+    model = write(tmp_path / "model", {"steps": np.zeros(2, np.int64)})
+    (piece,) = fold(written(tmp_path, sites), model)
+    assert piece.replaces
+    assert piece.values.tolist() == [5, 8]
+
+
+def test_sites_without_examples_weigh_the_same(tmp_path: Path) -> None:
+    sites = [(0, {"w": np.array([1.0], np.float32)}), (0, {"w": np.array([3.0], np.float32)})]
+    (piece,) = fold(written(tmp_path, sites), write(tmp_path / "model", {"w": np.zeros(1, np.float32)}))
+    assert piece.values.tolist() == [2.0]
+
+
+@pytest.mark.parametrize("weights", [[], [-1], [3, -1], [1] * (SITES_BOUND + 1)])
+def test_impossible_cohorts_are_refused(tmp_path: Path, weights: list[int]) -> None:
+    model = write(tmp_path / "model", {"w": np.zeros(1, np.float32)})
+    with pytest.raises(ValueError):
+        list(fold([(n, model) for n in weights], model))
+
+
+def test_memory_depends_neither_on_sites_nor_on_size(tmp_path: Path) -> None:
+    def peak(sites: int, pieces: int) -> int:
+        state = write(tmp_path / f"{pieces}", {"w": np.ones(pieces * update.PIECE_ELEMENTS, np.float32)})
+        tracemalloc.start()
+        for _ in fold([(1, state)] * sites, state):
+            pass
+        _, most = tracemalloc.get_traced_memory()
+        tracemalloc.stop()
+        return most
+
+    few = peak(sites=2, pieces=3)
+    assert few < 12 * 4 * update.PIECE_ELEMENTS
+    assert peak(sites=16, pieces=6) < 1.1 * few

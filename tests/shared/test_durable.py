@@ -1,0 +1,69 @@
+"""Files are replaced whole, with their mode, and nothing temporary stays."""
+
+import fcntl
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+from shared.durable import fsync_folder, locked, rename_durably, write_atomically
+
+
+def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
+    path = tmp_path / "roster"
+    write_atomically(path, b"one")
+    write_atomically(path, b"two")
+    assert path.read_bytes() == b"two"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o644])
+def test_the_mode_is_what_was_asked_whatever_the_umask(tmp_path: Path, mode: int) -> None:
+    before = os.umask(0o077)
+    try:
+        write_atomically(tmp_path / "key", b"secret", mode=mode)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == mode
+
+
+def test_a_replaced_file_takes_the_new_mode(tmp_path: Path) -> None:
+    write_atomically(tmp_path / "key", b"public", mode=0o644)
+    write_atomically(tmp_path / "key", b"secret", mode=0o600)
+    assert stat.S_IMODE((tmp_path / "key").stat().st_mode) == 0o600
+
+
+def test_a_failed_write_leaves_nothing_behind(tmp_path: Path) -> None:
+    target = tmp_path / "taken"
+    (target / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="directory"):
+        write_atomically(target, b"data")
+    assert list(tmp_path.iterdir()) == [target]
+
+
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
+    with pytest.raises(FileNotFoundError):
+        write_atomically(tmp_path / "none" / "file", b"")
+    with pytest.raises(FileNotFoundError):
+        fsync_folder(tmp_path / "none")
+
+
+def test_a_folder_moves_onto_an_empty_one_and_onto_no_other(tmp_path: Path) -> None:
+    for name in ("made", "empty", "full", "again"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "made" / "file").write_text("x")
+    (tmp_path / "full" / "file").write_text("y")
+    rename_durably(tmp_path / "made", tmp_path / "empty")
+    assert (tmp_path / "empty" / "file").read_text() == "x"
+    with pytest.raises(OSError, match="not empty"):
+        rename_durably(tmp_path / "again", tmp_path / "full")
+
+
+def test_a_folder_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
+    with locked(tmp_path):
+        other = os.open(tmp_path, os.O_RDONLY)
+        with pytest.raises(BlockingIOError):
+            fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    os.close(other)

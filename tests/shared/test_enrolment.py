@@ -1,0 +1,115 @@
+"""An invitation is answered by whoever has seen it and holds the keys."""
+
+import json
+from typing import Any
+
+import pytest
+
+from shared.canonical import canonical
+from shared.enrolment import Invitation, make_join_request, read_invitation, read_join_request
+from shared.envelope import seal
+from shared.errors import ProtocolError, TrustError
+from shared.keys import identity_hex, make_identity_key, make_transport_key, transport_pem
+
+INVITATION = Invitation(
+    federation="lungs",
+    site="north",
+    host="fl.example",
+    fleet_port=9092,
+    ca_certificate="-----BEGIN CERTIFICATE-----\n",
+    coordinator_key="ab" * 32,
+    patient_salt="5a" * 32,
+    token="7e" * 32,
+    expires=1000,
+)
+TRANSPORT = transport_pem(make_transport_key().public_key())
+IDENTITY = make_identity_key()
+REQUEST = make_join_request(INVITATION, transport_key=TRANSPORT, identity_key=IDENTITY)
+
+
+def changed(data: bytes, **fields: Any) -> bytes:
+    return canonical({**json.loads(data), **fields})
+
+
+def test_an_invitation_is_read_again_and_keeps_its_secrets_to_itself() -> None:
+    assert read_invitation(canonical(INVITATION.model_dump(mode="json"))) == INVITATION
+    assert "5a5a" not in repr(INVITATION)
+    assert "7e7e" not in str(INVITATION)
+
+
+def test_every_field_of_an_invitation_counts_in_its_digest() -> None:
+    others = [INVITATION.model_copy(update={"token": "00" * 32}), INVITATION.model_copy(update={"fleet_port": 1})]
+    assert len({invitation.digest() for invitation in [INVITATION, *others]}) == 3
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"site": "../../etc"},
+        {"site": "coordinator"},
+        {"fleet_port": "9092"},
+        {"fleet_port": 0},
+        {"token": ""},
+        {"x": 1},
+    ],
+)
+def test_an_unsound_invitation_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(TrustError, match="invitation"):
+        read_invitation(changed(canonical(INVITATION.model_dump(mode="json")), **fields))
+
+
+def test_a_huge_file_is_refused_unread() -> None:
+    with pytest.raises(TrustError, match="at most 65536"):
+        read_invitation(b"[" * 70_000)
+    with pytest.raises(TrustError, match="at most 65536"):
+        read_join_request(b"[" * 70_000)
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff", b"{", b"[" * 20_000, b"7" * 5000, b'"\\ud800"', b"NaN"])
+def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
+    with pytest.raises(TrustError):
+        read_join_request(data)
+
+
+def test_another_protocol_is_named() -> None:
+    with pytest.raises(ProtocolError, match="protocol 2; this software speaks 1"):
+        read_join_request(changed(REQUEST, protocol=2))
+
+
+def test_a_join_request_proves_itself() -> None:
+    request = read_join_request(REQUEST)
+    assert (request.site, request.transport_key) == ("north", TRANSPORT)
+    assert request.identity_key == identity_hex(IDENTITY.public_key())
+    assert request.invitation == INVITATION.digest()
+    assert b"PRIVATE" not in REQUEST
+    assert b"5a5a" not in REQUEST
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"federation": "hearts"},
+        {"transport_key": transport_pem(make_transport_key().public_key())},
+        {"invitation": "00" * 32},
+    ],
+)
+def test_a_changed_join_request_is_refused(fields: dict[str, Any]) -> None:
+    with pytest.raises(TrustError, match="not what its key signed"):
+        read_join_request(changed(REQUEST, **fields))
+
+
+def test_a_join_request_for_a_key_one_does_not_hold_is_refused() -> None:
+    with pytest.raises(TrustError, match="valid signature"):
+        read_join_request(changed(REQUEST, identity_key=identity_hex(make_identity_key().public_key())))
+
+
+def test_a_proof_made_under_another_name_is_refused() -> None:
+    with pytest.raises(TrustError, match="may not sign"):
+        read_join_request(changed(REQUEST, site="south"))
+
+
+def test_a_proof_for_another_purpose_is_refused() -> None:
+    body = canonical({key: value for key, value in json.loads(REQUEST).items() if key != "proof"})
+    elsewhere = seal(body, key=IDENTITY, signer="north", purpose="work")
+    with pytest.raises(TrustError, match="purpose"):
+        read_join_request(changed(REQUEST, proof=elsewhere.hex()))

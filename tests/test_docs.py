@@ -1,0 +1,145 @@
+"""The documents that state what the code does are held against the code."""
+
+import inspect
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from shared import console, errors
+from shared.study import Study, parse_study
+
+ROOT = Path(__file__).parents[1]
+DOCUMENTS = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/**/*.md")])
+RECORDS = sorted(ROOT.glob("docs/adr/*.md"))
+RECORD_PARTS = ["Context", "Options", "Choice", "Consequence"]
+
+
+def rows(text: str) -> Iterator[list[str]]:
+    """The cells of every table row of a document, heads and rules left out."""
+    for line in text.splitlines():
+        cells = [cell.strip() for cell in line.strip("|").split("|")]
+        if line.startswith("|") and not set(line) <= set("|-: "):
+            yield cells
+
+
+# ------------------------------------------------------------------ exit codes
+
+
+def failures() -> set[tuple[str, str]]:
+    """(exit code, error code) of every error class that can end a command."""
+    found, waiting = set(), [errors.WardroundError]
+    while waiting:
+        kind = waiting.pop()
+        found.add((str(kind.exit_code), f"`{kind.code}`"))
+        waiting += kind.__subclasses__()
+    return found
+
+
+def test_the_exit_codes_are_those_of_the_errors() -> None:
+    table = [cells for cells in rows((ROOT / "docs/exit-codes.md").read_text()) if cells[0].isdigit()]
+    assert {(exit_code, code) for exit_code, code, *_ in table if code} == failures()
+    assert [exit_code for exit_code, code, *_ in table if not code] == ["0", "2"]
+    assert all(meaning for _, _, meaning, _ in table)
+
+
+def test_every_error_class_stands_in_the_tree_at_the_top() -> None:
+    drawn = dict(re.findall(r"(\w+) +(\d+)    ", errors.__doc__ or ""))
+    classes = inspect.getmembers(errors, inspect.isclass)
+    public = {n: k for n, k in classes if issubclass(k, errors.WardroundError) and n != "WardroundError"}
+    assert drawn == {name: str(kind.exit_code) for name, kind in public.items()}
+
+
+def test_the_envelope_in_the_document_is_the_real_one() -> None:
+    text = (ROOT / "docs/exit-codes.md").read_text()
+    assert console.envelope("federation.roster", console.Answer({"sites": []})) in text
+
+
+# ------------------------------------------------------------------ study.toml
+
+
+def sections() -> dict[str, dict[str, Any]]:
+    """Section -> its part of the JSON schema of a study."""
+    schema = Study.model_json_schema()
+    found = {}
+    for name, part in schema["properties"].items():
+        reference = next(p["$ref"] for p in [part, *part.get("anyOf", [])] if "$ref" in p)
+        found[name] = schema["$defs"][reference.rpartition("/")[2]]
+    return found
+
+
+def allowed(field: dict[str, Any]) -> str | None:
+    """What the schema permits, in the words of docs/study.md; None where words say it better."""
+    field = next((choice for choice in field.get("anyOf", []) if choice.get("type") != "null"), field)
+    if choices := field.get("enum") or ([field["const"]] if "const" in field else None):
+        return ", ".join(f"`{choice}`" for choice in choices)
+    if field["type"] == "boolean":
+        return "`true`, `false`"
+    if field["type"] not in {"integer", "number"}:
+        return None
+    low = f"above {field['exclusiveMinimum']}" if "exclusiveMinimum" in field else f"from {field['minimum']}"
+    if "exclusiveMaximum" in field:
+        return f"{low}, below {field['exclusiveMaximum']}"
+    return f"{low} to {field['maximum']}" if "maximum" in field else low
+
+
+def default(name: str, section: dict[str, Any]) -> str:
+    """A key's default as TOML writes it."""
+    if name in section.get("required", []):
+        return "required"
+    value = section["properties"][name].get("default")
+    return "none" if value is None else f"`{json.dumps(value)}`"  # the two notations agree on these
+
+
+def documented() -> dict[str, list[list[str]]]:
+    """Section -> the rows of its table in docs/study.md."""
+    parts = re.split(r"^## `\[(\w+)\]`.*$", (ROOT / "docs/study.md").read_text(), flags=re.MULTILINE)
+    tables = zip(parts[1::2], parts[2::2], strict=True)
+    return {name: [r for r in rows(text) if r[0].startswith("`")] for name, text in tables}
+
+
+def test_every_section_is_documented_in_order() -> None:
+    assert list(documented()) == list(sections())
+
+
+@pytest.mark.parametrize("name", sections())
+def test_every_key_has_its_default_and_its_range(name: str) -> None:
+    section, table = sections()[name], documented()[name]
+    assert [row[0] for row in table] == [f"`{key}`" for key in section["properties"]]
+    for key, field in section["properties"].items():
+        _, may_be, unless_given, unit, meaning = table[list(section["properties"]).index(key)]
+        assert may_be == (allowed(field) or may_be), key
+        assert unless_given == default(key, section), key
+        assert meaning, key
+        assert unit or "number" not in str(field), key
+
+
+def test_the_example_study_can_be_used() -> None:
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "docs/study.md").read_text(), re.DOTALL)
+    assert example is not None
+    assert parse_study(example[1]).study.kind == "train"
+
+
+# ------------------------------------------------------------------ every document
+
+
+@pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
+def test_links_lead_somewhere(path: Path) -> None:
+    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+        if "://" not in target:
+            assert (path.parent / target).exists(), target
+
+
+@pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)
+def test_a_decision_record_has_its_four_parts_and_is_short(path: Path) -> None:
+    text = path.read_text()
+    assert text.startswith(f"# {int(path.stem[:4])}. ")
+    assert re.findall(r"^## (.+)$", text, re.MULTILINE) == RECORD_PARTS
+    assert len(text.splitlines()) <= 40
+
+
+def test_decision_records_are_numbered_without_a_gap() -> None:
+    assert [int(path.stem[:4]) for path in RECORDS] == list(range(1, len(RECORDS) + 1))

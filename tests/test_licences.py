@@ -1,0 +1,93 @@
+"""What the default install brings along may be passed on under Apache-2.0.
+
+The licences are those that each package declares in its metadata (PEP 639 expression, classifiers,
+or the old free field). GPL and AGPL fail; LGPL passes only by name and with a reason; a package
+that declares nothing fails until someone has read its files.
+"""
+
+import importlib.metadata
+import re
+from collections.abc import Iterator
+
+import pytest
+from packaging.requirements import Requirement
+
+# name -> why the LGPL's conditions are met
+LGPL_WITH_REASON: dict[str, str] = {}
+# name -> licence, for packages whose metadata says nothing; read from the files that they install
+READ_BY_HAND: dict[str, str] = {}
+
+_COPYLEFT = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|Affero|(?<!Lesser )General Public License", re.IGNORECASE)
+_LESSER = re.compile(r"\bLGPL|Lesser General Public|Library General Public", re.IGNORECASE)
+
+
+def default_install(root: str = "wardround") -> set[str]:
+    """Names of everything that `pip install` of the root brings here, extras not asked for left out."""
+    seen: set[tuple[str, str]] = set()
+    waiting = [(root, "")]
+    while waiting:
+        name, extra = waiting.pop()
+        if (name, extra) in seen:
+            continue
+        seen.add((name, extra))
+        for text in importlib.metadata.requires(name) or []:
+            needed = Requirement(text)
+            if needed.marker is None or needed.marker.evaluate({"extra": extra}):
+                normal = re.sub(r"[-_.]+", "-", needed.name).lower()
+                waiting += [(normal, asked) for asked in ("", *needed.extras)]
+    return {name for name, _ in seen}
+
+
+def licence(name: str) -> str:
+    """What a package declares, in one line; empty when it declares nothing."""
+    if name in READ_BY_HAND:
+        return READ_BY_HAND[name]
+    meta = importlib.metadata.metadata(name)
+    classifiers = [c for c in meta.get_all("Classifier") or [] if c.startswith("License ::")]
+    said = [meta.get("License-Expression"), "; ".join(c.rpartition(" :: ")[2] for c in classifiers)]
+    return next((s for s in said if s), None) or (meta.get("License") or "").strip().partition("\n")[0]
+
+
+def choices(text: str) -> Iterator[str]:
+    """The alternatives of which the receiver may take one."""
+    return (part.strip() for part in re.split(r"\s+(?:OR|or)\s+", text))
+
+
+def verdict(name: str, text: str) -> str | None:
+    """Why a package may not be in the default install, or None."""
+    if not text:
+        return f"{name} declares no licence; read its files and name it in READ_BY_HAND"
+    if all(_COPYLEFT.search(choice) for choice in choices(text)):
+        return f"{name} is under {text}"
+    if all(_LESSER.search(choice) for choice in choices(text)) and name not in LGPL_WITH_REASON:
+        return f"{name} is under {text}; if its conditions are met, say why in LGPL_WITH_REASON"
+    return None
+
+
+def test_the_default_install_may_be_passed_on() -> None:
+    names = default_install()
+    assert {"torch", "monai", "flwr", "wardround"} <= names
+    assert "ray" not in names
+    assert [said for name in sorted(names) if (said := verdict(name, licence(name)))] == []
+
+
+def test_no_exception_outlives_its_package() -> None:
+    assert (LGPL_WITH_REASON.keys() | READ_BY_HAND.keys()) <= default_install()
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["GPL-3.0-or-later", "AGPL-3.0-only", "GNU General Public License v3 (GPLv3)", "GPLv2", "GPL-2.0 OR AGPL-3.0"],
+)
+def test_copyleft_is_refused(text: str) -> None:
+    assert verdict("x", text) is not None
+
+
+@pytest.mark.parametrize("text", ["LGPL-3.0", "GNU Lesser General Public License v3 (LGPLv3)", ""])
+def test_what_needs_a_reason_is_refused_without_one(text: str) -> None:
+    assert verdict("x", text) is not None
+
+
+@pytest.mark.parametrize("text", ["MIT", "Apache-2.0 OR GPL-2.0", "BSD License; MIT License", "MPL-2.0", "PSF-2.0"])
+def test_permissive_is_let_in(text: str) -> None:
+    assert verdict("x", text) is None
