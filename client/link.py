@@ -36,6 +36,9 @@ from shared.errors import LinkError, TrustError
 from shared.flower_objects import MessagePlan, plan_message, plan_payload, read_chunk, read_contents, reply_metadata
 
 _RETRIES = 12
+_RETRY_S = (0.5, 5.0)
+_ARRIVAL_TURN_S = (0.05, 0.15)
+_ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s without an object
 _IN_FLIGHT = 2  # objects under way besides the one that is read or written
 
 __all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
@@ -240,10 +243,18 @@ class Link:
     def _objects(self, note: Note, names: Iterable[str]) -> Iterator[bytes]:
         node = Node(node_id=note.metadata.dst_node_id)
         requests = (PullObjectRequest(node=node, run_id=note.metadata.run_id, object_id=name) for name in names)
-        for answer in self._in_turn("PullObject", requests):
-            if not answer.object_available:
-                raise Withdrawn("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
-            yield answer.object_content
+        for request, answer in self._in_turn("PullObject", requests):
+            yield self._available(request, answer)
+
+    def _available(self, request: Any, answer: Any) -> bytes:
+        """The object; a message is handed out while the server still takes its objects in."""
+        for _ in range(_ARRIVAL_TURNS):
+            if answer.object_available:
+                return bytes(answer.object_content)
+            if not answer.object_found or self._membership.pause(_ARRIVAL_TURN_S):
+                break
+            answer = self._settled("PullObject", request)
+        raise Withdrawn("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
 
     # ------------------------------------------------------------------ sending
 
@@ -296,10 +307,9 @@ class Link:
                 session_id=session,
             )
 
-        names = [name for name, _ in plan.objects() if name in wanted]
         requests = (request(name, content()) for name, content in plan.objects() if name in wanted)
-        for name, _ in zip(names, self._in_turn("PushObject", requests), strict=True):
-            self._parcels.note_object(note.id, name)
+        for pushed, _ in self._in_turn("PushObject", requests):
+            self._parcels.note_object(note.id, pushed.object_id)
         if self._settled("PushObject", request(plan.id, plan.root)).stored:
             self._parcels.note_object(note.id, plan.id)
             return True
@@ -318,15 +328,15 @@ class Link:
 
     # ------------------------------------------------------------------ calls about one message
 
-    def _in_turn(self, name: str, requests: Iterable[Any]) -> Iterator[Any]:
-        """The answers in the order of the requests, while the next calls are under way."""
+    def _in_turn(self, name: str, requests: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
+        """Each request with its answer, in their order, while the next calls are under way."""
         ahead: deque[tuple[Any, Call]] = deque()
         for request in requests:
             ahead.append((request, self._fleet.begin(name, request)))
             if len(ahead) > _IN_FLIGHT:
-                yield self._settled(name, *ahead.popleft())
+                yield ahead[0][0], self._settled(name, *ahead.popleft())
         while ahead:
-            yield self._settled(name, *ahead.popleft())
+            yield ahead[0][0], self._settled(name, *ahead.popleft())
 
     def _settled(self, name: str, request: Any, call: Call | None = None) -> Any:
         """The answer to a call, which is made again while the line is down, for about half a minute.
@@ -344,7 +354,7 @@ class Link:
             except Forgotten:
                 raise Withdrawn("The server was restarted.", remedy="Nothing; wait for the next message.") from None
             except LinkError:
-                if not left or self._membership.pause():
+                if not left or self._membership.pause(_RETRY_S):
                     raise
                 call = None
         raise AssertionError

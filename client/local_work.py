@@ -18,6 +18,7 @@ from client.change import change_of
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
+from client.imaging.transforms import augmentation
 from client.train import fit
 from shared.errors import Refusal, WireCode
 from shared.metrics import Score
@@ -96,7 +97,7 @@ class LocalWork:
             task=self._task,
             random=self._random.child("train", number, self._site),
             device=self._device,
-            augment=self._study.images.augment,
+            augment=augmentation(self._study.images.augment),
             on_step=on_step,
         )
         update = pack(change_of(before, state_arrays(self._model)))

@@ -87,12 +87,12 @@ class Membership:
                 self._fleet.call("DeactivateNode", DeactivateNodeRequest(node_id=self.node_id), timeout_s=2.0)
         self.online = False
 
-    def pause(self) -> bool:
-        """Wait a moment before a call is tried again; True if there is no use, this site is leaving."""
-        return self._closing.wait(random.uniform(*_RETRY_S))  # noqa: S311
+    def pause(self, seconds: tuple[float, float]) -> bool:
+        """Wait for a random time between two; True, at once, if this site is leaving."""
+        return self._closing.wait(random.uniform(*seconds))  # noqa: S311
 
     def _beat(self) -> None:
-        while not self._closing.wait(random.uniform(*(_PULSE_S if self.online else _RETRY_S))):  # noqa: S311
+        while not self.pause(_PULSE_S if self.online else _RETRY_S):
             with contextlib.suppress(LinkError):
                 self.join()
 

@@ -32,6 +32,11 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
+def wardround_command() -> str:
+    """The `wardround` command of this installation."""
+    return str(Path(sys.executable).with_name("wardround"))
+
+
 class LocalFederation:
     """One server and several sites, started and stopped together.
 
@@ -73,7 +78,7 @@ class LocalFederation:
         """Run one `wardround` command in a session of its own, its words in `logs/NAME.log`."""
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [sys.executable, "-m", "deploy.cli", *words],
+                [wardround_command(), *words],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

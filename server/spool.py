@@ -44,9 +44,7 @@ class UpdateSpool:
 
     def held(self, number: int) -> set[str]:
         """Sites whose update of round `number` is here."""
-        return {
-            path.name.partition(".")[0] for path in self._round(number).glob("*.safetensors") if path.name[0] != "."
-        }
+        return {path.name.partition(".")[0] for path in self._round(number).glob("*.safetensors")}
 
     def forget_before(self, number: int) -> None:
         """Remove the updates of earlier rounds, and what any process left unfinished."""

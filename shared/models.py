@@ -2,8 +2,8 @@
 
 What a network may be is decided here and by `ModelSpec`; how it is trained, by `client.train`.
 Initial weights are drawn by numpy from the study's randomness, so they are the same bytes on every
-machine. This module imports torch; whoever must stay light imports it late. The batch, group and
-instance norms are those of torch; MONAI gives the larger networks (https://docs.monai.io).
+machine. This module imports torch; whoever must stay light imports it late. MONAI gives the larger
+networks (https://docs.monai.io); torch gives the norms.
 """
 
 import math
@@ -105,16 +105,27 @@ def varying_layers(model: nn.Module) -> tuple[str, ...]:
 def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Module:
     if model.name == "basic_cnn":
         return BasicCnn(images=images, outputs=outputs, norm=model.norm, width=model.width)
+    if model.norm == "none":
+        raise ConfigError(
+            f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",
+            remedy="Choose another model.norm, or basic_cnn.",
+        )
+    network = _monai(model.name, channels=images.channels, outputs=outputs)
+    if model.norm != "batch":
+        _replace_batch_norms(network, model.norm)
+    return network
+
+
+def _monai(name: str, *, channels: int, outputs: int) -> nn.Module:
     from monai.networks import nets  # seconds to import
 
-    norm = _monai_norm(model)
-    if model.name == "resnet18":
-        return nets.resnet18(spatial_dims=2, n_input_channels=images.channels, num_classes=outputs, norm=norm)  # type: ignore[no-any-return]
-    if model.name == "densenet121":
-        return nets.DenseNet121(spatial_dims=2, in_channels=images.channels, out_channels=outputs, norm=norm)  # type: ignore[no-any-return]
-    return nets.EfficientNetBN(  # type: ignore[no-any-return]
-        model.name, pretrained=False, spatial_dims=2, in_channels=images.channels, num_classes=outputs, norm=norm
-    )
+    if name == "resnet18":
+        network = nets.resnet18(spatial_dims=2, n_input_channels=channels, num_classes=outputs)
+    elif name == "densenet121":
+        network = nets.DenseNet121(spatial_dims=2, in_channels=channels, out_channels=outputs)
+    else:
+        network = nets.EfficientNetBN(name, False, spatial_dims=2, in_channels=channels, num_classes=outputs)
+    return network  # type: ignore[no-any-return]
 
 
 def _norm(name: str, channels: int) -> list[nn.Module]:
@@ -122,16 +133,15 @@ def _norm(name: str, channels: int) -> list[nn.Module]:
         return []
     if name == "batch":
         return [nn.BatchNorm2d(channels)]
-    return [nn.GroupNorm(_GROUPS if name == "group" else channels, channels)]
+    return [nn.GroupNorm(_GROUPS, channels) if name == "group" else nn.InstanceNorm2d(channels, affine=True)]
 
 
-def _monai_norm(model: ModelSpec) -> str | tuple[str, dict[str, object]]:
-    if model.norm == "none":
-        raise ConfigError(
-            f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",
-            remedy="Choose another model.norm, or basic_cnn.",
-        )
-    return ("group", {"num_groups": _GROUPS}) if model.norm == "group" else (model.norm, {"affine": True})
+def _replace_batch_norms(network: nn.Module, norm: str) -> None:
+    """MONAI's own norm option leaves the batch norms in the shortcuts of its resnet18."""
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if isinstance(child, nn.BatchNorm2d):
+                setattr(parent, name, *_norm(norm, child.num_features))
 
 
 def _initialise(network: nn.Module, random: StudyRandom) -> None:

@@ -1,17 +1,22 @@
-"""What the default install brings along may be passed on under Apache-2.0.
+"""What the default install brings along is named, and may be passed on under Apache-2.0.
 
 The licences are those that each package declares in its metadata (PEP 639 expression, classifiers,
 or the old free field). GPL and AGPL fail; LGPL passes only by name and with a reason; a package
 that declares nothing fails until someone has read its files.
 """
 
+import ast
 import importlib.metadata
 import re
+import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from packaging.requirements import Requirement
 
+ROOT = Path(__file__).parents[1]
+PACKAGES = ("shared", "server", "client", "deploy")
 # name -> why the LGPL's conditions are met
 LGPL_WITH_REASON: dict[str, str] = {}
 # name -> licence, for packages whose metadata says nothing; read from the files that they install
@@ -19,6 +24,11 @@ READ_BY_HAND: dict[str, str] = {}
 
 _COPYLEFT = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|Affero|(?<!Lesser )General Public License", re.IGNORECASE)
 _LESSER = re.compile(r"\bLGPL|Lesser General Public|Library General Public", re.IGNORECASE)
+
+
+def normal(name: str) -> str:
+    """A distribution's name as indexes compare it (PEP 503)."""
+    return re.sub(r"[-_.]+", "-", name).lower()
 
 
 def default_install(root: str = "wardround") -> set[str]:
@@ -33,8 +43,7 @@ def default_install(root: str = "wardround") -> set[str]:
         for text in importlib.metadata.requires(name) or []:
             needed = Requirement(text)
             if needed.marker is None or needed.marker.evaluate({"extra": extra}):
-                normal = re.sub(r"[-_.]+", "-", needed.name).lower()
-                waiting += [(normal, asked) for asked in ("", *needed.extras)]
+                waiting += [(normal(needed.name), asked) for asked in ("", *needed.extras)]
     return {name for name, _ in seen}
 
 
@@ -91,3 +100,27 @@ def test_what_needs_a_reason_is_refused_without_one(text: str) -> None:
 @pytest.mark.parametrize("text", ["MIT", "Apache-2.0 OR GPL-2.0", "BSD License; MIT License", "MPL-2.0", "PSF-2.0"])
 def test_permissive_is_let_in(text: str) -> None:
     assert verdict("x", text) is None
+
+
+def imported(folder: Path) -> Iterator[tuple[Path, str]]:
+    """(file, library) of every import from outside this project and the standard library."""
+    for path in folder.rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
+            names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
+            tops = {name.partition(".")[0] for name in names} - {*PACKAGES, *sys.stdlib_module_names}
+            yield from ((path.relative_to(ROOT), top) for top in tops)
+
+
+@pytest.mark.parametrize("folder", [*PACKAGES, "tests"])
+def test_what_is_imported_is_named_in_pyproject(folder: str) -> None:
+    """A library that only comes along with another one may stop coming."""
+    providers = importlib.metadata.packages_distributions()
+    needed = [Requirement(text) for text in importlib.metadata.requires("wardround") or []]
+    named = {normal(r.name) for r in needed if folder == "tests" or r.marker is None}
+    unnamed = {
+        f"{path} imports {top}"
+        for path, top in imported(ROOT / folder)
+        if not named & {normal(name) for name in providers.get(top, [])}
+    }
+    assert unnamed == set()

@@ -140,7 +140,8 @@ def _grey(stored: NDArray[Any], dataset: Dataset) -> Pixels:
 def _display(values: NDArray[np.float64], dataset: Dataset, *, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
     if dataset.get("VOILUTSequence"):
         bits = int(dataset.VOILUTSequence[0].LUTDescriptor[2])
-        return np.asarray(apply_voi(values, dataset, index=0) / (2**bits - 1), dtype=np.float64)
+        entries = np.rint(values).astype(np.int64)  # a LUT is looked up by whole numbers
+        return np.asarray(apply_voi(entries, dataset, index=0) / (2**bits - 1), dtype=np.float64)
     function = _text(dataset, "VOILUTFunction") or "LINEAR"
     center, width = _first(dataset, "WindowCenter"), _first(dataset, "WindowWidth")
     if center is None or width is None or not usable_window(center=center, width=width, function=function):

@@ -117,7 +117,7 @@ def test_another_protocol_and_spoilt_files_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_missing_invitation_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no invitation to read at .*none.json"):
+    with pytest.raises(ConfigError, match=r"no invitation to read at .*none.json"):
         join(tmp_path / "none.json", tmp_path / "site", now=NOW)
     with pytest.raises(ConfigError, match="no invitation"):
         load_enrolment(tmp_path)

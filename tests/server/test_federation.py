@@ -2,6 +2,8 @@
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +17,7 @@ from shared.identity import sign_roster
 from shared.keys import load_transport_key
 
 NOW = 1_800_000_000
+ROOT = Path(__file__).parents[2]
 
 
 def create(folder: Path, **changed: Any) -> Federation:
@@ -141,7 +144,7 @@ def test_a_changed_or_missing_roster_is_refused(folder: Path) -> None:
     with pytest.raises(TrustError, match="valid signature"):
         load_federation(folder)
     os.unlink(folder / "roster.signed")
-    with pytest.raises(ConfigError, match="roster.signed of the federation cannot be read"):
+    with pytest.raises(ConfigError, match=r"roster\.signed of the federation cannot be read"):
         load_federation(folder)
 
 
@@ -149,5 +152,31 @@ def test_a_roster_of_another_federation_is_refused(folder: Path) -> None:
     federation = load_federation(folder)
     other = federation.roster.model_copy(update={"federation": "hearts"})
     (folder / "roster.signed").write_bytes(sign_roster(other, key=federation.coordinator_key))
-    with pytest.raises(TrustError, match="'hearts'; federation.toml says 'lungs'"):
+    with pytest.raises(TrustError, match=r"'hearts'; federation.toml says 'lungs'"):
         load_federation(folder)
+
+
+@pytest.mark.parametrize("steps", [1, 4, 9, 13])
+def test_a_founding_that_is_killed_leaves_no_half_federation(tmp_path: Path, steps: int) -> None:
+    """The process ends itself when it brings its n-th file or folder to the disk."""
+    folder = tmp_path / "federation"
+    code = f"""
+import os, signal, sys
+from pathlib import Path
+from server.federation import create_federation
+left = {steps}
+def watch(event, args):
+    global left
+    if event == "os.rename":
+        left -= 1
+        if left == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+sys.addaudithook(watch)
+create_federation(Path({str(folder)!r}), name="lungs", host="fl.example", fleet_port=9092, now={NOW})
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False, timeout=60)
+    if done.returncode == 0:
+        assert load_federation(folder).settings.name == "lungs"
+    else:
+        assert not folder.exists()
+        assert create(folder).settings.name == "lungs"

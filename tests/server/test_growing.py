@@ -33,10 +33,12 @@ def test_unfinished_it_leaves_the_old_file(tmp_path: Path) -> None:
 
 
 def test_what_died_in_the_making_is_cleared_away(tmp_path: Path) -> None:
-    GrowingFile(tmp_path / "file")
+    (tmp_path / "below").mkdir()
+    (tmp_path / "below" / ".file.x1.part").touch()
+    (tmp_path / ".file.x2.part").touch()
     (tmp_path / "kept").touch()
     remove_partial(tmp_path)
-    assert [p.name for p in tmp_path.iterdir()] == ["kept"]
+    assert sorted(p.name for p in tmp_path.rglob("*")) == ["below", "kept"]
 
 
 def test_a_folder_that_is_not_there_is_a_matter_of_the_disk(tmp_path: Path) -> None:

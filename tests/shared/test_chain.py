@@ -205,3 +205,25 @@ def test_any_finite_json_survives(value: Any) -> None:
 def test_times_are_utc_with_microseconds() -> None:
     assert timestamp(0.25) == "1970-01-01T00:00:00.250000Z"
     Tip().next_line("release", {}, time=timestamp(1_800_000_000))
+
+
+@given(st.lists(st.binary(max_size=80).map(lambda line: line + b"\n"), min_size=1, max_size=3))
+def test_arbitrary_lines_are_judged_and_never_raise(lines: list[bytes]) -> None:
+    verdict = check(lines)
+    assert (verdict.ok, verdict.entries, verdict.first_bad_line) == (False, 0, 1)
+    assert verdict.reason.startswith("The entry ")
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(["v", "n", "prev", "time", "type", "data", "more"]),
+        st.none() | st.booleans() | st.integers(-3, 3) | st.text(max_size=5) | st.just(NO_ENTRY) | st.just({}),
+    )
+)
+def test_arbitrary_objects_are_judged_and_never_raise(fields: dict[str, Any]) -> None:
+    assert not check([canonical(fields) + b"\n"]).ok
+
+
+def test_a_verdict_does_not_repeat_what_the_ledger_says() -> None:
+    lines = rewritten(chain("open", "head"), 1, data={"signer": "Jane Roe", "signature": "Jane Roe"})
+    assert "Jane" not in check(lines).reason

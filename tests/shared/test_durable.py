@@ -3,11 +3,15 @@
 import fcntl
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
 from shared.durable import fsync_folder, locked, rename_durably, write_atomically
+
+ROOT = Path(__file__).parents[2]
 
 
 def test_a_file_is_written_and_replaced(tmp_path: Path) -> None:
@@ -67,3 +71,24 @@ def test_a_folder_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
+
+
+def test_a_killed_writer_leaves_the_old_or_the_new_file_never_a_mixture(tmp_path: Path) -> None:
+    path = tmp_path / "model"
+    code = f"""
+from pathlib import Path
+from shared.durable import write_atomically
+path = Path({str(path)!r})
+while True:
+    for letter in b"ab":
+        write_atomically(path, bytes([letter]) * 300_000)
+        print(letter, flush=True)
+"""
+    for after in (1, 2, 5):
+        with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, cwd=ROOT) as process:
+            assert process.stdout is not None
+            for _ in range(after):
+                process.stdout.readline()
+            process.kill()
+        data = path.read_bytes()
+        assert data in (b"a" * 300_000, b"b" * 300_000)

@@ -4,6 +4,8 @@ import json
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from shared.canonical import canonical
 from shared.enrolment import Invitation, make_join_request, read_invitation, read_join_request
@@ -113,3 +115,16 @@ def test_a_proof_for_another_purpose_is_refused() -> None:
     elsewhere = seal(body, key=IDENTITY, signer="north", purpose="work")
     with pytest.raises(TrustError, match="purpose"):
         read_join_request(changed(REQUEST, proof=elsewhere.hex()))
+
+
+@given(
+    st.dictionaries(
+        st.sampled_from(list(json.loads(REQUEST))),
+        st.none() | st.integers(-2, 2) | st.text(max_size=5) | st.lists(st.none(), max_size=1),
+        min_size=1,
+    )
+)
+def test_arbitrary_fields_raise_nothing_but_our_own_errors(fields: dict[str, Any]) -> None:
+    if any(json.loads(REQUEST)[name] != value for name, value in fields.items()):
+        with pytest.raises(TrustError):
+            read_join_request(changed(REQUEST, **fields))

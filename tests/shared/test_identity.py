@@ -103,7 +103,7 @@ def test_only_the_one_form_of_a_roster_is_read(body: bytes) -> None:
     ],
 )
 def test_each_name_and_key_stands_once_in_order(entries: tuple[RosterEntry, ...]) -> None:
-    with pytest.raises(ValidationError, match="once|one party"):
+    with pytest.raises(ValidationError, match=r"once|one party"):
         roster(*entries)
 
 

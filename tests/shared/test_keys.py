@@ -98,3 +98,17 @@ def test_other_texts_of_a_public_key_are_refused() -> None:
 def test_a_fingerprint_is_eight_groups_and_depends_on_every_key() -> None:
     assert re.fullmatch(r"([0-9a-f]{4} ){7}[0-9a-f]{4}", fingerprint("a"))
     assert len({fingerprint("a"), fingerprint("b"), fingerprint("a", "b"), fingerprint("b", "a")}) == 4
+
+
+def test_a_key_behind_a_link_is_judged_by_the_file_it_leads_to(tmp_path: Path) -> None:
+    save_key(tmp_path / "key", make_identity_key())
+    (tmp_path / "link").symlink_to(tmp_path / "key")
+    load_identity_key(tmp_path / "link")
+    (tmp_path / "key").chmod(0o644)
+    with pytest.raises(TrustError, match="mode 0644"):
+        load_identity_key(tmp_path / "link")
+
+
+def test_a_folder_in_place_of_a_key_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(TrustError, match="transport key cannot be read"):
+        load_transport_key(tmp_path)

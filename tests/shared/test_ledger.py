@@ -183,3 +183,29 @@ while True:
     with opened(path) as ledger:
         assert ledger.count >= acknowledged[-1]
     assert [entry.n for entry in read_entries(path)][: len(acknowledged)] == acknowledged
+
+
+@pytest.mark.parametrize("share", [0.0, 0.1, 0.33, 0.5, 0.66, 0.9, 0.999, 1.0])
+def test_wherever_the_file_ends_the_whole_lines_stay_and_the_rest_is_accounted_for(
+    tmp_path: Path, share: float
+) -> None:
+    path = tmp_path / "ledger.jsonl"
+    whole = filled(path, 5)
+    size = int(len(whole) * share)
+    path.write_bytes(whole[:size])
+    kept = whole[:size].count(b"\n")
+    torn = size - (whole[:size].rfind(b"\n") + 1)
+    with opened(path) as ledger:
+        ledger.sign_head(time=NOW)
+    entries = list(read_entries(path))
+    assert [entry.data["round"] for entry in entries[:kept]] == list(range(kept))
+    assert [entry.data for entry in entries[kept:-1]] == ([{"bytes": torn}] if torn else [])
+    assert verify(read_lines(path), public_key=KEY.public_key(), signer="north").end_signed
+
+
+def test_a_reader_follows_a_ledger_that_is_being_written(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with opened(path) as ledger:
+        for count in range(1, 4):
+            ledger.append("release", {"round": count}, time=NOW)
+            assert [entry.data["round"] for entry in read_entries(path)] == list(range(1, count + 1))
