@@ -24,7 +24,7 @@ class Word(NamedTuple):
 
 
 WORDS = {
-    "demo": Word("deploy.demo", "Run a whole federation here: four hospitals, one study."),
+    "demo": Word("deploy.demo.command", "Run a whole federation here: four hospitals, one study."),
     "federation": Word("server.cli.federation", "Coordinator: found a federation, invite, admit, serve."),
     "study": Word("server.cli.study", "Coordinator: write, check, launch and watch a study."),
     "site": Word("client.cli", "Hospital: join, start, and see what left."),

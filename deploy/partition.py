@@ -14,6 +14,7 @@ the train patients each become them. Every site gets one flat .npz (see `client/
 
 import os
 import re
+import zipfile
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
@@ -172,9 +173,9 @@ def _carved(table: _Table, rng: np.random.Generator) -> _Table:
 
 def _load(file: Path) -> _Table:
     try:
-        with np.load(file, allow_pickle=False) as archive:
+        with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
             return _flat(archive) if "images" in archive else _medmnist(archive)
-    except (OSError, ValueError, KeyError):
+    except (OSError, EOFError, ValueError, KeyError, zipfile.BadZipFile):
         raise ConfigError(
             "The array file is absent or in neither the MedMNIST nor the flat form.",
             remedy="Give an .npz with train_images, train_labels, ... or with images, labels.",

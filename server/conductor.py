@@ -6,6 +6,7 @@ It can be killed at any line: what is committed is in the journal and the checkp
 is in the spool, and a new owner goes on from there.
 """
 
+import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -16,12 +17,13 @@ from server.aggregate import fold
 from server.checkpoint import Checkpoints, Participation
 from server.claim import Admitted, Expected
 from server.desk import Desk, utc_now
-from server.launch import START_MODEL
+from server.launch import FINAL_MODEL, START_MODEL
 from server.optimizers import FedAvg, Moments, ServerOptimizer
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyStopped
 from server.rounds import Ask, Closing, Phase, Round
 from server.stage import StageRun, StopAsked
 from server.study_folder import StudyState
+from shared.durable import rename_durably
 from shared.errors import StaleEpoch, StudyError
 from shared.update import PackedFile
 from shared.wire import Close, Message, Receipt, Stage, Work
@@ -73,6 +75,7 @@ class Conductor:
             desk.say(f"{error.what} {error.remedy}")
         else:
             assert self._history.model_digest is not None
+            self._publish()
             desk.write(StudyFinished(model_digest=self._history.model_digest))
             self._close("finished")
             desk.folder.move(StudyState.FINISHED, now=utc_now())
@@ -162,6 +165,14 @@ class Conductor:
         self._checkpoints.prune(number)
         desk.spool.forget_before(number + 1)
         desk.say(f"Round {number}/{desk.study.rounds.count}: {len(closing.counted)} sites counted.")
+
+    def _publish(self) -> None:
+        """Give the final model its lasting name beside the journal: a second name, not a copy."""
+        final = self._desk.folder.path / FINAL_MODEL
+        link = final.with_suffix(".part")
+        link.unlink(missing_ok=True)
+        os.link(self._model(), link)
+        rename_durably(link, final)
 
     def reconcile(self) -> None:
         """Write the journal entry of a checkpoint that a crash left without one."""

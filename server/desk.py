@@ -9,13 +9,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.journal import Journal
 from server.link import ServerLink
-from server.owner import Ownership, read_owner
+from server.owner import Ownership
 from server.records import Record
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.contract import Contract, derive_contract
 from shared.envelope import seal
-from shared.errors import StaleEpoch
 from shared.identity import Roster
 from shared.study import Study
 from shared.update import Tensors, payload_limit
@@ -75,19 +74,6 @@ class Desk:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""
         envelope = seal(encode(message), key=self.key, signer="coordinator", purpose=to_site(site))
         return self.link.push(site, envelope, payload)
-
-    def check_owner(self) -> None:
-        """Cheap look, between commits, whether the study is still ours.
-
-        Raises:
-            StaleEpoch: another process owns it now.
-        """
-        owner = read_owner(self.folder.path)
-        if owner is None or owner.epoch != self.owner.epoch:
-            raise StaleEpoch(
-                f"Another process has taken over the study {self.study.name}.",
-                remedy="Nothing needs to be done: the other process goes on with it.",
-            )
 
     def write(self, record: Record) -> None:
         """Put a record into the journal, if the study is still ours.

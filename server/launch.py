@@ -19,6 +19,7 @@ from shared.study import Study
 from shared.update import PackedFile, pack, table_of
 
 START_MODEL = Path("models") / "start.safetensors"
+FINAL_MODEL = Path("model.safetensors")
 
 
 def start_state(study: Study) -> Mapping[str, np.ndarray]:

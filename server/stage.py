@@ -98,7 +98,7 @@ class StageRun:
 
     def _turn(self) -> bool:
         desk, now = self._desk, time.monotonic()
-        desk.check_owner()
+        desk.owner.check()
         if self._state.stage is not Stage.CLOSE and desk.folder.stop_asked():
             raise StopAsked
         for ask in self._state.asks(desk.link.online(), now=now, spooled=self._held()):

@@ -17,6 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shared", "server", "client", "deploy")
+OURS = {*PACKAGES, *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
 # name -> why the LGPL's conditions are met
 LGPL_WITH_REASON: dict[str, str] = {}
 # name -> licence, for packages whose metadata says nothing; read from the files that they install
@@ -108,7 +109,7 @@ def imported(folder: Path) -> Iterator[tuple[Path, str]]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module] if isinstance(node, ast.ImportFrom) and node.module else []
-            tops = {name.partition(".")[0] for name in names} - {*PACKAGES, *sys.stdlib_module_names}
+            tops = {name.partition(".")[0] for name in names} - OURS - sys.stdlib_module_names
             yield from ((path.relative_to(ROOT), top) for top in tops)
 
 

@@ -129,6 +129,4 @@ def _normal(key: Key, value: str) -> str:
 
 
 def _unusable(what: str) -> ConfigError:
-    return ConfigError(
-        f"The label table {what}.", remedy="Correct data.labels in site.toml or the table; see docs/labels.md."
-    )
+    return ConfigError(f"The label table {what}.", remedy="Correct data.labels in site.toml or the table itself.")

@@ -4,20 +4,15 @@ Decides which keys there are and which belong together. Whether the files exist 
 is left to the sources.
 """
 
-from collections.abc import Mapping
 from pathlib import Path
-from types import MappingProxyType
 from typing import Annotated, Literal, Self
 
-from pydantic import AfterValidator, Field, PlainSerializer, model_validator
+from pydantic import Field, model_validator
 
 from shared.study import Section
 
 Word = Annotated[str, Field(min_length=1, max_length=200)]
 Fraction = Annotated[float, Field(ge=0, lt=1)]
-LabelMap = Annotated[
-    Mapping[Word, Word], AfterValidator(lambda words: MappingProxyType(dict(words))), PlainSerializer(dict)
-]
 
 
 class DataSettings(Section):
@@ -33,7 +28,7 @@ class DataSettings(Section):
     folder: Path | None = None
     file: Path | None = None
     labels: Path | None = None
-    label_map: LabelMap = Field(default_factory=lambda: MappingProxyType({}))
+    label_map: dict[Word, Word] = Field(default_factory=dict)
     validation_fraction: Fraction = 0.15
     test_fraction: Fraction = 0.15
 

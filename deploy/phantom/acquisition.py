@@ -37,7 +37,7 @@ class Exposure:
 
 def expose(tissue: Tissue, hospital: Hospital, rng: np.random.Generator) -> Exposure:
     """Take the pictures of a batch of bodies with one hospital's machine."""
-    n, rows, columns = tissue.lung.shape
+    n, rows, _ = tissue.lung.shape
     path = WATER * (tissue.soft + LUNG_DENSITY * tissue.lung) + BONE * tissue.bone + METAL * tissue.metal
     field, open_beam = _collimator(hospital, rng, n)
     tube = np.exp(rng.normal(0, 0.12, (n, 1, 1))).astype(np.float32)

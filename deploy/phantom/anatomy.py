@@ -51,7 +51,7 @@ def tissue_of(bodies: Bodies, poses: Poses, grid: Grid, rng: np.random.Generator
     lung = _lungs(bodies, poses, grid, dome)
     heart = _heart(bodies, grid)
     lung = np.maximum(lung - heart, 0.12 * lung) * (trunk > 0)
-    vessels = 2.6 * bodies.vessels * vessel_tree(rng, grid) * edge(lung - 2.5, 5.0)
+    vessels = 2.0 * bodies.vessels * vessel_tree(rng, grid) * edge(lung - 2.5, 5.0)
     lung = np.maximum(lung - vessels, 0)
     air = _airways(grid) + _bubble(bodies, grid, dome)
     soft = np.maximum(trunk + _breasts(bodies, grid) - lung - air, 0) * (trunk > 0)

@@ -6,12 +6,12 @@ abdomen (+1); 1 unit is about 17 cm.
 """
 
 from dataclasses import dataclass, fields
-from typing import Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float32]
+Floats = npt.NDArray[np.floating[Any]]  # float32 in all pictures
 
 
 @dataclass(frozen=True)

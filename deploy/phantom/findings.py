@@ -35,7 +35,7 @@ def _spot(grid: Grid, rng: np.random.Generator, side: npt.NDArray[np.floating]) 
     def uniform(low: float, high: float) -> Floats:
         return rng.uniform(low, high, (n, 1, 1)).astype(np.float32)
 
-    radius = np.exp(uniform(np.log(0.13), np.log(0.32)))
+    radius = np.exp(uniform(np.log(0.15), np.log(0.32)))
     x = side[:, None, None].astype(np.float32) * uniform(0.30, 0.62)
     y = uniform(-0.48, 0.22)
     angle, stretch = uniform(0, np.pi), uniform(0.7, 1.4)
@@ -43,7 +43,7 @@ def _spot(grid: Grid, rng: np.random.Generator, side: npt.NDArray[np.floating]) 
     along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
     ragged = _ripple(dx, dy, uniform(0, 6.3), uniform(0, 6.3))
     body = 1 - (along / stretch) ** 2 - (across * stretch) ** 2 + 0.55 * ragged
-    thickness = uniform(4.0, 11.0)
+    thickness = uniform(4.5, 12.0)
     return thickness * edge(body - 0.2, 1.0) * (1 + 0.25 * ragged)
 
 

@@ -17,6 +17,7 @@ from shared.study import Study, parse_study
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
 
+Name = Annotated[str, typer.Argument(help="The study's name.")]
 Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
 HERE = Path()
 ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
@@ -103,7 +104,7 @@ def launch(
 
 @app.command()
 @answering("study.status")
-def status(name: str, federation: Federation = HERE) -> Answer:
+def status(name: Name, federation: Federation = HERE) -> Answer:
     """Show where a study stands and what each site is doing."""
     folder = find_study(federation, name)
     data = standing_of(folder)
@@ -121,7 +122,7 @@ def list_studies(federation: Federation = HERE) -> Answer:
 
 @app.command()
 @answering("study.watch")
-def watch(name: str, federation: Federation = HERE) -> Answer:
+def watch(name: Name, federation: Federation = HERE) -> Answer:
     """Follow a study until it ends; Ctrl-C leaves it running."""
     folder = find_study(federation, name)
     with Live(console=progress_console(), refresh_per_second=4, transient=True) as live:
@@ -136,7 +137,7 @@ def watch(name: str, federation: Federation = HERE) -> Answer:
 
 @app.command()
 @answering("study.stop")
-def stop(name: str, federation: Federation = HERE) -> Answer:
+def stop(name: Name, federation: Federation = HERE) -> Answer:
     """Stop a study after the messages in hand; it can be resumed."""
     from server.desk import utc_now
 
@@ -153,7 +154,7 @@ def stop(name: str, federation: Federation = HERE) -> Answer:
 
 @app.command()
 @answering("study.resume")
-def resume(name: str, federation: Federation = HERE) -> Answer:
+def resume(name: Name, federation: Federation = HERE) -> Answer:
     """Let a stopped or failed study go on from its last committed round."""
     from server.desk import utc_now
 
@@ -171,7 +172,7 @@ def resume(name: str, federation: Federation = HERE) -> Answer:
 
 @app.command()
 @answering("study.report")
-def report(name: str, federation: Federation = HERE) -> Answer:
+def report(name: Name, federation: Federation = HERE) -> Answer:
     """Write the study's report, one self-contained HTML file."""
     from server.report import write_report
 

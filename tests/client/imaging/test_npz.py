@@ -3,6 +3,7 @@
 import zipfile
 from collections import Counter
 from collections.abc import Callable, Mapping
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -150,8 +151,6 @@ def test_nothing_is_unpickled(tmp_path: Path, binary: TaskSpec) -> None:
 
 
 def test_a_header_that_promises_too_much_is_refused(tmp_path: Path, binary: TaskSpec) -> None:
-    from io import BytesIO
-
     header = BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "<i8", "fortran_order": False, "shape": (4, 2**40)})
     with zipfile.ZipFile(tmp_path / "a.npz", "w") as archive:
@@ -163,8 +162,6 @@ def test_a_header_that_promises_too_much_is_refused(tmp_path: Path, binary: Task
 
 
 def test_a_member_that_ends_early_costs_its_last_images(tmp_path: Path, binary: TaskSpec) -> None:
-    from io import BytesIO
-
     images, labels = BytesIO(), BytesIO()
     np.lib.format.write_array(images, ZEROS["images"])
     np.lib.format.write_array(labels, ZEROS["labels"])
@@ -179,7 +176,7 @@ def test_a_member_that_ends_early_costs_its_last_images(tmp_path: Path, binary: 
 @pytest.mark.parametrize("content", [b"", b"hello", b"PK\x03\x04" + bytes(40)])
 def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, binary: TaskSpec, content: bytes) -> None:
     (tmp_path / "a.npz").write_bytes(content)
-    with pytest.raises(ConfigError, match="not an .npz"):
+    with pytest.raises(ConfigError, match="not an"):
         _source(tmp_path / "a.npz", binary)
 
 

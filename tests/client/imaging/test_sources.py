@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from client.imaging.folder import FolderSource
@@ -16,8 +17,6 @@ Write = Callable[..., Path]
 
 
 def test_relative_paths_count_from_the_base(tmp_path: Path, write_npz: Write, binary: TaskSpec, salt: bytes) -> None:
-    import numpy as np
-
     write_npz(images=np.zeros((1, 8, 8), dtype=np.uint8), labels=np.zeros(1, dtype=int))
     settings = DataSettings(kind="npz", file=Path("images.npz"))
     source = open_source(settings, task=binary, salt=salt, base=tmp_path)

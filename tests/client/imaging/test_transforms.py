@@ -82,7 +82,3 @@ def test_moves_are_small() -> None:
     moved = torch.hypot(x - 47.5, y - 31.5)
     assert moved.max() < 9  # 16 px x sin(10 deg) + 5 % of 64 px on both axes, and zoom
     assert moved.max() > 2
-
-
-def test_an_empty_batch() -> None:
-    assert light(torch.zeros(0, 1, 16, 16), np.random.default_rng(0)).shape == (0, 1, 16, 16)

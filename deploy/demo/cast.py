@@ -1,0 +1,126 @@
+"""Who plays in a demo: the sites with their images, and the study they run.
+
+By default four phantom hospitals; for measurements, one .npz divided over sites.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from client.imaging.settings import DataSettings
+from shared.errors import ConfigError
+from shared.study import Study, parse_study
+
+PHANTOM_STUDY = """\
+[study]
+name = "chest-opacity"
+description = "Synthetic chest radiographs of four invented hospitals."
+seed = {seed}
+
+[task]
+mode = "binary"
+classes = ["opacity"]
+
+[images]
+size_px = 64
+
+[model]
+name = "basic_cnn"
+norm = "group"
+
+[training]
+optimizer = "sgd"
+learning_rate = 0.05
+batch_size = 32
+epochs_per_round = 1
+
+[rounds]
+count = {rounds}
+quorum = {sites}
+deadline_s = 600
+"""
+
+NPZ_STUDY = """\
+[study]
+name = "{name}"
+seed = {seed}
+
+[task]
+mode = "{mode}"
+classes = [{classes}]
+
+[images]
+size_px = {size_px}
+channels = {channels}
+
+[model]
+name = "basic_cnn"
+norm = "group"
+
+[training]
+optimizer = "sgd"
+learning_rate = 0.05
+batch_size = 32
+epochs_per_round = 1
+
+[rounds]
+count = {rounds}
+quorum = {sites}
+deadline_s = 600
+"""
+
+
+@dataclass(frozen=True)
+class Cast:
+    """A demo before it starts: what each site's `[data]` says, and the study's text."""
+
+    data: Mapping[str, DataSettings]
+    study_text: str
+
+    @property
+    def study(self) -> Study:
+        """The study, parsed."""
+        return parse_study(self.study_text)
+
+
+def phantom_cast(root: Path, *, rounds: int, seed: int) -> Cast:
+    """Draw the four phantom hospitals under `root`."""
+    from deploy.phantom import HOSPITALS, draw_hospital
+
+    data = {}
+    for hospital in HOSPITALS:
+        folder = root / hospital.name
+        draw_hospital(hospital, folder, seed=seed)
+        data[hospital.name] = DataSettings(kind="dicom", folder=folder, labels=folder / "labels.csv")
+    return Cast(data, PHANTOM_STUDY.format(rounds=rounds, seed=seed, sites=len(data)))
+
+
+def npz_cast(root: Path, file: Path, *, scheme: str, sites: int, rounds: int, seed: int) -> Cast:
+    """Divide one .npz over sites under `root`, and derive the study from its shape and labels.
+
+    Raises:
+        ConfigError: the file is absent or not in one of the known forms.
+    """
+    from deploy.partition import partition
+
+    parts = partition(file, scheme=scheme, sites=sites, seed=seed, out=root)
+    data = {part.name: DataSettings(kind="npz", file=part.file) for part in parts}
+    with np.load(parts[0].file, allow_pickle=False) as arrays:
+        images, labels = arrays["images"], arrays["labels"]
+        side, channels = images.shape[1], 3 if images.ndim == 4 else 1
+        if labels.ndim > 1 and labels.shape[1] > 1:
+            raise ConfigError("The demo knows single-label arrays.", remedy="Use a file with one label per image.")
+    numbers = sorted({int(label) for part in parts for split in part.counts.values() for label in split})
+    text = NPZ_STUDY.format(
+        name=file.stem.lower().replace("_", "-")[:48],
+        seed=seed,
+        mode="binary" if len(numbers) == 2 else "multiclass",
+        classes='"positive"' if len(numbers) == 2 else ", ".join(f'"class {n}"' for n in numbers),
+        size_px=max(16, side),
+        channels=channels,
+        rounds=rounds,
+        sites=len(parts),
+    )
+    return Cast(data, text)

@@ -1,0 +1,188 @@
+"""The `wardround demo` command: cast, federation, study, comparison, table."""
+
+import json
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console, Group
+from rich.text import Text
+
+from deploy.demo.cast import Cast, npz_cast, phantom_cast
+from deploy.demo.follow import follow
+from deploy.local import LocalFederation, wardround_command
+from server.launch import START_MODEL
+from server.study_folder import StudyFolder, find_study
+from shared.canonical import digest
+from shared.console import Answer, answering, progress_console, table
+from shared.errors import ConfigError, ResourceError
+
+app = typer.Typer(help="Run a whole federation here: four hospitals, one study.")
+
+DEFAULT_FOLDER = Path("wardround-demo")
+_MARK = ".wardround-demo"
+_STUDY_PATIENCE_S = 3600.0
+
+
+@app.command()
+@answering("demo")
+def demo(
+    npz: Annotated[Path | None, typer.Option(help="Measure on this .npz instead of the phantom hospitals.")] = None,
+    partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural (with --npz).")] = "iid",
+    sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites (with --npz).")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of the study.")] = 10,
+    seed: Annotated[int, typer.Option(min=0, help="Seed of pictures, partition and study.")] = 0,
+    keep: Annotated[Path, typer.Option(help="Folder for everything; an earlier demo there is replaced.")] = (
+        DEFAULT_FOLDER
+    ),
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or mps.")] = "auto",
+) -> Answer:
+    """Run a whole federation on this machine and compare alone, federated and pooled."""
+    console = progress_console()
+    started = time.monotonic()
+    root = fresh_folder(keep)
+    console.print("Drawing four hospitals ..." if npz is None else f"Dividing {npz.name} over {sites} sites ...")
+    images = root / "images"
+    if npz is None:
+        cast = phantom_cast(images, rounds=rounds, seed=seed)
+    else:
+        cast = npz_cast(images, npz, scheme=partition, sites=sites, rounds=rounds, seed=seed)
+    (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
+    data = run_study(root, cast, console=console, device=device)
+    console.print("Training each site alone and all pooled, for comparison ...")
+    data |= compare(root, cast, data)
+    data["wall_s"] = round(time.monotonic() - started, 1)
+    return Answer(data, show(data))
+
+
+def run_study(root: Path, cast: Cast, *, console: Console, device: str) -> dict[str, Any]:
+    """Provision, serve, start the sites, launch the study, follow it to its end, stop everything."""
+    with LocalFederation(root, cast.data, threads=1, device=device) as local:
+        console.print("Starting the server and the sites, each as a process of its own ...")
+        local.serve()
+        words = ["study", "launch", str(root / "study.toml"), "--federation", str(local.federation)]
+        launched = subprocess.run([wardround_command(), *words], capture_output=True, text=True, check=False)
+        if launched.returncode:
+            raise ResourceError("The study could not be launched.", remedy=launched.stderr.strip()[-300:])
+        for site in local.sites:
+            local.start_site(site)
+        folder = find_study(local.federation, cast.study.name)
+        follow(folder, console=console, patience_s=_STUDY_PATIENCE_S, check=_checked(local))
+        tls = speaks_tls_only("127.0.0.1", local.port, ca=local.federation / "ca" / "certificate.pem")
+        pids = local.tree()
+    from server.report import write_report
+
+    report = write_report(folder)
+    return facts_of(local, folder) | {"transport": {"tls": tls}, "pids": pids, "report": str(report)}
+
+
+def facts_of(local: LocalFederation, folder: StudyFolder) -> dict[str, Any]:
+    """Where everything lies and what travelled, from the sites' own counters."""
+    status = {site: json.loads((path / "status.json").read_bytes()) for site, path in local.sites.items()}
+    return {
+        "study": folder.name,
+        "sites": len(local.sites),
+        "rounds": folder.study().rounds.count,
+        "bytes_up": sum(s["bytes_up"] for s in status.values()),
+        "bytes_down": sum(s["bytes_down"] for s in status.values()),
+        "model": str(folder.path / "model.safetensors"),
+        "journal": str(folder.path / "journal.jsonl"),
+        "ledgers": {site: str(path / "ledger.jsonl") for site, path in local.sites.items()},
+        "site_folders": {site: str(path) for site, path in local.sites.items()},
+        "study_folder": str(folder.path),
+    }
+
+
+def compare(root: Path, cast: Cast, data: dict[str, Any]) -> dict[str, Any]:
+    """Train and score the models that the federated one is compared with, in a process of its own."""
+    job = {
+        "study": cast.study.model_dump(mode="json"),
+        "sites": data["site_folders"],
+        "start": str(Path(data["study_folder"]) / START_MODEL),
+        "final": data["model"],
+        "threads": 0,
+    }
+    with (root / "logs" / "compare.log").open("wb") as log:
+        done = subprocess.run(
+            [sys.executable, "-m", "deploy.demo.compare"],
+            input=json.dumps(job).encode(),
+            stdout=subprocess.PIPE,
+            stderr=log,
+            check=False,
+        )
+    if done.returncode:
+        raise ResourceError("The comparison could not be trained.", remedy="Read logs/compare.log in the demo folder.")
+    found: dict[str, Any] = json.loads(done.stdout)
+    found["federated"]["weights_sha256"] = digest(Path(data["model"]).read_bytes())
+    return found
+
+
+def speaks_tls_only(host: str, port: int, *, ca: Path) -> bool:
+    """Whether the port completes a TLS handshake under our CA, and does not answer plain text."""
+    context = ssl.create_default_context(cafile=ca)
+    context.set_alpn_protocols(["h2"])
+    with socket.create_connection((host, port), timeout=5) as line, context.wrap_socket(line, server_hostname=host):
+        pass
+    with socket.create_connection((host, port), timeout=5) as line:
+        line.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        line.settimeout(5)
+        try:
+            answer = line.recv(64)
+        except (TimeoutError, ConnectionError):
+            return True
+    return not answer.startswith(b"\x00\x00")  # an HTTP/2 SETTINGS frame would start so
+
+
+def show(data: dict[str, Any]) -> Group:
+    """The comparison as a table for 80 columns, and where everything lies."""
+    rows = [(f"{row['site']} alone", *_cells(row)) for row in data["local"]]
+    rows += [("federated", *_cells(data["federated"])), ("pooled", *_cells(data["pooled"]))]
+    gap = data["pooled_minus_federated"]
+    lines = [
+        f"\nAll on the same {data['test_patients']} test patients of {data['sites']} sites.",
+        f"Pooled minus federated: {gap['auroc']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), paired.",
+        f"{data['bytes_up']:,} bytes left the sites, {data['bytes_down']:,} came in; {data['wall_s']} s in all.",
+        "Balanced accuracy at the threshold chosen on validation patients.\n",
+        f"report   {data['report']}",
+        f"model    {data['model']}",
+        f"ledgers  {next(iter(data['ledgers'].values()))} ...",
+    ]
+    return Group(table(("model", "AUROC", "95 % interval", "balanced acc."), rows), Text("\n".join(lines)))
+
+
+def fresh_folder(folder: Path) -> Path:
+    """An empty folder for a demo; an earlier demo's is replaced, anything else is left alone.
+
+    Raises:
+        ConfigError: the folder holds something that is no demo.
+    """
+    folder = folder.resolve()
+    if folder.exists() and any(folder.iterdir()):
+        if not (folder / _MARK).exists():
+            raise ConfigError(f"{folder} is not empty and no demo.", remedy="Name another folder with --keep.")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / _MARK).touch()
+    return folder
+
+
+def _checked(local: LocalFederation) -> Callable[[], None]:
+    return lambda: local.wait_for(lambda: True, patience_s=1.0, what="run")
+
+
+def _cells(row: dict[str, Any]) -> tuple[str, str, str]:
+    if row["auroc"] is None:
+        return ("undefined", "one class only", "")
+    accuracy = row["balanced_accuracy"]
+    return (
+        f"{row['auroc']:.3f}",
+        f"{row['low']:.3f} to {row['high']:.3f}",
+        "" if accuracy is None else f"{accuracy:.3f}",
+    )

@@ -1,0 +1,185 @@
+"""The comparison that a demo owes: each site alone, federated, pooled, on the same test patients.
+
+Runs in a process of its own (`python -m deploy.demo.compare`), because it needs torch and all
+sites' images at once, which no real federation has. Each local model gets its site's own number of
+optimiser steps, the pooled model the sum of all; all start from the study's start model.
+"""
+
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from client.device import use_threads
+from client.evaluate import logits_by_patient
+from client.imaging.cache import prepare
+from client.imaging.examples import Examples, SiteData
+from client.imaging.transforms import augmentation
+from client.settings import load_settings
+from client.train import fit
+from shared.enrolment import read_invitation
+from shared.metrics import Interval, bootstrap_interval, paired_interval
+from shared.models import build_model, load_state
+from shared.randomness import StudyRandom
+from shared.study import Study
+from shared.tasks import task_for
+from shared.update import PackedFile
+
+DRAWS = 2000
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One model on the union of all sites' test patients, and on that of validation patients."""
+
+    test: np.ndarray[Any, Any]  # (patients, outputs) logits
+    validation: np.ndarray[Any, Any]
+
+
+class Comparison:
+    """All models of one demo, scored on the same patients.
+
+    Args:
+        study: what was run.
+        sites: each site's images by name; in the order of the names.
+        start: the packed start model.
+    """
+
+    def __init__(self, study: Study, sites: Mapping[str, SiteData], *, start: Path) -> None:
+        self._study = study
+        self._sites = dict(sorted(sites.items()))
+        self._start = dict(PackedFile(start).items())
+        self._task = task_for(study.task)
+        self._model = build_model(
+            study.model, images=study.images, outputs=study.task.outputs, random=StudyRandom(study.study.seed)
+        )
+        self._test = _union([data.test for data in self._sites.values()])
+        self._validation = _union([data.validation for data in self._sites.values()])
+        strata = [np.full(data.test.patient_count, i) for i, data in enumerate(self._sites.values())]
+        self._strata = np.concatenate(strata)
+
+    def run(self, final: Path) -> dict[str, Any]:
+        """Score the federated model, train and score the others; JSON values."""
+        load_state(self._model, dict(PackedFile(final).items()))
+        federated = self._score()
+        local = {name: self._trained([data.train]) for name, data in self._sites.items()}
+        pooled = self._trained([data.train for data in self._sites.values()])
+        return {
+            "test_patients": int(self._test.patient_count),
+            "federated": self._figures(federated),
+            "local": [{"site": name, **self._figures(scored)} for name, scored in local.items()],
+            "pooled": self._figures(pooled),
+            "pooled_minus_federated": self._difference(pooled, federated),
+            "federated_minus_local": [
+                {"site": name, **self._difference(federated, scored)} for name, scored in local.items()
+            ],
+        }
+
+    def _trained(self, parts: list[Examples]) -> Scored:
+        """A model trained on `parts` together, with as many steps as these sites take in the study."""
+        spec = self._study.training
+        assert spec is not None
+        load_state(self._model, self._start)
+        examples = parts[0] if len(parts) == 1 else _union(parts)
+        random = StudyRandom(self._study.study.seed).child("comparison")
+        for number in range(1, self._study.rounds.count + 1):
+            steps = sum(_steps(len(part), spec.batch_size, spec.epochs_per_round or 0) for part in parts)
+            fit(
+                self._model,
+                examples,
+                spec.model_copy(update={"epochs_per_round": None, "steps_per_round": spec.steps_per_round or steps}),
+                task=self._task,
+                random=random.child(number, len(parts)),
+                device="cpu",
+                augment=augmentation(self._study.images.augment),
+            )
+        return self._score()
+
+    def _score(self) -> Scored:
+        test, _ = logits_by_patient(self._model, self._test, task=self._task, device="cpu")
+        validation, _ = logits_by_patient(self._model, self._validation, task=self._task, device="cpu")
+        return Scored(test, validation)
+
+    def _figures(self, scored: Scored) -> dict[str, Any]:
+        truth = self._truth(self._test)
+        found = bootstrap_interval(
+            scored.test[:, 0], truth, self._strata, rng=np.random.default_rng(self._study.study.seed), draws=DRAWS
+        )
+        return {**_named("auroc", found), **self._at_threshold(scored)}
+
+    def _at_threshold(self, scored: Scored) -> dict[str, Any]:
+        """Balanced accuracy on test patients at the threshold chosen on validation patients."""
+        parts = {"validation": (scored.validation, self._validation), "test": (scored.test, self._test)}
+        scores = {
+            split: self._task.score(logits, self._targets(part), model_digest="0" * 64, split=split)  # type: ignore[arg-type]
+            for split, (logits, part) in parts.items()
+        }
+        thresholds = self._task.thresholds(scores["validation"].statistics)
+        if thresholds is None:
+            return {"balanced_accuracy": None}
+        at = self._task.figures_at(scores["test"].statistics, thresholds)
+        return {"balanced_accuracy": at.get("balanced_accuracy")}
+
+    def _difference(self, first: Scored, second: Scored) -> dict[str, Any]:
+        found = paired_interval(
+            first.test[:, 0],
+            second.test[:, 0],
+            self._truth(self._test),
+            self._strata,
+            rng=np.random.default_rng(self._study.study.seed),
+            draws=DRAWS,
+        )
+        return _named("auroc", found)
+
+    def _targets(self, part: Examples) -> np.ndarray[Any, Any]:
+        logits = np.zeros((len(part), self._task.outputs), np.float32)
+        return self._task.by_patient(logits, part.labels, part.patients)[1]
+
+    def _truth(self, part: Examples) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        return np.asarray(self._targets(part).reshape(-1) == 1)
+
+
+def _steps(examples: int, batch: int, epochs: int) -> int:
+    return -(-examples // batch) * epochs
+
+
+def _union(parts: list[Examples]) -> Examples:
+    """Several sites' examples as one; patients stay apart."""
+    offsets = np.cumsum([0, *(part.patient_count for part in parts[:-1])])
+    return Examples(
+        images=np.concatenate([part.images for part in parts]),
+        labels=np.concatenate([part.labels for part in parts]),
+        patients=np.concatenate([part.patients + o for part, o in zip(parts, offsets, strict=True)]),
+    )
+
+
+def _named(name: str, found: Interval | None) -> dict[str, float | None]:
+    value, low, high = (None, None, None) if found is None else (round(float(v), 4) for v in found)
+    return {name: value, "low": low, "high": high}
+
+
+def _load(folder: Path, study: Study) -> SiteData:
+    """A site's images, from the cache that the site itself made."""
+    settings = load_settings(folder / "site.toml")
+    salt = bytes.fromhex(read_invitation((folder / "invitation.json").read_bytes()).patient_salt)
+    return prepare(settings.data, task=study.task, images=study.images, salt=salt, base=folder, cache=folder / "cache")
+
+
+def main() -> None:
+    """Read one JSON job from standard input, write one JSON object to standard output."""
+    job = json.load(sys.stdin)
+    use_threads(job["threads"])
+    torch.use_deterministic_algorithms(mode=True)
+    study = Study.model_validate(job["study"])
+    sites = {name: _load(Path(folder), study) for name, folder in job["sites"].items()}
+    found = Comparison(study, sites, start=Path(job["start"])).run(Path(job["final"]))
+    json.dump(found, sys.stdout)
+
+
+if __name__ == "__main__":
+    main()

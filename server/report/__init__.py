@@ -1,0 +1,15 @@
+"""The report of a study: one page for people, one table for programs, from what its journal says.
+
+    evidence    what lies in the study's folder, read once
+    scores      how well the models did          participation   who counted, and why not
+    work        seconds and bytes                integrity       digests, heads, owners
+    facts       all of these, joined             table           the same, in long format
+    charts      where things are drawn           page            the HTML
+
+The report is a function of the folder alone: the same journal gives the same bytes. It trains and
+scores nothing, and a number that the journal does not hold is said to be missing, with the reason.
+"""
+
+from server.report.publish import report_data, write_report
+
+__all__ = ["report_data", "write_report"]

@@ -1,0 +1,58 @@
+"""The codes of a journal in plain words; what is not a code is shown as it was written."""
+
+from collections.abc import Iterable
+
+from server.claim import AdmissionReason as Why
+from server.rounds import Phase
+from shared.errors import TEMPLATES
+
+_ADMISSION = {
+    Why.BAD_SIGNATURE: "The update was not signed by the site's own key.",
+    Why.FOREIGN_EPOCH: "The update was made for an owner of the study that had been replaced.",
+    Why.FOREIGN_ROUND: "The update belongs to another round or starts from another model.",
+    Why.REPLAY: "The same update had counted before.",
+    Why.NEGATIVE_COUNT: "The update claims a negative number of examples, patients or steps.",
+    Why.OVERSIZE: "The update is absent or larger than agreed.",
+    Why.DIGEST: "The bytes that arrived are not those that the site announced.",
+    Why.MALFORMED: "The update cannot be read as tensors.",
+    Why.MISSING_KEY: "The update lacks a tensor of the model.",
+    Why.EXTRA_KEY: "The update holds a tensor that the model does not have.",
+    Why.DTYPE: "A tensor of the update has another number type than the model's.",
+    Why.SHAPE: "A tensor of the update has another shape than the model's.",
+    Why.NOT_FINITE: "The update holds values that are not finite numbers.",
+    Why.OUT_OF_RANGE: "The update claims more than the site declared, or holds values out of range.",
+    Why.NORM: "The update is far larger than those of the last rounds.",
+}
+_CAUSES = {
+    Phase.WAITING.value: "It was not connected.",
+    Phase.ASKED.value: "It had not answered when the round closed.",
+    Phase.READY.value: "Its work was done, but its turn to send had not come.",
+    Phase.GRANTED.value: "Its update was still on its way when the round closed.",
+    Phase.SPOOLED.value: "Its update had arrived, but was not examined before the round closed.",
+    Phase.LOST.value: "The line was lost.",
+    "line_lost": "The line was lost.",
+    "reopened": "It opened the study anew and had not answered when the round closed.",
+    "opens the study anew": "It was opening the study anew when the round closed.",
+}
+_WORDS = _CAUSES | {code.value: text for code, text in TEMPLATES.items()} | {w.value: t for w, t in _ADMISSION.items()}
+
+
+def plain(code: str) -> str:
+    """A reason or cause as a sentence."""
+    return _WORDS.get(code) or f"{code[:1].upper()}{code[1:].rstrip('.')}."
+
+
+def counted(number: int, noun: str) -> str:
+    """A number and its noun, such as ``1 site`` and ``4,708 patients``."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+def spans(numbers: Iterable[int]) -> str:
+    """Whole numbers in order, runs drawn together: ``1, 3-5``, with an en dash."""
+    runs: list[list[int]] = []
+    for number in sorted(set(numbers)):
+        if runs and number == runs[-1][-1] + 1:
+            runs[-1] = [runs[-1][0], number]
+        else:
+            runs.append([number])
+    return ", ".join("\N{EN DASH}".join(map(str, run)) for run in runs)
