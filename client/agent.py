@@ -15,14 +15,16 @@ from typing import IO
 
 from client.answering import Answering
 from client.egress import Released
+from client.jobs import Failed, Place, ProbeDone, ProbeJob
 from client.link import Parcel
 from client.pace import Pace
 from client.site import Site, write_status
-from shared.errors import LinkError, ResourceError
+from shared.errors import TEMPLATES, LinkError, ResourceError
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)
 DRAIN_S = 60.0
+PROBE_S = 120.0
 STATUS_EVERY_S = 2.0
 
 
@@ -36,6 +38,7 @@ class Agent:
         self._answering = Answering(site, answer=self._post)
         self._pace = Pace()
         self._stopping = False
+        self._place: Place | None = None
         self._trouble: str | None = None
         self._idle_since = time.monotonic()
         self._status_at = 0.0
@@ -51,9 +54,8 @@ class Agent:
             ResourceError: another agent runs on this folder.
         """
         lock = self._lock()
+        self._probe()
         self._connect()
-        if not self._stopping:
-            self._inbox.extend(self._site.link.unanswered())
         while not self._stopping:
             self._turn()
         self._drain()
@@ -123,6 +125,7 @@ class Agent:
         while not self._stopping:
             try:
                 self._site.link.connect()
+                self._inbox.extend(self._site.link.unanswered())
             except LinkError as error:
                 self._complain(error)
                 time.sleep(random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
@@ -130,6 +133,28 @@ class Agent:
             self._recovered()
             self._site.say("Connected to the federation; waiting for work.")
             return
+
+    def _probe(self) -> None:
+        """Let the worker find its device before the first study needs it.
+
+        Raises:
+            ResourceError: the device that the configuration names cannot be used.
+        """
+        worker = self._site.worker
+        worker.submit(ProbeJob())
+        deadline = time.monotonic() + PROBE_S
+        while not self._stopping and time.monotonic() < deadline and not worker.crashed():
+            for event in worker.listen(LISTEN_S):
+                if isinstance(event, ProbeDone):
+                    self._place = event.place
+                    self._site.say(f"Computing on {event.place.device} ({event.place.reason}).")
+                    return
+                if isinstance(event, Failed):
+                    worker.end()
+                    raise ResourceError(TEMPLATES[event.code], remedy="Set compute.device = auto, or see worker.log.")
+        worker.end()
+        if not self._stopping:
+            raise ResourceError("The worker does not start.", remedy="See worker.log in the site's folder.")
 
     def _drain(self) -> None:
         """Finish what the worker has in hand, within a minute, and send what can be sent."""
@@ -139,7 +164,7 @@ class Agent:
         self._send_all()
 
     def _rest_worker(self) -> None:
-        if self._busy():
+        if self._answering.current is not None:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s:
             self._site.worker.end()
@@ -175,6 +200,8 @@ class Agent:
                 "trouble": self._trouble,
                 "study": task.message.address.study if task else None,
                 "round": task.message.address.round if task else None,
+                "device": self._place.device if self._place else None,
+                "fell_back": self._place.fell_back if self._place else None,
                 "pid": os.getpid(),
                 "worker_pid": site.worker.pid,
                 "bytes_up": site.link.traffic.bytes_up,

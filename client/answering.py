@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.contract import sha256_of
+from client.contract import last_round, sha256_of
 from client.egress import Released
 from client.intake import check_epoch, check_model, open_message
 from client.jobs import Event, Failed, Job, OpenDone, OpenJob, RoundDone, RoundJob, ScoreJob
@@ -153,6 +153,8 @@ class Answering:
         site, place = self._site, message.address
         if message.study_digest != record.open.study.digest():
             raise Refusal(WireCode.UNKNOWN_STUDY)
+        if place.round > last_round(record.contract(site.name), place.stage):
+            raise Refusal(WireCode.CONTRACT, remedy="The study asks for more rounds than were agreed.")
         done = site.spool.find(place.study, place.round, message.model_digest)
         if done is not None:
             self._report(parcel, message, record, done, replayed=True)
@@ -192,7 +194,8 @@ class Answering:
                 and task.message.model_digest == message.model_digest
             )
             if same:
-                self._site.link.drop(task.parcel)
+                if task.parcel.id != parcel.id:
+                    self._site.link.drop(task.parcel)
                 task.parcel, task.message = parcel, message
                 return True
         return False
@@ -207,13 +210,23 @@ class Answering:
 
     def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
         site, study = self._site, message.address.study
-        self._settle(study, message.receipts, before=2**31)
+        self._settle(study, message.receipts, before=message.address.round)
+        self._abandon(study)
         site.studies.save(record.model_copy(update={"closed": True}))
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
-        site.worker.end()
         site.say(f"Study {study}: {message.reason}.")
+
+    def _abandon(self, study: str) -> None:
+        """Nobody waits for the study's work any more; the worker ends, or goes on with another study's."""
+        first = self.current
+        for task in [task for task in self._tasks if task.message.address.study == study]:
+            self._site.link.drop(task.parcel)
+            self._tasks.remove(task)
+        if first is not self.current or first is None:
+            self._site.worker.end()
+            self._next()
 
     def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int) -> None:
         """Write receipts down; updates of rounds that are over need not be kept."""
@@ -255,11 +268,12 @@ class Answering:
             contract_digest=contract.digest(),
             patients=done.patients,
             examples=done.examples,
-            device=done.device,
-            threads=done.threads,
+            device=done.place.device,
+            fell_back=done.place.fell_back,
+            threads=done.place.threads,
             software=done.software,
         )
-        self._site.say(f"Study {message.study.name} is open; working on {done.device} ({done.device_reason}).")
+        self._site.say(f"Study {message.study.name} is open; working on {done.place.device}.")
         self._release(task.parcel, answer, record)
 
     def _worked(self, task: Task, done: RoundDone) -> None:

@@ -6,7 +6,7 @@ between check and ledger once a policy asks for one.
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import InitVar, dataclass
 from pathlib import Path
 from typing import Final
 
@@ -33,10 +33,10 @@ class Released:
 
     envelope: bytes
     payload: Path | None
-    door: object
+    door: InitVar[object]
 
-    def __post_init__(self) -> None:
-        if self.door is not _DOOR:
+    def __post_init__(self, door: object) -> None:
+        if door is not _DOOR:
             raise ValueError("a Released is built by Egress.release alone")
 
 
@@ -81,7 +81,7 @@ class Egress:
     def _check(message: Message, contract: Contract | None, payload: Path | None) -> None:
         if contract is not None:
             check_release(contract, message, payload)
-        elif not isinstance(message, Refused) or payload is not None:
+        elif type(message) is not Refused or payload is not None:
             raise Refusal(WireCode.CONTRACT, remedy="Nothing was released: the study has no contract here.")
 
 

@@ -12,9 +12,15 @@ from shared.errors import WireCode
 from shared.metrics import Score
 from shared.study import Digest, Section, Study
 from shared.update import Tensors
-from shared.wire import Counts
+from shared.wire import Count, Counts, Device, Seconds, Software
 
 Split = Literal["train", "validation", "test"]
+
+
+class ProbeJob(Section):
+    """Find the device that the configuration asks for, and get warm."""
+
+    job: Literal["probe"] = "probe"
 
 
 class OpenJob(Section):
@@ -45,16 +51,33 @@ class ScoreJob(Section):
     model_digest: Digest
 
 
+class Place(Section):
+    """Where the worker computes, and why there; `fell_back` means that auto found no GPU.
+
+    The reason is for the site's own console.
+    """
+
+    device: Device
+    reason: str
+    fell_back: bool
+    threads: Count
+
+
+class ProbeDone(Section):
+    """The worker is warm."""
+
+    event: Literal["probed"] = "probed"
+    place: Place
+
+
 class OpenDone(Section):
     """The data are ready."""
 
     event: Literal["opened"] = "opened"
-    patients: dict[Split, int]
-    examples: dict[Split, int]
-    device: str
-    device_reason: str
-    threads: int
-    software: dict[str, str]
+    place: Place
+    patients: dict[Split, Count]
+    examples: dict[Split, Count]
+    software: Software
 
 
 class RoundDone(Section):
@@ -64,7 +87,7 @@ class RoundDone(Section):
     update: Path | None
     counts: Counts
     scores: tuple[Score, ...]
-    seconds: dict[str, float]
+    seconds: Seconds
 
 
 class Progress(Section):
@@ -81,8 +104,8 @@ class Failed(Section):
     code: WireCode
 
 
-Job = OpenJob | RoundJob | ScoreJob
-Event = OpenDone | RoundDone | Progress | Failed
+Job = ProbeJob | OpenJob | RoundJob | ScoreJob
+Event = ProbeDone | OpenDone | RoundDone | Progress | Failed
 
 _JOBS: TypeAdapter[Any] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
 _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -27,7 +27,7 @@ from shared.randomness import StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile, Tensors, pack, table_of
-from shared.wire import Counts
+from shared.wire import Counts, Seconds, Software
 
 HeldOut = Literal["validation", "test"]
 HELD_OUT: tuple[HeldOut, ...] = ("validation", "test")
@@ -41,7 +41,7 @@ class Worked:
     update: bytes | None
     counts: Counts
     scores: tuple[Score, ...]
-    seconds: dict[str, float]
+    seconds: Seconds
 
 
 class LocalWork:
@@ -101,7 +101,7 @@ class LocalWork:
             on_step=on_step,
         )
         update = pack(change_of(before, state_arrays(self._model)))
-        seconds = {"score": scored - started, "train": time.monotonic() - scored}
+        seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         return Worked(update, counts, scores, _rounded(seconds))
 
@@ -133,10 +133,15 @@ class LocalWork:
         )
 
 
-def software() -> dict[str, str]:
+def software() -> Software:
     """Versions that decide a result."""
-    return {"python": platform.python_version(), "torch": torch.__version__, "numpy": np.__version__}
+    return {
+        "wardround": VERSION,
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "numpy": np.__version__,
+    }
 
 
-def _rounded(seconds: dict[str, float]) -> dict[str, float]:
+def _rounded(seconds: Seconds) -> Seconds:
     return {phase: round(value, 3) for phase, value in seconds.items()}

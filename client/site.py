@@ -10,7 +10,7 @@ from typing import Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from client.egress import Egress
-from client.join import load_enrolment
+from client.join import Enrolment, load_enrolment
 from client.link import Link
 from client.settings import SiteSettings, load_settings
 from client.spool import SiteSpool
@@ -48,8 +48,14 @@ class Site:
     now: Callable[[], str] = field(default=utc_now)
 
 
-def open_site(folder: Path, *, say: Callable[[str], None]) -> Site:
+def open_site(folder: Path, *, say: Callable[[str], None], link: Any = None, worker: Any = None) -> Site:
     """Build the parts of the site in `folder`.
+
+    Args:
+        folder: the site's folder.
+        say: prints one line on the site's console.
+        link: instead of the line to the server, something with the interface of `Link`.
+        worker: instead of a worker process, something with the interface of `WorkerProcess`.
 
     Raises:
         ConfigError: site.toml or the invitation cannot be used.
@@ -64,26 +70,30 @@ def open_site(folder: Path, *, say: Callable[[str], None]) -> Site:
             remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
         )
     ledger = Ledger.open(folder / "ledger.jsonl", key=enrolment.identity_key, signer=name, now=utc_now())
-    link_folder = folder / "link"
-    link_folder.mkdir(mode=0o700, exist_ok=True)
     return Site(
         name=name,
         folder=folder,
         settings=settings,
         coordinator=read_identity_hex(invitation.coordinator_key),
-        link=Link(
-            host=invitation.host,
-            port=invitation.fleet_port,
-            ca_pem=invitation.ca_certificate.encode(),
-            key=enrolment.transport_key,
-            folder=link_folder,
-        ),
+        link=link or _link(enrolment, folder / "link"),
         egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=utc_now),
         ledger=ledger,
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
-        worker=WorkerProcess(folder),
+        worker=worker or WorkerProcess(folder),
         say=say,
+    )
+
+
+def _link(enrolment: Enrolment, folder: Path) -> Link:
+    folder.mkdir(mode=0o700, exist_ok=True)
+    invitation = enrolment.invitation
+    return Link(
+        host=invitation.host,
+        port=invitation.fleet_port,
+        ca_pem=invitation.ca_certificate.encode(),
+        key=enrolment.transport_key,
+        folder=folder,
     )
 
 

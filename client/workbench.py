@@ -1,16 +1,17 @@
 """What the worker keeps warm: the site's settings, its device, and one `LocalWork` per study."""
 
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from client.device import ResolvedDevice, resolve_device, use_threads
+from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
-from client.jobs import OpenDone, OpenJob, RoundDone, RoundJob, ScoreJob, Split
+from client.jobs import OpenDone, OpenJob, Place, ProbeDone, RoundDone, RoundJob, ScoreJob, Split
 from client.local_work import LocalWork, Worked, software
 from client.settings import load_settings
 from shared.enrolment import read_invitation
-from shared.errors import Refusal, WireCode
+from shared.errors import Refusal, WardroundError, WireCode
 from shared.study import Study
 
 
@@ -24,19 +25,22 @@ class Workbench:
         self._device: ResolvedDevice | None = None
         self._works: dict[str, LocalWork] = {}
 
+    def probe(self) -> ProbeDone:
+        """Find the device that the configuration asks for."""
+        self._resolve()
+        return ProbeDone(place=self._place())
+
     def open(self, job: OpenJob) -> OpenDone:
         """Prepare the data, check the model's tensors, and count."""
-        device = self._resolve()
+        self._resolve()
         data = self._data(job.study)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
         self._work(job.study, data).check_tensors(job.tensors)
         return OpenDone(
+            place=self._place(),
             patients={name: _patients(part) for name, part in _splits(data).items()},
             examples={name: len(part.labels) for name, part in _splits(data).items()},
-            device=device.name,
-            device_reason=device.reason,
-            threads=self._threads,
             software=software(),
         )
 
@@ -53,8 +57,18 @@ class Workbench:
         return _done(self._work(job.study).score(job.model, model_digest=job.model_digest), None)
 
     def _resolve(self) -> ResolvedDevice:
-        self._device = self._device or resolve_device(self._settings.compute.device)
+        if self._device is None:
+            try:
+                self._device = resolve_device(self._settings.compute.device)
+            except WardroundError as error:
+                raise Refusal(WireCode.DEVICE) from error
+            print(f"Results are {make_repeatable(self._device)}.", file=sys.stderr)
         return self._device
+
+    def _place(self) -> Place:
+        device = self._resolve()
+        fell_back = self._settings.compute.device == "auto" and device.kind == "cpu"
+        return Place(device=device.name, reason=device.reason, fell_back=fell_back, threads=self._threads)
 
     def _data(self, study: Study) -> SiteData:
         invitation = read_invitation((self._folder / "invitation.json").read_bytes())

@@ -15,8 +15,8 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from client.jobs import Event, Failed, Job, OpenJob, Progress, RoundJob, read_job, to_line
-from shared.errors import Refusal, ResourceError, WireCode
+from client.jobs import Event, Failed, Job, OpenJob, ProbeJob, Progress, RoundJob, read_job, to_line
+from shared.errors import ConfigError, DiskFull, Refusal, ResourceError, WireCode
 
 if TYPE_CHECKING:
     from client.workbench import Workbench
@@ -34,7 +34,7 @@ def main() -> int:
 
     bench = Workbench(Path(sys.argv[1]))
     for line in sys.stdin.buffer:
-        events.write(to_line(_answer(bench, read_job(line), events)))
+        events.write(to_line(do_job(bench, read_job(line), events)))
     return 0
 
 
@@ -51,9 +51,11 @@ def leave_the_network() -> bool:
         return False
 
 
-def _answer(bench: "Workbench", job: Job, events: BinaryIO) -> Event:
+def do_job(bench: "Workbench", job: Job, events: BinaryIO) -> Event:
     """One job's closing event; a failure keeps its words here and sends only a code."""
     try:
+        if isinstance(job, ProbeJob):
+            return bench.probe()
         if isinstance(job, OpenJob):
             return bench.open(job)
         if isinstance(job, RoundJob):
@@ -70,10 +72,10 @@ def code_of(error: Exception) -> WireCode:
         return error.wire_code
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return WireCode.OUT_OF_MEMORY
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return WireCode.DISK_FULL
-    if isinstance(error, ResourceError):
-        return WireCode.NO_DATA if error.code == "data" else WireCode.DEVICE
+    if isinstance(error, ResourceError | ConfigError):
+        return WireCode.NO_DATA
     return WireCode.INTERNAL
 
 

@@ -11,8 +11,9 @@ import subprocess
 import sys
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from client.jobs import Event, Job, read_event, to_line
-from shared.errors import ResourceError
 
 LINE_LIMIT = 4 << 20
 
@@ -42,8 +43,7 @@ class WorkerProcess:
     def listen(self, timeout_s: float) -> list[Event]:
         """Events that arrived within `timeout_s` seconds (0: do not wait).
 
-        Raises:
-            ResourceError: the worker sent a line longer than 4 MiB.
+        A worker that says something else, or does not come to an end, is killed; see `crashed`.
         """
         if self._child is None or self._child.stdout is None:
             return []
@@ -52,9 +52,12 @@ class WorkerProcess:
             if selector.select(timeout_s):
                 self._buffer += os.read(self._child.stdout.fileno(), 1 << 16)
         *lines, self._buffer = self._buffer.split(b"\n")
-        if len(self._buffer) > LINE_LIMIT:
-            raise ResourceError("The worker sent an endless line.", remedy="Restart the site; report the worker log.")
-        return [read_event(line) for line in lines]
+        with contextlib.suppress(ValidationError):
+            if len(self._buffer) <= LINE_LIMIT:
+                return [read_event(line) for line in lines]
+        self._child.kill()
+        self._child.wait()
+        return []
 
     def crashed(self) -> bool:
         """Whether a started worker has ended by itself."""

@@ -16,12 +16,13 @@ from server.federation import load_federation
 from server.journal import Journal, read_history
 from server.launch import START_MODEL
 from server.link import ServerLink
+from server.memory_link import MemoryLink
 from server.owner import claim
 from server.records import EpochClaimed, StudyStarted
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
-from shared.errors import StaleEpoch, WardroundError
+from shared.errors import LinkError, StaleEpoch, WardroundError
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
@@ -29,15 +30,24 @@ PARENT_EVERY_S = 1.0
 
 
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
-    """Own a study and take it to its end; return quietly when another owner took over."""
+    """Own a study and take it to its end; return quietly when another owner took over.
+
+    What only a person can mend (a disk, a damaged file, a roster) fails the study with its reason.
+
+    Raises:
+        LinkError: the SuperLink is gone; a new owner will go on.
+    """
     _end_with_parent()
     try:
         _conduct(federation_folder, folder, grid, say=say)
     except StaleEpoch as stale:
         say(f"{stale.what} {stale.remedy}")
-    except WardroundError as error:
+    except LinkError as error:
         say(f"{error.what} {error.remedy}")
         raise
+    except WardroundError as error:
+        say(f"{error.what} {error.remedy}")
+        folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
 
 
 def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
@@ -56,7 +66,7 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
             roster=federation.roster,
             cohort=cohort,
             key=federation.coordinator_key,
-            link=ServerLink(grid, NodesFile(federation_folder / NODES_FILE)),
+            link=_line(grid, federation_folder),
             owner=owner,
             journal=journal,
             spool=UpdateSpool(folder.path / "spool"),
@@ -72,6 +82,13 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
         folder.move(StudyState.RUNNING, now=utc_now())
         conductor.run()
+
+
+def _line(grid: Any, federation_folder: Path) -> Any:
+    """The line that this Grid allows: object by object, or the public one that a simulation has, too."""
+    if hasattr(grid, "_runtime_client"):
+        return ServerLink(grid, NodesFile(federation_folder / NODES_FILE))
+    return MemoryLink(grid)
 
 
 class NodesFile(Mapping[str, int]):

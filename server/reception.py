@@ -4,7 +4,8 @@ Rules, in order:
 
 1. The answer is signed by the site that was asked (its key on the roster, valid now).
 2. It speaks our protocol.
-3. It stands at the address of the question: study, epoch, round, attempt, stage.
+3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
+   that answers this stage.
 4. Its scores are the agreed metrics, about the model that was sent.
 
 Whether an update counts is admission's matter; what follows from an answer, the round's.
@@ -19,9 +20,16 @@ from shared.contract import Contract, score_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.identity import Roster
-from shared.wire import TO_SERVER, Address, Closed, Opened, Ready, Refused, Uploaded, decode_to_server
+from shared.wire import TO_SERVER, Address, Closed, Opened, Ready, Refused, Stage, Uploaded, decode_to_server
 
 Answer = Opened | Ready | Uploaded | Closed | Refused
+ANSWERS: dict[Stage, type[Answer]] = {
+    Stage.OPEN: Opened,
+    Stage.TRAIN: Ready,
+    Stage.UPLOAD: Uploaded,
+    Stage.EVALUATE: Ready,
+    Stage.CLOSE: Closed,
+}
 
 
 @dataclass(frozen=True)
@@ -77,8 +85,10 @@ def _at_address(answer: Answer, question: Question, contract: Contract) -> None:
         return  # a site that could not read the question cannot repeat its address
     if (found.study, found.epoch) != (asked.study, asked.epoch):
         raise NotAsAsked(AdmissionReason.FOREIGN_EPOCH, "The answer belongs to another study or owner.")
-    if (found.round, found.stage) != (asked.round, asked.stage):
-        raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer belongs to another round or stage.")
+    if found != asked:
+        raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer belongs to another round, attempt or stage.")
+    if not isinstance(answer, ANSWERS[asked.stage]):
+        raise NotAsAsked(AdmissionReason.MALFORMED, "The answer is of a type that does not answer this stage.")
 
 
 def _about_model(answer: Answer, question: Question, contract: Contract) -> None:

@@ -13,7 +13,7 @@ from server.claim import AdmissionReason
 from shared.errors import WireCode
 from shared.metrics import Score
 from shared.study import Digest, Name, Section
-from shared.wire import Count
+from shared.wire import Count, Seconds
 
 Text = Annotated[str, Field(max_length=500)]
 Split = Literal["train", "validation", "test"]
@@ -82,6 +82,7 @@ class SiteOpened(Record):
     patients: dict[Split, Count]
     examples: dict[Split, Count]
     device: Annotated[str, Field(max_length=64)]
+    fell_back: bool = False
     threads: Count
     software: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]] = Field(
         default_factory=dict
@@ -143,7 +144,7 @@ class UpdateReady(Record):
     steps: int
     replayed: bool
     scores: tuple[Score, ...] = ()
-    seconds: dict[Annotated[str, Field(max_length=16)], float] = Field(default_factory=dict)
+    seconds: Seconds = Field(default_factory=dict)
 
 
 class UpdateSpooled(Record):

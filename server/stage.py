@@ -166,7 +166,7 @@ class StageRun:
     def _act(self, site: str, answer: Message, arrival: Arrival) -> None:
         now = time.monotonic()
         match answer:
-            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._state.stage is not Stage.OPEN:
+            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._state.stage not in (Stage.OPEN, Stage.CLOSE):
                 self._unopened.add(site)
                 self._state.lost(site, "opens the study anew", now=now)
             case SaidNo():
@@ -197,6 +197,8 @@ class StageRun:
     def _ready(self, site: str, answer: Ready, arrival: Arrival) -> None:
         desk, now = self._desk, time.monotonic()
         if self._admission is None:
+            if answer.uploaded:
+                desk.link.drop(arrival)
             scored = SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores)
             desk.write(scored)
             self._state.admitted(site, now=now)

@@ -117,5 +117,5 @@ def find_study(federation: Path, name: str) -> StudyFolder:
 
 def all_studies(federation: Path) -> Iterator[StudyFolder]:
     """Every study of a federation, by name."""
-    for path in sorted((federation / "studies").glob("*/study.json")):
+    for path in sorted((federation / "studies").glob("[!.]*/study.json")):  # a dot: still being launched
         yield StudyFolder(path.parent)

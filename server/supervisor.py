@@ -55,7 +55,7 @@ class Supervisor:
         self._stopping = False
         self._roster_read_at = -1
         self._attempt: Attempt | None = None
-        self._tries: dict[str, int] = {}
+        self._tries: tuple[object, int] = (None, 0)
         self._wait_s = RESTART_WAIT_S[0]
         federation = load_federation(self._folder)
         self._superlink = SuperLink(
@@ -151,7 +151,8 @@ class Supervisor:
                 return
             waiting.append((standing[0] is not StudyState.RUNNING, standing[1], folder))
         if waiting:
-            self._start(min(waiting, key=lambda item: item[:2])[2])
+            queued, since, folder = min(waiting, key=lambda item: item[:2])
+            self._start(folder, launched=since if queued else None)
 
     @staticmethod
     def _standing(folder: StudyFolder) -> tuple[StudyState, str] | None:
@@ -176,12 +177,17 @@ class Supervisor:
         over = self._superlink.run_status(attempt.run_id).phase == "finished"
         return not claimed and not over and time.monotonic() - attempt.at < CLAIM_PATIENCE_S
 
-    def _start(self, folder: StudyFolder) -> None:
+    def _start(self, folder: StudyFolder, *, launched: str | None) -> None:
+        """Start a study's ServerApp; progress, or a person who launches it again, forgives earlier failures.
+
+        Args:
+            folder: the study.
+            launched: when it was queued; None if it was running.
+        """
         owner = read_owner(folder.path)
-        rounds = folder.read_status().get("committed", 0)
-        key = f"{folder.name}@{rounds}"  # progress since the last start forgives earlier failures
-        self._tries = {key: self._tries.get(key, 0) + 1}
-        if self._tries[key] > START_TRIES:
+        mark = (folder.name, folder.read_status().get("committed", 0), launched)
+        self._tries = (mark, self._tries[1] + 1 if self._tries[0] == mark else 1)
+        if self._tries[1] > START_TRIES:
             reason = f"The study's process ended {START_TRIES} times without finishing a round."
             folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See run/superlink.log.")
             self._say(f"Study {folder.name}: {reason} See run/superlink.log.")

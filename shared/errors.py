@@ -9,6 +9,7 @@
     ├── StudyError                      7    a study cannot start, go on or finish
     │   └── StaleEpoch                  7    another process owns the study now
     └── ResourceError                   8    disk, memory, device or data is missing
+        └── DiskFull                    8    the disk has no room
 
 A bad argument from our own code is a ``ValueError``; a bad world is one of these. Messages say
 what happened and what to do; they never hold a patient value, a path of a patient file, a key or
@@ -81,6 +82,12 @@ class ResourceError(WardroundError):
 
     exit_code = 8
     code = "resource"
+
+
+class DiskFull(ResourceError):
+    """The disk has no room."""
+
+    code = "disk_full"
 
 
 class WireCode(StrEnum):

@@ -24,11 +24,18 @@ from shared.errors import ProtocolError, TrustError, WireCode
 from shared.metrics import Score
 from shared.study import Digest, Name, Section, Study
 from shared.update import TensorSpec
+from shared.version import VERSION
 
 PROTOCOL: Literal[1] = 1
 TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Claimed = Annotated[int, Field(ge=-(2**40), le=2**40)]
+# What the worker fills in has a closed form: it opens images, and must not be able to say more.
+Device = Annotated[str, Field(pattern=r"^(cpu|mps|cuda:\d{1,2})$")]
+Software = dict[
+    Literal["wardround", "python", "torch", "numpy"], Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+-]{0,63}$")]
+]
+Seconds = dict[Literal["score", "train"], Annotated[float, Field(ge=0, le=1e9)]]
 
 
 def to_site(site: str) -> str:
@@ -76,6 +83,7 @@ class Message(Section):
     """What every body shares."""
 
     protocol: Literal[1] = PROTOCOL
+    version: Annotated[str, Field(max_length=32)] = VERSION  # the sender's software
     address: Address
 
 
@@ -144,9 +152,10 @@ class Opened(Message):
     contract_digest: Digest
     patients: dict[Literal["train", "validation", "test"], Count]
     examples: dict[Literal["train", "validation", "test"], Count]
-    device: Annotated[str, Field(max_length=64)]
+    device: Device
+    fell_back: bool  # the site's configuration says auto, and it found no GPU
     threads: Count
-    software: dict[Annotated[str, Field(max_length=32)], Annotated[str, Field(max_length=64)]]
+    software: Software
 
 
 class Ready(Message):
@@ -164,7 +173,7 @@ class Ready(Message):
     replayed: bool  # from the site's spool: no new work, no new privacy spent
     counts: Counts
     scores: tuple[Score, ...]
-    seconds: dict[Annotated[str, Field(max_length=16)], Annotated[float, Field(ge=0, le=1e9)]]
+    seconds: Seconds
 
 
 class Uploaded(Message):
@@ -218,15 +227,26 @@ def decode_to_server(body: bytes) -> Opened | Ready | Uploaded | Closed | Refuse
 
 def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
     value = parse_canonical(body)
-    found = value.get("protocol") if isinstance(value, dict) else None
-    if found != PROTOCOL:
-        raise ProtocolError(
-            f"The peer speaks protocol {str(found)[:12]}; this software speaks {PROTOCOL}.",
-            remedy="Install the same Wardround version on both sides.",
-        )
+    _check_same(value if isinstance(value, dict) else {})
     try:
         return adapter.validate_json(body)
     except ValidationError:
         raise TrustError(
             "A signed message has fields outside its type.", remedy="Compare the two sides' versions."
         ) from None
+
+
+def _check_same(value: dict[str, Any]) -> None:
+    """Protocol numbers must be equal, and versions up to the last number."""
+    protocol, version = value.get("protocol"), str(value.get("version"))[:32]
+    if protocol != PROTOCOL:
+        raise _mismatch("protocol", str(protocol)[:12], str(PROTOCOL))
+    if version.split(".")[:2] != VERSION.split(".")[:2]:
+        raise _mismatch("version", version, VERSION)
+
+
+def _mismatch(what: str, theirs: str, ours: str) -> ProtocolError:
+    return ProtocolError(
+        f"The peer speaks Wardround {what} {theirs}; this software speaks {ours}.",
+        remedy="Install the same Wardround version on both sides.",
+    )

@@ -32,7 +32,7 @@ from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
 from shared.canonical import canonical, digest
 from shared.durable import fsync_folder, rename_durably, write_atomically
-from shared.errors import ResourceError
+from shared.errors import DiskFull, ResourceError
 from shared.study import Digest, ImageSpec, Section, TaskSpec
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
@@ -197,7 +197,7 @@ def _alone(cache: Path) -> Iterator[None]:
 def _check_space(cache: Path, needed: int) -> None:
     free = shutil.disk_usage(cache).free
     if needed > free:
-        raise ResourceError(
+        raise DiskFull(
             f"The image cache needs {needed / 1e6:.0f} MB and its disk has {free / 1e6:.0f} MB free.",
             remedy="Free space, or remove old entries of the site's cache folder.",
         )
@@ -205,7 +205,7 @@ def _check_space(cache: Path, needed: int) -> None:
 
 def _refused(error: OSError) -> ResourceError:
     if error.errno in _FULL:
-        return ResourceError(
+        return DiskFull(
             "The disk of the image cache is full.", remedy="Free space, or remove old entries of the cache folder."
         )
     return ResourceError(

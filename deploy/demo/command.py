@@ -34,6 +34,7 @@ _STUDY_PATIENCE_S = 3600.0
 @app.command()
 @answering("demo")
 def demo(
+    *,
     npz: Annotated[Path | None, typer.Option(help="Measure on this .npz instead of the phantom hospitals.")] = None,
     partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural (with --npz).")] = "iid",
     sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites (with --npz).")] = 4,

@@ -72,18 +72,18 @@ def _heel(hospital: Hospital, rows: int) -> Floats:
 def _detect(primary: Floats, hospital: Hospital, rng: np.random.Generator) -> Floats:
     """Scatter, quantum noise (Poisson, by its normal limit) and blur; in units of the open beam."""
     source = hospital.scatter * np.minimum(primary, BODY_EXIT)
-    beam = np.maximum(primary + _filtered(source, SCATTER_SPREAD * primary.shape[2], share=1.0), 1e-5)
+    beam = np.maximum(primary + _blurred(source, SCATTER_SPREAD * primary.shape[2]), 1e-5)
     noisy = beam + np.sqrt(beam / hospital.quanta) * rng.standard_normal(beam.shape, dtype=np.float32)
-    blurred = _filtered(noisy, hospital.blur_px, share=1.0)
-    electronic = 0.3 / np.sqrt(hospital.quanta) * 0.1 * rng.standard_normal(beam.shape, dtype=np.float32)
+    blurred = _blurred(noisy, hospital.blur_px)
+    electronic = np.float32(0.03 / np.sqrt(hospital.quanta)) * rng.standard_normal(beam.shape, dtype=np.float32)
     return np.maximum(blurred + electronic, 2e-4).astype(np.float32)
 
 
-def _filtered(picture: Floats, sigma_px: float, *, share: float) -> Floats:
-    """`picture` with `share` of it spread by a Gaussian of `sigma_px`."""
+def _blurred(picture: Floats, sigma_px: float) -> Floats:
+    """`picture` spread by a Gaussian of standard deviation `sigma_px`."""
     rows, columns = picture.shape[1:]
     fy, fx = np.fft.fftfreq(rows)[:, None], np.fft.rfftfreq(columns)[None, :]
-    transfer = 1 - share + share * np.exp(-2 * (np.pi * sigma_px) ** 2 * (fx * fx + fy * fy))
+    transfer = np.exp(-2 * (np.pi * sigma_px) ** 2 * (fx * fx + fy * fy))
     spectrum = np.fft.rfft2(picture) * transfer.astype(np.float32)
     return np.fft.irfft2(spectrum, s=(rows, columns)).astype(np.float32)
 
@@ -93,10 +93,11 @@ def _process(signal: Floats, tube: Floats, hospital: Hospital, rng: np.random.Ge
     recognised = np.exp(rng.normal(0, 0.08, tube.shape)).astype(np.float32) * tube
     dense = -np.log(signal / recognised)
     if hospital.enhancement:
-        sharp = dense - _filtered(dense, 0.03 * dense.shape[2], share=1.0)
+        sharp = dense - _blurred(dense, 0.03 * dense.shape[2])
         dense = dense + hospital.enhancement * np.clip(sharp, -0.5, 0.5)
     grey = (dense - 0.75) / hospital.latitude + hospital.gain
-    return np.clip(grey, 0, 1) ** np.float32(hospital.gamma)
+    toned: Floats = np.clip(grey, 0, 1) ** np.float32(hospital.gamma)
+    return toned
 
 
 def _window(grey: Floats, open_beam: Floats) -> npt.NDArray[np.float64]:

@@ -59,7 +59,8 @@ def add_distractors(tissue: Tissue, grid: Grid, rng: np.random.Generator) -> Non
     ax = np.abs(grid.x)
     nipple = (rng.random((n, 1, 1)) < 0.25) * bulge((ax - 0.48) / 0.035, (grid.y - 0.40) / 0.035)
     tissue.soft += (0.9 * nipple).astype(np.float32)
-    x, y = rng.uniform(-0.6, 0.6, (n, 1, 1)), rng.uniform(-0.5, 0.3, (n, 1, 1))
+    x = rng.uniform(-0.6, 0.6, (n, 1, 1)).astype(np.float32)
+    y = rng.uniform(-0.5, 0.3, (n, 1, 1)).astype(np.float32)
     healed = (rng.random((n, 1, 1)) < 0.15) * bulge((grid.x - x) / 0.025, (grid.y - y) / 0.025)
     tissue.bone += (0.8 * healed * (tissue.lung > 2)).astype(np.float32)
 

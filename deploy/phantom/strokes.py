@@ -45,7 +45,7 @@ def curve(grid: Grid, x: Points, y: Points, *, radius: float) -> Floats:
     Returns:
         Coverage per pixel, about 1 on the curve, float32 of shape (n, rows, columns).
     """
-    steps = 220
+    steps = 160
     at = np.linspace(0, x.shape[1] - 1, steps)
     before = np.minimum(at.astype(np.int64), x.shape[1] - 2)
     share = at - before
@@ -55,7 +55,7 @@ def curve(grid: Grid, x: Points, y: Points, *, radius: float) -> Floats:
     pixels_along = length / grid.pixel[:, :, 0] / steps
     normal_x, normal_y = -np.gradient(py, axis=1), np.gradient(px, axis=1)
     size = np.maximum(np.hypot(normal_x, normal_y), 1e-9)
-    sides = np.linspace(-radius, radius, 5)
+    sides = np.linspace(-radius, radius, 3)
     wide = np.concatenate([px + side * normal_x / size for side in sides], axis=1)
     high = np.concatenate([py + side * normal_y / size for side in sides], axis=1)
     across = np.maximum(2 * radius / grid.pixel[:, :, 0], 0.5)

@@ -1,22 +1,22 @@
 """Who counted in each round, who did not and why, and what was refused in the whole study.
 
-A site is late if its work of the round was done but the round closed before its update was in; a
-site that gave no sign of work is absent.
+A site is late if it had reported its work of the round but did not count for want of time; a site
+that gave no sign of work is absent.
 """
 
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Hashable, Iterable
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, TypeVar
 
 from server.history import StudyHistory
-from server.records import RoundCommitted, RoundFailed, RoundOpened, SiteRefused
+from server.records import RoundCommitted, RoundFailed, RoundOpened, SiteRefused, UpdateRefused
 from server.report.evidence import Evidence
 from server.report.words import plain
 
 State = Literal["counted", "late", "refused", "absent", "not asked"]
+End = RoundCommitted | RoundFailed | None
 Item = TypeVar("Item")
-Key = tuple[str, str, str]
 
 
 @dataclass(frozen=True)
@@ -29,20 +29,24 @@ class Seat:
 
 @dataclass(frozen=True)
 class RoundFacts:
-    """A round that was opened; `seconds` from its last opening to its commit, None before that."""
+    """A round that was opened.
+
+    Attributes:
+        attempts: how often it was opened; more than once after a resume.
+        seconds: from its last opening to its commit; None if it was not committed.
+        seats: by site of the cohort.
+    """
 
     number: int
     committed: bool
     attempts: int
     seconds: float | None
     seats: dict[str, Seat]
-    model_digest: str | None = None
-    phases: dict[str, float] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class Refusal:
-    """Refusals, or lost lines, of one site for one reason; `detail` is that of the first."""
+class Refused:
+    """What one site was refused, or refused itself (`by`), for the same reasons; `detail` is the first's."""
 
     site: str
     by: Literal["server", "site"]
@@ -53,8 +57,8 @@ class Refusal:
 
 
 @dataclass(frozen=True)
-class Loss:
-    """How often, and in which rounds, a line to a site broke."""
+class Lost:
+    """In which rounds, and how often, the line to a site broke for one cause."""
 
     site: str
     words: str
@@ -64,79 +68,91 @@ class Loss:
 
 def rounds_of(evidence: Evidence) -> tuple[RoundFacts, ...]:
     """Every round that was opened, in order."""
-    openings: dict[int, list[tuple[datetime, RoundOpened]]] = {}
-    ends: dict[int, tuple[datetime, RoundCommitted | RoundFailed]] = {}
-    for time, record in evidence.records:
-        match record:
-            case RoundOpened():
-                openings.setdefault(record.round, []).append((time, record))
-            case RoundCommitted() | RoundFailed():
-                ends[record.round] = (time, record)
-    cohort = evidence.history.started.cohort if evidence.history.started else ()
-    return tuple(_round(evidence.history, cohort, openings[n], ends.get(n)) for n in sorted(openings))
+    history, openings, ends = evidence.history, _openings(evidence), _ends(evidence)
+    cohort = sorted(history.started.cohort) if history.started else []
+    refused = {(said.round, said.site): said for said in history.refusals}
+    worked = {(said.round, said.site) for said in history.readies}
+    found = []
+    for number, times in sorted(openings.items()):
+        (opened_at, opened), (ended_at, end) = times[-1], ends.get(number, (None, None))
+        committed = isinstance(end, RoundCommitted)
+        seats = {
+            site: _seat(site, opened, end, refused.get((number, site)), worked=(number, site) in worked)
+            for site in cohort
+        }
+        seconds = (ended_at - opened_at).total_seconds() if committed and ended_at is not None else None
+        found.append(RoundFacts(number, committed, len(times), seconds, seats))
+    return tuple(found)
 
 
-def refusals_of(history: StudyHistory) -> tuple[Refusal, ...]:
-    """What was refused, drawn together by site and reason."""
-    grouped = _grouped(history.refusals, lambda r: (r.site, type(r).__name__, " ".join(_codes(r))))
-    return tuple(_refusal(items) for items in grouped)
+def refusals_of(history: StudyHistory) -> tuple[Refused, ...]:
+    """What was refused, drawn together by site and reasons."""
+    alike = _grouped(history.refusals, lambda said: (said.site, _codes(said)))
+    return tuple(_refused(group) for group in alike)
 
 
-def losses_of(history: StudyHistory) -> tuple[Loss, ...]:
-    """Where the line broke, drawn together by site and cause."""
-    grouped = _grouped(history.losses, lambda loss: (loss.site, loss.cause, ""))
+def losses_of(history: StudyHistory) -> tuple[Lost, ...]:
+    """Where a line broke, drawn together by site and cause."""
+    alike = _grouped(history.losses, lambda lost: (lost.site, lost.cause))
     return tuple(
-        Loss(group[0].site, plain(group[0].cause), tuple(sorted({loss.round for loss in group})), len(group))
-        for group in grouped
+        Lost(group[0].site, plain(group[0].cause), _in_order(lost.round for lost in group), len(group))
+        for group in alike
     )
 
 
-def _round(
-    history: StudyHistory,
-    cohort: Iterable[str],
-    openings: list[tuple[datetime, RoundOpened]],
-    end: tuple[datetime, RoundCommitted | RoundFailed] | None,
-) -> RoundFacts:
-    started_at, opened = openings[-1]
-    committed = end[1] if end and isinstance(end[1], RoundCommitted) else None
-    return RoundFacts(
-        number=opened.round,
-        committed=committed is not None,
-        attempts=len(openings),
-        seconds=(end[0] - started_at).total_seconds() if end and committed else None,
-        seats={site: _seat(history, opened, end[1] if end else None, site) for site in sorted(cohort)},
-        model_digest=committed.model_digest if committed else None,
-    )
+def _openings(evidence: Evidence) -> dict[int, list[tuple[datetime, RoundOpened]]]:
+    found: dict[int, list[tuple[datetime, RoundOpened]]] = {}
+    for time, record in evidence.records:
+        if isinstance(record, RoundOpened):
+            found.setdefault(record.round, []).append((time, record))
+    return found
 
 
-def _seat(history: StudyHistory, opened: RoundOpened, end: RoundCommitted | RoundFailed | None, site: str) -> Seat:
-    number = opened.round
+def _ends(evidence: Evidence) -> dict[int, tuple[datetime, RoundCommitted | RoundFailed]]:
+    ended = ((time, said) for time, said in evidence.records if isinstance(said, RoundCommitted | RoundFailed))
+    return {said.round: (time, said) for time, said in ended}
+
+
+def _seat(
+    site: str, opened: RoundOpened, end: End, refusal: UpdateRefused | SiteRefused | None, *, worked: bool
+) -> Seat:
     if site not in opened.cohort:
         return Seat("not asked", "It had not opened the study.")
     if end is not None and site in end.counted:
         return Seat("counted")
-    said_no = [r for r in history.refusals if (r.round, r.site) == (number, site)]
-    if said_no:
-        return Seat("refused", plain(_codes(said_no[-1])[0]))
-    causes = end.missing if isinstance(end, RoundFailed) else end.absent if end is not None else {}
-    why = plain(causes[site]) if site in causes else None
-    if any((r.round, r.site) == (number, site) for r in history.readies):
-        return Seat("late", why or "Its update did not count.")
-    return Seat("absent", why or "The round did not close.")
+    if refusal is not None:
+        return Seat("refused", plain(_codes(refusal)[0]))
+    causes = end.missing if isinstance(end, RoundFailed) else end.absent if end else {}
+    why = plain(causes[site]) if site in causes else "The round was not closed." if end is None else None
+    late = worked or (isinstance(end, RoundCommitted) and site in end.late)
+    return Seat("late" if late else "absent", why)
 
 
-def _codes(record: object) -> tuple[str, ...]:
-    if isinstance(record, SiteRefused):
-        return (record.code.value,)
-    return tuple(reason.value for reason in getattr(record, "reasons", ()))
+def _codes(refusal: UpdateRefused | SiteRefused) -> tuple[str, ...]:
+    if isinstance(refusal, SiteRefused):
+        return (refusal.code.value,)
+    return tuple(reason.value for reason in refusal.reasons)
 
 
-def _refusal(items: list[object]) -> Refusal:
-    raise NotImplementedError
+def _refused(alike: list[UpdateRefused | SiteRefused]) -> Refused:
+    first = alike[0]
+    codes = _codes(first)
+    return Refused(
+        site=first.site,
+        by="server" if isinstance(first, UpdateRefused) else "site",
+        codes=codes,
+        words=" ".join(plain(code) for code in codes),
+        detail=first.detail if isinstance(first, UpdateRefused) else "",
+        rounds=_in_order(said.round for said in alike),
+    )
 
 
-def _grouped(items: Iterable[Item], key: Callable[[Item], Key]) -> list[list[Item]]:
-    groups: dict[Key, list[Item]] = {}
+def _in_order(numbers: Iterable[int]) -> tuple[int, ...]:
+    return tuple(sorted(set(numbers)))
+
+
+def _grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
+    groups: dict[Hashable, list[Item]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
     return list(groups.values())

@@ -5,6 +5,7 @@ round r - 1; those of the closing trip are of the final model. Figures of severa
 their added statistics; a site's own AUROC is the figure it released.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
@@ -82,15 +83,15 @@ class SiteScore:
 
 def validation_curve(task: Task, history: StudyHistory) -> tuple[Point, ...]:
     """Validation figures of each model that was scored, the start model (0) first."""
-    by_model = {number: scores for number in range(history.last_round + 1) if (scores := _validation(history, number))}
-    return tuple(_point(task, number, scores) for number, scores in by_model.items())
+    last, by_model = history.last_round, _with_updates(history)
+    by_model[last] = by_model.get(last, {}) | _of_closing_trip(history, "validation")
+    return tuple(_point(task, number, scores) for number, scores in sorted(by_model.items()) if scores)
 
 
 def final_scores(history: StudyHistory, split: Split) -> Scores:
     """By site, what is known of the last committed model on a split."""
-    if split == "validation":
-        return _validation(history, history.last_round)
-    return _of_closing_trip(history, split)
+    closing = _of_closing_trip(history, split)
+    return _with_updates(history).get(history.last_round, {}) | closing if split == "validation" else closing
 
 
 def pooled(task: Task, classes: tuple[str, ...], scores: Scores) -> Pooled:
@@ -117,7 +118,7 @@ def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bo
     if cuts is None:
         return AtThreshold(why=NO_THRESHOLD)
     figures = task.figures_at(metrics.add(score.statistics for score in test.values()), cuts)
-    return AtThreshold(tuple(metrics.probability(cut) for cut in cuts), figures)
+    return AtThreshold(tuple(1 / (1 + math.exp(-cut)) for cut in cuts), figures)
 
 
 def site_score(task: Task, score: Score | None) -> SiteScore:
@@ -129,15 +130,17 @@ def site_score(task: Task, score: Score | None) -> SiteScore:
     return SiteScore(score.patients, Estimate(released, found.low, found.high, why))
 
 
-def _validation(history: StudyHistory, number: int) -> Scores:
-    digest = _digest(history, number)
-    ready = {
-        report.site: score
-        for report in history.readies
-        if report.round == number + 1
-        for score in _matching(report.scores, digest, "validation")
-    }
-    return ready | (_of_closing_trip(history, "validation") if number == history.last_round else {})
+def _with_updates(history: StudyHistory) -> dict[int, Scores]:
+    """By number of the model: the validation scores that came with updates of the round it entered."""
+    start = history.started.start_digest if history.started else None
+    digests = [start, *(commit.model_digest for commit in history.commits)]
+    found: dict[int, Scores] = {}
+    for report in history.readies:
+        number = report.round - 1
+        if number < len(digests):
+            for score in _matching(report.scores, digests[number], "validation"):
+                found.setdefault(number, {})[report.site] = score
+    return found
 
 
 def _of_closing_trip(history: StudyHistory, split: Split) -> Scores:
@@ -147,12 +150,6 @@ def _of_closing_trip(history: StudyHistory, split: Split) -> Scores:
 
 def _matching(scores: Iterable[Score], digest: str | None, split: Split) -> Iterable[Score]:
     return (score for score in scores if (score.model_digest, score.split) == (digest, split))
-
-
-def _digest(history: StudyHistory, number: int) -> str | None:
-    if number:
-        return history.commits[number - 1].model_digest
-    return history.started.start_digest if history.started else None
 
 
 def _point(task: Task, number: int, scores: Scores) -> Point:

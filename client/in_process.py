@@ -1,0 +1,139 @@
+"""The site's work on one message inside a process that is not ours: no line, no worker process.
+
+What the agent does with a message is done here by the same `Answering`, behind the same door. Only
+its two neighbours are stand-ins: a link that has one message and sends nothing, and a worker that
+computes where it is asked. State lies in the site's folder and is read anew for each message, because
+the next one may come to another process; data and models stay warm as long as this process lives.
+"""
+
+import fcntl
+import hashlib
+import io
+import os
+import sys
+import traceback
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from client.answering import Answering
+from client.egress import Released
+from client.jobs import Event, Job
+from client.site import Site, open_site
+from client.worker import do_job
+from shared.durable import write_atomically
+from shared.errors import TrustError, WireCode
+from shared.wire import UNADDRESSED, Refused
+
+if TYPE_CHECKING:
+    from client.workbench import Workbench
+
+_benches: dict[Path, "Workbench"] = {}
+
+
+@dataclass(frozen=True)
+class WholeParcel:
+    """One message that came whole; what `Answering` reads of a link's `Parcel`."""
+
+    id: str
+    envelope: bytes = field(repr=False)
+    payload: bytes = field(default=b"", repr=False)
+
+
+def answer(folder: Path, parcel: WholeParcel) -> Released | None:
+    """Answer one message as the agent of this folder would.
+
+    Waits while another process serves the folder.
+
+    Returns:
+        What may leave, exactly one for each message; None for a message that was thrown away.
+
+    Raises:
+        ConfigError: the folder is not that of a site that has joined.
+        TrustError: a key file is exposed, or the ledger does not hold.
+    """
+    folder = folder.resolve()
+    with _alone(folder):
+        site = open_site(folder, say=_say, link=_HeldLink(), worker=InProcessWorker(folder))
+        with site.ledger:
+            return _answer(site, parcel)
+
+
+class InProcessWorker:
+    """`WorkerProcess` without the process: a job is done by who listens for its result."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._job: Job | None = None
+
+    @property
+    def pid(self) -> int:
+        """This process."""
+        return os.getpid()
+
+    def submit(self, job: Job) -> None:
+        """Take a job."""
+        self._job = job
+
+    def listen(self, timeout_s: float) -> list[Event]:
+        """Do the job in hand, however long it takes."""
+        job, self._job = self._job, None
+        return [] if job is None else [do_job(_bench(self._folder), job, io.BytesIO())]
+
+    def crashed(self) -> bool:
+        """Never seen: it would be this process that is gone."""
+        return False
+
+    def end(self) -> None:
+        """Let the data and models go."""
+        _benches.pop(self._folder, None)
+
+
+class _HeldLink:
+    """The part of a `Link` that `Answering` uses, for a parcel that is here already."""
+
+    def fetch(self, parcel: WholeParcel, into: Path, *, limit: int) -> str:
+        if len(parcel.payload) > limit:
+            raise TrustError(
+                "A payload is larger than announced.", remedy="Ask the coordinator whether the model is the agreed one."
+            )
+        write_atomically(into, parcel.payload, mode=0o600)
+        return hashlib.sha256(parcel.payload).hexdigest()
+
+    def drop(self, parcel: WholeParcel) -> None:
+        """Nothing is kept anywhere."""
+
+
+def _answer(site: Site, parcel: Any) -> Released | None:
+    released: list[Released] = []
+    answering = Answering(site, answer=lambda _, out: released.append(out))
+    try:
+        answering.receive(parcel)
+        while answering.current is not None:
+            for event in site.worker.listen(0):
+                answering.hear(event)
+    except Exception:  # its words stay on the site's console
+        traceback.print_exc()
+        released.append(site.egress.release(Refused(address=UNADDRESSED, refusal=WireCode.INTERNAL), contract=None))
+    return released[0] if released else None
+
+
+def _bench(folder: Path) -> "Workbench":
+    from client.workbench import Workbench  # torch: not for a message that computes nothing
+
+    if folder not in _benches:
+        _benches[folder] = Workbench(folder)
+    return _benches[folder]
+
+
+@contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    with (folder / "agent.lock").open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)

@@ -1,0 +1,182 @@
+"""Every fact of the report, joined; the page, the table and `--json` show these and no others."""
+
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from itertools import chain
+
+from server.history import StudyHistory
+from server.records import Split
+from server.report.evidence import Evidence
+from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
+from server.report.integrity import Integrity, integrity_of
+from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
+from server.report.scores import (
+    AtThreshold,
+    Point,
+    Pooled,
+    SiteScore,
+    at_threshold,
+    final_scores,
+    pooled,
+    site_score,
+    validation_curve,
+)
+from server.report.work import Machine, Seconds, Work, machine_of, seconds_by_round, work_of
+from server.report.words import counted
+from shared.study import TrainingSpec
+from shared.tasks import task_for
+
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class About:
+    """What the study asked for, and when it ran (RFC 3339, UTC; None if it did not)."""
+
+    name: str
+    kind: str
+    description: str
+    state: str
+    remedy: str | None
+    mode: str
+    classes: tuple[str, ...]
+    image: str
+    model: str
+    training: str | None
+    rounds_planned: int
+    rounds_committed: int
+    seed: int
+    started: str | None
+    last_entry: str | None
+    seconds: float | None
+
+
+@dataclass(frozen=True)
+class SiteFacts:
+    """One site. `patients` and `machine` are None if it never opened the study.
+
+    `seats` counts its rounds by what became of it there.
+    """
+
+    site: str
+    patients: dict[str, int] | None
+    examples: dict[str, int] | None
+    machine: Machine | None
+    validation: SiteScore
+    test: SiteScore
+    work: Work
+    seats: dict[str, int]
+
+
+@dataclass(frozen=True)
+class Facts:
+    """A study's report; `patients` are those of all sites that opened it, by split."""
+
+    about: About
+    notice: str | None
+    headline: Headline
+    not_for: str
+    patients: dict[str, int]
+    curve: tuple[Point, ...]
+    validation: Pooled
+    test: Pooled
+    threshold: AtThreshold
+    sites: tuple[SiteFacts, ...]
+    rounds: tuple[RoundFacts, ...]
+    seconds: dict[int, Seconds]
+    refusals: tuple[Refused, ...]
+    losses: tuple[Lost, ...]
+    integrity: Integrity
+
+
+def facts_of(evidence: Evidence) -> Facts:
+    """All that the report says of a study."""
+    study, history, task = evidence.study, evidence.history, task_for(evidence.study.task)
+    validation, test = final_scores(history, "validation"), final_scores(history, "test")
+    pooled_test = pooled(task, study.task.classes, test)
+    rounds = rounds_of(evidence)
+    taking_part = set(chain.from_iterable(commit.counted for commit in history.commits))
+    return Facts(
+        about=_about(evidence),
+        notice=notice_of(evidence),
+        headline=headline_of(
+            evidence, pooled_test, sites=len(taking_part), train_patients=_patients(history, "train", taking_part)
+        ),
+        not_for=NOT_FOR,
+        patients={split: _patients(history, split, history.opened) for split in SPLITS},
+        curve=validation_curve(task, history),
+        validation=pooled(task, study.task.classes, validation),
+        test=pooled_test,
+        threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
+        sites=tuple(_site(evidence, site, rounds) for site in _cohort(history)),
+        rounds=rounds,
+        seconds=seconds_by_round(history),
+        refusals=refusals_of(history),
+        losses=losses_of(history),
+        integrity=integrity_of(evidence),
+    )
+
+
+def _cohort(history: StudyHistory) -> list[str]:
+    return sorted(set(history.started.cohort if history.started else ()) | history.opened.keys())
+
+
+def _patients(history: StudyHistory, split: Split, sites: Iterable[str]) -> int:
+    return sum(history.opened[site].patients.get(split, 0) for site in sites if site in history.opened)
+
+
+def _site(evidence: Evidence, site: str, rounds: tuple[RoundFacts, ...]) -> SiteFacts:
+    history, task = evidence.history, task_for(evidence.study.task)
+    opened = history.opened.get(site)
+    return SiteFacts(
+        site=site,
+        patients=dict(opened.patients) if opened else None,
+        examples=dict(opened.examples) if opened else None,
+        machine=machine_of(opened) if opened else None,
+        validation=site_score(task, final_scores(history, "validation").get(site)),
+        test=site_score(task, final_scores(history, "test").get(site)),
+        work=work_of(evidence, site),
+        seats=dict(Counter(seats.state for r in rounds if (seats := r.seats.get(site)))),
+    )
+
+
+def _about(evidence: Evidence) -> About:
+    study, standing, times = evidence.study, evidence.standing, [time for time, _ in evidence.records]
+    images, model = study.images, study.model
+    return About(
+        name=study.name,
+        kind=study.study.kind,
+        description=study.study.description,
+        state=standing.state.value,
+        remedy=standing.remedy,
+        mode=study.task.mode,
+        classes=study.task.classes,
+        image=f"{images.size_px} × {images.size_px} px, {images.channels} channel{'s' * (images.channels > 1)}",
+        model=f"{model.name}, {model.norm} norm",
+        training=_training(study.training),
+        rounds_planned=study.rounds.count if study.study.kind == "train" else 0,
+        rounds_committed=evidence.history.last_round,
+        seed=study.study.seed,
+        started=_utc(times[0]) if times else None,
+        last_entry=_utc(times[-1]) if times else None,
+        seconds=(times[-1] - times[0]).total_seconds() if times else None,
+    )
+
+
+def _training(training: TrainingSpec | None) -> str | None:
+    if training is None:
+        return None
+    unit, number = ("epoch", training.epochs_per_round or 0)
+    if training.steps_per_round is not None:
+        unit, number = "step", training.steps_per_round
+    proximal = f" (mu {training.proximal_mu:g})" if training.proximal_mu else ""
+    return (
+        f"{training.algorithm}{proximal}, {counted(number, unit)} per round, {training.optimizer}"
+        f" at {training.learning_rate:g}, batches of {training.batch_size}"
+    )
+
+
+def _utc(time: datetime) -> str:
+    return time.isoformat(timespec="seconds").replace("+00:00", "Z")

@@ -1,0 +1,77 @@
+"""The one sentence that a reader takes away, and what became of the study."""
+
+from dataclasses import dataclass
+
+from server.report.evidence import Evidence
+from server.report.scores import Estimate, Pooled
+from server.report.words import counted
+from server.study_folder import StudyState
+
+NOT_FOR = (
+    "For research only. Do not use this model for diagnosis, triage, treatment or any decision about a patient:"
+    " it is not a medical device and has not been validated clinically. The figures hold for the patients"
+    " counted here; they say nothing about other hospitals, scanners or populations."
+)
+
+
+@dataclass(frozen=True)
+class Headline:
+    """`before`, the figure and `after` read as one sentence; `figure` is empty if there is none."""
+
+    before: str
+    figure: str
+    after: str
+
+    @property
+    def sentence(self) -> str:
+        """The whole sentence."""
+        return f"{self.before}{self.figure}{self.after}"
+
+
+def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients: int) -> Headline:
+    """The study's result in one sentence, or why there is none.
+
+    Args:
+        evidence: the study's folder.
+        test: the final model on test patients.
+        sites: how many sites counted in at least one round.
+        train_patients: training patients of these sites.
+    """
+    done, trains = evidence.history.last_round, evidence.study.study.kind == "train"
+    if trains and not done:
+        return Headline("No round of this study was committed, so there is no trained model and no result.", "", "")
+    trained = f"{counted(done, 'round')} on {counted(train_patients, 'training patient')} at {counted(sites, 'site')}"
+    if not test.sites:
+        subject = f"The model after {trained}" if trains else "The model under study"
+        return Headline(f"{subject} was not scored on test patients, so there is no result.", "", "")
+    measured = f" on {counted(test.patients, 'test patient')} of {counted(len(test.sites), 'site')}"
+    subject = f"After {trained}, the model" if trains else "The model under study"
+    if test.auroc.value is None:
+        return Headline(f"{subject} was scored{measured}, but its AUROC is not defined: {test.auroc.why}.", "", "")
+    name = "macro AUROC" if test.classes else "AUROC"
+    return Headline(f"{subject} reaches a test {name} of ", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}.")
+
+
+def notice_of(evidence: Evidence) -> str | None:
+    """What must be said first of a study that is not finished; None if it is."""
+    standing, done = evidence.standing, evidence.history.last_round
+    planned = evidence.study.rounds.count
+    behind = f" {done} of {counted(planned, 'round')} committed." if evidence.study.study.kind == "train" else ""
+    match standing.state:
+        case StudyState.FINISHED:
+            return None
+        case StudyState.FAILED:
+            return f"This study failed. {standing.reason or 'No reason was recorded.'}{behind}"
+        case StudyState.STOPPED:
+            return f"This study was stopped. {standing.reason or 'No reason was recorded.'}{behind}"
+        case StudyState.QUEUED:
+            return f"This study waits to be run.{behind}"
+        case StudyState.RUNNING:
+            waits = f" It waits: {evidence.history.paused}" if evidence.history.paused else ""
+            return f"This study is still running; the figures are those so far.{behind}{waits}"
+
+
+def _range(estimate: Estimate) -> str:
+    if estimate.low is None or estimate.high is None:
+        return f" ({estimate.why})"
+    return f" (95 % interval {estimate.low:.3f} to {estimate.high:.3f})"

@@ -1,0 +1,66 @@
+"""The page: the facts through one template, with its style and charts inside; everything is escaped.
+
+Nothing on it is loaded from elsewhere, and no script runs.
+"""
+
+from importlib.metadata import version
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from server.report.charts import curve_of, grid_of, interval_scale
+from server.report.facts import Facts
+from server.report.words import counted, spans
+
+_MISSING = "\N{EN DASH}"
+INTERVAL_WIDTH = 150.0
+
+
+def render(facts: Facts) -> str:
+    """The report as one HTML document."""
+    estimates = [facts.test.auroc, *(site.test.auroc for site in facts.sites)]
+    return _environment().get_template("page.html.jinja").render(
+        facts=facts,
+        curve=curve_of(facts.curve),
+        grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
+        interval=interval_scale(estimates, width=INTERVAL_WIDTH),
+        interval_width=INTERVAL_WIDTH,
+        release=version("wardround"),
+    )
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or minutes and hours from one minute on."""
+    if seconds is None:
+        return _MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def share(value: float | None) -> str:
+    """A figure between 0 and 1 to three decimals."""
+    return _MISSING if value is None else f"{value:.3f}"
+
+
+def _environment() -> Environment:
+    environment = Environment(
+        loader=PackageLoader("server.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans}
+    environment.globals["counted"] = counted
+    return environment

@@ -1,0 +1,119 @@
+"""Every figure of the page as one CSV in long format: scope, site, round, metric, value.
+
+A figure that is missing has no row of its own; a row named `METRIC.why` says why.
+"""
+
+import csv
+import io
+from collections.abc import Iterator
+
+from server.report.facts import Facts, SiteFacts
+from server.report.participation import RoundFacts
+from server.report.scores import Estimate, Point, Pooled
+
+COLUMNS = ("scope", "site", "round", "metric", "value")
+Row = tuple[str, str, int | str, str, float | int | str]
+
+
+def as_csv(facts: Facts) -> str:
+    """The table, with a header; lines end in LF."""
+    out = io.StringIO()
+    writer = csv.writer(out, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows(facts))
+    return out.getvalue()
+
+
+def rows(facts: Facts) -> Iterator[Row]:
+    """The rows of the table: the study, its models, its sites, its rounds, what was refused."""
+    yield from _study(facts)
+    for split, scored in (("validation", facts.validation), ("test", facts.test)):
+        yield from _pooled(split, scored)
+    cuts, names = facts.threshold.probabilities, facts.about.classes
+    yield from (("pooled", "", "", f"threshold.{name}", cut) for name, cut in zip(names, cuts, strict=False))
+    yield from (("pooled", "", "", f"test.at_threshold.{k}", v) for k, v in facts.threshold.figures.items())
+    if facts.threshold.why:
+        yield "pooled", "", "", "threshold.why", facts.threshold.why
+    for point in facts.curve:
+        yield from _point(point)
+    for site in facts.sites:
+        yield from _site(site)
+    for opened in facts.rounds:
+        yield from _round(opened, facts)
+    for refusal in facts.refusals:
+        for number in refusal.rounds:
+            yield "refusal", refusal.site, number, f"{refusal.by}.{refusal.codes[0]}", refusal.words
+    for loss in facts.losses:
+        yield from (("loss", loss.site, number, "line", loss.words) for number in loss.rounds)
+
+
+def _study(facts: Facts) -> Iterator[Row]:
+    about, proof = facts.about, facts.integrity
+    said = {
+        "name": about.name,
+        "state": about.state,
+        "rounds_planned": about.rounds_planned,
+        "rounds_committed": about.rounds_committed,
+        "seconds": about.seconds,
+        "study_digest": proof.study_digest,
+        "model_digest": proof.model_digest,
+        "journal_entries": proof.chain.entries,
+        "journal_head": proof.chain.head,
+        "epochs": len(proof.epochs),
+    }
+    yield from (("study", "", "", name, value) for name, value in said.items() if value is not None)
+    yield from (("study", "", "", f"patients.{split}", number) for split, number in facts.patients.items())
+
+
+def _estimate(scope: str, site: str, number: int | str, metric: str, found: Estimate) -> Iterator[Row]:
+    ends = ((metric, found.value), (f"{metric}.low", found.low), (f"{metric}.high", found.high))
+    yield from ((scope, site, number, name, value) for name, value in ends if value is not None)
+    if found.why:
+        yield scope, site, number, f"{metric}.why", found.why
+
+
+def _pooled(split: str, scored: Pooled) -> Iterator[Row]:
+    yield "pooled", "", "", f"{split}.patients", scored.patients
+    yield "pooled", "", "", f"{split}.sites", len(scored.sites)
+    yield from _estimate("pooled", "", "", f"{split}.auroc", scored.auroc)
+    yield from (("pooled", "", "", f"{split}.{name}", value) for name, value in scored.figures.items())
+    for name, value in scored.classes.items():
+        yield "pooled", "", "", f"{split}.auroc.{name}", "" if value is None else value
+
+
+def _point(point: Point) -> Iterator[Row]:
+    """`round` is the number of rounds behind the model, 0 for the start model."""
+    yield "model", "", point.model, "validation.patients", point.patients
+    yield from _estimate("model", "", point.model, "validation.auroc", point.auroc)
+    if point.loss is not None:
+        yield "model", "", point.model, "validation.loss", point.loss
+    yield from (("model", site, point.model, "validation.auroc", area) for site, area in point.by_site.items())
+
+
+def _site(found: SiteFacts) -> Iterator[Row]:
+    name, work = found.site, found.work
+    for split, number in (found.patients or {}).items():
+        yield "site", name, "", f"patients.{split}", number
+    for split, number in (found.examples or {}).items():
+        yield "site", name, "", f"examples.{split}", number
+    yield from _estimate("site", name, "", "validation.auroc", found.validation.auroc)
+    yield from _estimate("site", name, "", "test.auroc", found.test.auroc)
+    if found.machine:
+        yield "site", name, "", "device", found.machine.device
+        yield "site", name, "", "threads", found.machine.threads
+        yield from (("site", name, "", f"software.{k}", v) for k, v in found.machine.software.items())
+    yield "site", name, "", "updates", work.updates
+    yield "site", name, "", "update_bytes", work.update_bytes
+    yield "site", name, "", "replays", work.replays
+    yield from (("site", name, "", f"median_seconds.{phase}", s) for phase, s in work.seconds.items())
+    yield from (("site", name, "", f"rounds.{state}", n) for state, n in found.seats.items())
+
+
+def _round(opened: RoundFacts, facts: Facts) -> Iterator[Row]:
+    number = opened.number
+    yield "round", "", number, "attempts", opened.attempts
+    if opened.seconds is not None:
+        yield "round", "", number, "seconds", opened.seconds
+    phases = facts.seconds.get(number, {})
+    yield from (("round", "", number, f"median_seconds.{phase}", s) for phase, s in phases.items())
+    yield from (("round", site, number, "participation", seat.state) for site, seat in opened.seats.items())

@@ -1,0 +1,3 @@
+"""The version of this software; both sides name it in every message."""
+
+VERSION = "0.1.0"

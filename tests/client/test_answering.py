@@ -1,0 +1,369 @@
+"""What a site answers to each message: once, through the door, and the same again after a crash."""
+
+import errno
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lone_site import START, UPDATE, LoneSite, a_study
+
+from client.answering import WORKER_TRIES, refusing_disk_full
+from client.jobs import Failed, OpenJob, Progress, RoundJob, ScoreJob
+from client.join import load_enrolment
+from shared.canonical import digest
+from shared.errors import LinkError, Refusal, WireCode
+from shared.keys import make_identity_key
+from shared.ledger import read_lines, verify
+from shared.update import pack
+from shared.wire import Stage, encode
+
+NEXT = START.replace(b"\x00\x00\xa0@", b"\x00\x00\xb0@")  # 5.0 -> 5.5: another model of the same table
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path)
+    yield lone
+    lone.close()
+
+
+# ------------------------------------------------------------ the usual course
+
+
+def test_a_study_from_its_opening_to_its_close(site: LoneSite) -> None:
+    say = site.coordinator
+    site.open()
+    site.tell(say.work(1))
+    site.finish()
+    site.tell(say.work(2, NEXT, previous_digest=digest(START), receipts=(say.receipt(1),)), model=NEXT)
+    site.finish()
+    closing = {"address": say.address(Stage.EVALUATE, 3), "receipts": (say.receipt(2),)}
+    site.tell(say.work(3, NEXT, previous_digest=digest(NEXT), **closing), model=NEXT)
+    site.finish()
+    site.tell(say.close(3, receipts=(say.receipt(2),)))
+    assert [answer.type for answer in site.answers] == ["opened", "ready", "ready", "ready", "closed"]
+    assert [answer.address.round for answer in site.answers] == [0, 1, 2, 3, 3]
+    assert site.uploads == [UPDATE, UPDATE]
+    assert [entry["round"] for entry in site.entries("receipt")] == [1, 2]
+    assert [type(job) for job in site.hands.jobs] == [OpenJob, RoundJob, RoundJob, ScoreJob]
+    assert site.site.studies.active() == []
+
+
+def test_the_site_agrees_to_the_contract_that_the_study_implies(site: LoneSite) -> None:
+    site.open()
+    record = site.site.studies.find("lungs")
+    assert site.answers[0].contract_digest == record.contract("north").digest()
+    assert site.entries("contract")[0]["contract"] == record.contract("north").digest()
+    assert (site.answers[0].patients, site.answers[0].device) == ({"train": 5, "validation": 4, "test": 4}, "cpu")
+
+
+def test_the_closing_trip_sends_figures_and_no_update(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(3, address=site.coordinator.address(Stage.EVALUATE, 3)))
+    site.finish()
+    ready = site.answers[-1]
+    assert (ready.update_digest, ready.update_bytes, ready.uploaded) == (None, 0, False)
+    assert [score.split for score in ready.scores] == ["validation", "test"]
+    assert site.uploads == []
+
+
+def test_without_a_slot_the_update_waits_for_its_grant(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1, slot=0))
+    site.finish()
+    assert not site.answers[-1].uploaded
+    assert site.uploads == []
+    site.tell(site.coordinator.grant(1))
+    assert site.answers[-1].type == "uploaded"
+    assert site.answers[-1].address.stage is Stage.UPLOAD
+    assert site.uploads == [UPDATE]
+
+
+def test_the_receipt_lets_the_update_go_but_not_the_memory_of_the_round(site: LoneSite) -> None:
+    say = site.coordinator
+    site.open()
+    site.tell(say.work(1))
+    site.finish()
+    site.tell(say.work(2, NEXT, previous_digest=digest(START), receipts=(say.receipt(1),)), model=NEXT)
+    assert site.entries("receipt") == [say.receipt(1).model_dump(mode="json")]
+    assert not list((site.folder / "spool").rglob("round-000001/update.safetensors"))
+    site.tell(say.work(1, NEXT), model=NEXT)
+    assert site.refused() == [WireCode.MODEL_SWITCHED]
+
+
+def test_progress_and_a_result_that_nobody_asked_for_are_no_answers(site: LoneSite) -> None:
+    site.answering.hear(Progress(steps=3))
+    site.answering.hear(Failed(code=WireCode.INTERNAL))
+    assert site.line.sent == []
+
+
+# ------------------------------------------------------------ again, and after a crash
+
+
+def test_the_same_work_asked_twice_is_done_once(site: LoneSite) -> None:
+    site.open()
+    first = site.tell(site.coordinator.work(1))
+    again = site.coordinator.work(1, address=site.coordinator.address(Stage.TRAIN, 1, attempt=2))
+    site.tell(again)
+    site.finish()
+    assert len([job for job in site.hands.jobs if isinstance(job, RoundJob)]) == 1
+    assert site.line.dropped == [first.id]
+    assert [(a.address.attempt, a.replayed) for a in site.answers[1:]] == [(2, False)]
+
+
+def test_the_same_parcel_handed_over_twice_is_answered_not_dropped(site: LoneSite) -> None:
+    site.open()
+    parcel = site.tell(site.coordinator.work(1))
+    site.answering.receive(parcel)
+    site.finish()
+    assert site.line.dropped == []
+    assert site.line.sent[-1][0] == parcel.id
+
+
+def test_finished_work_is_sent_again_byte_for_byte_and_said_to_be_a_replay(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    site.start()
+    site.coordinator.epoch = 2
+    site.tell(site.coordinator.work(1))
+    first, again = site.answers[1:]
+    assert (first.replayed, again.replayed, again.address.epoch) == (False, True, 2)
+    assert first.model_copy(update={"address": again.address, "replayed": True}) == again
+    assert site.uploads == [UPDATE, UPDATE]
+    assert site.hands.jobs == []
+
+
+def test_work_that_a_crash_cut_off_is_done_anew(site: LoneSite) -> None:
+    site.open()
+    parcel = site.tell(site.coordinator.work(1))
+    (site.hands.jobs[-1].out / "update.safetensors").write_bytes(b"half an upd")
+    site.start()
+    site.answering.receive(parcel)
+    site.finish()
+    assert site.uploads == [UPDATE]
+    assert not list((site.folder / "spool").rglob("*.partial"))
+
+
+def test_a_model_that_breaks_off_leaves_nothing_and_is_fetched_again(site: LoneSite) -> None:
+    site.open()
+    site.line.down = True
+    with pytest.raises(LinkError):
+        site.tell(site.coordinator.work(1))
+    assert site.answering.current is None
+    site.line.down = False
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    assert site.answers[-1].type == "ready"
+
+
+def test_a_worker_that_dies_is_replaced_and_the_work_repeated(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.hands.die()
+    site.answering.worker_died()
+    site.finish()
+    assert site.answers[-1].type == "ready"
+    assert site.entries("worker_restarted") == [{"during": "round"}]
+    assert len([job for job in site.hands.jobs if isinstance(job, RoundJob)]) == 2
+
+
+def test_a_worker_that_dies_each_time_is_given_up(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    for _ in range(WORKER_TRIES):
+        site.hands.die()
+        site.answering.worker_died()
+    assert site.refused() == [WireCode.WORKER_CRASHED]
+    assert site.answering.current is None
+
+
+def test_an_idle_worker_that_dies_is_only_noted(site: LoneSite) -> None:
+    site.answering.worker_died()
+    assert site.entries("worker_restarted") == [{"during": "idle"}]
+    assert site.hands.jobs == []
+
+
+# ------------------------------------------------------------ stop and resume
+
+
+def test_work_in_hand_is_abandoned_when_the_study_closes_and_the_next_study_goes_on(site: LoneSite) -> None:
+    say = site.coordinator
+    site.open()
+    cut_off = site.tell(say.work(1))
+    site.tell(say.close(1, reason="stopped"))
+    assert site.answers[-1].type == "closed"
+    assert site.line.dropped == [cut_off.id]
+    assert site.answering.current is None
+    assert site.hands.pid is None
+    say.epoch = 2
+    site.open()
+    site.tell(say.work(1))
+    site.finish()
+    assert site.answers[-1].type == "ready"
+    assert site.site.studies.active() == ["lungs"]
+
+
+def test_a_study_that_closes_does_not_end_another_ones_work(site: LoneSite) -> None:
+    site.open()
+    lungs = site.coordinator.study
+    site.coordinator.study = a_study("hearts")
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.coordinator.study = lungs
+    site.tell(site.coordinator.close(1))
+    assert site.hands.pid is not None
+    site.coordinator.study = a_study("hearts")
+    site.finish()
+    assert site.answers[-1].type == "ready"
+
+
+def test_an_update_that_was_not_committed_survives_a_stop(site: LoneSite) -> None:
+    """Without it the resumed round would have to do without this site."""
+    say = site.coordinator
+    site.open()
+    site.tell(say.work(1, slot=0))
+    site.finish()
+    site.tell(say.close(1, reason="stopped"))
+    say.epoch = 2
+    site.open()
+    site.tell(say.work(1))
+    assert site.answers[-1].replayed
+    assert site.uploads == [UPDATE]
+
+
+# ------------------------------------------------------------ no
+
+
+def test_a_message_that_the_coordinator_did_not_sign_is_thrown_away(site: LoneSite) -> None:
+    parcel = site.coordinator.parcel(site.coordinator.open(), key=make_identity_key())
+    site.answering.receive(parcel)
+    assert site.line.sent == []
+    assert site.line.dropped == [parcel.id]
+    assert site.entries("message_discarded") == [{"code": "trust"}]
+
+
+def test_another_sites_message_is_thrown_away(site: LoneSite) -> None:
+    site.answering.receive(site.coordinator.parcel(site.coordinator.open(), site="north-neighbour"))
+    assert site.line.sent == []
+    assert len(site.entries("message_discarded")) == 1
+
+
+def test_another_protocol_is_refused_and_both_numbers_are_said(site: LoneSite) -> None:
+    body = encode(site.coordinator.open()).replace(b'"protocol":1', b'"protocol":7')
+    site.answering.receive(site.coordinator.parcel(body))
+    assert site.refused() == [WireCode.PROTOCOL]
+    assert "protocol 7; this software speaks 1" in site.said[-1]
+
+
+def test_a_replaced_owner_is_not_obeyed(site: LoneSite) -> None:
+    site.coordinator.epoch = 5
+    site.open()
+    site.coordinator.epoch = 4
+    for message in (site.coordinator.open(), site.coordinator.work(1), site.coordinator.close(1)):
+        site.tell(message)
+    assert site.refused() == [WireCode.STALE_EPOCH] * 3
+    assert site.hands.jobs[1:] == []
+
+
+def test_a_study_that_was_not_opened_here_is_refused(site: LoneSite) -> None:
+    site.tell(site.coordinator.work(1))
+    site.tell(site.coordinator.grant(1))
+    site.tell(site.coordinator.close(1))
+    assert site.refused() == [WireCode.UNKNOWN_STUDY] * 3
+
+
+def test_work_for_a_study_that_was_changed_afterwards_is_refused(site: LoneSite) -> None:
+    site.open()
+    site.coordinator.study = a_study(rounds=9)
+    site.tell(site.coordinator.work(1))
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+
+
+@pytest.mark.parametrize(("stage", "number"), [(Stage.TRAIN, 3), (Stage.TRAIN, 999), (Stage.EVALUATE, 4)])
+def test_more_rounds_than_agreed_are_refused_before_anything_is_computed(
+    site: LoneSite, stage: Stage, number: int
+) -> None:
+    site.open()
+    site.tell(site.coordinator.work(number, address=site.coordinator.address(stage, number)))
+    assert site.refused() == [WireCode.CONTRACT]
+    assert site.hands.jobs[1:] == []
+
+
+BROKEN_MODELS = {
+    "not the one announced": START[:-1] + b"\x07",
+    "no tensor file": b"not a model",
+}
+
+
+@pytest.mark.parametrize("model", BROKEN_MODELS.values(), ids=BROKEN_MODELS)
+def test_an_unsound_model_is_refused(site: LoneSite, model: bytes) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1, payload_bytes=len(START)), model=model)
+    assert site.refused() == [WireCode.MODEL_UNSOUND]
+
+
+def test_a_model_larger_than_announced_is_refused(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1, payload_bytes=10))
+    assert site.refused() == [WireCode.MODEL_UNSOUND]
+
+
+def test_a_second_model_for_one_round_is_refused(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    site.tell(site.coordinator.work(1, NEXT), model=NEXT)
+    site.tell(site.coordinator.work(2, NEXT, previous_digest="f" * 64), model=NEXT)
+    assert site.refused() == [WireCode.MODEL_SWITCHED] * 2
+    assert site.uploads == [UPDATE]
+
+
+def test_a_grant_for_an_update_that_is_not_here_is_refused(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.grant(1))
+    assert site.refused() == [WireCode.SUPERSEDED]
+
+
+@pytest.mark.parametrize("code", list(WireCode))
+def test_a_failed_job_is_answered_with_its_code_alone(site: LoneSite, code: WireCode) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.answering.hear(Failed(code=code))
+    assert site.answers[-1].model_dump(include={"type", "refusal"}) == {"type": "refused", "refusal": code}
+
+
+def test_an_update_that_breaks_the_contract_is_refused_and_the_agent_goes_on(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish(pack({"w": np.full((2, 3), np.nan, np.float32), "n": np.array(4)}))
+    assert site.refused() == [WireCode.CONTRACT]
+    assert site.uploads == []
+    assert len(site.entries("release_refused")) == 1
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_full_disk_is_a_refusal(number: int) -> None:
+    with pytest.raises(Refusal) as caught, refusing_disk_full():
+        raise OSError(number, "no")
+    assert caught.value.wire_code is WireCode.DISK_FULL
+
+
+def test_other_troubles_of_the_system_are_not_taken_for_a_full_disk() -> None:
+    with pytest.raises(PermissionError), refusing_disk_full():
+        raise PermissionError(errno.EACCES, "no")
+
+
+def test_whatever_was_asked_the_ledger_holds(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    site.tell(site.coordinator.work(1, NEXT), model=NEXT)
+    site.tell(site.coordinator.close(2))
+    public = load_enrolment(site.folder).identity_key.public_key()
+    verdict = verify(read_lines(site.folder / "ledger.jsonl"), public_key=public, signer="north")
+    assert verdict.ok
+    releases = site.entries("release")
+    assert [entry["kind"] for entry in releases] == [answer.type for answer in site.answers]
+    assert [entry["body_digest"] for entry in releases] == [digest(encode(answer)) for answer in site.answers]

@@ -1,0 +1,319 @@
+"""One real site in a folder, whose line to the server and whose worker a test holds in its hands.
+
+Keys, ledger, spool, study store, door and envelopes are the real ones. `Line` keeps what was sent and
+can be down; `Hands` takes jobs and does them when the test says so. `Coordinator` signs messages as
+the federation's coordinator does.
+"""
+
+import hashlib
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from client.answering import Answering
+from client.egress import Released
+from client.imaging.settings import DataSettings
+from client.jobs import Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
+from client.link import Parcel, Traffic
+from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
+from client.site import Site, open_site
+from deploy.provision import Provisioned, provision
+from server.federation import load_federation
+from shared.canonical import digest
+from shared.envelope import open_envelope, seal
+from shared.errors import LinkError, TrustError, WireCode
+from shared.ledger import read_entries
+from shared.metrics import Score
+from shared.study import Study
+from shared.tasks import task_for
+from shared.update import pack, table_of
+from shared.wire import (
+    TO_SERVER,
+    Address,
+    Close,
+    Counts,
+    Grant,
+    Message,
+    Open,
+    Receipt,
+    Stage,
+    Work,
+    decode_to_server,
+    encode,
+    to_site,
+)
+
+NOW = 1_800_000_000
+START = pack({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, np.int64)})
+UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)})
+TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})
+COUNTS = Counts(examples=8, patients=5, steps=2)
+
+
+def a_study(name: str = "lungs", *, rounds: int = 2, **changes: Any) -> Study:
+    """A small study of binary classification."""
+    fields: dict[str, Any] = {
+        "study": {"name": name},
+        "task": {"classes": ["opacity"]},
+        "images": {"size_px": 28},
+        "training": {"steps_per_round": 2, "batch_size": 8},
+        "rounds": {"count": rounds},
+    }
+    return Study.model_validate(fields | changes)
+
+
+def a_score(study: Study, model_digest: str, *, split: str = "validation", patients: int = 4) -> Score:
+    """What a site's task says of a few patients."""
+    logits = np.linspace(-1, 1, patients).reshape(-1, 1)
+    return task_for(study.task).score(logits, np.arange(patients) % 2, model_digest=model_digest, split=split)
+
+
+class Line:
+    """A line to a server that keeps what it is given; `down` makes every use of it fail."""
+
+    def __init__(self) -> None:
+        self.sent: list[tuple[str, bytes, bytes | None]] = []
+        self.dropped: list[str] = []
+        self.waiting: deque[Parcel] = deque()
+        self.kept: dict[str, Parcel] = {}
+        self.payloads: dict[str, bytes] = {}
+        self.down = False
+        self.traffic = Traffic()
+
+    def _try(self) -> None:
+        if self.down:
+            raise LinkError("The line is down.", remedy="Wait.")
+
+    def connect(self) -> None:
+        self._try()
+
+    def close(self) -> None:
+        pass
+
+    def unanswered(self) -> list[Parcel]:
+        self._try()
+        return list(self.kept.values())
+
+    def pull(self) -> Parcel | None:
+        self._try()
+        if not self.waiting:
+            return None
+        parcel = self.waiting.popleft()
+        self.kept[parcel.id] = parcel
+        return parcel
+
+    def fetch(self, parcel: Parcel, into: Path, *, limit: int) -> str:
+        self._try()
+        payload = self.payloads[parcel.id]
+        if len(payload) > limit:
+            raise TrustError("A payload is larger than allowed.", remedy="Ask the coordinator.")
+        into.write_bytes(payload)
+        return digest(payload)
+
+    def drop(self, parcel: Parcel) -> None:
+        self._try()
+        self.kept.pop(parcel.id, None)
+        self.dropped.append(parcel.id)
+
+    def send(self, parcel: Parcel, released: Released) -> bool:
+        self._try()
+        self.kept.pop(parcel.id, None)
+        self.sent.append((parcel.id, released.envelope, released.payload.read_bytes() if released.payload else None))
+        return True
+
+
+class Hands:
+    """A worker whose jobs are done by the test: `done` says what comes out next, `die` ends it."""
+
+    def __init__(self) -> None:
+        self.jobs: list[Job] = []
+        self.pid: int | None = None
+        self.starts = 0
+        self._events: list[Event] = []
+        self._crashed = False
+
+    def submit(self, job: Job) -> None:
+        if self.pid is None:
+            self.starts += 1
+            self.pid = 1000 + self.starts
+        self.jobs.append(job)
+
+    def done(self, event: Event) -> None:
+        self._events.append(event)
+
+    def die(self) -> None:
+        self.pid, self._crashed = None, True
+
+    def listen(self, timeout_s: float) -> list[Event]:
+        events, self._events = self._events, []
+        return events
+
+    def crashed(self) -> bool:
+        return self._crashed
+
+    def end(self) -> None:
+        self.pid, self._crashed = None, False
+
+
+class Coordinator:
+    """Says what the coordinator would say to one site, about one study."""
+
+    def __init__(self, place: Provisioned, site: str, study: Study) -> None:
+        self._key = load_federation(place.federation).coordinator_key
+        self._roster = load_federation(place.federation).roster
+        self._site = site
+        self._serial = 0
+        self.study = study
+        self.epoch = 1
+
+    def parcel(self, message: Message | bytes, *, key: Any = None, site: str | None = None) -> Parcel:
+        """A signed message as it comes over the line."""
+        body = message if isinstance(message, bytes) else encode(message)
+        envelope = seal(body, key=key or self._key, signer="coordinator", purpose=to_site(site or self._site))
+        self._serial += 1
+        name = hashlib.sha256(bytes([self._serial])).hexdigest()
+        payload_bytes = getattr(message, "payload_bytes", 0)
+        return Parcel(name, envelope, payload_bytes, (), None)  # type: ignore[arg-type]
+
+    def address(self, stage: Stage, number: int, *, attempt: int = 1) -> Address:
+        return Address(study=self.study.name, epoch=self.epoch, round=number, attempt=attempt, stage=stage)
+
+    def open(self, *, attempt: int = 1) -> Open:
+        place = self.address(Stage.OPEN, 0, attempt=attempt)
+        return Open(address=place, study=self.study, tensors=TENSORS, cohort=(self._site,))
+
+    def work(self, number: int, model: bytes = START, *, slot: int = 10**6, **changes: Any) -> Work:
+        fields: dict[str, Any] = {
+            "address": self.address(Stage.TRAIN, number),
+            "study_digest": self.study.digest(),
+            "model_digest": digest(model),
+            "previous_digest": None,
+            "payload_bytes": len(model),
+            "slot_bytes": slot,
+        }
+        return Work(**(fields | changes))
+
+    def grant(self, number: int, update: bytes = UPDATE) -> Grant:
+        return Grant(address=self.address(Stage.UPLOAD, number), update_digest=digest(update), lease_s=30.0)
+
+    def close(self, number: int, *, reason: str = "finished", receipts: tuple[Receipt, ...] = ()) -> Close:
+        return Close(address=self.address(Stage.CLOSE, number), reason=reason, receipts=receipts)
+
+    def receipt(self, number: int, *, outcome: str = "counted", update: bytes = UPDATE) -> Receipt:
+        return Receipt(
+            study=self.study.name,
+            round=number,
+            outcome=outcome,
+            update_digest=digest(update),
+            model_digest="e" * 64,
+        )
+
+    def read(self, envelope: bytes) -> Any:
+        """What the site said, its signature checked."""
+        keys = self._roster.identity_keys(at=NOW)
+        return decode_to_server(open_envelope(envelope, keys=keys, purpose=TO_SERVER).body)
+
+
+class LoneSite:
+    """A provisioned site, its `Answering`, and the two ends that the test holds."""
+
+    def __init__(self, root: Path, *, name: str = "north", study: Study | None = None, **data: Any) -> None:
+        self.place = provision(
+            root, name="ward", host="127.0.0.1", fleet_port=9, sites=[name, f"{name}-neighbour"], now=NOW
+        )
+        self.folder = self.place.sites[name]
+        described = DataSettings(**({"kind": "npz", "file": self.folder / "images.npz"} | data))
+        settings = SiteSettings(site=AboutSite(name=name), data=described, compute=ComputeSettings(threads=1))
+        write_settings(self.folder / "site.toml", settings)
+        self.name = name
+        self.coordinator = Coordinator(self.place, name, study or a_study())
+        self.said: list[str] = []
+        self.line = Line()
+        self.start()
+
+    def start(self, *, worker: Any = None) -> None:
+        """(Re)open the site from its folder, as a new process would; the line keeps its messages."""
+        if hasattr(self, "site"):
+            self.site.ledger.close()
+        self.hands = worker or Hands()
+        self.site: Site = open_site(self.folder, say=self.said.append, link=self.line, worker=self.hands)
+        self.answering = Answering(self.site, answer=self.line.send)
+
+    def close(self) -> None:
+        self.hands.end()
+        self.site.ledger.close()
+
+    # ------------------------------------------------------------ what happens
+
+    def tell(self, message: Message, *, model: bytes = START) -> Parcel:
+        """The coordinator says something; a Work brings the model along."""
+        parcel = self.coordinator.parcel(message)
+        self.line.payloads[parcel.id] = model
+        self.line.kept[parcel.id] = parcel
+        self.answering.receive(parcel)
+        return parcel
+
+    def open(self) -> None:
+        """Open the study, as the worker would."""
+        self.tell(self.coordinator.open())
+        self.finish()
+
+    def finish(self, update: bytes = UPDATE) -> None:
+        """The worker does the job in hand."""
+        task = self.answering.current
+        assert task is not None
+        match task.job:
+            case OpenJob():
+                self.answering.hear(opened())
+            case RoundJob() as job:
+                (job.out / "update.safetensors").write_bytes(update)
+                self.answering.hear(trained(self.coordinator.study, job.model_digest, job.out))
+            case ScoreJob() as job:
+                self.answering.hear(scored(self.coordinator.study, job.model_digest))
+
+    # ------------------------------------------------------------ what came of it
+
+    @property
+    def answers(self) -> list[Any]:
+        """Everything that left, opened by the server's rules."""
+        return [self.coordinator.read(envelope) for _, envelope, _ in self.line.sent]
+
+    @property
+    def uploads(self) -> list[bytes]:
+        """The payloads that left."""
+        return [payload for _, _, payload in self.line.sent if payload is not None]
+
+    def entries(self, kind: str) -> list[dict[str, Any]]:
+        """The ledger's entries of one type."""
+        return [entry.data for entry in read_entries(self.folder / "ledger.jsonl") if entry.type == kind]
+
+    def refused(self) -> list[WireCode]:
+        """Codes of the refusals that left."""
+        return [answer.refusal for answer in self.answers if answer.type == "refused"]
+
+
+def opened() -> OpenDone:
+    """The worker's word on an opened study."""
+    return OpenDone(
+        patients={"train": 5, "validation": 4, "test": 4},
+        examples={"train": 8, "validation": 4, "test": 4},
+        place=Place(device="cpu", reason="device = cpu in the configuration", fell_back=False, threads=1),
+        software={"python": "3.11.9"},
+    )
+
+
+def trained(study: Study, model_digest: str, out: Path) -> RoundDone:
+    """The worker's word on a trained round."""
+    scores = (a_score(study, model_digest),)
+    return RoundDone(update=out / "update.safetensors", counts=COUNTS, scores=scores, seconds={"train": 0.5})
+
+
+def scored(study: Study, model_digest: str) -> RoundDone:
+    """The worker's word on the closing trip."""
+    scores = tuple(a_score(study, model_digest, split=split) for split in ("validation", "test"))
+    nothing = Counts(examples=0, patients=0, steps=0)
+    return RoundDone(update=None, counts=nothing, scores=scores, seconds={"score": 0.5})
+
+

@@ -1,0 +1,285 @@
+"""A round decides who is asked, who may upload and when it is over; it never lets more bytes travel than agreed."""
+
+import pytest
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+
+from server.rounds import SETTLED, Phase, Round
+from shared.wire import Address, Counts, Ready, Stage
+
+SITES = ("east", "north", "south", "west")
+MODEL = "a" * 64
+SIZE = 100  # bytes of one update
+
+
+def a_round(**changes: object) -> Round:
+    fields: dict = {
+        "stage": Stage.TRAIN,
+        "number": 1,
+        "cohort": SITES,
+        "quorum": 2,
+        "opened_at": 0.0,
+        "deadline_s": 60.0,
+        "update_bytes": SIZE,
+        "slot_bytes": 2 * SIZE,
+        "lease_s": 10.0,
+    }
+    return Round(**(fields | changes))
+
+
+def report(*, uploaded: bool = False, update: str | None = "b" * 64) -> Ready:
+    return Ready(
+        address=Address(study="s", epoch=1, round=1, attempt=1, stage=Stage.TRAIN),
+        model_digest=MODEL,
+        update_digest=update,
+        update_bytes=SIZE if update else 0,
+        uploaded=uploaded,
+        replayed=False,
+        counts=Counts(examples=1, patients=1, steps=1),
+        scores=(),
+        seconds={},
+    )
+
+
+def finish(state: Round, site: str, now: float) -> None:
+    state.spooled(site, now=now)
+    state.admitted(site, now=now)
+
+
+def test_only_sites_that_are_online_are_asked_and_each_once() -> None:
+    state = a_round()
+    assert [ask.site for ask in state.asks({"north", "south", "a-stranger"}, now=0)] == ["north", "south"]
+    assert [ask.site for ask in state.asks(SITES, now=1)] == ["east", "west"]
+    assert state.asks(SITES, now=2) == []
+
+
+def test_as_many_slots_are_granted_with_the_question_as_fit() -> None:
+    asks = a_round().asks(SITES, now=0)
+    assert [ask.slot_granted for ask in asks] == [True, True, False, False]
+
+
+def test_one_update_may_travel_even_if_it_is_larger_than_all_slots() -> None:
+    asks = a_round(slot_bytes=1).asks(SITES, now=0)
+    assert [ask.slot_granted for ask in asks] == [True, False, False, False]
+
+
+def test_a_site_whose_update_the_server_holds_needs_no_slot() -> None:
+    asks = a_round().asks(SITES, now=0, spooled={"east", "north"})
+    assert [ask.slot_granted for ask in asks] == [False, False, True, True]
+
+
+def test_no_slot_is_given_where_no_update_is_wanted() -> None:
+    state = a_round(stage=Stage.EVALUATE, update_bytes=0, slot_bytes=0)
+    assert not any(ask.slot_granted for ask in state.asks(SITES, now=0))
+    state.ready("north", report(update=None), now=1)
+    assert state.seats["north"].phase is Phase.ADMITTED
+
+
+def test_the_longest_ready_site_gets_the_next_free_slot() -> None:
+    state = a_round()
+    state.asks(SITES, now=0)
+    state.ready("west", report(), now=1)
+    state.ready("south", report(), now=2)
+    assert state.grants(now=3) == []
+    state.ready("east", report(uploaded=True), now=3)
+    finish(state, "east", now=4)
+    assert state.grants(now=5) == ["west"]
+    assert state.seats["south"].phase is Phase.READY
+
+
+def test_a_site_that_reports_without_its_update_gives_its_slot_back() -> None:
+    state = a_round(cohort=("east", "north"), slot_bytes=SIZE)
+    state.asks(SITES, now=0)
+    state.ready("north", report(), now=1)
+    state.ready("east", report(), now=2)
+    assert state.grants(now=2) == ["north"]
+
+
+def test_a_slot_that_stands_still_is_taken_back_only_when_another_site_waits() -> None:
+    state = a_round(cohort=("east", "north"), slot_bytes=SIZE)
+    state.asks(SITES, now=0)
+    assert state.grants(now=100) == []
+    assert state.seats["east"].holds_slot
+    state.ready("north", report(), now=100)
+    assert state.grants(now=100) == ["north"]
+    assert not state.seats["east"].holds_slot
+
+
+def test_progress_keeps_a_slot() -> None:
+    state = a_round(cohort=("east", "north"), slot_bytes=SIZE)
+    state.asks(SITES, now=0)
+    state.ready("east", report(uploaded=True), now=1)
+    state.ready("north", report(), now=1)
+    state.progress("east", now=9)
+    assert state.grants(now=15) == []
+    assert state.grants(now=20) == ["north"]
+
+
+def test_a_late_holder_is_received_all_the_same() -> None:
+    state = a_round(cohort=("east", "north"), slot_bytes=SIZE, quorum=1)
+    state.asks(SITES, now=0)
+    state.ready("north", report(), now=20)
+    state.grants(now=20)
+    state.ready("east", report(uploaded=True), now=21)
+    finish(state, "east", now=22)
+    finish(state, "north", now=22)
+    assert state.closing(22).counted == ("east", "north")
+
+
+def test_a_lost_site_is_asked_again_when_it_is_back() -> None:
+    state = a_round()
+    state.asks(SITES, now=0)
+    state.lost("north", "line_lost", now=1)
+    assert not state.seats["north"].holds_slot
+    assert state.asks(set(SITES) - {"north"}, now=2) == []
+    again = state.asks(SITES, now=3)
+    assert [(ask.site, ask.attempt, ask.slot_granted) for ask in again] == [("north", 2, True)]
+    assert state.seats["north"].cause is None
+
+
+def test_a_settled_site_is_not_lost_any_more() -> None:
+    state = a_round()
+    state.asks(SITES, now=0)
+    finish(state, "north", now=1)
+    state.refused("south", "no_data", now=1)
+    for site in ("north", "south"):
+        state.lost(site, "line_lost", now=2)
+    assert state.asks(SITES, now=3) == []
+    assert state.seats["south"].cause == "no_data"
+
+
+def test_the_round_closes_when_every_seat_is_settled() -> None:
+    state = a_round()
+    state.asks(SITES, now=0)
+    for site in ("east", "north"):
+        finish(state, site, now=1)
+    state.refused("south", "not_finite", now=1)
+    assert state.closing(1) is None
+    state.refused("west", "no_data", now=1)
+    closing = state.closing(1)
+    assert closing.counted == ("east", "north")
+    assert closing.missing == {"south": "not_finite", "west": "no_data"}
+    assert closing.enough
+
+
+def test_at_the_deadline_the_quorum_decides_and_the_missing_are_named() -> None:
+    state = a_round(quorum=2)
+    state.asks(("east", "north", "south"), now=0)
+    finish(state, "east", now=1)
+    state.ready("north", report(), now=2)
+    state.lost("south", "line_lost", now=3)
+    assert state.closing(59.9) is None
+    closing = state.closing(60.0)
+    assert not closing.enough
+    assert closing.missing == {"north": "ready", "south": "line_lost", "west": "waiting"}
+    finish(state, "north", now=60)
+    assert state.closing(60.0).enough
+
+
+def test_an_update_that_is_whole_is_waited_for_past_the_deadline() -> None:
+    state = a_round(cohort=("east",), quorum=1)
+    state.asks(SITES, now=0)
+    state.ready("east", report(uploaded=True), now=1)
+    state.spooled("east", now=59)
+    assert state.closing(61) is None
+    state.admitted("east", now=61)
+    assert state.closing(61).enough
+
+
+def test_a_round_that_needs_nobody_closes_with_nobody() -> None:
+    closing = a_round(cohort=(), quorum=0).closing(0)
+    assert closing.enough
+    assert closing.counted == ()
+
+
+class AnyOrder(RuleBasedStateMachine):
+    """Whatever happens in whatever order, the promises of a round hold."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+        self.state = a_round(slot_bytes=250)
+        self.counted: set[str] = set()
+
+    def seat_in(self, data: st.DataObject, *phases: Phase) -> str | None:
+        there = [seat.site for seat in self.state.seats.values() if seat.phase in phases]
+        return data.draw(st.sampled_from(there)) if there else None
+
+    @precondition(lambda self: self.now < 60)
+    @rule(step=st.floats(0.1, 15))
+    def time_passes(self, step: float) -> None:
+        self.now += step
+
+    @rule(online=st.sets(st.sampled_from(SITES)))
+    def ask(self, online: set[str]) -> None:
+        before = {seat.site: seat.attempt for seat in self.state.seats.values()}
+        for ask in self.state.asks(online, now=self.now):
+            assert ask.site in online
+            assert ask.attempt == before[ask.site] + 1
+            assert not ask.slot_granted or self.holding() <= 2
+
+    @rule()
+    def grant(self) -> None:
+        for site in self.state.grants(now=self.now):
+            assert self.state.seats[site].phase is Phase.GRANTED
+            assert self.holding() <= 2
+
+    @rule(data=st.data(), uploaded=st.booleans())
+    def site_is_ready(self, data: st.DataObject, uploaded: bool) -> None:
+        site = self.seat_in(data, Phase.ASKED)
+        if site and (not uploaded or self.state.seats[site].holds_slot):
+            self.state.ready(site, report(uploaded=uploaded), now=self.now)
+
+    @rule(data=st.data())
+    def update_moves(self, data: st.DataObject) -> None:
+        if site := self.seat_in(data, Phase.GRANTED):
+            self.state.progress(site, now=self.now)
+
+    @rule(data=st.data(), good=st.booleans())
+    def update_is_here(self, data: st.DataObject, good: bool) -> None:
+        if site := self.seat_in(data, Phase.GRANTED, Phase.READY):
+            self.state.spooled(site, now=self.now)
+            if good:
+                self.state.admitted(site, now=self.now)
+                self.counted.add(site)
+            else:
+                self.state.refused(site, "norm", now=self.now)
+
+    @rule(data=st.data())
+    def line_breaks(self, data: st.DataObject) -> None:
+        if site := self.seat_in(data, *Phase):
+            self.state.lost(site, "line_lost", now=self.now)
+
+    def holding(self) -> int:
+        return sum(seat.holds_slot for seat in self.state.seats.values())
+
+    @invariant()
+    def no_more_bytes_travel_than_fit(self) -> None:
+        assert self.holding() <= 2
+
+    @invariant()
+    def what_counted_stays(self) -> None:
+        assert self.counted == {s.site for s in self.state.seats.values() if s.phase is Phase.ADMITTED}
+        assert not any(s.holds_slot for s in self.state.seats.values() if s.phase in SETTLED)
+
+    @invariant()
+    def a_closed_round_accounts_for_every_site(self) -> None:
+        closing = self.state.closing(self.now)
+        if closing is None:
+            assert self.now < 60 or any(s.phase is Phase.SPOOLED for s in self.state.seats.values())
+        else:
+            assert set(closing.counted) | closing.missing.keys() == set(SITES)
+            assert set(closing.counted) == self.counted
+            assert closing.enough == (len(self.counted) >= 2)
+
+
+TestAnyOrder = AnyOrder.TestCase
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+
+
+@pytest.mark.parametrize("waiting", [0, 1, 5])
+def test_grants_without_a_ready_site_change_nothing(waiting: int) -> None:
+    state = a_round()
+    state.asks(SITES[:waiting], now=0)
+    assert state.grants(now=1000) == []
