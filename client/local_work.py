@@ -27,6 +27,7 @@ from shared.randomness import StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile, Tensors, pack, table_of
+from shared.version import VERSION
 from shared.wire import Counts, Seconds, Software
 
 HeldOut = Literal["validation", "test"]

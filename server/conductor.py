@@ -28,7 +28,7 @@ from shared.errors import StaleEpoch, StudyError
 from shared.update import PackedFile
 from shared.wire import Close, Message, Receipt, Stage, Work
 
-OPEN_PATIENCE_S = 3600.0  # a site indexes and decodes its images before it answers
+ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
 
 
@@ -84,7 +84,7 @@ class Conductor:
     # ------------------------------------------------------------ stages
 
     def _open(self) -> None:
-        state = self._round(Stage.OPEN, 0, deadline_s=OPEN_PATIENCE_S)
+        state = self._round(Stage.OPEN, 0, absence_s=ABSENCE_S)
         closing = StageRun(self._desk, state, question=lambda ask: self._desk.opening(0, ask.attempt)).run()
         self._insist(closing, "open the study")
 
@@ -92,8 +92,8 @@ class Conductor:
         desk, model = self._desk, self._model()
         digest = self._history.model_digest
         assert digest is not None
-        opened = sorted(self._history.declared.keys() & set(desk.cohort))
-        desk.write(RoundOpened(round=number, epoch=desk.owner.epoch, model_digest=digest, cohort=tuple(opened)))
+        opened = self._present()
+        desk.write(RoundOpened(round=number, epoch=desk.owner.epoch, model_digest=digest, cohort=opened))
         limit = desk.update_limit
         state = self._round(Stage.TRAIN, number, cohort=opened, update_bytes=limit, slot_bytes=desk.slot_bytes)
         run = StageRun(
@@ -114,8 +114,7 @@ class Conductor:
     def _evaluate(self) -> None:
         number, model, digest = self._history.last_round + 1, self._model(), self._history.model_digest
         assert digest is not None
-        opened = sorted(self._history.declared.keys() & set(self._desk.cohort))
-        state = self._round(Stage.EVALUATE, number, cohort=opened)
+        state = self._round(Stage.EVALUATE, number, cohort=self._present())
         closing = StageRun(
             self._desk,
             state,
@@ -197,6 +196,7 @@ class Conductor:
         deadline_s: float | None = None,
         update_bytes: int = 0,
         slot_bytes: int = 0,
+        absence_s: float | None = None,
     ) -> Round:
         spec = self._desk.study.rounds
         return Round(
@@ -209,7 +209,13 @@ class Conductor:
             update_bytes=update_bytes,
             slot_bytes=slot_bytes,
             lease_s=self._desk.study.transfer.lease_s,
+            absence_s=absence_s,
         )
+
+    def _present(self) -> tuple[str, ...]:
+        """Sites of the cohort that opened the study, and those that are connected and may still."""
+        there = self._history.declared.keys() | self._desk.link.online()
+        return tuple(site for site in self._desk.cohort if site in there)
 
     def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
         commits = self._history.commits

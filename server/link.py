@@ -15,6 +15,7 @@ It uses ``grid._runtime_client`` and ``grid.node``, which are private in flwr 1.
 envelopes' signatures, not here.
 """
 
+import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -120,14 +121,17 @@ class ServerLink:
             The message's id.
 
         Raises:
-            LinkError: the SuperLink is gone, or does not know the site's node.
+            LinkError: the SuperLink is gone, or the site has not been on line since it was started.
             KeyError: no such site.
         """
         plan = plan_message(self._addressing(self._nodes[site]), envelope, self._planned(payload))
         request = PushAppMessagesRequest(messages_list=[plan.head], message_object_trees=[plan.tree])
         answer = self._call("PushMessages", request)
         if not answer.message_ids[0]:
-            raise LinkError(f"The server does not know the node of site {site}.", remedy="Register the site again.")
+            raise LinkError(
+                f"Site {site} is not known to the server or has not been here since its start.",
+                remedy="Start the site's agent; ask it when it is on line.",
+            )
         self._push_objects(plan, answer.session_id, set(answer.objects_to_push))
         self._waiting[plan.id] = site
         return plan.id
@@ -288,6 +292,7 @@ class ServerLink:
             under_way.append(self._threads.submit(call))
             if len(under_way) > _AHEAD:
                 yield under_way.popleft().result()
+                gc.collect(1)  # httpx 0.28 ties a response, with its megabytes, into a cycle with its stream
         while under_way:
             yield under_way.popleft().result()
 

@@ -80,6 +80,8 @@ class Round:
         update_bytes: size of one update; 0 when none is wanted.
         slot_bytes: how many bytes of updates may be on their way at once.
         lease_s: how long a granted slot may stand still while others wait.
+        absence_s: how long sites that are not connected hold up the rest, once the quorum is
+            there; None means until the deadline.
     """
 
     def __init__(
@@ -94,11 +96,13 @@ class Round:
         update_bytes: int = 0,
         slot_bytes: int = 0,
         lease_s: float = 30.0,
+        absence_s: float | None = None,
     ) -> None:
         self.stage = stage
         self.number = number
         self.seats = {site: Seat(site, since=opened_at) for site in sorted(cohort)}
         self.deadline_at = opened_at + deadline_s
+        self._absent_at = self.deadline_at if absence_s is None else min(opened_at + absence_s, self.deadline_at)
         self._quorum = quorum
         self._update_bytes = update_bytes
         self._slot_bytes = slot_bytes
@@ -140,13 +144,20 @@ class Round:
 
     def closing(self, now: float) -> Closing | None:
         """The round's end, when all seats are settled or the deadline has passed; None before."""
-        open_seats = [s for s in self.seats.values() if s.phase not in SETTLED]
-        arriving = any(s.phase is Phase.SPOOLED for s in open_seats)
-        if open_seats and (now < self.deadline_at or arriving):
+        enough = sum(s.phase is Phase.ADMITTED for s in self.seats.values()) >= self._quorum
+        if any(self._holds_up(seat, now, enough=enough) for seat in self.seats.values()):
             return None
         counted = tuple(s.site for s in self.seats.values() if s.phase is Phase.ADMITTED)
         missing = {s.site: s.cause or s.phase.value for s in self.seats.values() if s.phase is not Phase.ADMITTED}
-        return Closing(counted, missing, enough=len(counted) >= self._quorum)
+        return Closing(counted, missing, enough=enough)
+
+    def _holds_up(self, seat: Seat, now: float, *, enough: bool) -> bool:
+        if seat.phase in SETTLED:
+            return False
+        if seat.phase is Phase.SPOOLED:
+            return True
+        absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
+        return now < (self._absent_at if absent else self.deadline_at)
 
     # ------------------------------------------------------------ what happened
 

@@ -35,6 +35,7 @@ from shared.wire import Refused as SaidNo
 TURN_S = 0.1
 BUSY_TURN_S = 0.01
 STATUS_EVERY_S = 1.0
+WORKING = (Stage.TRAIN, Stage.EVALUATE)
 
 
 class StopAsked(Exception):
@@ -74,7 +75,7 @@ class StageRun:
         self._admission = admission
         self._expected = expected
         self._asked: dict[str, Question] = {}
-        self._unopened: set[str] = set()
+        self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
         self._shown_at = 0.0
 
@@ -246,7 +247,7 @@ class StageRun:
         desk.write(UpdateSpooled(round=number, site=site, update_digest=digest, update_bytes=ready.update_bytes))
         path = desk.spool.find(number, site, digest)
         assert path is not None
-        expected = replace(self._expected, admitted=frozenset(self.admitted))
+        expected = replace(self._expected, admitted=frozenset(self.admitted), declared=desk.journal.history.declared)
         try:
             update = self._admission.admit(_claim(site, ready, self._desk), path, expected)
         except Refused as refusal:

@@ -13,9 +13,10 @@ Source: ``flwr.supercore.inflatable.inflatable_object`` and ``flwr.app.message``
 
 import hashlib
 import json
-import mmap
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -73,9 +74,12 @@ class MessagePlan:
     payload: PayloadPlan | None
 
     def objects(self) -> Iterator[tuple[str, Callable[[], bytes]]]:
-        """Every object but the root once, what describes before the chunks; push the root after all."""
+        """Every object but the root once, what describes before the chunks; push the root after all.
+
+        The bytes of a chunk are read when its function is called, which must be before the next is taken.
+        """
         for name, content in self.small.items():
-            yield name, lambda content=content: content  # type: ignore[misc]
+            yield name, partial(bytes, content)
         if self.payload is not None:
             yield from _chunk_objects(self.payload)
 
@@ -210,12 +214,14 @@ def object_id(content: bytes) -> str:
 
 
 def _chunk_objects(payload: PayloadPlan) -> Iterator[tuple[str, Callable[[], bytes]]]:
-    if not payload.size:
-        return
-    with payload.path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as view:
-        for name, index in {chunk: index for index, chunk in reversed(list(enumerate(payload.chunks)))}.items():
-            start = index * CHUNK_BYTES
-            yield name, lambda start=start: _wrap("ArrayChunk", (), view[start : start + CHUNK_BYTES])  # type: ignore[misc]
+    first = {chunk: index for index, chunk in reversed(list(enumerate(payload.chunks)))}
+    with payload.path.open("rb") as file:
+        for name, index in reversed(first.items()):
+            yield name, partial(_read_chunk_at, file.fileno(), index)
+
+
+def _read_chunk_at(descriptor: int, index: int) -> bytes:
+    return _wrap("ArrayChunk", (), os.pread(descriptor, CHUNK_BYTES, index * CHUNK_BYTES))
 
 
 def _wrap(kind: str, children: list[str] | tuple[str, ...], body: bytes) -> bytes:

@@ -83,7 +83,7 @@ class Puppet:
         def call(*arguments: Any) -> Any:
             self._line.sendall(json.dumps([name, *arguments]).encode() + b"\n")
             answer = json.loads(self._answers.readline())
-            return answer["value"] if "value" in answer else answer
+            return answer.get("value", answer)
 
         return call
 
@@ -122,6 +122,14 @@ class Lab:
         """A new transport key that the server admits."""
         key = new_key()
         self.superlink.register(public_pem(key), name)
+        return key
+
+    def visited(self, name: str, folder: Path) -> ec.EllipticCurvePrivateKey:
+        """As `key`, of a site that was here once: Flower keeps no message for one that never was."""
+        key = self.key(name)
+        link = self.link(key, folder)
+        link.connect()
+        link.close()
         return key
 
     def link(self, key: ec.EllipticCurvePrivateKey, folder: Path, **options: Any) -> Link:

@@ -3,6 +3,7 @@
 What a mark looks like is the style sheet's matter, how it is written the template's.
 """
 
+import itertools
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -168,8 +169,10 @@ def _share_ticks(floor: float, step: float) -> list[float]:
 
 
 def _tick_every(number: int, *, room: int = 12) -> int:
-    bases = (base * 10**power for power in range(6) for base in (1, 2, 5))
-    return next(step for step in bases if number / step <= room)
+    step, factors = 1, itertools.cycle((2, 2.5, 2))  # 1, 2, 5, 10, 20 ...
+    while number / step > room:
+        step = round(step * next(factors))
+    return step
 
 
 def _whole_ticks(last: int) -> list[int]:

@@ -23,8 +23,9 @@ from server.report.scores import (
     site_score,
     validation_curve,
 )
-from server.report.work import Machine, Seconds, Work, machine_of, seconds_by_round, work_of
 from server.report.words import counted
+from server.report.work import Machine, Seconds, Work, machine_of, seconds_by_round, work_of
+from shared.metrics import Score
 from shared.study import TrainingSpec
 from shared.tasks import task_for
 
@@ -61,8 +62,8 @@ class SiteFacts:
     """
 
     site: str
-    patients: dict[str, int] | None
-    examples: dict[str, int] | None
+    patients: dict[Split, int] | None
+    examples: dict[Split, int] | None
     machine: Machine | None
     validation: SiteScore
     test: SiteScore
@@ -78,7 +79,7 @@ class Facts:
     notice: str | None
     headline: Headline
     not_for: str
-    patients: dict[str, int]
+    patients: dict[Split, int]
     curve: tuple[Point, ...]
     validation: Pooled
     test: Pooled
@@ -110,7 +111,7 @@ def facts_of(evidence: Evidence) -> Facts:
         validation=pooled(task, study.task.classes, validation),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
-        sites=tuple(_site(evidence, site, rounds) for site in _cohort(history)),
+        sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
         rounds=rounds,
         seconds=seconds_by_round(history),
         refusals=refusals_of(history),
@@ -127,7 +128,9 @@ def _patients(history: StudyHistory, split: Split, sites: Iterable[str]) -> int:
     return sum(history.opened[site].patients.get(split, 0) for site in sites if site in history.opened)
 
 
-def _site(evidence: Evidence, site: str, rounds: tuple[RoundFacts, ...]) -> SiteFacts:
+def _site(
+    evidence: Evidence, site: str, rounds: tuple[RoundFacts, ...], validation: Score | None, test: Score | None
+) -> SiteFacts:
     history, task = evidence.history, task_for(evidence.study.task)
     opened = history.opened.get(site)
     return SiteFacts(
@@ -135,8 +138,8 @@ def _site(evidence: Evidence, site: str, rounds: tuple[RoundFacts, ...]) -> Site
         patients=dict(opened.patients) if opened else None,
         examples=dict(opened.examples) if opened else None,
         machine=machine_of(opened) if opened else None,
-        validation=site_score(task, final_scores(history, "validation").get(site)),
-        test=site_score(task, final_scores(history, "test").get(site)),
+        validation=site_score(task, validation),
+        test=site_score(task, test),
         work=work_of(evidence, site),
         seats=dict(Counter(seats.state for r in rounds if (seats := r.seats.get(site)))),
     )
@@ -153,7 +156,7 @@ def _about(evidence: Evidence) -> About:
         remedy=standing.remedy,
         mode=study.task.mode,
         classes=study.task.classes,
-        image=f"{images.size_px} × {images.size_px} px, {images.channels} channel{'s' * (images.channels > 1)}",
+        image=f"{images.size_px} x {images.size_px} px, {images.channels} channel{'s' * (images.channels > 1)}",
         model=f"{model.name}, {model.norm} norm",
         training=_training(study.training),
         rounds_planned=study.rounds.count if study.study.kind == "train" else 0,

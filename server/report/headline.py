@@ -49,7 +49,9 @@ def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients:
     if test.auroc.value is None:
         return Headline(f"{subject} was scored{measured}, but its AUROC is not defined: {test.auroc.why}.", "", "")
     name = "macro AUROC" if test.classes else "AUROC"
-    return Headline(f"{subject} reaches a test {name} of ", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}.")
+    return Headline(
+        f"{subject} reaches a test {name} of ", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}."
+    )
 
 
 def notice_of(evidence: Evidence) -> str | None:

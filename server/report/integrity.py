@@ -51,7 +51,9 @@ def integrity_of(evidence: Evidence) -> Integrity:
         model_file=file,
         model_holds=file.digest == history.model_digest if history.model_digest and file.digest else None,
         chain=evidence.chain,
-        epochs=tuple(Epoch(said.epoch, time.isoformat(timespec="seconds").replace("+00:00", "Z")) for time, said in claims),
+        epochs=tuple(
+            Epoch(said.epoch, time.isoformat(timespec="seconds").replace("+00:00", "Z")) for time, said in claims
+        ),
         heads={site: closed.head for site, closed in sorted(history.closed.items())},
         contracts={site: opened.contract_digest for site, opened in sorted(history.opened.items())},
     )

@@ -3,29 +3,72 @@
 Nothing on it is loaded from elsewhere, and no script runs.
 """
 
+from dataclasses import dataclass
 from importlib.metadata import version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from server.report.charts import curve_of, grid_of, interval_scale
 from server.report.facts import Facts
+from server.report.participation import Seat
 from server.report.words import counted, spans
 
 _MISSING = "\N{EN DASH}"
+_DOING = {"score": "scoring", "train": "training"}
 INTERVAL_WIDTH = 150.0
+MOST_ROWS = 300  # of a table that names single rounds; report.csv has all
+
+
+@dataclass(frozen=True)
+class Missed:
+    """A site that did not count in a round."""
+
+    round: int
+    site: str
+    seat: Seat
 
 
 def render(facts: Facts) -> str:
     """The report as one HTML document."""
     estimates = [facts.test.auroc, *(site.test.auroc for site in facts.sites)]
-    return _environment().get_template("page.html.jinja").render(
-        facts=facts,
-        curve=curve_of(facts.curve),
-        grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
-        interval=interval_scale(estimates, width=INTERVAL_WIDTH),
-        interval_width=INTERVAL_WIDTH,
-        release=version("wardround"),
+    machines = [site.machine for site in facts.sites if site.machine]
+    return (
+        _environment()
+        .get_template("page.html.jinja")
+        .render(
+            facts=facts,
+            curve=curve_of(facts.curve),
+            grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
+            interval=interval_scale(estimates, width=INTERVAL_WIDTH),
+            interval_width=INTERVAL_WIDTH,
+            missed=missed(facts),
+            most_rows=MOST_ROWS,
+            gaps=gaps(facts),
+            phases=sorted({phase for site in facts.sites for phase in site.work.seconds}),
+            software=sorted({name for machine in machines for name in machine.software}),
+            release=version("wardround"),
+        )
     )
+
+
+def missed(facts: Facts) -> list[Missed]:
+    """Every seat that did not count, by round and site."""
+    return [
+        Missed(opened.number, site, seat)
+        for opened in facts.rounds
+        for site, seat in opened.seats.items()
+        if seat.state != "counted"
+    ]
+
+
+def gaps(facts: Facts) -> dict[tuple[str, str], list[str]]:
+    """By split and reason, the sites whose figure or interval is missing."""
+    found: dict[tuple[str, str], list[str]] = {}
+    for site in facts.sites:
+        for split, scored in (("validation", site.validation), ("test", site.test)):
+            if scored.auroc.why:
+                found.setdefault((split, scored.auroc.why), []).append(site.site)
+    return found
 
 
 def size(number: float) -> str:
@@ -53,6 +96,11 @@ def share(value: float | None) -> str:
     return _MISSING if value is None else f"{value:.3f}"
 
 
+def doing(phase: str) -> str:
+    """A phase of a site's work as a noun."""
+    return _DOING.get(phase, phase)
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("server.report", "."),
@@ -61,6 +109,6 @@ def _environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans}
+    environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans, "doing": doing}
     environment.globals["counted"] = counted
     return environment

@@ -49,7 +49,7 @@ def rows(facts: Facts) -> Iterator[Row]:
 
 def _study(facts: Facts) -> Iterator[Row]:
     about, proof = facts.about, facts.integrity
-    said = {
+    said: dict[str, str | int | float | None] = {
         "name": about.name,
         "state": about.state,
         "rounds_planned": about.rounds_planned,

@@ -44,7 +44,6 @@ def machine_of(opened: SiteOpened) -> Machine:
     return Machine(opened.device, opened.threads, dict(sorted(opened.software.items())), opened.fell_back)
 
 
-
 def work_of(evidence: Evidence, site: str) -> Work:
     """What one site did in the whole study."""
     spooled = (record for _, record in evidence.records if isinstance(record, UpdateSpooled))

@@ -72,7 +72,7 @@ def failure(make, *arguments, **options) -> LinkError:
 
 
 def test_a_message_taken_by_a_killed_process_is_answered_by_the_next(lab, tmp_path):
-    key = lab.key("killed")
+    key = lab.visited("killed", tmp_path / "site")
     puppet = lab.puppet({"site": key})
     asked = puppet.push("site", "question", str(random_file(tmp_path / "model", 3_000_000)))
     with site_process(lab, key, tmp_path / "site", stay=True) as child:
@@ -158,7 +158,7 @@ def test_a_payload_beyond_the_limit_is_not_fetched(lab, tmp_path):
 
 
 def test_the_line_takes_less_than_100_mb(lab, tmp_path):
-    key = lab.key("memory")
+    key = lab.visited("memory", tmp_path / "site")
     puppet = lab.puppet({"site": key})
     puppet.push("site", "question", str(random_file(tmp_path / "model", 120_000_000)))
     with site_process(lab, key, tmp_path / "site", stay=False) as child:
@@ -297,7 +297,7 @@ def test_a_certificate_for_another_name(lab, tmp_path):
 
 @contextmanager
 def proxy_that_answers_400(folder: Path):
-    """HTTP/2 over TLS (RFC 9113) that answers every request with :status 400, as nginx does without a client certificate."""
+    """HTTP/2 over TLS (RFC 9113) that answers every request with 400, as nginx does without a client certificate."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
     context.load_cert_chain(folder / "server.pem", folder / "server.key")
     context.set_alpn_protocols(["h2"])

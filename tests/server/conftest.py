@@ -8,7 +8,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
-from flower_lab import Lab  # noqa: E402
+from flower_lab import Lab
 
 
 @pytest.fixture(scope="session")

@@ -93,6 +93,12 @@ def test_envelopes_alone(sites):
     assert (arrival["message_id"], arrival["envelope"], arrival["payload_bytes"]) == (asked, "answer", 0)
 
 
+def test_a_site_that_was_never_here_gets_no_message(lab):
+    puppet = lab.puppet({"north": lab.key("never")})
+    assert "has not been here" in puppet.push("north", "question")["what"]
+    puppet.close()
+
+
 def test_a_site_that_left_is_gone(sites):
     puppet, links, _ = sites
     asked = puppet.push("north", "question")
@@ -147,7 +153,7 @@ def test_memory_does_not_grow_with_the_payload(sites, tmp_path):
 
 @pytest.mark.parametrize("seen", [True, False], ids=["server-saw-its-head", "server-saw-nothing"])
 def test_an_upload_that_a_crash_cut_is_finished_by_the_next_process(lab, tmp_path, request, seen):
-    key = lab.key(f"cut-{seen}")
+    key = lab.visited(f"cut-{seen}", tmp_path / "site")
     puppet = lab.puppet({"north": key})
     update = random_file(tmp_path / "update", 160_000_000)
     task = {
@@ -203,8 +209,8 @@ def test_codes_are_flower_s():
 def test_a_lost_superlink_is_one_sentence(tmp_path):
     own = Lab(tmp_path / "own")
     try:
-        puppet = own.puppet({"north": own.key("north")})
-        puppet.push("north", "question")
+        puppet = own.puppet({"north": own.visited("north", tmp_path / "north")})
+        assert len(puppet.push("north", "question")) == 64
         os.kill(own.superlink.pid, signal.SIGKILL)
         answer = puppet.poll()
         assert answer["raised"] == "LinkError"

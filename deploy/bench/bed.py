@@ -1,0 +1,141 @@
+"""Where a benchmark breaks things: a real federation in one folder, and what is left of it.
+
+Runs studies and looks for processes and ports. What is broken, and what it shows, is the
+benchmark's matter.
+"""
+
+import contextlib
+import os
+import socket
+import tempfile
+import time
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from deploy.local import LocalFederation
+from server.desk import utc_now
+from server.launch import launch
+from server.study_folder import StudyFolder, StudyState
+from shared.errors import StudyError
+from shared.study import parse_study
+
+STUDY_PATIENCE_S = 300.0
+SETTLE_S = 15.0
+TURN_S = 0.05
+ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
+
+
+@contextlib.contextmanager
+def workplace(keep: Path | None) -> Iterator[Path]:
+    """A folder for one benchmark: `keep`, which stays, or one that goes away with the block."""
+    if keep is not None:
+        keep.mkdir(parents=True)
+        yield keep.resolve()
+        return
+    with tempfile.TemporaryDirectory(prefix="wardround-bench-") as folder:
+        yield Path(folder).resolve()
+
+
+def begin(federation: LocalFederation) -> None:
+    """Start the server and every site."""
+    federation.serve()
+    for site in federation.sites:
+        federation.start_site(site)
+
+
+def queue(federation: LocalFederation, text: str) -> StudyFolder:
+    """Launch a study, as `wardround study launch` does."""
+    return launch(federation.federation, parse_study(text), source=text, start_model=None, now=utc_now())
+
+
+def await_end(federation: LocalFederation, folder: StudyFolder) -> StudyState:
+    """Wait until a study is over, however it ended.
+
+    Raises:
+        ResourceError: a process of the federation ended, or the study took too long.
+    """
+    federation.wait_for(
+        lambda: folder.standing().state in ENDED, patience_s=STUDY_PATIENCE_S, what=f"the end of {folder.name}"
+    )
+    return folder.standing().state
+
+
+def finish(federation: LocalFederation, folder: StudyFolder) -> None:
+    """Wait until a study is finished.
+
+    Raises:
+        StudyError: it ended otherwise.
+        ResourceError: as `await_end`.
+    """
+    if await_end(federation, folder) is not StudyState.FINISHED:
+        standing = folder.standing()
+        raise StudyError(standing.reason or "The study ended early.", remedy=standing.remedy or "Read the logs.")
+
+
+# ------------------------------------------------------------------ what is left
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What nobody holds any more and is still there."""
+
+    processes: int
+    ports: int
+
+    @property
+    def count(self) -> int:
+        """Both together."""
+        return self.processes + self.ports
+
+
+def strays(federation: LocalFederation) -> int:
+    """Processes of this federation that descend from none of those we started; waits for them to end."""
+    return _settled(lambda: [p.pid for p in _of(federation.root) if p.pid not in _held(federation)])
+
+
+def listening(federation: LocalFederation) -> set[int]:
+    """TCP ports on which the federation's processes listen now."""
+    return {federation.port} | {port for process in _of(federation.root) for port in _ports(process)}
+
+
+def remains(federation: LocalFederation, ports: Iterable[int]) -> Remains:
+    """What a stopped federation left: processes that name its folder, and ports that still answer."""
+    return Remains(_settled(lambda: list(_of(federation.root))), _settled(lambda: list(filter(_answers, ports))))
+
+
+def _settled(left: Callable[[], list[object]]) -> int:
+    """How many are left when nothing changes any more, or patience ends."""
+    deadline = time.monotonic() + SETTLE_S
+    while (found := len(left())) and time.monotonic() < deadline:
+        time.sleep(TURN_S)
+    return found
+
+
+def _of(root: Path) -> Iterator[psutil.Process]:
+    """Living processes whose command line or environment names the folder."""
+    word = str(root)
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error, OSError):
+            if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:
+                continue
+            if any(word in part for part in (*process.cmdline(), *process.environ().values())):
+                yield process
+
+
+def _held(federation: LocalFederation) -> set[int]:
+    return {pid for family in federation.tree().values() for pid in family}
+
+
+def _ports(process: psutil.Process) -> list[int]:
+    with contextlib.suppress(psutil.Error):
+        return [c.laddr.port for c in process.net_connections("tcp") if c.status == psutil.CONN_LISTEN]
+    return []
+
+
+def _answers(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), timeout=1.0):
+        return True
+    return False

@@ -1,0 +1,199 @@
+"""A real federation on loopback for the tests: one server, three sites, small images, rounds of a moment.
+
+Everything runs as others run it: the `wardround` command, the stock SuperLink with TLS, agents with
+their workers. Studies are launched and followed through the command line.
+"""
+
+import json
+import os
+import signal
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import psutil
+from click.testing import Result
+from typer.testing import CliRunner
+
+from client.imaging.settings import DataSettings
+from client.join import load_enrolment
+from deploy.cli import app
+from deploy.local import LocalFederation
+from deploy.partition import partition
+from server.journal import read_history
+from server.owner import read_owner
+from server.records import RoundCommitted
+from server.study_folder import StudyFolder, StudyState, find_study
+from shared.ledger import Entry, Verdict, read_entries, read_lines, verify
+
+PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
+PATIENCE_S = 90.0
+STUDY = """\
+[study]
+name = "{name}"
+seed = 3
+
+[task]
+classes = ["opacity"]
+
+[images]
+size_px = 28
+
+[model]
+name = "basic_cnn"
+width = 16
+norm = "none"
+
+[training]
+steps_per_round = {steps}
+batch_size = 8
+
+[rounds]
+count = {rounds}
+quorum = {quorum}
+deadline_s = 60
+"""
+
+
+def images(path: Path, *, patients: int = 90, seed: int = 0) -> Path:
+    """An array file of bright squares and dark ones, with a label that follows the brightness."""
+    rng = np.random.default_rng(seed)
+    labels = np.arange(patients) % 2
+    pixels = rng.normal(110, 40, (patients, 28, 28)) + 40 * labels[:, None, None]
+    split = np.array(["train", "train", "train", "validation", "test"])[np.arange(patients) // 2 % 5]
+    np.savez(
+        path,
+        images=np.clip(pixels, 0, 255).astype(np.uint8),
+        labels=labels,
+        patient=np.array([f"patient {n}" for n in range(patients)]),
+        split=split,
+    )
+    return path
+
+
+def wardround(*words: object) -> Result:
+    """One command as a person types it."""
+    return CliRunner().invoke(app, [str(word) for word in words], env=PLAIN)
+
+
+def answer(*words: object) -> dict[str, Any]:
+    """The data of a command that succeeded."""
+    done = wardround(*words, "--json")
+    assert done.exit_code == 0, done.output
+    return dict(json.loads(done.stdout)["data"])
+
+
+class LiveFederation(LocalFederation):
+    """The running federation, and what the tests ask of it."""
+
+    def __init__(self, root: Path) -> None:
+        root.mkdir(exist_ok=True)
+        made = partition(images(root / "all.npz"), scheme="iid", sites=3, seed=0, out=root / "data")
+        super().__init__(root, {m.name: DataSettings(kind="npz", file=m.file) for m in made}, device="cpu")
+
+    def begin(self) -> None:
+        """Start the server and every site, and wait until all are connected."""
+        self.serve()
+        for name in self.sites:
+            self.start_site(name)
+        self.wait_for(
+            lambda: all(self.site_state(name) == "waiting" for name in self.sites),
+            patience_s=PATIENCE_S,
+            what="three connected sites",
+        )
+
+    # ------------------------------------------------------------ studies
+
+    def launch(self, name: str, *, rounds: int = 2, steps: int = 3, quorum: int = 3, extra: str = "") -> StudyFolder:
+        """Queue a study through the command line."""
+        file = self.root / f"{name}.toml"
+        file.write_text(STUDY.format(name=name, rounds=rounds, steps=steps, quorum=quorum) + extra)
+        answer("study", "launch", file, "-f", self.federation)
+        return find_study(self.federation, name)
+
+    def finished(self, folder: StudyFolder) -> str:
+        """Wait for a study to finish well; the digest of its final model."""
+        ended = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
+        self.until(lambda: folder.standing().state in ended, f"the end of {folder.name}")
+        assert folder.standing().state is StudyState.FINISHED, folder.standing()
+        digest = read_history(folder.path / "journal.jsonl").model_digest
+        assert digest is not None
+        return digest
+
+    def run_study(self, name: str, **how: Any) -> str:
+        """Launch a study and wait for its end; the digest of its final model."""
+        return self.finished(self.launch(name, **how))
+
+    def until(self, condition: Any, what: str) -> None:
+        """Wait for something, with the patience of a busy machine."""
+        deadline = time.monotonic() + PATIENCE_S
+        while not condition():
+            assert time.monotonic() < deadline, f"{what}: {PATIENCE_S:.0f} s passed"
+            time.sleep(0.02)
+
+    def reached(self, folder: StudyFolder, *, commits: int) -> None:
+        """Wait until so many rounds are committed and the next one is under way."""
+        self.until(
+            lambda: folder.read_status().get("committed", -1) >= commits
+            and folder.read_status().get("stage") == "train",
+            f"round {commits} of {folder.name}",
+        )
+
+    # ------------------------------------------------------------ what there is
+
+    def site_state(self, name: str) -> str:
+        """What `site status` says."""
+        try:
+            return str(json.loads((self.sites[name] / "status.json").read_bytes())["state"])
+        except (OSError, ValueError):
+            return "not started"
+
+    def journal(self, folder: StudyFolder) -> list[Entry]:
+        """All entries of a study's journal."""
+        return list(read_entries(folder.path / "journal.jsonl"))
+
+    def journal_verdict(self, folder: StudyFolder) -> Verdict:
+        """The auditor's check of a study's journal."""
+        from server.federation import load_federation
+
+        public = load_federation(self.federation).coordinator_key.public_key()
+        return verify(read_lines(folder.path / "journal.jsonl"), public_key=public, signer="coordinator")
+
+    def ledger(self, site: str, kind: str, study: str) -> list[dict[str, Any]]:
+        """A site's ledger entries of one type about one study."""
+        entries = read_entries(self.sites[site] / "ledger.jsonl")
+        return [e.data for e in entries if e.type == kind and e.data.get("study") == study]
+
+    def ledger_verdict(self, site: str) -> Verdict:
+        """The auditor's check of a site's ledger."""
+        public = load_enrolment(self.sites[site]).identity_key.public_key()
+        return verify(read_lines(self.sites[site] / "ledger.jsonl"), public_key=public, signer=site)
+
+    def commits(self, folder: StudyFolder) -> list[RoundCommitted]:
+        """The committed rounds of a study."""
+        return list(read_history(folder.path / "journal.jsonl").commits)
+
+    # ------------------------------------------------------------ faults
+
+    def kill(self, pid: int) -> None:
+        """End a process as a power cut does, and wait until it is gone."""
+        process = psutil.Process(pid)
+        process.send_signal(signal.SIGKILL)
+        psutil.wait_procs([process], timeout=10)
+
+    def serverapp_pid(self, folder: StudyFolder) -> int:
+        """The process that conducts a study."""
+        owner = read_owner(folder.path)
+        assert owner is not None
+        return owner.pid
+
+    def superlink_pid(self) -> int:
+        """The stock SuperLink's own process."""
+        children = psutil.Process(self.processes["server"].pid).children()
+        return next(child.pid for child in children if any("superlink" in word for word in child.cmdline()))
+
+    def worker_pid(self, site: str) -> int:
+        """The worker of a site."""
+        children = psutil.Process(self.processes[site].pid).children()
+        return next(child.pid for child in children if "client.worker" in child.cmdline())
