@@ -39,7 +39,7 @@ _RETRIES = 12
 _RETRY_S = (0.5, 5.0)
 _ARRIVAL_TURN_S = (0.05, 0.15)
 _ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s without an object
-_IN_FLIGHT = 2  # objects under way besides the one that is read or written
+_IN_FLIGHT = 1  # objects under way besides the one that is read or written
 
 __all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
 

@@ -2,10 +2,13 @@
 
 Flower hands over the Grid and the run's configuration; which federation it serves comes from the
 supervisor's environment, never from the run, because the engine's control port knows no callers.
+What the study's process says, and how it fails, stands in the study's own `log`: the engine keeps
+the standard output of its runs to itself.
 """
 
 import os
-import sys
+import traceback
+from functools import partial
 from pathlib import Path
 
 from flwr.app import Context
@@ -24,8 +27,16 @@ def main(grid: Grid, context: Context) -> None:
 
     federation = Path(os.environ[FEDERATION_VARIABLE])
     folder = find_study(federation, str(context.run_config["study"]))
-    conduct(federation, folder, grid, say=_say)
+    say = partial(_say, folder.path / "log")
+    try:
+        conduct(federation, folder, grid, say=say)
+    except Exception:
+        say(traceback.format_exc())
+        raise
 
 
-def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+def _say(log: Path, line: str) -> None:
+    from server.desk import utc_now
+
+    with log.open("a", encoding="utf-8") as file:
+        print(f"{utc_now()} {line}", file=file)

@@ -15,7 +15,6 @@ It uses ``grid._runtime_client`` and ``grid.node``, which are private in flwr 1.
 envelopes' signatures, not here.
 """
 
-import gc
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -105,7 +104,7 @@ class ServerLink:
         self._payload: tuple[Any, PayloadPlan] | None = None
         self._threads = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="objects")
         grid._retry_invoker.max_time = _GIVE_UP_S
-        self._client._client.event_hooks["response"].append(_refuse_large)
+        self._client._client.event_hooks["response"].append(_bound)
 
     # ------------------------------------------------------------------ sending
 
@@ -292,7 +291,6 @@ class ServerLink:
             under_way.append(self._threads.submit(call))
             if len(under_way) > _AHEAD:
                 yield under_way.popleft().result()
-                gc.collect(1)  # httpx 0.28 ties a response, with its megabytes, into a cycle with its stream
         while under_way:
             yield under_way.popleft().result()
 
@@ -309,12 +307,14 @@ class ServerLink:
             ) from None
 
 
-def _refuse_large(response: httpx.Response) -> None:
-    """Called by httpx before it reads a body."""
+def _bound(response: httpx.Response) -> None:
+    """Called by httpx before it reads a body: refuse a large one, and let a read one go at once."""
     if int(response.headers.get("content-length", 0)) > OBJECT_LIMIT_BYTES:
         raise LinkError(
             "The SuperLink answered with more than an object may hold.", remedy="Look for a foreign client."
         )
+    # httpx's wrapper points back at the response: megabytes would wait for the garbage collector
+    response.stream = getattr(response.stream, "_stream", response.stream)
 
 
 def _not_as_declared(arrival: Arrival) -> TrustError:

@@ -187,7 +187,7 @@ class StageRun:
         if answer.contract_digest != desk.contract(site).digest():
             self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
             return
-        fields = answer.model_dump(exclude={"type", "protocol", "address"})
+        fields = answer.model_dump(exclude={"type", "protocol", "version", "address"})
         desk.write(SiteOpened(site=site, **fields))
         if site in self._unopened:
             self._unopened.discard(site)

@@ -189,8 +189,8 @@ class Supervisor:
         self._tries = (mark, self._tries[1] + 1 if self._tries[0] == mark else 1)
         if self._tries[1] > START_TRIES:
             reason = f"The study's process ended {START_TRIES} times without finishing a round."
-            folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See run/superlink.log.")
-            self._say(f"Study {folder.name}: {reason} See run/superlink.log.")
+            folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See the log in the study's folder.")
+            self._say(f"Study {folder.name}: {reason} See the log in its folder.")
             return
         run_id = self._superlink.start_run({"study": folder.name})
         self._attempt = Attempt(folder.name, run_id, owner.epoch if owner else 0, time.monotonic())

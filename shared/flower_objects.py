@@ -27,7 +27,7 @@ from google.protobuf.message import DecodeError
 
 from shared.errors import TrustError
 
-CHUNK_BYTES = 4 * 2**20  # Flower takes up to 5 MiB; an object is the unit of resending
+CHUNK_BYTES = 2 * 2**20  # Flower takes up to 5 MiB; an object is the unit of resending and of memory
 ENVELOPE_LIMIT_BYTES = 4 * 2**20
 OBJECT_LIMIT_BYTES = 5 * 2**20 + 64 * 1024  # any object of ours, with its head and its call
 

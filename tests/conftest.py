@@ -1,9 +1,17 @@
 """What every test may ask for."""
 
 import os
+import socket
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from live_federation import CalmStudy, LiveFederation
+from flwr.supercore.task_identity import TaskIdentity
 
 
 @pytest.fixture(scope="session")
@@ -15,3 +23,34 @@ def shared_data() -> Path:
             pytest.fail("CI must have the test images: set WARDROUND_DATA to their folder")
         pytest.skip("the test images are not here: set WARDROUND_DATA to their folder")
     return folder
+
+
+@pytest.fixture
+def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    """This process as one of Flower's, which are told their run and node; messages can be made only there."""
+    for name, number in {"_task_id": 1, "_run_id": 1, "_node_id": 0}.items():
+        monkeypatch.setattr(TaskIdentity, name, number)
+
+
+@pytest.fixture(scope="session")
+def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveFederation"]:
+    """One real federation of three sites for all tests that need one; at its end nothing is left of it."""
+    from live_federation import LiveFederation
+
+    with LiveFederation(tmp_path_factory.mktemp("live") / "federation") as live:
+        live.begin()
+        yield live
+        family = live.family()
+    _, alive = psutil.wait_procs(family, timeout=10)
+    assert alive == []
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", live.port))
+
+
+@pytest.fixture(scope="session")
+def calm_study(federation: "LiveFederation") -> "CalmStudy":
+    """A study that nobody disturbed: what the disturbed ones are compared with."""
+    from live_federation import CalmStudy
+
+    folder = federation.launch("calm")
+    return CalmStudy(folder, federation.finished(folder))

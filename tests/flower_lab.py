@@ -140,7 +140,9 @@ class Lab:
 
     def puppet(self, keys: dict[str, ec.EllipticCurvePrivateKey]) -> Puppet:
         """Start a run whose ServerApp obeys the returned object."""
-        path = Path(tempfile.gettempdir()) / f"wardround-{os.getpid()}-{os.urandom(4).hex()}"  # a socket's path is short
+        path = (
+            Path(tempfile.gettempdir()) / f"wardround-{os.getpid()}-{os.urandom(4).hex()}"
+        )  # a socket's path is short
         with socket.socket(socket.AF_UNIX) as door:
             door.bind(str(path))
             door.listen()

@@ -9,7 +9,7 @@ import os
 import signal
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import psutil
@@ -84,6 +84,13 @@ def answer(*words: object) -> dict[str, Any]:
     return dict(json.loads(done.stdout)["data"])
 
 
+class CalmStudy(NamedTuple):
+    """A finished study and the digest of its final model."""
+
+    folder: StudyFolder
+    digest: str
+
+
 class LiveFederation(LocalFederation):
     """The running federation, and what the tests ask of it."""
 
@@ -105,7 +112,7 @@ class LiveFederation(LocalFederation):
 
     # ------------------------------------------------------------ studies
 
-    def launch(self, name: str, *, rounds: int = 2, steps: int = 3, quorum: int = 3, extra: str = "") -> StudyFolder:
+    def launch(self, name: str, *, rounds: int = 3, steps: int = 4, quorum: int = 3, extra: str = "") -> StudyFolder:
         """Queue a study through the command line."""
         file = self.root / f"{name}.toml"
         file.write_text(STUDY.format(name=name, rounds=rounds, steps=steps, quorum=quorum) + extra)
@@ -181,6 +188,11 @@ class LiveFederation(LocalFederation):
         process = psutil.Process(pid)
         process.send_signal(signal.SIGKILL)
         psutil.wait_procs([process], timeout=10)
+
+    def family(self) -> list[psutil.Process]:
+        """Every process of the federation now, the ServerApps and helpers of the SuperLink included."""
+        roots = [psutil.Process(process.pid) for process in self.processes.values()]
+        return [member for root in roots for member in [root, *root.children(recursive=True)]]
 
     def serverapp_pid(self, folder: StudyFolder) -> int:
         """The process that conducts a study."""

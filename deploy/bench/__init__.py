@@ -10,6 +10,7 @@ The app adds `machine`, taken before the work, and turns a missed promise into t
 """
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -21,6 +22,7 @@ from shared.errors import ConfigError, StudyError
 app = typer.Typer(help="Measure and break this installation, with figures.", no_args_is_help=True)
 
 Facts = dict[str, Any]
+Keep = Annotated[Path | None, typer.Option(help="A new folder for everything; without it, nothing stays.")]
 Seed = Annotated[int, typer.Option(min=0, help="Seed of the pictures and the study.")]
 
 
@@ -29,20 +31,21 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the pictures and the stu
 def resume(
     kill: Annotated[str, typer.Option(help="Whom to kill, in turn.")] = "site,worker,serverapp,superlink",
     seed: Seed = 0,
+    keep: Keep = None,
 ) -> Answer:
     """Kill each kind of process in the middle of a round; the model must come out bit for bit the same."""
     from deploy.bench.resume import missed, run, show
 
-    return _answer(lambda: run(kill=tuple(kill.split(",")), seed=seed), show=show, missed=missed)
+    return _answer(lambda: run(kill=tuple(kill.split(",")), seed=seed, keep=keep), show=show, missed=missed)
 
 
 @app.command()
 @answering("bench.admission")
-def admission(seed: Seed = 0) -> Answer:
+def admission(seed: Seed = 0, keep: Keep = None) -> Answer:
     """Let one hostile site send what must not count; the study goes on with the honest ones."""
     from deploy.bench.admission import missed, run, show
 
-    return _answer(lambda: run(seed=seed), show=show, missed=missed)
+    return _answer(lambda: run(seed=seed, keep=keep), show=show, missed=missed)
 
 
 @app.command()

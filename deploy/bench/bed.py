@@ -19,7 +19,7 @@ from deploy.local import LocalFederation
 from server.desk import utc_now
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
-from shared.errors import StudyError
+from shared.errors import ConfigError, StudyError
 from shared.study import parse_study
 
 STUDY_PATIENCE_S = 300.0
@@ -30,8 +30,14 @@ ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
 
 @contextlib.contextmanager
 def workplace(keep: Path | None) -> Iterator[Path]:
-    """A folder for one benchmark: `keep`, which stays, or one that goes away with the block."""
+    """A folder for one benchmark: a new one in `keep`, which stays, or one that goes away with the block.
+
+    Raises:
+        ConfigError: `keep` exists.
+    """
     if keep is not None:
+        if keep.exists():
+            raise ConfigError(f"{keep} exists already.", remedy="Name a new folder with --keep.")
         keep.mkdir(parents=True)
         yield keep.resolve()
         return
@@ -116,7 +122,7 @@ def _settled(left: Callable[[], list[object]]) -> int:
 
 def _of(root: Path) -> Iterator[psutil.Process]:
     """Living processes whose command line or environment names the folder."""
-    word = str(root)
+    word = f"{root}{os.sep}"
     for process in psutil.process_iter():
         with contextlib.suppress(psutil.Error, OSError):
             if process.pid == os.getpid() or process.status() == psutil.STATUS_ZOMBIE:

@@ -45,6 +45,9 @@ steps_per_round = {steps}
 count = {rounds}
 quorum = {sites}
 deadline_s = {deadline_s}
+
+[admission]
+norm_factor = 1000000
 """
 
 

@@ -134,7 +134,7 @@ def grid_of(rounds: Sequence[RoundFacts], sites: Sequence[str], *, width: float 
         rounds=tuple(
             Tick(round(left + i * pitch + size / 2, 2), str(r.number))
             for i, r in enumerate(shown)
-            if i == 0 or r.number % every == 0
+            if i == 0 or (r.number % every == 0 and i >= every // 2 + (every > 1))
         ),
         cells=tuple(
             Cell(round(left + i * pitch, 2), j * row, r.seats[site], r.number)
@@ -159,7 +159,7 @@ def _values(points: Iterable[Point]) -> list[float]:
 
 def _floor(values: Sequence[float]) -> tuple[float, float]:
     """Where an axis that ends at 1 begins, and its step: about five ticks, all round numbers."""
-    lowest = max(0.0, min(values, default=0.5) - 0.005)
+    lowest = max(0.0, min(values, default=0.5))
     step = next((s for s in _STEPS if (1 - lowest) / s <= 5), _STEPS[-1])
     return min(round(math.floor(lowest / step) * step, 2), 1 - 2 * step), step
 
@@ -188,10 +188,14 @@ def _dot(point: Point, x: Scale, y: Scale, *, most: int) -> Dot:
 
 
 def _band(points: Sequence[Point], x: Scale, y: Scale) -> str:
-    known = [(x(p.model), p.auroc.low, p.auroc.high) for p in points]
-    lows = [(at, y(low)) for at, low, _ in known if low is not None]
-    highs = [(at, y(high)) for at, _, high in known if high is not None]
-    return f"{_path([*highs, *reversed(lows)])}Z" if len(lows) > 1 else ""
+    """One area per run of models that have an interval."""
+    ends = [(x(p.model), p.auroc.low, p.auroc.high) for p in points]
+    areas = []
+    for known, run in itertools.groupby(ends, key=lambda end: end[1] is not None and end[2] is not None):
+        whole = [(at, y(low), y(high)) for at, low, high in run if low is not None and high is not None]
+        edge = [*((at, high) for at, _, high in whole), *((at, low) for at, low, _ in reversed(whole))]
+        areas += [f"{_path(edge)}Z"] if known else []
+    return "".join(areas)
 
 
 def _path(points: Iterable[tuple[float, float]]) -> str:

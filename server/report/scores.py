@@ -18,6 +18,7 @@ from shared.tasks import Task
 Scores = dict[str, Score]  # by site
 
 NOBODY = "no site scored it"
+NOT_HERE = "the site did not score it"
 ONE_CLASS = "not every class is present among its patients"
 NO_SPREAD = "no interval: every patient is ranked right, and the method then has no spread to go by"
 TOO_FEW = "no interval: too few patients of a class"
@@ -124,7 +125,7 @@ def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bo
 def site_score(task: Task, score: Score | None) -> SiteScore:
     """One site's own figure."""
     if score is None:
-        return SiteScore(0, Estimate(why=NOBODY))
+        return SiteScore(0, Estimate(why=NOT_HERE))
     found, released = _estimate(task.figures(score.statistics)), score.figures.get("auroc")
     why = found.why if released is not None else found.why or "the site did not release it"
     return SiteScore(score.patients, Estimate(released, found.low, found.high, why))

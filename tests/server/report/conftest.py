@@ -163,6 +163,18 @@ class Wards:
         self.made.append(ward)
         return ward
 
+    @staticmethod
+    def study(kind: str = "train", **more: Any) -> Study:
+        return study_of(kind, **more)
+
+    @staticmethod
+    def array(values: list[Any]) -> np.ndarray:
+        return np.array(values)
+
+    @staticmethod
+    def scored(site: str, digest: str, scores: tuple[Score, ...]) -> Record:
+        return SiteScored(site=site, model_digest=digest, scores=scores)
+
     def finished(self, mode: str = "binary", *, rounds: int = 3, description: str = "") -> StudyOnDisk:
         """A study in which all went well."""
         ward = self.new(study_of(mode=mode, rounds=rounds, description=description)).begin()

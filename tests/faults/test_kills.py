@@ -1,0 +1,62 @@
+"""Any process may die at any moment: the study goes on, nothing counts twice, the model is the same."""
+
+from collections import Counter
+
+import psutil
+from live_federation import CalmStudy, LiveFederation
+
+from server.study_folder import StudyFolder
+
+SITES = ("site-1", "site-2", "site-3")
+
+
+def holds(federation: LiveFederation, folder: StudyFolder, calm: CalmStudy) -> None:
+    """The study ends as if nothing had happened, and its journal and ledgers say so."""
+    assert federation.finished(folder) == calm.digest
+    commits = federation.commits(folder)
+    assert [(commit.round, commit.counted) for commit in commits] == [(n, SITES) for n in (1, 2, 3)]
+    released = Counter(
+        (site, entry["round"], entry["update_digest"])
+        for site in SITES
+        for entry in federation.ledger(site, "release", folder.name)
+        if entry["update_digest"]
+    )
+    assert len({(site, number) for site, number, _ in released}) == len(released) == 9
+    assert federation.journal_verdict(folder).ok
+    assert all(federation.ledger_verdict(site).ok for site in SITES)
+
+
+def test_the_serverapp(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    folder = federation.launch("no-serverapp")
+    federation.reached(folder, commits=1)
+    federation.kill(federation.serverapp_pid(folder))
+    holds(federation, folder, calm_study)
+    assert sum(entry.type == "epoch_claimed" for entry in federation.journal(folder)) == 2
+
+
+def test_a_worker(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    folder = federation.launch("no-worker")
+    federation.reached(folder, commits=1)
+    federation.kill(federation.worker_pid("site-2"))
+    holds(federation, folder, calm_study)
+
+
+def test_a_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    folder = federation.launch("no-agent")
+    federation.reached(folder, commits=1)
+    worker = psutil.Process(federation.worker_pid("site-3"))
+    federation.kill(federation.processes["site-3"].pid)
+    federation.processes.pop("site-3").wait()
+    gone, alive = psutil.wait_procs([worker], timeout=10)
+    assert alive == []
+    federation.start_site("site-3")
+    holds(federation, folder, calm_study)
+
+
+def test_the_superlink(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    folder = federation.launch("no-superlink")
+    federation.reached(folder, commits=1)
+    orphans = [psutil.Process(federation.serverapp_pid(folder))]
+    federation.kill(federation.superlink_pid())
+    holds(federation, folder, calm_study)
+    assert psutil.wait_procs(orphans, timeout=10)[1] == []
