@@ -47,7 +47,9 @@ def _handshake(line: socket.socket, host: str, where: str, ca_pem: bytes) -> Lin
             return LinkError(f"{where} did not answer the call.", remedy="Wait; the server may be starting.")
     except ssl.SSLCertVerificationError as error:
         return _certificate(where, error.verify_code)
-    except (ssl.SSLError, OSError):
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, TimeoutError):
+        return LinkError(f"{where} ends the connection at once.", remedy="Wait; the server may be starting or ending.")
+    except ssl.SSLError:
         return LinkError(f"{where} does not speak TLS.", remedy="Check the port; a Wardround server always speaks TLS.")
 
 

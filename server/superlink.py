@@ -82,7 +82,7 @@ class SuperLink:
         Raises:
             LinkError: the port is taken, a certificate or key cannot be used, or it does not come up.
         """
-        self._end_all()
+        self.stop()
         self._check_files()
         self._check_port()
         http_port = _free_port()

@@ -25,7 +25,7 @@ MAY_KNOW = {
     "flwr": (
         *("client/link.py", "client/fleet.py", "client/membership.py", "client/parcels.py", "client/app.py"),
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
-        *("shared/flower_objects.py", "deploy/bench/"),
+        *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation.py", "deploy/bench/"),
     ),
     "monai": ("shared/models.py", "client/imaging/"),
     "torch": (

@@ -80,7 +80,7 @@ def _supernode(local: LocalFederation, name: str, folder: Path) -> subprocess.Po
 
 def run(local: LocalFederation, name: str) -> StudyFolder:
     folder = queue_study(local.federation, name, rounds=ROUNDS, sites=len(SITES))
-    local.wait_for(lambda: folder.standing().state in OVER, patience_s=400, what=f"the end of {name}")
+    local.wait_for(lambda: folder.standing().state in OVER, patience_s=700, what=f"the end of {name}")
     assert folder.standing().state is StudyState.FINISHED, folder.standing().reason
     return folder
 
@@ -92,7 +92,7 @@ def releases(folder: Path, study: str) -> list[tuple[str, int]]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
+@pytest.mark.timeout(1500)
 def test_a_stock_supernode_trains_the_same_model(tmp_path: Path, quiet: str) -> None:
     with LocalFederation(tmp_path / "ward", images(tmp_path, SITES), device="cpu") as local:
         local.serve()

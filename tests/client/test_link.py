@@ -24,7 +24,7 @@ from client.link import Link
 from shared.errors import LinkError, TrustError
 
 CHILD = """
-import json, sys, time, resource
+import json, sys, time
 from pathlib import Path
 from cryptography.hazmat.primitives.serialization import load_pem_private_key
 task = json.loads(sys.stdin.read())
@@ -43,7 +43,7 @@ if task["stay"]:
     time.sleep(600)
 link.send(parcel, Released)
 link.close()
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024, flush=True)
+print(next(line for line in open("/proc/self/status") if "VmHWM" in line).split()[1], flush=True)
 """
 
 
@@ -158,6 +158,7 @@ def test_a_payload_beyond_the_limit_is_not_fetched(lab, tmp_path):
     link.close()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_memory_does_not_grow_with_the_payload(lab, tmp_path):
     key = lab.visited("memory", tmp_path / "site")
     puppet = lab.puppet({"site": key})
@@ -177,7 +178,7 @@ def test_a_restarted_server_is_joined_again(tmp_path):
         link.connect()
         before = link.node_id
         os.kill(lab.superlink.pid, signal.SIGKILL)
-        with pytest.raises(LinkError, match="Nothing answers"):
+        with pytest.raises(LinkError, match=r"Nothing answers|ends the connection"):
             link.pull()
         lab.superlink.start()
         deadline, seen = time.monotonic() + 30, set()

@@ -66,6 +66,7 @@ def troubled(wards: Any) -> Any:
 
 
 STUDIES = {
+    "crowded": lambda wards: wards.new(sites=tuple(f"site-{n}" for n in range(60))).begin().whole_round(1),
     "binary": lambda wards: wards.finished(),
     "multilabel": lambda wards: wards.finished("multilabel"),
     "multiclass": lambda wards: wards.finished("multiclass"),
