@@ -94,4 +94,6 @@ class _Beat:
 
 if __name__ == "__main__":
     with contextlib.suppress(KeyboardInterrupt, BrokenPipeError):
-        sys.exit(main())
+        main()
+    sys.stderr.flush()
+    os._exit(0)  # torch takes seconds to take itself down, and nothing is left to save

@@ -19,6 +19,7 @@ from server.link import ServerLink
 from server.memory_link import MemoryLink
 from server.owner import claim
 from server.records import EpochClaimed, StudyStarted
+from server.report import write_report
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
@@ -82,6 +83,7 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
         folder.move(StudyState.RUNNING, now=utc_now())
         conductor.run()
+    write_report(folder)
 
 
 def _line(grid: Any, federation_folder: Path) -> Any:

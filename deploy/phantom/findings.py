@@ -43,7 +43,7 @@ def _spot(grid: Grid, rng: np.random.Generator, side: npt.NDArray[np.floating]) 
     along, across = dx * np.cos(angle) + dy * np.sin(angle), dy * np.cos(angle) - dx * np.sin(angle)
     ragged = _ripple(dx, dy, uniform(0, 6.3), uniform(0, 6.3))
     body = 1 - (along / stretch) ** 2 - (across * stretch) ** 2 + 0.55 * ragged
-    thickness = uniform(4.5, 12.0)
+    thickness = uniform(5.0, 13.0)
     return thickness * edge(body - 0.2, 1.0) * (1 + 0.25 * ragged)
 
 

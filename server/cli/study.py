@@ -174,11 +174,14 @@ def resume(name: Name, federation: Federation = HERE) -> Answer:
 @answering("study.report")
 def report(name: Name, federation: Federation = HERE) -> Answer:
     """Write the study's report, one self-contained HTML file."""
-    from server.report import write_report
+    from server.report import report_data, write_report
 
     folder = find_study(federation, name)
     path = write_report(folder)
-    return Answer({"study": name, "report": str(path)}, f"The report is {path}")
+    data = {"study": name, "report": str(path), "csv": str(path.with_suffix(".csv"))}
+    return Answer(
+        data | {"facts": report_data(folder)}, f"The report is {path}\nIts figures are in report.csv beside it."
+    )
 
 
 def read_study(path: Path) -> Study:
