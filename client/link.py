@@ -19,7 +19,6 @@ import re
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -30,7 +29,7 @@ from flwr.proto.node_pb2 import Node
 
 from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, Withdrawn
 from client.membership import Membership
-from client.parcels import Note, Parcels
+from client.parcels import Note, Parcel, Parcels
 from shared.durable import fsync_folder
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import MessagePlan, plan_message, plan_payload, read_chunk, read_contents, reply_metadata
@@ -54,23 +53,6 @@ class Released(Protocol):
     @property
     def payload(self) -> Path | None:
         """The file that travels beside it; it must not change while it is sent."""
-
-
-@dataclass(frozen=True)
-class Parcel:
-    """One message from the server.
-
-    Attributes:
-        id: Flower's message id, 64 hex digits.
-        envelope: the signed envelope, at most 4 MiB, not verified yet.
-        payload_bytes: the declared length of the payload; 0 without one.
-    """
-
-    id: str
-    envelope: bytes = field(repr=False)
-    payload_bytes: int
-    _chunks: tuple[str, ...] = field(repr=False)
-    _note: Note = field(repr=False)
 
 
 class Link:

@@ -12,7 +12,7 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from flwr.proto.fleet_pb2 import PullMessagesResponse
@@ -33,6 +33,23 @@ class Note:
     def id(self) -> str:
         """Flower's message id, 64 hex digits."""
         return str(self.metadata.message_id)
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """One message from the server.
+
+    Attributes:
+        id: Flower's message id, 64 hex digits.
+        envelope: the signed envelope, at most 4 MiB, not verified yet.
+        payload_bytes: the declared length of the payload; 0 without one.
+    """
+
+    id: str
+    envelope: bytes = field(repr=False)
+    payload_bytes: int
+    _chunks: tuple[str, ...] = field(repr=False)
+    _note: Note = field(repr=False)
 
 
 @dataclass(frozen=True)

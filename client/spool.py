@@ -7,6 +7,7 @@ The record of an answered round stays when its bytes are forgotten.
 
 import os
 import shutil
+import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,11 +35,15 @@ class SiteSpool:
         folder.mkdir(parents=True, exist_ok=True)
 
     def workplace(self, study: str, number: int) -> Path:
-        """A fresh folder where the worker writes; its content counts only once `keep` was called."""
-        place = self._round(study, number).with_suffix(".partial")
-        shutil.rmtree(place, ignore_errors=True)
-        place.mkdir(parents=True)
-        return place
+        """A fresh folder where the worker writes; its content counts only once `keep` was called.
+
+        Its name never comes again: the worker of an agent that was killed may still write to its own.
+        """
+        target = self._round(study, number)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        for left in target.parent.glob(f"{target.name}.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        return Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
 
     def keep(self, ready: Ready, workplace: Path) -> Spooled:
         """Make a finished round durable, with its update if `workplace` holds one."""

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from client.jobs import Event, Failed, Job, OpenJob, ProbeJob, Progress, RoundJob, read_job, to_line
 from shared.errors import ConfigError, DiskFull, Refusal, ResourceError, WireCode
+from shared.parent import end_with_parent
 
 if TYPE_CHECKING:
     from client.workbench import Workbench
@@ -24,18 +25,18 @@ if TYPE_CHECKING:
 PROGRESS_EVERY_S = 1.0
 
 
-def main() -> int:
+def main() -> None:
     """Serve jobs until standard input ends."""
     events = os.fdopen(os.dup(1), "wb", buffering=0)
     os.dup2(2, 1)
     isolated = leave_the_network()
+    end_with_parent()  # a new agent starts its own worker, and two would share the device
     print(f"worker {os.getpid()}: network namespace {'empty' if isolated else 'shared with the host'}", file=sys.stderr)
     from client.workbench import Workbench  # torch is imported only now, behind the empty namespace
 
     bench = Workbench(Path(sys.argv[1]))
     for line in sys.stdin.buffer:
         events.write(to_line(do_job(bench, read_job(line), events)))
-    return 0
 
 
 def leave_the_network() -> bool:

@@ -76,9 +76,13 @@ class LocalFederation:
 
     def start(self, name: str, words: list[str]) -> None:
         """Run one `wardround` command in a session of its own, its words in `logs/NAME.log`."""
+        self.start_command(name, [wardround_command(), *words])
+
+    def start_command(self, name: str, command: list[str]) -> None:
+        """Run any command in the place of a server or site; see `start`."""
         with (self._logs / f"{name}.log").open("ab") as log:
             self.processes[name] = subprocess.Popen(
-                [wardround_command(), *words],
+                command,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

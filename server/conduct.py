@@ -2,8 +2,6 @@
 
 import json
 import os
-import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -24,10 +22,10 @@ from server.spool import UpdateSpool
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
 from shared.errors import LinkError, StaleEpoch, WardroundError
+from shared.parent import end_with_parent
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
-PARENT_EVERY_S = 1.0
 
 
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
@@ -38,7 +36,7 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
     Raises:
         LinkError: the SuperLink is gone; a new owner will go on.
     """
-    _end_with_parent()
+    end_with_parent()  # the engine; a new owner is on its way then
     try:
         _conduct(federation_folder, folder, grid, say=say)
     except StaleEpoch as stale:
@@ -116,15 +114,3 @@ class NodesFile(Mapping[str, int]):
             self._nodes = json.loads(self._path.read_bytes())
             self._read_at = changed
         return self._nodes
-
-
-def _end_with_parent() -> None:
-    """End this process when the engine that started it is gone; a new owner is on its way then."""
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(PARENT_EVERY_S)
-        os._exit(1)
-
-    threading.Thread(target=watch, name="parent", daemon=True).start()

@@ -24,17 +24,17 @@ mode = "binary"
 classes = ["opacity"]
 
 [images]
-size_px = 64
+size_px = 48
 
 [model]
 name = "basic_cnn"
 norm = "group"
 
 [training]
-optimizer = "sgd"
-learning_rate = 0.05
-batch_size = 32
-epochs_per_round = 1
+optimizer = "adamw"
+learning_rate = 0.001
+batch_size = 16
+epochs_per_round = 2
 
 [rounds]
 count = {rounds}

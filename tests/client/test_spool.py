@@ -103,6 +103,15 @@ def test_what_was_not_kept_to_its_end_does_not_count(spool: SiteSpool, tmp_path:
 
 def test_unfinished_work_of_a_round_that_is_over_is_swept(spool: SiteSpool, tmp_path: Path) -> None:
     spool.workplace("lungs", 1)
-    spool.workplace("lungs", 2)
+    later = spool.workplace("lungs", 2)
     assert spool.forget_updates("lungs", through=1) == []
-    assert [place.name for place in sorted((tmp_path / "spool" / "lungs").iterdir())] == ["round-000002.partial"]
+    assert list((tmp_path / "spool" / "lungs").iterdir()) == [later]
+
+
+def test_the_worker_of_an_agent_that_died_cannot_write_into_new_work(spool: SiteSpool, tmp_path: Path) -> None:
+    before = spool.workplace("lungs", 1)
+    place = SiteSpool(tmp_path / "spool").workplace("lungs", 1)
+    assert place != before
+    assert not before.exists()
+    with pytest.raises(FileNotFoundError):
+        (before / "update.safetensors").write_bytes(UPDATE)
