@@ -65,6 +65,15 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
+def ends_at(pem: bytes) -> float:
+    """When a certificate ends, Unix seconds.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+
+
 def _builder(
     subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, now: int, days: int
 ) -> x509.CertificateBuilder:

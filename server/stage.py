@@ -157,7 +157,6 @@ class StageRun:
             answer = read_answer(arrival, question, roster=desk.roster, contract=desk.contract(site), at=time.time())
         except NotAsAsked as fault:
             desk.link.drop(arrival)
-            desk.say(f"{site}: {fault.what}")
             self._refuse(site, fault.cause, fault.what)
             return
         if not (isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)):

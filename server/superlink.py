@@ -138,6 +138,14 @@ class SuperLink:
         """
         return self._calls().register(public_key_pem, name)
 
+    def held_until(self) -> Mapping[str, float]:
+        """Until when (Unix seconds) each place that is taken stays so without a heartbeat, by transport key (PEM).
+
+        Raises:
+            LinkError: the SuperLink is gone.
+        """
+        return self._calls().held_until()
+
     def start_run(
         self, run_config: Mapping[str, str | int | float | bool], *, serverapp: str = "server.app:app"
     ) -> int:

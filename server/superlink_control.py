@@ -65,6 +65,11 @@ class Control:
                 return int(node.node_id)
         return int(self._call("RegisterNode", RegisterNodeRequest(public_key=public_key_pem, name=name)).node_id)
 
+    def held_until(self) -> Mapping[str, float]:
+        """As `server.superlink.SuperLink.held_until`."""
+        nodes = self._call("ListNodes", ListNodesRequest()).nodes_info
+        return {node.public_key.decode(): node.online_until for node in nodes if node.status == "online"}
+
     def start_run(self, run_config: Mapping[str, RunValue], *, serverapp: str) -> int:
         """As `server.superlink.SuperLink.start_run`."""
         request = StartRunRequest(

@@ -18,6 +18,7 @@ from typing import IO
 from server.app import FEDERATION_VARIABLE
 from server.conduct import NODES_FILE
 from server.desk import utc_now
+from server.doorkeeper import TALKATIVE, Doorkeeper
 from server.federation import Federation, load_federation
 from server.owner import read_owner
 from server.study_folder import StudyFolder, StudyState, all_studies
@@ -65,8 +66,9 @@ class Supervisor:
             certificate=federation.server_certificate,
             key=federation.server_key,
             ca=federation.ca_certificate,
-            environment={FEDERATION_VARIABLE: str(self._folder)},
+            environment={FEDERATION_VARIABLE: str(self._folder), **TALKATIVE},
         )
+        self._doorkeeper = Doorkeeper(self._folder, self._superlink, say=say, clock=time.time)
 
     def stop(self) -> None:
         """Ask `run` to end."""
@@ -77,7 +79,7 @@ class Supervisor:
 
         Raises:
             ResourceError: another supervisor serves this folder.
-            LinkError: the SuperLink cannot be started at all (port taken, certificate unreadable).
+            LinkError: the SuperLink cannot be started at all (port taken, certificate unreadable or expired).
         """
         (self._folder / "run").mkdir(exist_ok=True)
         lock = self._lock()
@@ -97,6 +99,7 @@ class Supervisor:
             self._restart_superlink()
             return
         try:
+            self._doorkeeper.turn()
             self._register_roster()
             self._move_studies()
         except LinkError as error:
@@ -105,6 +108,7 @@ class Supervisor:
     # ------------------------------------------------------------ the SuperLink
 
     def _start_superlink(self) -> None:
+        self._doorkeeper.check_certificate()
         self._superlink.start()
         self._roster_read_at = -1
         self._attempt = None
@@ -128,6 +132,7 @@ class Supervisor:
         if changed == self._roster_read_at:
             return
         federation: Federation = load_federation(self._folder)
+        self._doorkeeper.knows(federation.roster.entries)
         now = time.time()
         nodes = {
             entry.site: self._superlink.register(entry.transport_key.encode(), entry.site)

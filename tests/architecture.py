@@ -49,6 +49,9 @@ FORBIDDEN_CALLS = {
     *("torch.load", "torch.save", "yaml.load", "yaml.load_all", "yaml.full_load", "yaml.unsafe_load"),
 }
 IMPORT_BY_NAME = ("deploy/cli.py",)
+# Who may put a door into a site: the site itself, and the liar of the admission benchmark, which shows
+# that the server relies on no check that a site makes of itself.
+DOOR_FITTERS = ("client/site.py", "deploy/bench/attacker.py")
 SENDER = "client/agent.py"
 LINK_HOLDERS = ("client/site.py", "client/answering.py")
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
@@ -237,8 +240,17 @@ def no_code_from_data(tree: Tree) -> Iterator[str]:
 
 
 def one_door(tree: Tree) -> Iterator[str]:
-    """Outside client/egress.py `Released` is a word for types and isinstance, never a thing to call."""
+    """Outside client/egress.py `Released` is a word for types and isinstance, never a thing to call.
+
+    Nor does anybody but the listed files give a site its egress.
+    """
     for source in tree.values():
+        fits = source.path in DOOR_FITTERS
+        for node in source.nodes:
+            replaced = isinstance(node, ast.keyword) and node.arg == "egress"
+            stored = isinstance(node, ast.Attribute) and node.attr == "egress" and isinstance(node.ctx, ast.Store)
+            if (replaced or stored) and not fits:
+                yield f"{source.path}:{node.lineno} fits a door"
         if source.path == "client/egress.py":
             continue
         harmless = {id(n) for part in _types_of(source) for n in ast.walk(part)}

@@ -44,6 +44,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveFedera
     _, alive = psutil.wait_procs(family, timeout=10)
     assert alive == []
     with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lines that were cut linger; a listener does not
         probe.bind(("127.0.0.1", live.port))
 
 

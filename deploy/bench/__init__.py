@@ -36,7 +36,7 @@ def resume(
     """Kill each kind of process in the middle of a round; the model must come out bit for bit the same."""
     from deploy.bench.resume import missed, run, show
 
-    return _answer(lambda: run(kill=tuple(kill.split(",")), seed=seed, keep=keep), show=show, missed=missed)
+    return _answer(lambda: run(victims=tuple(kill.split(",")), seed=seed, keep=keep), show=show, missed=missed)
 
 
 @app.command()

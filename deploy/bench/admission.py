@@ -7,7 +7,6 @@ rounds 1 and 3 alone.
 """
 
 import sys
-import time
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -15,13 +14,13 @@ from typing import Any
 from rich.console import RenderableType
 
 from deploy.bench.attacks import ATTACK_IN, Attack
-from deploy.bench.bed import await_end, listening, queue, remains, workplace
+from deploy.bench.bed import await_end, listening, queue, remains, seconds, workplace
 from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.local import LocalFederation
 from server.journal import read_records
 from server.launch import FINAL_MODEL
 from server.records import Record, RoundCommitted, UpdateRefused
-from server.study_folder import StudyState
+from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
 from shared.console import progress_console, table
 
@@ -73,7 +72,8 @@ def run(*, attacks: Sequence[Attack] = tuple(Attack), seed: int = 0, keep: Path 
                 federation.start_site(site)
             hostile = [sys.executable, "-m", "deploy.bench.attacker", str(federation.sites[HOSTILE])]
             federation.start_command(HOSTILE, hostile)
-            cases = [_study(federation, attack, seed=seed) for attack in attacks]
+            folders = {attack: queue(federation, _study_text(attack, seed)) for attack in attacks}
+            cases = [_follow(federation, attack, folder) for attack, folder in folders.items()]
             ports = listening(federation)
         left = remains(federation, ports)
     return {
@@ -150,17 +150,18 @@ def _all_counted(commits: Iterable[RoundCommitted]) -> bool:
     return all(set(c.counted) == (set(HONEST) if c.round == ATTACK_IN else everybody) for c in commits)
 
 
-def _study(federation: LocalFederation, attack: Attack, *, seed: int) -> dict[str, Any]:
-    progress_console().print(f"Study {attack.study} ...")
-    started = time.monotonic()
-    text = STUDY.format(name=attack.study, seed=seed, size_px=SIDE_PX, rounds=ROUNDS, quorum=len(HONEST))
-    folder = queue(federation, text)
+def _study_text(attack: Attack, seed: int) -> str:
+    return STUDY.format(name=attack.study, seed=seed, size_px=SIDE_PX, rounds=ROUNDS, quorum=len(HONEST))
+
+
+def _follow(federation: LocalFederation, attack: Attack, folder: StudyFolder) -> dict[str, Any]:
+    progress_console().print(f"Study {folder.name} ...")
     finished = await_end(federation, folder) is StudyState.FINISHED
     records = [record for _, record in read_records(folder.path / "journal.jsonl")]
     model = folder.path / FINAL_MODEL
     return judge(attack, records, finished=finished) | {
         "weights_sha256": digest(model.read_bytes()) if finished else None,
-        "seconds": round(time.monotonic() - started, 2),
+        "seconds": seconds(folder),
     }
 
 

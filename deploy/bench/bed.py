@@ -11,6 +11,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 
 import psutil
@@ -20,6 +21,7 @@ from server.desk import utc_now
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
 from shared.errors import ConfigError, StudyError
+from shared.ledger import read_entries
 from shared.study import parse_study
 
 STUDY_PATIENCE_S = 300.0
@@ -53,7 +55,7 @@ def begin(federation: LocalFederation) -> None:
 
 
 def queue(federation: LocalFederation, text: str) -> StudyFolder:
-    """Launch a study, as `wardround study launch` does."""
+    """Launch a study, as `wardround study launch` does; studies run one after the other."""
     return launch(federation.federation, parse_study(text), source=text, start_model=None, now=utc_now())
 
 
@@ -79,6 +81,12 @@ def finish(federation: LocalFederation, folder: StudyFolder) -> None:
     if await_end(federation, folder) is not StudyState.FINISHED:
         standing = folder.standing()
         raise StudyError(standing.reason or "The study ended early.", remedy=standing.remedy or "Read the logs.")
+
+
+def seconds(folder: StudyFolder) -> float:
+    """How long a study took, from its first journal entry to its last."""
+    times = [datetime.fromisoformat(entry.time) for entry in read_entries(folder.path / "journal.jsonl")]
+    return round((times[-1] - times[0]).total_seconds(), 2)
 
 
 # ------------------------------------------------------------------ what is left

@@ -5,7 +5,6 @@ four sites. The model of a study is a function of the study, the data and who co
 must be equal bit for bit, nothing may count twice, and no process may stay behind.
 """
 
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +13,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from deploy.bench.accounts import Books, read_books
-from deploy.bench.bed import begin, finish, listening, queue, remains, strays, workplace
+from deploy.bench.bed import begin, finish, listening, queue, remains, seconds, strays, workplace
 from deploy.bench.killing import WHOM, Killing, kill
 from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.local import LocalFederation
@@ -26,7 +25,7 @@ from shared.errors import ConfigError
 
 ROUNDS = 3
 KILL_IN = 2
-TRAIN = {"north": 128, "east": 160, "south": 192, "west": 1280}  # the last one is still at work when others are done
+TRAIN = {"north": 128, "east": 160, "south": 192, "west": 960}  # the last one is still at work when others are done
 SLOWEST = "west"
 STUDY = """\
 [study]
@@ -50,29 +49,30 @@ deadline_s = 240
 """
 
 
-def run(*, kill: tuple[str, ...] = WHOM, seed: int = 0, keep: Path | None = None) -> dict[str, Any]:
+def run(*, victims: tuple[str, ...] = WHOM, seed: int = 0, keep: Path | None = None) -> dict[str, Any]:
     """Run the undisturbed study and one study per process to kill.
 
     Args:
-        kill: whom, of `WHOM`.
+        victims: whom to kill, of `WHOM`, each once.
         seed: of the pictures and the studies.
         keep: a new folder for everything; None keeps nothing.
 
     Raises:
-        ConfigError: `kill` names somebody else.
+        ConfigError: `victims` names somebody else, or somebody twice.
         StudyError: a study did not finish.
         ResourceError: a moment to kill did not come.
     """
-    unknown = sorted(set(kill) - set(WHOM))
-    if unknown or not kill:
-        raise ConfigError(f"--kill does not know {', '.join(unknown) or 'nobody'}.", remedy=f"Known: {','.join(WHOM)}.")
+    if not set(victims) <= set(WHOM) or len(set(victims)) != len(victims):
+        raise ConfigError(
+            f"--kill takes each process once; found {','.join(victims)}.", remedy=f"Choose from {','.join(WHOM)}."
+        )
     with workplace(keep) as root:
         data = draw_sites(root / "images", TRAIN, seed=seed)
         federation = LocalFederation(root / "bench", data, device="cpu")
         with federation:
             begin(federation)
-            undisturbed = _study(federation, "undisturbed", seed=seed)
-            cases = [_study(federation, f"kill-{whom}", seed=seed, whom=whom) for whom in kill]
+            folders = [queue(federation, _study_text(whom, seed)) for whom in (None, *victims)]
+            undisturbed, *cases = (_follow(federation, *pair) for pair in zip(folders, (None, *victims), strict=True))
             ports = listening(federation)
         left = remains(federation, ports)
     return {
@@ -132,16 +132,18 @@ def _missed_by(case: dict[str, Any], undisturbed: str) -> Iterator[str]:
         yield "the round was over before the process was dead"
 
 
-def _study(federation: LocalFederation, name: str, *, seed: int, whom: str | None = None) -> dict[str, Any]:
-    progress_console().print(f"Study {name} ...")
-    text = STUDY.format(name=name, seed=seed, size_px=SIDE_PX, rounds=ROUNDS, quorum=len(TRAIN))
-    started = time.monotonic()
-    folder = queue(federation, text)
+def _study_text(whom: str | None, seed: int) -> str:
+    name = f"kill-{whom}" if whom else "undisturbed"
+    return STUDY.format(name=name, seed=seed, size_px=SIDE_PX, rounds=ROUNDS, quorum=len(TRAIN))
+
+
+def _follow(federation: LocalFederation, folder: StudyFolder, whom: str | None) -> dict[str, Any]:
+    progress_console().print(f"Study {folder.name} ...")
     killing = kill(whom, federation, folder, slowest=SLOWEST, number=KILL_IN) if whom else None
     finish(federation, folder)
-    seconds = round(time.monotonic() - started, 2)
     ledgers = {site: path / "ledger.jsonl" for site, path in federation.sites.items()}
-    return _case(folder, read_books(folder, ledgers), killing) | {"seconds": seconds, "orphans": strays(federation)}
+    case = _case(folder, read_books(folder, ledgers), killing)
+    return case | {"seconds": seconds(folder), "orphans": strays(federation)}
 
 
 def _case(folder: StudyFolder, books: Books, killing: Killing | None) -> dict[str, Any]:

@@ -87,6 +87,12 @@ def test_the_server_certificate_is_for_servers_only() -> None:
     assert (usage.key_cert_sign, usage.digital_signature) == (False, True)
 
 
+def test_the_end_of_a_certificate_is_read_from_its_pem() -> None:
+    assert ends_at(certificate_pem(server("fl.example"))) == NOW + SERVER_DAYS * 86_400
+    with pytest.raises(ValueError):
+        ends_at(b"not a certificate")
+
+
 def test_keys_are_p384_and_the_pem_is_readable() -> None:
     key = x509.load_pem_x509_certificate(certificate_pem(AUTHORITY)).public_key()
     assert isinstance(key, ec.EllipticCurvePublicKey)
