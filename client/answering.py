@@ -165,14 +165,15 @@ class Answering:
         workplace = site.spool.workplace(place.study, place.round)
         model = workplace / "incoming.safetensors"
         try:
-            site.link.fetch(parcel, model, limit=message.payload_bytes)
+            arrived = site.link.fetch(parcel, model, limit=message.payload_bytes)
         except TrustError:
             raise Refusal(WireCode.MODEL_UNSOUND) from None
-        check_model(model, digest=message.model_digest, tensors=record.open.tensors)
+        check_model(model, arrived=arrived, digest=message.model_digest, tensors=record.open.tensors)
         site.ledger.append(
             "model_received",
             {"study": place.study, "round": place.round, "model_digest": message.model_digest},
             time=site.now(),
+            wait=False,  # the release that follows from it waits
         )
         site.studies.save(record)
         study = record.open.study
@@ -234,9 +235,9 @@ class Answering:
         dropped = site.spool.forget_updates(study, through=before - 1)
         for receipt in receipts:
             if receipt.round in dropped:
-                site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now())
+                site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)
         if dropped:
-            site.ledger.sign_head(time=site.now())
+            site.ledger.sign_head(time=site.now(), wait=False)
 
     # ------------------------------------------------------------ the worker's results
 

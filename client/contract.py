@@ -51,7 +51,7 @@ def check_payload(contract: Contract, payload: Path) -> None:
             raise _broken("the update's tensors are not the agreed ones")
     except (TrustError, ValueError):
         raise _broken("the update is not a sound tensor file") from None
-    for name, values in packed.items():
+    for name, _, values in packed.pieces():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
             raise _broken(f"the update's tensor {name} is not finite")
 

@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from client.contract import sha256_of
 from client.study_store import StudyRecord
 from shared.envelope import open_envelope
 from shared.errors import Refusal, TrustError, WireCode
@@ -44,15 +43,25 @@ def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close
         raise Refusal(WireCode.STALE_EPOCH)
 
 
-def check_model(path: Path, *, digest: str, tensors: Tensors) -> None:
-    """Rules 4 and 5; one tensor in memory at a time.
+def check_model(path: Path, *, arrived: str, digest: str, tensors: Tensors) -> None:
+    """Rules 4 and 5; one run of a tensor in memory at a time.
+
+    Args:
+        path: the model.
+        arrived: SHA-256 (hex) of its bytes as they came over the line.
+        digest: the announced one.
+        tensors: the agreed ones.
 
     Raises:
         Refusal: `MODEL_UNSOUND`.
     """
     try:
-        sound = sha256_of(path) == digest and PackedFile(path).table() == tensors
+        sound = arrived == digest and PackedFile(path).table() == tensors
     except (TrustError, ValueError, OSError):
         sound = False
-    if not sound or any(v.dtype.kind == "f" and not np.isfinite(v).all() for _, v in PackedFile(path).items()):
+    if not sound or not _finite(PackedFile(path)):
         raise Refusal(WireCode.MODEL_UNSOUND)
+
+
+def _finite(packed: PackedFile) -> bool:
+    return all(piece.values.dtype.kind != "f" or np.isfinite(piece.values).all() for piece in packed.pieces())

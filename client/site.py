@@ -16,7 +16,7 @@ from client.settings import SiteSettings, load_settings
 from client.spool import SiteSpool
 from client.study_store import StudyStore
 from client.worker_process import WorkerProcess
-from shared.durable import write_atomically
+from shared.durable import show_file
 from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
@@ -99,4 +99,4 @@ def _link(enrolment: Enrolment, folder: Path) -> Link:
 
 def write_status(folder: Path, status: dict[str, Any]) -> None:
     """Replace the site's status file, which `site status` reads."""
-    write_atomically(folder / "status.json", json.dumps(status, indent=1).encode())
+    show_file(folder / "status.json", json.dumps(status, indent=1).encode())

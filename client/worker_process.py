@@ -9,6 +9,7 @@ import os
 import selectors
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import ValidationError
@@ -19,10 +20,16 @@ LINE_LIMIT = 4 << 20
 
 
 class WorkerProcess:
-    """One worker at a time for the site in `folder`; its standard error goes to `worker.log`."""
+    """One worker at a time for the site in `folder`; its standard error goes to `worker.log`.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the site's folder.
+        command: what to start; None for `client.worker` on this folder.
+    """
+
+    def __init__(self, folder: Path, *, command: Sequence[str] | None = None) -> None:
         self._folder = folder
+        self._command = command or (sys.executable, "-m", "client.worker", str(folder))
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -84,7 +91,7 @@ class WorkerProcess:
         log = self._folder / "worker.log"
         with log.open("ab", buffering=0) as errors:
             self._child = subprocess.Popen(
-                [sys.executable, "-m", "client.worker", str(self._folder)],
+                self._command,
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,

@@ -1,7 +1,8 @@
 """The journal: the server's ledger of one study, written as typed records and read back as a history.
 
 Writes a record before it counts and seals the chain with a signed head when a round or the study is
-closed. The chain itself is `shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
+closed. What a round has received is on the disk with the round's end at the latest: until then nobody
+is told of it, and a restart asks again. The chain itself is `shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
 """
 
 from collections.abc import Callable, Iterator
@@ -12,11 +13,23 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from server.history import StudyHistory
-from server.records import RECORDS, Record, RoundCommitted, StudyFailed, StudyFinished, StudyStopped
+from server.records import (
+    RECORDS,
+    Record,
+    RoundCommitted,
+    SiteScored,
+    StudyFailed,
+    StudyFinished,
+    StudyStopped,
+    UpdateAdmitted,
+    UpdateReady,
+    UpdateSpooled,
+)
 from shared.errors import ProtocolError
 from shared.ledger import Entry, Ledger, read_entries
 
-_SEALING = (RoundCommitted, StudyFinished, StudyStopped, StudyFailed)
+_SEALING = (RoundCommitted, StudyFinished, StudyStopped, StudyFailed)  # the head that follows waits for the disk
+_RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored)
 
 
 class Journal:
@@ -52,7 +65,7 @@ class Journal:
             raise
 
     def write(self, record: Record) -> Entry:
-        """Put a record on the disk, then into the history.
+        """Put a record into the file, then into the history.
 
         Raises:
             TrustError: the record contradicts the history; nothing was written.
@@ -60,7 +73,9 @@ class Journal:
             ResourceError: the disk refused; nothing changed.
         """
         self.history.check(record)
-        entry = self._ledger.append(record.entry_type(), record.model_dump(mode="json"), time=self._clock())
+        wait = not isinstance(record, _SEALING + _RECEIVED)
+        data = record.model_dump(mode="json")
+        entry = self._ledger.append(record.entry_type(), data, time=self._clock(), wait=wait)
         self.history.apply(record)
         if isinstance(record, _SEALING):
             self._ledger.sign_head(time=self._clock())

@@ -128,6 +128,11 @@ class Round:
             asks.append(Ask(seat.site, seat.attempt, seat.holds_slot))
         return asks
 
+    @property
+    def unasked(self) -> bool:
+        """Whether a site waits for a question, and whether it is online would matter."""
+        return any(seat.phase in (Phase.WAITING, Phase.LOST) for seat in self.seats.values())
+
     def grants(self, *, now: float) -> list[str]:
         """Sites that may upload now, the longest ready first; they hold a slot from here on."""
         waiting = sorted((s for s in self.seats.values() if s.phase is Phase.READY), key=lambda s: s.since)

@@ -33,7 +33,8 @@ from shared.wire import Closed, Grant, Message, Opened, Ready, Stage, Uploaded
 from shared.wire import Refused as SaidNo
 
 TURN_S = 0.1
-BUSY_TURN_S = 0.01
+QUICK_TURN_S = 0.025
+QUICK_FOR_S = 1.0  # after something moved, more follows soon
 STATUS_EVERY_S = 1.0
 WORKING = (Stage.TRAIN, Stage.EVALUATE)
 
@@ -78,6 +79,7 @@ class StageRun:
         self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
         self._shown_at = 0.0
+        self._moved_at = 0.0
 
     def run(self) -> Closing:
         """Turn until the round closes.
@@ -89,8 +91,10 @@ class StageRun:
         """
         try:
             while (closing := self._state.closing(time.monotonic())) is None:
-                busy = self._turn()
-                time.sleep(BUSY_TURN_S if busy else TURN_S)
+                if self._turn():
+                    self._moved_at = time.monotonic()
+                else:
+                    time.sleep(QUICK_TURN_S if time.monotonic() - self._moved_at < QUICK_FOR_S else TURN_S)
             return closing
         finally:
             self._deliveries.abort_all()
@@ -98,25 +102,35 @@ class StageRun:
                 self._desk.link.withdraw(message_id)
 
     def _turn(self) -> bool:
+        """Do what is to be done now; whether anything moved."""
         desk, now = self._desk, time.monotonic()
         desk.owner.check()
         if self._state.stage is not Stage.CLOSE and desk.folder.stop_asked():
             raise StopAsked
-        for ask in self._state.asks(desk.link.online(), now=now, spooled=self._held()):
-            self._ask(ask)
-        for site in self._state.grants(now=now):
-            self._grant(site)
+        moved = self._go_out(now)
         arrivals = desk.link.poll()
         for arrival in arrivals:
             self._receive(arrival)
-        for site, outcome in self._deliveries.turn(now).items():
+        outcomes = self._deliveries.turn(now)
+        for site, outcome in outcomes.items():
             self._delivered(site, outcome)
-        if arrivals or now - self._shown_at >= STATUS_EVERY_S:
+        if now - self._shown_at >= STATUS_EVERY_S:
             self._shown_at = now
             desk.folder.write_status(live_view(desk, self._state))
-        return bool(arrivals or len(self._deliveries))
+        return moved or bool(arrivals) or any(outcome is not Outcome.WAITING for outcome in outcomes.values())
 
     # ------------------------------------------------------------ out
+
+    def _go_out(self, now: float) -> bool:
+        """Ask and grant; whether there was anything to send."""
+        online = self._desk.link.online() if self._state.unasked else ()
+        asks = self._state.asks(online, now=now, spooled=self._held() if online else ())
+        for ask in asks:
+            self._ask(ask)
+        grants = self._state.grants(now=now)
+        for site in grants:
+            self._grant(site)
+        return bool(asks or grants)
 
     def _ask(self, ask: Ask) -> None:
         for message_id in [m for m, q in self._asked.items() if q.site == ask.site]:

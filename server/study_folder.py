@@ -13,7 +13,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from shared.durable import write_atomically
+from shared.durable import show_file, write_atomically
 from shared.errors import StudyError
 from shared.study import Section, Study
 
@@ -89,7 +89,7 @@ class StudyFolder:
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace the live view that `study status` and `study watch` read."""
-        write_atomically(self.path / "status.json", json.dumps(status).encode())
+        show_file(self.path / "status.json", json.dumps(status).encode())
 
     def read_status(self) -> dict[str, Any]:
         """The live view; empty before the first one."""

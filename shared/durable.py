@@ -27,19 +27,24 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: the disk refused; the old file is untouched and no temporary file stays behind.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            os.fchmod(file.fileno(), mode)
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(temporary)
-        raise
+    _replace(path, data, mode=mode, sync=True)
     fsync_folder(path.parent)
+
+
+def show_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
+    """Replace a file whole for readers, without waiting for the disk: a view that the next writing replaces.
+
+    After a power cut its content may be an old one or none; never put there what must survive.
+
+    Args:
+        path: the file; its folder must exist.
+        data: the whole new content.
+        mode: permission bits, set before the first byte is written, whatever the umask.
+
+    Raises:
+        OSError: the disk refused; the old file is untouched.
+    """
+    _replace(path, data, mode=mode, sync=False)
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -73,3 +78,19 @@ def locked(folder: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
+
+
+def _replace(path: Path, data: bytes, *, mode: int, sync: bool) -> None:
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            os.fchmod(file.fileno(), mode)
+            file.write(data)
+            file.flush()
+            if sync:
+                os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(temporary)
+        raise

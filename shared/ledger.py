@@ -1,6 +1,7 @@
 """The ledger file: a chain of entries that grows line by line and survives a crash.
 
-Every append is on the disk when it returns. A last line that a crash tore off is overwritten, when
+Every append is on the disk when it returns, unless its caller leaves the wait to a later one: the lines
+of one file reach the disk in their order, and no process's death loses any. A last line that a crash tore off is overwritten, when
 the file is opened again, by an entry of type ``cut`` that says how many bytes were lost. One process
 writes at a time: whoever finds that the file grew behind its back stops. What makes a chain sound
 is decided in `shared/chain.py`, what the entries mean by the callers.
@@ -72,13 +73,15 @@ class Ledger:
         """Number of entries."""
         return self._tip.count
 
-    def append(self, entry_type: str, data: Mapping[str, Any], *, time: str) -> Entry:
+    def append(self, entry_type: str, data: Mapping[str, Any], *, time: str, wait: bool = True) -> Entry:
         """Write one entry; it is on the disk when this returns.
 
         Args:
             entry_type: what kind of entry, in a-z, 0-9 and _; ``head`` and ``cut`` are the ledger's own.
             data: what it says: JSON with finite numbers, and integers within 2^53.
             time: RFC 3339 UTC, as `timestamp` gives.
+            wait: False leaves the wait for the disk to the next entry that waits; nothing may be done
+                before that which the entry must precede.
 
         Raises:
             ValueError: an argument is not in its form, or too large.
@@ -87,11 +90,11 @@ class Ledger:
         """
         if entry_type in (HEAD, CUT):
             raise ValueError(f"entries of type {entry_type} are written by the ledger itself")
-        return self._append(self._tip.next_line(entry_type, data, time=time))
+        return self._append(self._tip.next_line(entry_type, data, time=time), wait=wait)
 
-    def sign_head(self, *, time: str) -> Entry:
-        """Sign the chain so far in an entry of its own; raises as `append`."""
-        return self._append(self._tip.head_line(key=self._key, signer=self._signer, time=time))
+    def sign_head(self, *, time: str, wait: bool = True) -> Entry:
+        """Sign the chain so far in an entry of its own; arguments and errors as `append`."""
+        return self._append(self._tip.head_line(key=self._key, signer=self._signer, time=time), wait=wait)
 
     def close(self) -> None:
         """Give the file back; a second call does nothing."""
@@ -105,16 +108,16 @@ class Ledger:
     def __exit__(self, *exc: object) -> None:
         self.close()
 
-    def _append(self, line: bytes) -> Entry:
+    def _append(self, line: bytes, *, wait: bool) -> Entry:
         with _exclusive(self._descriptor):
             if os.fstat(self._descriptor).st_size != self._size:
                 raise StaleEpoch(
                     "Another process wrote to this ledger since it was opened here.",
                     remedy="Let the other process go on; start this one again only after that one has ended.",
                 )
-            return self._write(line)
+            return self._write(line, wait=wait)
 
-    def _write(self, line: bytes) -> Entry:
+    def _write(self, line: bytes, *, wait: bool = True) -> Entry:
         entry, tip = self._tip.follow(line)
         data, end = memoryview(line + b"\n"), self._size + len(line) + 1
         before = os.fstat(self._descriptor).st_size
@@ -122,7 +125,8 @@ class Ledger:
             while data:
                 data = data[os.pwrite(self._descriptor, data, end - len(data)) :]
             os.ftruncate(self._descriptor, end)  # only a torn line reaches further
-            os.fsync(self._descriptor)
+            if wait:
+                os.fsync(self._descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, before)

@@ -140,10 +140,10 @@ class LiveFederation(LocalFederation):
             time.sleep(0.02)
 
     def reached(self, folder: StudyFolder, *, commits: int) -> None:
-        """Wait until so many rounds are committed and the next one is under way."""
+        """Wait until so many rounds are committed; the next one is under way then."""
+        journal = folder.path / "journal.jsonl"
         self.until(
-            lambda: folder.read_status().get("committed", -1) >= commits
-            and folder.read_status().get("stage") == "train",
+            lambda: journal.exists() and journal.read_bytes().count(b'"type":"round_committed"') >= commits,
             f"round {commits} of {folder.name}",
         )
 

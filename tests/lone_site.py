@@ -315,5 +315,3 @@ def scored(study: Study, model_digest: str) -> RoundDone:
     scores = tuple(a_score(study, model_digest, split=split) for split in ("validation", "test"))
     nothing = Counts(examples=0, patients=0, steps=0)
     return RoundDone(update=None, counts=nothing, scores=scores, seconds={"score": 0.5})
-
-

@@ -69,7 +69,7 @@ PLANTS: list[tuple[Rule, str, str]] = [
     (one_door, "client/planted.py", "from client.egress import Released as R\nnew = R"),
     (one_door, "client/agent.py", "from client import egress\negress.Released(b'patients')"),
     (one_door, "client/planted.py", "from client.egress import Released\nobject.__new__(Released)"),
-    (one_door, "client/planted.py", "from dataclasses import replace\ndef f(site, mine):\n    replace(site, egress=mine)"),
+    (one_door, "client/planted.py", "from copy import replace\ndef f(site, mine):\n    replace(site, egress=mine)"),
     (one_door, "deploy/planted.py", "def f(site, mine):\n    site.egress = mine"),
     (one_sender, "client/planted.py", "def f(self, update):\n    self._link.send(update)"),
     (one_sender, "client/planted.py", "from client.link import Link as Anything"),

@@ -9,7 +9,7 @@ import os
 import socket
 import tempfile
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -105,9 +105,9 @@ class Remains:
         return self.processes + self.ports
 
 
-def strays(federation: LocalFederation) -> int:
+def strays(federation: LocalFederation, *, patience_s: float = SETTLE_S) -> int:
     """Processes of this federation that descend from none of those we started; waits for them to end."""
-    return _settled(lambda: [p.pid for p in _of(federation.root) if p.pid not in _held(federation)])
+    return _settled(lambda: [p.pid for p in _of(federation.root) if p.pid not in _held(federation)], patience_s)
 
 
 def listening(federation: LocalFederation) -> set[int]:
@@ -115,14 +115,15 @@ def listening(federation: LocalFederation) -> set[int]:
     return {federation.port} | {port for process in _of(federation.root) for port in _ports(process)}
 
 
-def remains(federation: LocalFederation, ports: Iterable[int]) -> Remains:
+def remains(federation: LocalFederation, ports: Iterable[int], *, patience_s: float = SETTLE_S) -> Remains:
     """What a stopped federation left: processes that name its folder, and ports that still answer."""
-    return Remains(_settled(lambda: list(_of(federation.root))), _settled(lambda: list(filter(_answers, ports))))
+    processes = _settled(lambda: list(_of(federation.root)), patience_s)
+    return Remains(processes, _settled(lambda: [port for port in ports if _answers(port)], patience_s))
 
 
-def _settled(left: Callable[[], list[object]]) -> int:
-    """How many are left when nothing changes any more, or patience ends."""
-    deadline = time.monotonic() + SETTLE_S
+def _settled(left: Callable[[], Sequence[object]], patience_s: float) -> int:
+    """How many are left when none is, or patience ends."""
+    deadline = time.monotonic() + patience_s
     while (found := len(left())) and time.monotonic() < deadline:
         time.sleep(TURN_S)
     return found

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from client.agent import Agent
-from client.jobs import Event, Job, OpenDone, OpenJob, Place, ProbeDone, ProbeJob, RoundDone, RoundJob
+from client.jobs import Event, Job, OpenDone, OpenJob, Place, ProbeDone, ProbeJob, RoundDone, RoundJob, Split
 from client.site import open_site
 from shared.update import PackedFile, Piece, Tensors, pack_pieces, packed_order, spans
 from shared.wire import Counts
@@ -83,12 +83,17 @@ def main(folders: list[Path]) -> int:
     agents = [Agent(site) for site in sites]
     threads = [threading.Thread(target=agent.run) for agent in agents]
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: [agent.stop() for agent in agents])
+        signal.signal(number, lambda *_: _stop(agents))
     for thread in threads:
         thread.start()
     for thread in threads:
         thread.join()
     return 0
+
+
+def _stop(agents: list[Agent]) -> None:
+    for agent in agents:
+        agent.stop()
 
 
 def _say(line: str) -> None:
@@ -105,7 +110,7 @@ def _noise(tensors: Tensors, random: np.random.Generator) -> Iterator[Piece]:
 
 
 def _opened() -> OpenDone:
-    counts = {"train": _PATIENTS, "validation": 0, "test": 0}
+    counts: dict[Split, int] = {"train": _PATIENTS, "validation": 0, "test": 0}
     return OpenDone(place=_PLACE, patients=counts, examples=counts, software={"numpy": np.__version__})
 
 

@@ -6,7 +6,6 @@ dependency is installed at run time, and no evaluation trip is asked for.
 """
 
 import contextlib
-import json
 import os
 import shutil
 import subprocess
@@ -27,8 +26,8 @@ from shared.errors import ResourceError
 
 METHOD = (
     "Time stamps of a FedAvg strategy at each configure_train and after the last round: from one to the next, "
-    "aggregation included. The first round of a block is left out. The ClientApp imports no torch, adds a number to the "
-    "array, and answers."
+    "aggregation included. The first round of a block is left out. The ClientApp imports no torch, adds a number to "
+    "the array, and answers."
 )
 _CONNECTION = "bench"
 _QUIET = {"FLWR_TELEMETRY_ENABLED": "0", "FLWR_DISABLE_UPDATE_CHECK": "1", "RAY_USAGE_STATS_ENABLED": "0"}

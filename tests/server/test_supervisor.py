@@ -90,9 +90,7 @@ def test_a_site_that_is_admitted_meanwhile_may_connect(served: subprocess.Popen[
 def test_a_study_that_only_a_person_can_mend_fails_with_its_reason(
     served: subprocess.Popen[bytes], folder: Path
 ) -> None:
-    study = launch(
-        folder, a_study("gone", sites=("east",)), source="", start_model=None, now=utc_now()
-    )
+    study = launch(folder, a_study("gone", sites=("east",)), source="", start_model=None, now=utc_now())
     until(lambda: study.standing().state is StudyState.FAILED, "the study fails")
     assert "not on the roster: east" in str(study.standing().reason)
     assert study.standing().remedy

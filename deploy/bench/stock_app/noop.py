@@ -20,7 +20,7 @@ client = ClientApp()
 server = ServerApp()
 
 
-@client.train()
+@client.train()  # type: ignore[untyped-decorator]  # Flower's own
 def train(message: Message, context: Context) -> Message:
     """Answer at once."""
     (array,) = message.content["arrays"].to_numpy_ndarrays()
@@ -29,7 +29,7 @@ def train(message: Message, context: Context) -> Message:
     return Message(content=record, reply_to=message)
 
 
-class Timed(FedAvg):
+class Timed(FedAvg):  # type: ignore[misc]  # Flower tells no types
     """FedAvg that writes down when each round opens, and when the last is over (Unix seconds, one a line)."""
 
     def __init__(self, stamps: Path, **options: Any) -> None:
@@ -41,7 +41,8 @@ class Timed(FedAvg):
     ) -> Iterable[Message]:
         """A round opens."""
         self.stamp()
-        return super().configure_train(server_round, arrays, config, grid)
+        messages: Iterable[Message] = super().configure_train(server_round, arrays, config, grid)
+        return messages
 
     def stamp(self) -> None:
         """Write the time down."""
@@ -49,7 +50,7 @@ class Timed(FedAvg):
             file.write(json.dumps(time.time()) + "\n")
 
 
-@server.main()
+@server.main()  # type: ignore[untyped-decorator]  # Flower's own
 def main(grid: Grid, context: Context) -> None:
     """Run the rounds."""
     asked = context.run_config

@@ -1,0 +1,183 @@
+"""An answer counts as one only if the site that was asked gave it, in its place, in our words, as agreed."""
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from lone_site import COUNTS, LoneSite, a_score
+
+from client.join import load_enrolment
+from server.claim import AdmissionReason
+from server.federation import load_federation
+from server.link import Arrival
+from server.reception import ANSWERS, NotAsAsked, Question, read_answer
+from shared.contract import derive_contract
+from shared.envelope import seal
+from shared.errors import WireCode
+from shared.keys import make_identity_key
+from shared.wire import (
+    TO_SERVER,
+    UNADDRESSED,
+    Address,
+    Closed,
+    Message,
+    Opened,
+    Ready,
+    Refused,
+    Stage,
+    Uploaded,
+    encode,
+    to_site,
+)
+
+MODEL = "a" * 64
+AT = 1_800_000_100.0
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path_factory.mktemp("site"))
+    yield lone
+    lone.close()
+
+
+def asked(site: LoneSite, stage: Stage = Stage.TRAIN, *, attempt: int = 1) -> Question:
+    return Question("north", site.coordinator.address(stage, 1, attempt=attempt), MODEL)
+
+
+def ready(place: Address, **changes: Any) -> Ready:
+    fields: dict[str, Any] = {
+        "address": place,
+        "model_digest": MODEL,
+        "update_digest": None,
+        "update_bytes": 0,
+        "uploaded": False,
+        "replayed": False,
+        "counts": COUNTS,
+        "scores": (),
+        "seconds": {},
+    }
+    return Ready(**(fields | changes))
+
+
+def heard(site: LoneSite, message: Message | bytes, question: Question, **how: Any) -> Message:
+    """What the server makes of a site's envelope."""
+    body = message if isinstance(message, bytes) else encode(message)
+    who = how.get("who", "north")
+    key = how.get("key") or load_enrolment(site.place.sites[who]).identity_key
+    envelope = seal(body, key=key, signer=how.get("signer", who), purpose=how.get("purpose", TO_SERVER))
+    return read_answer(
+        Arrival("north", "id", envelope),
+        question,
+        roster=load_federation(site.place.federation).roster,
+        contract=derive_contract(site.coordinator.open(), site="north"),
+        at=how.get("at", AT),
+    )
+
+
+def refused(site: LoneSite, message: Message | bytes, question: Question, **how: Any) -> AdmissionReason | WireCode:
+    with pytest.raises(NotAsAsked) as caught:
+        heard(site, message, question, **how)
+    assert caught.value.what
+    return caught.value.cause
+
+
+def answers(place: Address) -> dict[Stage, Message]:
+    """The right answer to each stage, at one place."""
+    kinds = ("train", "validation", "test")
+    software = {"python": "3.11.9"}
+    counts = dict.fromkeys(kinds, 1)
+    return {
+        Stage.OPEN: Opened(
+            address=place, contract_digest=MODEL, patients=counts, examples=counts,
+            device="cpu", fell_back=False, threads=1, software=software,
+        ),
+        Stage.TRAIN: ready(place),
+        Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=1),
+        Stage.EVALUATE: ready(place),
+        Stage.CLOSE: Closed(address=place, head=MODEL),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_the_right_answer_to_each_stage_is_read(site: LoneSite, stage: Stage) -> None:
+    question = asked(site, stage)
+    answer = answers(question.address)[stage]
+    assert heard(site, answer, question) == answer
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_an_answer_that_belongs_to_another_stage_never_counts(site: LoneSite, stage: Stage) -> None:
+    """A Closed in the middle of a round would else be taken for an update that counts."""
+    question = asked(site, stage)
+    for answer in answers(question.address).values():
+        if not isinstance(answer, ANSWERS[stage]):
+            assert refused(site, answer, question) is AdmissionReason.MALFORMED
+
+
+def test_a_refusal_needs_no_address(site: LoneSite) -> None:
+    no = Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL)
+    assert heard(site, no, asked(site)) == no
+
+
+def test_another_site_cannot_answer(site: LoneSite) -> None:
+    question = asked(site)
+    answer = ready(question.address)
+    bad = AdmissionReason.BAD_SIGNATURE
+    assert refused(site, answer, question, who="north-neighbour") is bad
+    assert refused(site, answer, question, who="north-neighbour", signer="north") is bad
+    assert refused(site, answer, question, key=make_identity_key()) is bad
+
+
+def test_an_envelope_for_another_reader_does_not_open(site: LoneSite) -> None:
+    question = asked(site)
+    cause = refused(site, ready(question.address), question, purpose=to_site("north"))
+    assert cause is AdmissionReason.BAD_SIGNATURE
+
+
+def test_a_key_that_has_expired_does_not_count(site: LoneSite) -> None:
+    question = asked(site)
+    cause = refused(site, ready(question.address), question, at=time.time() + 10**9)
+    assert cause is AdmissionReason.BAD_SIGNATURE
+
+
+def test_another_protocol_is_named(site: LoneSite) -> None:
+    question = asked(site)
+    body = encode(ready(question.address)).replace(b'"protocol":1', b'"protocol":3')
+    assert refused(site, body, question) is WireCode.PROTOCOL
+
+
+@pytest.mark.parametrize("body", [b"{}", b"[]", b"\x00", b'{"protocol": 1}'])
+def test_what_is_no_message_does_not_count(site: LoneSite, body: bytes) -> None:
+    assert refused(site, body, asked(site)) in (AdmissionReason.MALFORMED, WireCode.PROTOCOL)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "cause"),
+    [
+        ("study", "hearts", AdmissionReason.FOREIGN_EPOCH),
+        ("epoch", 2, AdmissionReason.FOREIGN_EPOCH),
+        ("round", 2, AdmissionReason.FOREIGN_ROUND),
+        ("attempt", 2, AdmissionReason.FOREIGN_ROUND),
+        ("stage", Stage.EVALUATE, AdmissionReason.FOREIGN_ROUND),
+    ],
+)
+def test_an_answer_from_elsewhere(site: LoneSite, field: str, value: Any, cause: AdmissionReason) -> None:
+    question = asked(site)
+    elsewhere = question.address.model_copy(update={field: value})
+    assert refused(site, ready(elsewhere), question) is cause
+
+
+def test_an_answer_about_another_model(site: LoneSite) -> None:
+    question = asked(site)
+    other = a_score(site.coordinator.study, "b" * 64)
+    about = AdmissionReason.FOREIGN_ROUND
+    assert refused(site, ready(question.address, model_digest="b" * 64), question) is about
+    assert refused(site, ready(question.address, scores=(other,)), question) is about
+
+
+def test_a_score_that_was_not_agreed(site: LoneSite) -> None:
+    question = asked(site)
+    score = a_score(site.coordinator.study, MODEL).model_copy(update={"figures": {"auroc": 7.0}})
+    assert refused(site, ready(question.address, scores=(score,)), question) is WireCode.CONTRACT
