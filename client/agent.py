@@ -216,6 +216,7 @@ class Agent:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
+            file.close()
             raise ResourceError(
                 f"Another agent already serves the site {self._site.name} from this folder.",
                 remedy="Use `wardround site status`; stop the other one first.",

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from client.contract import sha256_of
 from client.study_store import StudyRecord
 from shared.envelope import open_envelope
 from shared.errors import Refusal, TrustError, WireCode
@@ -43,20 +44,14 @@ def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close
         raise Refusal(WireCode.STALE_EPOCH)
 
 
-def check_model(path: Path, *, arrived: str, digest: str, tensors: Tensors) -> None:
+def check_model(path: Path, *, digest: str, tensors: Tensors) -> None:
     """Rules 4 and 5; one run of a tensor in memory at a time.
-
-    Args:
-        path: the model.
-        arrived: SHA-256 (hex) of its bytes as they came over the line.
-        digest: the announced one.
-        tensors: the agreed ones.
 
     Raises:
         Refusal: `MODEL_UNSOUND`.
     """
     try:
-        sound = arrived == digest and PackedFile(path).table() == tensors
+        sound = sha256_of(path) == digest and PackedFile(path).table() == tensors
     except (TrustError, ValueError, OSError):
         sound = False
     if not sound or not _finite(PackedFile(path)):

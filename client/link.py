@@ -30,7 +30,6 @@ from flwr.proto.node_pb2 import Node
 from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, Withdrawn
 from client.membership import Membership
 from client.parcels import Note, Parcel, Parcels
-from shared.durable import fsync_folder
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import MessagePlan, plan_message, plan_payload, read_chunk, read_contents, reply_metadata
 
@@ -148,7 +147,8 @@ class Link:
 
         Args:
             parcel: from `pull` or `unanswered`.
-            into: the file; it exists only if all of it arrived. Its folder must exist.
+            into: the file; it exists only if all of it arrived. Its folder must exist. It does not
+                wait for the disk: after a power cut it is fetched anew, or made durable by who keeps it.
             limit: the most bytes that may be written.
 
         Returns:
@@ -170,7 +170,6 @@ class Link:
             os.replace(part, into)
         finally:
             part.unlink(missing_ok=True)
-        fsync_folder(into.parent)
         return digest
 
     def drop(self, parcel: Parcel) -> None:
@@ -216,8 +215,6 @@ class Link:
                     break
                 digest.update(chunk)
                 file.write(chunk)
-            file.flush()
-            os.fsync(file.fileno())
         if left:
             raise TrustError("A payload is not as long as declared.", remedy="Ask the coordinator to send it again.")
         return digest.hexdigest()

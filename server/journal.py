@@ -2,7 +2,8 @@
 
 Writes a record before it counts and seals the chain with a signed head when a round or the study is
 closed. What a round has received is on the disk with the round's end at the latest: until then nobody
-is told of it, and a restart asks again. The chain itself is `shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
+is told of it, and a restart asks again. The chain itself is `shared/ledger.py`'s, the meaning of the
+records `server/history.py`'s.
 """
 
 from collections.abc import Callable, Iterator

@@ -1,10 +1,10 @@
 """The ledger file: a chain of entries that grows line by line and survives a crash.
 
 Every append is on the disk when it returns, unless its caller leaves the wait to a later one: the lines
-of one file reach the disk in their order, and no process's death loses any. A last line that a crash tore off is overwritten, when
-the file is opened again, by an entry of type ``cut`` that says how many bytes were lost. One process
-writes at a time: whoever finds that the file grew behind its back stops. What makes a chain sound
-is decided in `shared/chain.py`, what the entries mean by the callers.
+of one file reach the disk in their order, and no process's death loses any. A last line that a crash
+tore off is overwritten, when the file is opened again, by an entry of type ``cut`` that says how many
+bytes were lost. One process writes at a time: whoever finds that the file grew behind its back stops.
+What makes a chain sound is decided in `shared/chain.py`, what the entries mean by the callers.
 """
 
 import contextlib

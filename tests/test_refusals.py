@@ -240,19 +240,18 @@ def test_a_stolen_place_and_another_version_while_the_others_work(
         f"Have {site} start its agent, which takes the place back; if it is refused, restart this server."
     )
 
+    study = live.launch("two-versions", rounds=1, steps=2, quorum=2)
     own = console(live, site)
     with monkeypatch.context() as there:
         there.setenv("PYTHONPATH", str(another_version(tmp_path)))
         live.start_site(site)
-    own.await_line("Connected to the federation; waiting for work.")
-
-    live.run_study("two-versions", rounds=1, steps=2, quorum=2)  # the others finish it
     remedy = "Install the same Wardround version on both sides."
     own.await_line(f"The peer speaks Wardround version {VERSION}; this software speaks {OTHER_VERSION}. {remedy}")
     knocking["server"].await_line(
         f"Study two-versions: {site} does not count in round 0: "
         f"The peer speaks Wardround version {OTHER_VERSION}; this software speaks {VERSION}. {remedy}"
     )
+    live.finished(study)  # by the others
     knocking["server"].await_line("Study two-versions is finished after 1 rounds.")
 
     live.stop(site)

@@ -136,14 +136,14 @@ def test_the_status_says_what_it_computes_on_and_that_it_stopped(site: LoneSite)
 
 def test_two_agents_do_not_share_a_folder(site: LoneSite) -> None:
     with running(site):
-        until(lambda: (site.folder / "status.json").exists())
+        until((site.folder / "status.json").exists)
         with pytest.raises(ResourceError, match="already serves"):
             Agent(site.site).run()
 
 
 def test_a_head_is_signed_at_the_end(site: LoneSite) -> None:
     with running(site):
-        until(lambda: (site.folder / "status.json").exists())
+        until((site.folder / "status.json").exists)
     assert site.entries("head")
 
 

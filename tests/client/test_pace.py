@@ -2,7 +2,7 @@
 
 import pytest
 
-from client.pace import BUSY_CAP_S, FIRST_S, IDLE_CAP_S, Pace
+from client.pace import BUSY_CAP_S, FIRST_S, IDLE_CAP_S, QUICK_POLLS, Pace
 
 
 def waits(pace: Pace, count: int, *, busy: bool) -> list[float]:
@@ -28,6 +28,14 @@ def test_news_makes_the_next_poll_due_at_once() -> None:
     pace.news()
     assert pace.due_in(0.0) == 0.0
     assert waits(pace, 1, busy=False) == [FIRST_S]
+
+
+def test_after_news_the_first_polls_stay_quick() -> None:
+    pace = Pace()
+    pace.news()
+    found = waits(pace, QUICK_POLLS + 3, busy=True)
+    assert found[: QUICK_POLLS + 1] == pytest.approx([FIRST_S] * (QUICK_POLLS + 1))
+    assert FIRST_S < found[-2] < found[-1] <= BUSY_CAP_S
 
 
 def test_a_line_that_is_down_is_tried_when_told() -> None:

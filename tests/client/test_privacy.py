@@ -63,13 +63,11 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def open(self, job: Any) -> Any:
-        raise self._error
-
     def round(self, job: Any, *, on_step: Callable[[int], None]) -> Any:
         raise self._error
 
-    score = open
+    def open(self, job: Any) -> Any:
+        raise self._error
 
 
 def clean(site: LoneSite) -> None:
@@ -156,7 +154,7 @@ def test_a_real_worker_on_images_that_cannot_be_used(tmp_path: Path) -> None:
         (lambda: images.write_bytes(PATIENT.encode()), WireCode.NO_DATA),
         (lambda: array_file(images, labels=np.array([PATIENT] * 8)), WireCode.NO_DATA),
         (lambda: array_file(images, labels=np.arange(8) % 2, split=[NAME] * 8), WireCode.NO_DATA),
-        (lambda: images.chmod(0), WireCode.NO_DATA) if os.geteuid() else (lambda: images.unlink(), WireCode.NO_DATA),
+        (lambda: images.chmod(0), WireCode.NO_DATA) if os.geteuid() else (images.unlink, WireCode.NO_DATA),
     ]
     try:
         for spoil, code in troubles:

@@ -1,4 +1,4 @@
-"""The spool keeps what was finished, tells a replay from a switched model, and survives a death between any two steps."""
+"""The spool keeps what was finished, tells a replay from a switched model, and survives a death at any step."""
 
 from pathlib import Path
 

@@ -233,9 +233,8 @@ def test_attributes_describe_the_hospital(drawn: Drawn):
 def test_values_are_legal_for_their_representation(drawn: Drawn):
     for dataset in drawn.usable.values():
         for element in dataset:
-            pydicom.valuerep.validate_value(element.VR, element.value, pydicom.config.RAISE) if isinstance(
-                element.value, str
-            ) else None
+            if isinstance(element.value, str):
+                pydicom.valuerep.validate_value(element.VR, element.value, pydicom.config.RAISE)
 
 
 def test_every_file_says_that_it_is_synthetic(drawn: Drawn):

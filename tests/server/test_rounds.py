@@ -283,3 +283,14 @@ def test_grants_without_a_ready_site_change_nothing(waiting: int) -> None:
     state = a_round()
     state.asks(SITES[:waiting], now=0)
     assert state.grants(now=1000) == []
+
+
+def test_only_sites_that_wait_or_are_lost_are_looked_for() -> None:
+    state = a_round()
+    assert state.unasked
+    state.asks(SITES, now=0)
+    assert not state.unasked
+    state.lost("east", "line_lost", now=1)
+    assert state.unasked
+    state.asks(SITES, now=2)
+    assert not state.unasked

@@ -73,7 +73,9 @@ def served(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def test_a_second_server_on_the_same_folder_is_refused(served: subprocess.Popen[bytes], folder: Path) -> None:
-    second = subprocess.run([wardround_command(), "federation", "serve", str(folder)], capture_output=True, text=True)
+    second = subprocess.run(
+        [wardround_command(), "federation", "serve", str(folder)], check=False, capture_output=True, text=True
+    )
     assert second.returncode == 8
     assert "This federation is served already." in second.stderr
     assert "What to do" in second.stderr

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.durable import fsync_folder, locked, rename_durably, write_atomically
+from shared.durable import fsync_folder, locked, rename_durably, show_file, write_atomically
 
 ROOT = Path(__file__).parents[2]
 
@@ -71,6 +71,22 @@ def test_a_folder_is_locked_for_one_at_a_time(tmp_path: Path) -> None:
             fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB)
     os.close(other)
+
+
+def test_a_shown_file_is_replaced_whole_with_its_mode(tmp_path: Path) -> None:
+    path = tmp_path / "view"
+    for data in (b"first", b"second"):
+        show_file(path, data, mode=0o640)
+        assert path.read_bytes() == data
+    assert path.stat().st_mode & 0o777 == 0o640
+    assert [p.name for p in tmp_path.iterdir()] == ["view"]
+
+
+def test_a_view_that_cannot_be_shown_leaves_nothing_behind(tmp_path: Path) -> None:
+    (tmp_path / "view").mkdir()
+    with pytest.raises(OSError):
+        show_file(tmp_path / "view", b"x")
+    assert [p.name for p in tmp_path.iterdir()] == ["view"]
 
 
 def test_a_killed_writer_leaves_the_old_or_the_new_file_never_a_mixture(tmp_path: Path) -> None:

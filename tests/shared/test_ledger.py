@@ -49,6 +49,18 @@ def test_entries_survive_closing_and_the_chain_goes_on(tmp_path: Path) -> None:
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
 
 
+def test_entries_that_do_not_wait_stand_in_the_chain_like_others(tmp_path: Path) -> None:
+    path = tmp_path / "ledger.jsonl"
+    with opened(path) as ledger:
+        ledger.append("note", {"i": 1}, time=NOW, wait=False)
+        ledger.sign_head(time=NOW, wait=False)
+        ledger.append("note", {"i": 2}, time=NOW)
+    with opened(path) as ledger:
+        assert ledger.count == 3
+    assert types(path) == ["note", "head", "note"]
+    assert verify(read_lines(path), public_key=KEY.public_key(), signer="north").ok
+
+
 def test_an_empty_ledger_has_no_head(tmp_path: Path) -> None:
     with opened(tmp_path / "ledger.jsonl") as ledger:
         assert (ledger.count, ledger.head) == (0, "0" * 64)
