@@ -18,11 +18,14 @@ from rich.console import Console
 from client.imaging.npz import ArraySource
 from client.imaging.vocabulary import Vocabulary
 from client.jobs import OpenDone, OpenJob, ProbeDone, ProbeJob, RoundDone, RoundJob, ScoreJob
-from deploy.bench import memory, rounds
 from deploy.bench.gauge import Gauge, Reading, rss_anon
 from deploy.bench.light_site import LightWorker
+from deploy.bench.memory import figures
+from deploy.bench.memory import missed as missed_of_memory
+from deploy.bench.memory import run as run_memory
 from deploy.bench.noop import study_text, width_for, write_images
 from deploy.bench.own_rounds import timed
+from deploy.bench.rounds import missed, run, shares, show, summary
 from server.launch import start_state
 from server.records import Record, RoundCommitted, RoundOpened, UpdateReady
 from shared.study import parse_study
@@ -101,26 +104,26 @@ def test_the_journal_tells_the_seconds_of_the_middle_rounds() -> None:
 
 
 def test_a_summary_has_median_and_range() -> None:
-    assert rounds.summary([3.0, 1.0, 2.0]) == {"seconds": [3.0, 1.0, 2.0], "median_s": 2.0, "range_s": [1.0, 3.0]}
+    assert summary([3.0, 1.0, 2.0]) == {"seconds": [3.0, 1.0, 2.0], "median_s": 2.0, "range_s": [1.0, 3.0]}
 
 
 @pytest.mark.parametrize(("repetitions", "expected"), [(1, [1]), (2, [1, 1]), (5, [3, 2]), (6, [3, 3])])
 def test_the_blocks_share_the_repetitions(repetitions: int, expected: list[int]) -> None:
-    assert rounds.shares(repetitions) == expected
+    assert shares(repetitions) == expected
 
 
 def measured(own: float, ratio: float | None, mb: int = 1) -> dict:
-    size: dict = {"mb": mb, "model_bytes": 999_300, "own": rounds.summary([own])}
+    size: dict = {"mb": mb, "model_bytes": 999_300, "own": summary([own])}
     if ratio is not None:
-        size |= {"stock": rounds.summary([own * ratio]), "stock_ratio": ratio}
+        size |= {"stock": summary([own * ratio]), "stock_ratio": ratio}
     return {"sites": 4, "work": "w", "sizes": [size]}
 
 
 def test_the_aims_of_rounds_are_held_against_the_figures() -> None:
-    assert rounds.missed(measured(0.3, 12.0)) == []
-    assert rounds.missed(measured(0.3, None)) == []
-    assert rounds.missed(measured(9.0, 1.0, mb=7)) == []  # a size without an aim
-    slow, near = rounds.missed(measured(0.5, 9.0))
+    assert missed(measured(0.3, 12.0)) == []
+    assert missed(measured(0.3, None)) == []
+    assert missed(measured(9.0, 1.0, mb=7)) == []  # a size without an aim
+    slow, near = missed(measured(0.5, 9.0))
     assert "0.5 s" in slow
     assert "9.0 times" in near
 
@@ -128,7 +131,7 @@ def test_the_aims_of_rounds_are_held_against_the_figures() -> None:
 @pytest.mark.parametrize("ratio", [12.0, None])
 def test_the_rounds_are_shown_in_80_columns(ratio: float | None) -> None:
     console = Console(width=80, file=StringIO())
-    console.print(rounds.show(measured(0.3, ratio)))
+    console.print(show(measured(0.3, ratio)))
     shown = console.file.getvalue()
     assert "1.00 MB" in shown
     assert "0.30 s" in shown
@@ -144,21 +147,21 @@ def held(sites: int, *, serverapp: float, superlink: int) -> dict:
 
 
 def test_memory_is_told_per_site_and_as_a_ratio() -> None:
-    found = memory.figures([held(4, serverapp=1.0, superlink=100), held(16, serverapp=1.12, superlink=120)])
+    found = figures([held(4, serverapp=1.0, superlink=100), held(16, serverapp=1.12, superlink=120)])
     assert found == {
         "serverapp_models_per_site": 0.01,
         "serverapp_models_above_idle": 1.12,
         "superlink_ratio": 1.2,
     }
-    assert list(memory.missed(found)) == []
-    one = memory.figures([held(4, serverapp=1.0, superlink=100)])
+    assert list(missed_of_memory(found)) == []
+    one = figures([held(4, serverapp=1.0, superlink=100)])
     assert (one["serverapp_models_per_site"], one["superlink_ratio"]) == (None, None)
-    assert list(memory.missed(one)) == []
+    assert list(missed_of_memory(one)) == []
 
 
 def test_the_aims_of_memory_are_held_against_the_figures() -> None:
-    found = memory.figures([held(4, serverapp=1.0, superlink=100), held(16, serverapp=6.0, superlink=200)])
-    assert len(list(memory.missed(found))) == 3
+    found = figures([held(4, serverapp=1.0, superlink=100), held(16, serverapp=6.0, superlink=200)])
+    assert len(list(missed_of_memory(found))) == 3
 
 
 # ------------------------------------------------------------------ the gauge
@@ -249,7 +252,7 @@ def test_a_light_worker_answers_every_job_with_bytes_of_its_own(tmp_path: Path) 
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_rounds_are_timed_on_both_systems() -> None:
-    found = rounds.run(sites=2, sizes_mb=(1,), repetitions=1)
+    found = run(sites=2, sizes_mb=(1,), repetitions=1)
     (size,) = found["sizes"]
     assert json.loads(json.dumps(found)) == found
     assert abs(size["model_bytes"] - 1_000_000) < 2400
@@ -261,7 +264,7 @@ def test_rounds_are_timed_on_both_systems() -> None:
 @pytest.mark.slow
 @pytest.mark.timeout(600)
 def test_memory_is_read_while_light_sites_run() -> None:
-    found = memory.run(sites=(2,), model_mb=2, rounds=1)
+    found = run_memory(sites=(2,), model_mb=2, rounds=1)
     (only,) = found["runs"]
     for name in ("serverapp", "superlink"):
         assert 0 < only[name]["idle_bytes"] < only[name]["peak_bytes"]
