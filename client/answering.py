@@ -225,7 +225,7 @@ class Answering:
         for task in [task for task in self._tasks if task.message.address.study == study]:
             self._site.link.drop(task.parcel)
             self._tasks.remove(task)
-        if first is not self.current or first is None:
+        if first is not self.current:
             self._site.worker.end()
             self._next()
 

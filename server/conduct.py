@@ -57,7 +57,9 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
     owner = claim(folder.path, after=known)
     start = folder.path / START_MODEL
     with Journal.open(path, key=federation.coordinator_key, clock=utc_now) as journal:
-        cohort = choose(federation.roster.sites(), study.rounds.sites, quorum=study.rounds.quorum)
+        started = journal.history.started
+        wanted = started.cohort if started else study.rounds.sites
+        cohort = choose(federation.roster.sites(), wanted, quorum=study.rounds.quorum)
         desk = Desk(
             study=study,
             folder=folder,
@@ -71,7 +73,7 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
             spool=UpdateSpool(folder.path / "spool"),
             say=say,
         )
-        if journal.history.started is None:
+        if started is None:
             start_digest = digest(start.read_bytes())
             desk.write(
                 StudyStarted(study=study.name, study_digest=study.digest(), start_digest=start_digest, cohort=cohort)
@@ -81,7 +83,10 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
         folder.move(StudyState.RUNNING, now=utc_now())
         conductor.run()
-    write_report(folder)
+    try:
+        write_report(folder)
+    except WardroundError as error:  # the study is over and safe; its report can be written again
+        say(f"{error.what} {error.remedy} Then: wardround study report {folder.name}")
 
 
 def _line(grid: Any, federation_folder: Path) -> Any:

@@ -213,6 +213,8 @@ class Round:
         for seat in self.seats.values():
             if seat.holds_slot and now - max(seat.progress_at, seat.since) > self._lease_s:
                 seat.holds_slot = False
+                if seat.phase is Phase.GRANTED:
+                    self._move(seat, Phase.READY, now)
 
     def _free(self, seat: Seat, phase: Phase, now: float) -> None:
         seat.holds_slot = False

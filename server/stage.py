@@ -13,7 +13,7 @@ from server.admission import Admission
 from server.claim import AdmissionReason, Admitted, Claim, Expected, Refused
 from server.deliveries import Deliveries, Outcome
 from server.desk import Desk
-from server.link import Arrival
+from server.link import MALFORMED, Arrival
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     SiteClosed,
@@ -164,6 +164,9 @@ class StageRun:
             desk.link.drop(arrival)  # an answer to a question that was asked anew
             return
         site = question.site
+        if arrival.error == MALFORMED:
+            self._refuse(site, AdmissionReason.MALFORMED, "the answer is not in the form of an answer")
+            return
         if arrival.error is not None:
             self._lose(site, "line_lost")
             return

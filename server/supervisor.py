@@ -54,6 +54,7 @@ class Supervisor:
         self._folder = folder.resolve()
         self._say = say
         self._stopping = False
+        self._trouble: str | None = None
         self._roster_read_at = -1
         self._attempt: Attempt | None = None
         self._tries: tuple[object, int] = (None, 0)
@@ -102,8 +103,14 @@ class Supervisor:
             self._doorkeeper.turn()
             self._register_roster()
             self._move_studies()
-        except LinkError as error:
+        except WardroundError as error:
+            self._complain(error)
+
+    def _complain(self, error: WardroundError) -> None:
+        """Say a trouble once, not at every turn; whatever it is, the server goes on."""
+        if error.what != self._trouble:
             self._say(f"{error.what} {error.remedy}")
+            self._trouble = error.what
 
     # ------------------------------------------------------------ the SuperLink
 
