@@ -33,7 +33,7 @@ from shared.wire import Closed, Grant, Message, Opened, Ready, Stage, Uploaded
 from shared.wire import Refused as SaidNo
 
 TURN_S = 0.1
-QUICK_TURN_S = 0.025
+QUICK_TURN_S = 0.05
 QUICK_FOR_S = 1.0  # after something moved, more follows soon
 STATUS_EVERY_S = 1.0
 WORKING = (Stage.TRAIN, Stage.EVALUATE)
