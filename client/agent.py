@@ -5,6 +5,7 @@ through the door. Whatever kills the agent, a restart finds the unanswered messa
 folder and finished work in the spool. This is the only place that sends.
 """
 
+import contextlib
 import fcntl
 import os
 import random
@@ -16,15 +17,16 @@ from typing import IO
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob
-from client.link import Parcel
+from client.link import Parcel, Withdrawn
 from client.pace import Pace
 from client.site import Site, write_status
-from shared.errors import TEMPLATES, LinkError, ResourceError
+from shared.errors import TEMPLATES, DiskFull, LinkError, ResourceError, TrustError, WardroundError, naming_disk_full
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)
 DRAIN_S = 60.0
 PROBE_S = 120.0
+ROOM_S = 15.0  # between two looks whether a full disk has room again
 STATUS_EVERY_S = 2.0
 
 
@@ -35,11 +37,11 @@ class Agent:
         self._site = site
         self._inbox: deque[Parcel] = deque()
         self._outbox: deque[tuple[Parcel, Released]] = deque()
-        self._answering = Answering(site, answer=self._post)
+        self._answering = Answering(site, answer=self._post, later=self._take_up_later)
         self._pace = Pace()
         self._stopping = False
         self._place: Place | None = None
-        self._trouble: str | None = None
+        self._trouble: WardroundError | None = None
         self._idle_since = time.monotonic()
         self._status_at = 0.0
 
@@ -60,7 +62,10 @@ class Agent:
             self._turn()
         self._drain()
         self._site.worker.end()
-        self._site.ledger.sign_head(time=self._site.now())
+        try:
+            self._site.ledger.sign_head(time=self._site.now())
+        except DiskFull as error:
+            self._complain(error)
         self._site.link.close()
         self._report("stopped")
         lock.close()
@@ -78,15 +83,15 @@ class Agent:
     def _pull(self) -> None:
         """Take the next message; one whose model broke off on its way is taken up again."""
         try:
-            if not self._inbox and (parcel := self._site.link.pull()) is not None:
-                self._inbox.append(parcel)
-            got = bool(self._inbox)
-            if got:
-                self._answering.receive(self._inbox[0])
-                self._inbox.popleft()
+            with naming_disk_full():
+                got = self._receive_next()
         except LinkError as error:
             self._complain(error)
             self._pace.failed(time.monotonic() + random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
+            return
+        except DiskFull as error:
+            self._complain(error)
+            self._pace.failed(time.monotonic() + ROOM_S)
             return
         self._recovered()
         if got:
@@ -95,14 +100,31 @@ class Agent:
         else:
             self._pace.polled(time.monotonic(), busy=self._busy())
 
+    def _receive_next(self) -> bool:
+        if not self._inbox and (parcel := self._site.link.pull()) is not None:
+            self._inbox.append(parcel)
+        if not self._inbox:
+            return False
+        try:
+            self._answering.receive(self._inbox[0])
+        except Withdrawn:  # before its model was here: the server was restarted, or asks anew
+            self._site.link.drop(self._inbox[0])
+        self._inbox.popleft()
+        return True
+
+    def _take_up_later(self, parcel: Parcel) -> None:
+        self._inbox.append(parcel)
+        self._pace.failed(time.monotonic() + ROOM_S)
+
     def _listen(self, timeout_s: float) -> None:
         worker = self._site.worker
         if worker.pid is None and not worker.crashed():
             time.sleep(timeout_s)
             return
         for event in worker.listen(timeout_s):
-            self._answering.hear(event)
             self._pace.news()
+            if not self._answering.hear(event):
+                break
         if worker.crashed():
             self._answering.worker_died()
 
@@ -112,14 +134,31 @@ class Agent:
     def _send_all(self) -> None:
         while self._outbox:
             try:
-                wanted = self._site.link.send(*self._outbox[0])
-            except LinkError as error:
+                with naming_disk_full():
+                    wanted = self._site.link.send(*self._outbox[0])
+            except (LinkError, DiskFull) as error:
                 self._complain(error)
+                return
+            except TrustError as error:
+                self._recall(error)
                 return
             self._recovered()
             self._outbox.popleft()
             if not wanted:
                 self._site.say("The server no longer waits for this answer; it stays in the spool.")
+
+    def _recall(self, error: TrustError) -> None:
+        """The update is not the one that was released: the answer is given up, here and in the ledger."""
+        parcel, released = self._outbox[0]
+        try:
+            self._site.egress.recall(released)
+        except DiskFull as full:
+            self._complain(full)
+            return
+        self._site.say(f"{error.what} {error.remedy}")
+        self._outbox.popleft()
+        with contextlib.suppress(LinkError):
+            self._site.link.drop(parcel)
 
     def _connect(self) -> None:
         while not self._stopping:
@@ -172,19 +211,20 @@ class Agent:
     def _busy(self) -> bool:
         return self._answering.current is not None or bool(self._site.studies.active())
 
-    def _complain(self, error: LinkError) -> None:
-        """Say a trouble of the line once, not at every try."""
-        if error.what != self._trouble:
+    def _complain(self, error: WardroundError) -> None:
+        """Say a trouble once, not at every try."""
+        if self._trouble is None or error.what != self._trouble.what:
             self._site.say(f"{error.what} {error.remedy}")
-            self._trouble = error.what
+            self._trouble = error
 
     def _recovered(self) -> None:
         if self._trouble is not None:
-            self._site.say("The line to the server works again.")
+            line = isinstance(self._trouble, LinkError)
+            self._site.say("The line to the server works again." if line else "The trouble is over.")
             self._trouble = None
 
     def _state(self) -> str:
-        if self._trouble is not None:
+        if isinstance(self._trouble, LinkError):
             return "offline"
         task = self._answering.current
         return task.job.job if task is not None else "waiting"
@@ -192,23 +232,24 @@ class Agent:
     def _report(self, state: str) -> None:
         site, task = self._site, self._answering.current
         self._status_at = time.monotonic()
-        write_status(
-            site.folder,
-            {
-                "site": site.name,
-                "state": state,
-                "trouble": self._trouble,
-                "study": task.message.address.study if task else None,
-                "round": task.message.address.round if task else None,
-                "device": self._place.device if self._place else None,
-                "fell_back": self._place.fell_back if self._place else None,
-                "pid": os.getpid(),
-                "worker_pid": site.worker.pid,
-                "bytes_up": site.link.traffic.bytes_up,
-                "bytes_down": site.link.traffic.bytes_down,
-                "updated": site.now(),
-            },
-        )
+        with contextlib.suppress(OSError):  # a view for the operator, which the next one replaces
+            write_status(
+                site.folder,
+                {
+                    "site": site.name,
+                    "state": state,
+                    "trouble": self._trouble.what if self._trouble else None,
+                    "study": task.message.address.study if task else None,
+                    "round": task.message.address.round if task else None,
+                    "device": self._place.device if self._place else None,
+                    "fell_back": self._place.fell_back if self._place else None,
+                    "pid": os.getpid(),
+                    "worker_pid": site.worker.pid,
+                    "bytes_up": site.link.traffic.bytes_up,
+                    "bytes_down": site.link.traffic.bytes_down,
+                    "updated": site.now(),
+                },
+            )
 
     def _lock(self) -> IO[str]:
         """One agent per folder; the lock goes with the process."""

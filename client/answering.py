@@ -4,22 +4,19 @@ A message is opened and checked, turned into a job or an answer, and answered ex
 the door. Nothing here knows the network or the images: answers go to `answer`, jobs to the worker.
 """
 
-import errno
 from collections import deque
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.contract import last_round, sha256_of
 from client.egress import Released
-from client.intake import check_epoch, check_model, open_message
-from client.jobs import Event, Failed, Job, OpenDone, OpenJob, RoundDone, RoundJob, ScoreJob
+from client.intake import check_epoch, check_model, open_message, outdates
+from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Question, RoundDone, RoundJob, ScoreJob, may_end
 from client.link import Parcel
 from client.site import Site
-from client.spool import Spooled
+from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
-from shared.errors import ProtocolError, Refusal, TrustError, WireCode
+from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.wire import (
     UNADDRESSED,
     Close,
@@ -39,24 +36,13 @@ from shared.wire import (
 WORKER_TRIES = 3
 
 
-@contextmanager
-def refusing_disk_full() -> Iterator[None]:
-    """Turn a full disk into the refusal that names it; other system errors go on."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-            raise
-        raise Refusal(WireCode.DISK_FULL) from None
-
-
 @dataclass
 class Task:
     """A job of the worker and the message that waits for its result."""
 
     parcel: Parcel
     message: Open | Work
-    job: Job
+    job: Question
     workplace: Path | None = None
     tries: int = 1
 
@@ -67,11 +53,16 @@ class Answering:
     Args:
         site: the parts to work with.
         answer: takes what was released in answer to a parcel.
+        later: takes back a parcel whose work is done but whose answer, not even a no, could be written
+            down, because the ledger's disk is full. It is to be received again.
     """
 
-    def __init__(self, site: Site, *, answer: Callable[[Parcel, Released], None]) -> None:
+    def __init__(
+        self, site: Site, *, answer: Callable[[Parcel, Released], None], later: Callable[[Parcel], None]
+    ) -> None:
         self._site = site
         self._answer = answer
+        self._later = later
         self._tasks: deque[Task] = deque()
 
     @property
@@ -80,7 +71,12 @@ class Answering:
         return self._tasks[0] if self._tasks else None
 
     def receive(self, parcel: Parcel) -> None:
-        """Answer one message from the server, or put its job in the queue."""
+        """Answer one message from the server, or put its job in the queue.
+
+        Raises:
+            LinkError: the line is down, receive it again later; or `Withdrawn`, nobody waits for it.
+            DiskFull: not even a refusal can be written down; receive it again later.
+        """
         site = self._site
         try:
             message = open_message(parcel.envelope, site=site.name, coordinator=site.coordinator)
@@ -101,11 +97,29 @@ class Answering:
             site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
             self._refuse(parcel, Refused(address=message.address, refusal=refusal.wire_code), record)
 
-    def hear(self, event: Event) -> None:
-        """Take the worker's result for the current task, answer, and go on with the next task."""
+    def hear(self, event: Event) -> bool:
+        """Take the worker's result for the current task, answer, and go on with the next task.
+
+        Returns:
+            False if the worker said what does not belong to its task. It was ended as after a crash, and
+            whatever else that worker said is void.
+        """
         if not isinstance(event, OpenDone | RoundDone | Failed) or not self._tasks:
-            return
+            return True
+        if not may_end(self._tasks[0].job, event):
+            self._site.say("The worker answered something else than it was asked.")
+            self.worker_died()
+            return False
         task = self._tasks.popleft()
+        try:
+            self._answer_with(task, event)
+        except DiskFull as error:
+            self._site.say(f"{error.what} {error.remedy} The answer is made again when there is room.")
+            self._later(task.parcel)
+        self._next()
+        return True
+
+    def _answer_with(self, task: Task, event: OpenDone | RoundDone | Failed) -> None:
         try:
             with refusing_disk_full():
                 self._conclude(task, event)
@@ -113,13 +127,15 @@ class Answering:
             self._site.say(f"The study {task.message.address.study} was answered with no: {refusal.what}")
             record = self._site.studies.find(task.message.address.study)
             self._refuse(task.parcel, Refused(address=task.message.address, refusal=refusal.wire_code), record)
-        self._next()
 
     def worker_died(self) -> None:
         """Repeat the current task with a new worker; give up after three tries."""
         site, task = self._site, self.current
         site.worker.end()
-        site.ledger.append("worker_restarted", {"during": task.job.job if task else "idle"}, time=site.now())
+        try:
+            site.ledger.append("worker_restarted", {"during": task.job.job if task else "idle"}, time=site.now())
+        except DiskFull as error:
+            site.say(f"{error.what} {error.remedy}")
         if task is None:
             return
         if task.tries >= WORKER_TRIES:
@@ -142,6 +158,7 @@ class Answering:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
         if isinstance(message, Work):
+            self._abandon(lambda task: outdates(message, task.message))
             self._settle(message.address.study, message.receipts, before=message.address.round)
             self._work(parcel, message, record)
         elif isinstance(message, Grant):
@@ -153,7 +170,7 @@ class Answering:
         site, place = self._site, message.address
         if message.study_digest != record.open.study.digest():
             raise Refusal(WireCode.UNKNOWN_STUDY)
-        if place.round > last_round(record.contract(site.name), place.stage):
+        if not record.contract(site.name).allows(place.stage, place.round):
             raise Refusal(WireCode.CONTRACT, remedy="The study asks for more rounds than were agreed.")
         done = site.spool.find(place.study, place.round, message.model_digest)
         if done is not None:
@@ -177,7 +194,7 @@ class Answering:
         )
         site.studies.save(record)
         study = record.open.study
-        job: Job
+        job: Question
         if place.stage is Stage.TRAIN:
             job = RoundJob(
                 study=study, round=place.round, model=model, model_digest=message.model_digest, out=workplace
@@ -211,20 +228,22 @@ class Answering:
 
     def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
         site, study = self._site, message.address.study
+        self._abandon(lambda task: task.message.address.study == study)
+        if site.worker.pid is not None:
+            site.worker.submit(CloseJob(study_digest=record.open.study.digest()))
         self._settle(study, message.receipts, before=message.address.round)
-        self._abandon(study)
         site.studies.save(record.model_copy(update={"closed": True}))
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
         site.say(f"Study {study}: {message.reason}.")
 
-    def _abandon(self, study: str) -> None:
-        """Nobody waits for the study's work any more; the worker ends, or goes on with another study's."""
+    def _abandon(self, over: Callable[[Task], bool]) -> None:
+        """Nobody waits for these tasks any more; a worker that is on one ends, and the next task begins."""
         first = self.current
-        for task in [task for task in self._tasks if task.message.address.study == study]:
+        for task in filter(over, self._tasks):
             self._site.link.drop(task.parcel)
-            self._tasks.remove(task)
+        self._tasks = deque(task for task in self._tasks if not over(task))
         if first is not self.current:
             self._site.worker.end()
             self._next()
@@ -252,7 +271,7 @@ class Answering:
 
     def _opened(self, task: Task, done: OpenDone) -> None:
         message = task.message
-        assert isinstance(message, Open)
+        assert isinstance(message, Open)  # as `may_end` says
         before = self._site.studies.find(message.address.study)
         same = before is not None and before.open.study == message.study
         chain = before.chain if same and before is not None else {}
@@ -283,11 +302,16 @@ class Answering:
         record = site.studies.find(message.address.study)
         if record is None:
             raise Refusal(WireCode.UNKNOWN_STUDY)
+        update = None
+        if isinstance(task.job, RoundJob):
+            update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
+            if update is None:
+                raise Refusal(WireCode.WORKER_CRASHED)
         ready = Ready(
             address=message.address,
             model_digest=message.model_digest,
-            update_digest=sha256_of(done.update) if done.update else None,
-            update_bytes=done.update.stat().st_size if done.update else 0,
+            update_digest=update[0] if update else None,
+            update_bytes=update[1] if update else 0,
             uploaded=False,
             replayed=False,
             counts=done.counts,

@@ -20,6 +20,7 @@ from flwr.clientapp import ClientApp
 from client.egress import Released
 from client.in_process import WholeParcel, answer
 from client.settings import load_settings
+from shared.canonical import digest
 from shared.errors import ConfigError
 
 SITES_VARIABLE = "WARDROUND_SITES"
@@ -82,6 +83,8 @@ def _content(released: Released | None) -> RecordDict:
     content = RecordDict({"config": ConfigRecord({"envelope": released.envelope if released else b""})})
     if released is not None and released.payload is not None:
         data = released.payload.read_bytes()
+        if digest(data) != released.payload_sha256:
+            raise ValueError("the update changed after the door had checked it")
         array = Array(dtype="uint8", shape=(len(data),), stype="safetensors", data=data)
         content["payload"] = ArrayRecord({"payload": array})
     return content

@@ -15,8 +15,10 @@ from rich.console import Group
 from rich.text import Text
 
 from client.imaging.settings import DataSettings
+from client.settings import folder_of
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError, ResourceError
+from shared.parent import end_if_asked
 from shared.study import explain
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
@@ -38,12 +40,49 @@ def join(
     """Make the site's keys here and write the join request to send back."""
     from client.join import join as answer_invitation
     from client.join import load_enrolment
-    from client.settings import AboutSite, SiteSettings, write_settings
+    from client.settings import FILE_NAME, AboutSite, SiteSettings, write_settings
     from shared.keys import fingerprint, identity_hex, transport_pem
 
+    described = _described(kind, data, labels)
     request = answer_invitation(invitation, folder, now=int(time.time()))
     enrolment = load_enrolment(folder)
-    site = enrolment.invitation.site
+    site, theirs = enrolment.invitation.site, enrolment.invitation.coordinator_fingerprint()
+    config = folder / FILE_NAME
+    written = write_settings(config, SiteSettings(site=AboutSite(name=site), data=described))
+    ours = fingerprint(
+        transport_pem(enrolment.transport_key.public_key()), identity_hex(enrolment.identity_key.public_key())
+    )
+    shown = {
+        "site": site,
+        "request": request,
+        "your fingerprint": ours,
+        "coordinator's": theirs,
+        "configuration": f"{config}{'' if written else ' (kept as it was)'}",
+    }
+    kept = (
+        f"\n{config} was there and is kept: this command's options about data are not in it. Edit it if they should be."
+    )
+    return Answer(
+        {
+            "site": site,
+            "request": str(request),
+            "fingerprint": ours,
+            "coordinator_fingerprint": theirs,
+            "config": str(config),
+            "config_written": written,
+        },
+        Group(
+            facts(shown),
+            *([] if written else [Text(kept)]),
+            Text("\nSend the request to the coordinator, and call by a number that you know:"),
+            Text("compare both fingerprints. If one differs, do not start."),
+            Text(f"Then: wardround site start --config {config}"),
+        ),
+    )
+
+
+def _described(kind: Literal["dicom", "pictures", "npz"], data: Path, labels: Path | None) -> DataSettings:
+    """The `[data]` table that the options say, if what they name is there."""
     try:
         described = DataSettings(
             kind=kind,
@@ -51,35 +90,32 @@ def join(
             folder=data.resolve() if kind != "npz" else None,
             labels=labels.resolve() if labels else None,
         )
-        settings = SiteSettings(site=AboutSite(name=site), data=described)
     except ValidationError as error:
         raise ConfigError(
-            explain("site", SiteSettings, error), remedy="Give --labels with dicom and pictures."
+            explain("data", DataSettings, error), remedy="Give --labels with dicom and pictures, and only with them."
         ) from None
-    config = folder / "site.toml"
-    write_settings(config, settings)
-    shown = fingerprint(
-        transport_pem(enrolment.transport_key.public_key()), identity_hex(enrolment.identity_key.public_key())
-    )
-    return Answer(
-        {"site": site, "request": str(request), "fingerprint": shown, "config": str(config)},
-        Group(
-            facts({"site": site, "request": request, "fingerprint": shown, "configuration": config}),
-            Text("\nSend the request to the coordinator and compare the fingerprint by phone."),
-            Text(f"Then: wardround site start --config {config}"),
-        ),
-    )
+    there = data.is_file() if kind == "npz" else data.is_dir()
+    for option, what, found in (
+        ("--data", "file" if kind == "npz" else "folder", there),
+        ("--labels", "file", labels is None or labels.is_file()),
+    ):
+        if not found:
+            raise ConfigError(
+                f"{option} names no {what} that is here; nothing was made.", remedy=f"Correct {option} and join again."
+            )
+    return described
 
 
 @app.command()
 @answering("site.start")
 def start(config: Config = DEFAULT_CONFIG) -> Answer:
     """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand."""
-    from client.agent import Agent, site_folder
+    end_if_asked()
+    from client.agent import Agent
     from client.site import open_site, utc_now
 
     os.umask(0o077)
-    folder = site_folder(config)
+    folder = folder_of(config)
     site = open_site(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
     agent = Agent(site)
     for number in (signal.SIGTERM, signal.SIGINT):
@@ -92,7 +128,7 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
 @answering("site.status")
 def status(config: Config = DEFAULT_CONFIG) -> Answer:
     """Show what the site is doing."""
-    folder = config.resolve().parent
+    folder = folder_of(config)
     try:
         found: dict[str, Any] = json.loads((folder / "status.json").read_bytes())
     except (OSError, ValueError):
@@ -114,7 +150,7 @@ def sent(
     """List what left this site: when, study, round, kind, bytes, digest."""
     from shared.ledger import read_entries
 
-    path = config.resolve().parent / "ledger.jsonl"
+    path = folder_of(config) / "ledger.jsonl"
     if not path.exists():
         raise ConfigError("There is no ledger beside this configuration.", remedy="Name the site's own site.toml.")
     entries = [e for e in read_entries(path) if e.type == "release" and study in (None, e.data["study"])]

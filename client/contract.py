@@ -2,10 +2,9 @@
 
 Rules, in the order in which they are applied:
 
-1. The message is of a type that a site may send, belongs to the contract's study, and its round is
-   within the agreed number (a refusal, which says nothing but a code, may answer any round).
-2. Scores are about the model that was sent, one per split, test patients only in the closing trip,
-   and name only agreed metrics, with agreed length and range.
+1. The message is of a type that a site may send, belongs to the contract's study, and its round has
+   a place at its stage (a refusal, which says nothing but a code, may answer any round).
+2. Scores are what `shared/contract.py` allows in a report, for both sides.
 3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
 4. The payload holds exactly the agreed tensors: names, dtypes, shapes.
 5. Every value of the payload is finite.
@@ -16,10 +15,10 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.contract import Contract, score_fault
+from shared.contract import Contract, report_fault
 from shared.errors import Refusal, TrustError, WireCode
 from shared.update import PackedFile
-from shared.wire import Closed, Message, Opened, Ready, Refused, Stage, Uploaded
+from shared.wire import Closed, Message, Opened, Ready, Refused, Uploaded
 
 BLOCK_BYTES = 1 << 20
 MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Refused)
@@ -32,8 +31,8 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
     """
     _check_place(contract, message)  # 1
-    if isinstance(message, Ready):
-        _check_scores(contract, message)  # 2
+    if isinstance(message, Ready) and (fault := report_fault(contract, message)):  # 2
+        raise _broken(fault)
     if payload is not None:
         _check_announced(contract, message, payload)  # 3
         check_payload(contract, payload)  # 4, 5
@@ -70,26 +69,8 @@ def _check_place(contract: Contract, message: Message) -> None:
         raise _broken("a site does not send messages of this type")
     if message.address.study != contract.study:
         raise _broken("the message belongs to another study")
-    if not isinstance(message, Refused) and message.address.round > last_round(contract, message.address.stage):
-        raise _broken("the round is beyond the agreed number")
-
-
-def last_round(contract: Contract, stage: Stage) -> int:
-    """The highest round that may be answered at a stage; the closing trip comes after the agreed rounds."""
-    return contract.rounds + (stage not in (Stage.TRAIN, Stage.UPLOAD))
-
-
-def _check_scores(contract: Contract, message: Ready) -> None:
-    splits = [score.split for score in message.scores]
-    if len(set(splits)) != len(splits):
-        raise _broken("a split is scored twice")
-    if "test" in splits and message.address.stage is not Stage.EVALUATE:
-        raise _broken("test patients are scored in the closing trip alone")
-    for score in message.scores:
-        if score.model_digest != message.model_digest:
-            raise _broken("a score is about another model")
-        if fault := score_fault(contract, score):
-            raise _broken(fault)
+    if not isinstance(message, Refused) and not contract.allows(message.address.stage, message.address.round):
+        raise _broken("the round is beyond the agreed number, or not the one of the closing trip")
 
 
 def _check_announced(contract: Contract, message: Message, payload: Path) -> None:

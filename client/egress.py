@@ -18,14 +18,17 @@ from shared.contract import Contract
 from shared.envelope import seal
 from shared.errors import Refusal, WireCode
 from shared.ledger import Ledger
-from shared.wire import TO_SERVER, Message, Ready, Refused, encode
+from shared.wire import TO_SERVER, Message, Ready, Refused, Uploaded, encode
 
 _DOOR: Final = object()
+ALTERED: Final = "Nothing was released: the update changed after it was checked."
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
     """Something that may leave: a signed envelope and, beside it, the packed update.
+
+    `payload_sha256` (hex) and `payload_bytes` are of what was checked; the link sends no other bytes.
 
     Raises:
         ValueError: built anywhere else than in `Egress.release`.
@@ -33,6 +36,8 @@ class Released:
 
     envelope: bytes
     payload: Path | None
+    payload_sha256: str | None
+    payload_bytes: int
     door: InitVar[object]
 
     def __post_init__(self, door: object) -> None:
@@ -75,7 +80,19 @@ class Egress:
         body = encode(message)
         self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
         envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)
-        return Released(envelope=envelope, payload=payload, door=_DOOR)
+        announced = message if payload is not None and isinstance(message, Ready | Uploaded) else None
+        return Released(
+            envelope=envelope,
+            payload=payload,
+            payload_sha256=announced.update_digest if announced else None,
+            payload_bytes=announced.update_bytes if announced else 0,
+            door=_DOOR,
+        )
+
+    def recall(self, released: Released) -> None:
+        """Write down that a release was stopped on its way: its update is no longer the checked one."""
+        record = {"rule": ALTERED, "update_digest": released.payload_sha256}
+        self._ledger.append("release_refused", record, time=self._now())
 
     @staticmethod
     def _check(message: Message, contract: Contract | None, payload: Path | None) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 from client.answering import Answering
 from client.egress import Released
-from client.jobs import Event, Job
+from client.jobs import CloseJob, Event, Job, Question
 from client.site import Site, open_site
 from client.worker import do_job
 from shared.durable import write_atomically
@@ -66,7 +66,7 @@ class InProcessWorker:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
-        self._job: Job | None = None
+        self._job: Question | None = None
 
     @property
     def pid(self) -> int:
@@ -74,8 +74,11 @@ class InProcessWorker:
         return os.getpid()
 
     def submit(self, job: Job) -> None:
-        """Take a job."""
-        self._job = job
+        """Take a job; one that lets a study go is done at once."""
+        if isinstance(job, CloseJob):
+            self.end()
+        else:
+            self._job = job
 
     def listen(self, timeout_s: float) -> list[Event]:
         """Do the job in hand, however long it takes."""
@@ -108,7 +111,7 @@ class _HeldLink:
 
 def _answer(site: Site, parcel: Any) -> Released | None:
     released: list[Released] = []
-    answering = Answering(site, answer=lambda _, out: released.append(out))
+    answering = Answering(site, answer=lambda _, out: released.append(out), later=lambda _: None)
     try:
         answering.receive(parcel)
         while answering.current is not None:

@@ -58,5 +58,13 @@ def check_model(path: Path, *, digest: str, tensors: Tensors) -> None:
         raise Refusal(WireCode.MODEL_UNSOUND)
 
 
+def outdates(new: Work, old: Open | Work) -> bool:
+    """Whether new work leaves nobody to wait for the old: a lower round, or a replaced owner's model."""
+    if not isinstance(old, Work) or old.address.study != new.address.study:
+        return False
+    replaced = old.address.epoch < new.address.epoch and old.model_digest != new.model_digest
+    return old.address.round < new.address.round or replaced
+
+
 def _finite(packed: PackedFile) -> bool:
     return all(piece.values.dtype.kind != "f" or np.isfinite(piece.values).all() for piece in packed.pieces())

@@ -14,6 +14,8 @@ from shared.study import Digest, Section, Study
 from shared.update import Tensors
 from shared.wire import Count, Counts, Device, Seconds, Software
 
+UPDATE_FILE = "update.safetensors"
+
 Split = Literal["train", "validation", "test"]
 
 
@@ -51,6 +53,13 @@ class ScoreJob(Section):
     model_digest: Digest
 
 
+class CloseJob(Section):
+    """Let a study's data and model go; the one job without an event."""
+
+    job: Literal["close"] = "close"
+    study_digest: Digest
+
+
 class Place(Section):
     """Where the worker computes, and why there; `fell_back` means that auto found no GPU.
 
@@ -81,10 +90,9 @@ class OpenDone(Section):
 
 
 class RoundDone(Section):
-    """The work is finished; `update` names the packed update, if the job asked for one."""
+    """The work is finished; a `RoundJob` has left its packed update in its folder, as `UPDATE_FILE`."""
 
     event: Literal["done"] = "done"
-    update: Path | None
     counts: Counts
     scores: tuple[Score, ...]
     seconds: Seconds
@@ -104,11 +112,17 @@ class Failed(Section):
     code: WireCode
 
 
-Job = ProbeJob | OpenJob | RoundJob | ScoreJob
+Question = ProbeJob | OpenJob | RoundJob | ScoreJob
+Job = Question | CloseJob
 Event = ProbeDone | OpenDone | RoundDone | Progress | Failed
 
 _JOBS: TypeAdapter[Any] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
 _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
+
+
+def may_end(job: Question, event: OpenDone | RoundDone | Failed) -> bool:
+    """Whether this event is an end of this job."""
+    return isinstance(event, Failed) or isinstance(event, OpenDone) == isinstance(job, OpenJob)
 
 
 def to_line(message: Job | Event) -> bytes:

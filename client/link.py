@@ -20,7 +20,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
@@ -29,9 +29,9 @@ from flwr.proto.node_pb2 import Node
 
 from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, Withdrawn
 from client.membership import Membership
-from client.parcels import Note, Parcel, Parcels
+from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
 from shared.errors import LinkError, TrustError
-from shared.flower_objects import MessagePlan, plan_message, plan_payload, read_chunk, read_contents, reply_metadata
+from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
 
 _RETRIES = 12
 _RETRY_S = (0.5, 5.0)
@@ -40,18 +40,6 @@ _ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s wit
 _IN_FLIGHT = 1  # objects under way besides the one that is read or written
 
 __all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
-
-
-class Released(Protocol):
-    """What egress lets out: a signed envelope and, maybe, a payload file."""
-
-    @property
-    def envelope(self) -> bytes:
-        """The signed envelope."""
-
-    @property
-    def payload(self) -> Path | None:
-        """The file that travels beside it; it must not change while it is sent."""
 
 
 class Link:
@@ -126,11 +114,16 @@ class Link:
 
         Raises:
             LinkError: the line is down or the server has forgotten this site; call again later.
+            OSError: the message could not be noted; it is held here, call again later.
         """
         if not self._unread and (note := self._take()) is not None:
-            self._parcels.keep(note)
             self._unread.append(note)
-        return self._read(self._unread.popleft()) if self._unread else None
+        if not self._unread:
+            return None
+        self._parcels.keep(self._unread[0])
+        parcel = self._read(self._unread[0])
+        self._unread.popleft()
+        return parcel
 
     def unanswered(self) -> list[Parcel]:
         """Messages that an earlier process took and did not answer, oldest first.
@@ -200,9 +193,6 @@ class Link:
                 self._confirm(note)
             self._parcels.forget(note.id)
             return None
-        except LinkError:
-            self._unread.append(note)
-            raise
         return Parcel(note.id, contents.envelope, contents.payload_bytes, contents.chunks, note)
 
     def _write_chunks(self, parcel: Parcel, part: Path) -> str:
@@ -246,13 +236,19 @@ class Link:
                 where it stopped. Other bytes are a second answer, which the server refuses.
 
         Returns:
-            True if the server has the whole answer, False if it no longer wants one (the run is over,
-            the message has expired or was answered otherwise). The parcel is done in both cases.
+            True if the server has the whole answer, False if no answer is wanted any more (the run is over,
+            the message has expired or was answered otherwise, the payload was put away).
+            The parcel is done in both cases.
 
         Raises:
             LinkError: the line stayed down; call again later.
+            TrustError: the payload is not the released one; nothing more was sent.
         """
-        payload = plan_payload(released.payload) if released.payload is not None else None
+        try:
+            payload = planned(released)
+        except FileNotFoundError:  # its round was settled meanwhile
+            self.drop(parcel)
+            return False
         plan = plan_message(reply_metadata(parcel._note.metadata), released.envelope, payload)
         arrived = False
         with contextlib.suppress(Withdrawn):
@@ -286,7 +282,7 @@ class Link:
                 session_id=session,
             )
 
-        requests = (request(name, content()) for name, content in plan.objects() if name in wanted)
+        requests = (request(name, unaltered(name, content())) for name, content in plan.objects() if name in wanted)
         for pushed, _ in self._in_turn("PushObject", requests):
             self._parcels.note_object(note.id, pushed.object_id)
         if self._settled("PushObject", request(plan.id, plan.root)).stored:

@@ -4,6 +4,7 @@ The worker process, the stock Flower ClientApp and the simulation all call this;
 anything to what is computed. Models, data and device stay warm between rounds.
 """
 
+import gc
 import platform
 import time
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import Literal
 import numpy as np
 import torch
 
-from client.change import change_of
+from client.change import IDENTITY, Step, apply, change_of
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
@@ -53,13 +54,23 @@ class LocalWork:
         site: the site's name; part of every derived random stream.
         data: the site's images, split by patient.
         device: where to compute.
+        steps: what is done to a change before it is packed, first to last.
     """
 
-    def __init__(self, study: Study, *, site: str, data: SiteData, device: ResolvedDevice) -> None:
+    def __init__(
+        self,
+        study: Study,
+        *,
+        site: str,
+        data: SiteData,
+        device: ResolvedDevice,
+        steps: tuple[Step, ...] = IDENTITY,
+    ) -> None:
         self._study = study
         self._site = site
         self._data = data
         self._device = torch.device(device.name)
+        self._steps = steps
         self._task = task_for(study.task)
         self._random = StudyRandom(study.study.seed)
         self._model = build_model(
@@ -101,7 +112,7 @@ class LocalWork:
             augment=augmentation(self._study.images.augment),
             on_step=on_step,
         )
-        update = pack(change_of(before, state_arrays(self._model)))
+        update = pack(apply(change_of(before, state_arrays(self._model)), self._steps))
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         return Worked(update, counts, scores, _rounded(seconds))
@@ -132,6 +143,13 @@ class LocalWork:
             model_digest=model_digest,
             split=split,
         )
+
+
+def free_memory() -> None:
+    """Give the device's memory of forgotten models back; torch keeps it for later otherwise."""
+    gc.collect()
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 def software() -> Software:

@@ -1,25 +1,32 @@
-"""The site's notes about messages that it took and has not answered.
+"""The site's notes about messages that it took and has not answered, and the answer's payload.
 
 Flower hands a message out once. Its metadata and object tree (about 600 bytes) are therefore written
 down before anything else is done with it, and go when its answer has arrived. Beside it stands how
 far the upload of the answer came: Flower takes a half-finished upload only under the session in which
 it began, because the server forgets the question as soon as it has seen the answer's head.
 
+A payload leaves only as the bytes that were checked: its digest is compared before the first object is
+announced, and each object with its name as it goes.
+
 Nothing here is secret and nothing is trusted after a restart: whatever does not parse is dropped.
 """
 
 import contextlib
+import hashlib
 import json
 import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Protocol
 
 from flwr.proto.fleet_pb2 import PullMessagesResponse
 from flwr.proto.message_pb2 import Metadata, ObjectTree
 from google.protobuf.message import DecodeError
 
 from shared.durable import write_atomically
+from shared.errors import TrustError
+from shared.flower_objects import PayloadPlan, object_id, plan_payload
 
 
 @dataclass(frozen=True)
@@ -50,6 +57,22 @@ class Parcel:
     payload_bytes: int
     _chunks: tuple[str, ...] = field(repr=False)
     _note: Note = field(repr=False)
+
+
+class Released(Protocol):
+    """What egress lets out: a signed envelope and, maybe, a payload file."""
+
+    @property
+    def envelope(self) -> bytes:
+        """The signed envelope."""
+
+    @property
+    def payload(self) -> Path | None:
+        """The file that travels beside it."""
+
+    @property
+    def payload_sha256(self) -> str | None:
+        """SHA-256 (hex) of the file that was checked."""
 
 
 @dataclass(frozen=True)
@@ -119,3 +142,34 @@ class Parcels:
 
     def _upload(self, parcel: str) -> Path:
         return self._folder / f"{parcel[:64]}.upload"
+
+
+def planned(released: Released) -> PayloadPlan | None:
+    """The objects of a release's payload, if it has one.
+
+    Raises:
+        TrustError: the file is not the one that was checked.
+        FileNotFoundError: it was put away.
+    """
+    if released.payload is None:
+        return None
+    plan = plan_payload(released.payload)
+    with released.payload.open("rb") as file:
+        if hashlib.file_digest(file, "sha256").hexdigest() != released.payload_sha256:
+            raise _altered()
+    return plan
+
+
+def unaltered(name: str, content: bytes) -> bytes:
+    """A planned object, held against its name as it leaves.
+
+    Raises:
+        TrustError: the file changed since it was planned.
+    """
+    if object_id(content) != name:
+        raise _altered()
+    return content
+
+
+def _altered() -> TrustError:
+    return TrustError("An update changed after it was released.", remedy="Find out what writes to the site's spool.")

@@ -12,6 +12,8 @@ from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.study import Name, Section, explain
 
+FILE_NAME = "site.toml"
+
 
 class ComputeSettings(Section):
     """Where the worker computes.
@@ -39,6 +41,21 @@ class SiteSettings(Section):
     compute: ComputeSettings = ComputeSettings()
 
 
+def folder_of(config: Path) -> Path:
+    """The site's folder, from the configuration file that was named.
+
+    Raises:
+        ConfigError: the file has another name; everything of a site lies beside its site.toml.
+    """
+    path = config.resolve()
+    if path.name != FILE_NAME:
+        raise ConfigError(
+            f"A site's configuration is called {FILE_NAME}; {config.name} would not be read.",
+            remedy=f"Name the {FILE_NAME} in the site's own folder, and put what you want to change into it.",
+        )
+    return path.parent
+
+
 def load_settings(path: Path) -> SiteSettings:
     """Read site.toml.
 
@@ -57,12 +74,24 @@ def load_settings(path: Path) -> SiteSettings:
         raise ConfigError(explain("site", SiteSettings, error), remedy="Correct the keys named.") from None
 
 
-def write_settings(path: Path, settings: SiteSettings) -> None:
-    """Write a site.toml that reads back as `settings`; an existing file is left as it is."""
+def write_settings(path: Path, settings: SiteSettings) -> bool:
+    """Write a site.toml that reads back as `settings`; an existing file is left as it is.
+
+    Returns:
+        Whether the file now says `settings`; False if an existing one says something else.
+    """
     if path.exists():
-        return
+        return _says(path, settings)
     lines = [f"# The site {settings.site.name}: what hospital IT decides. See docs/site.md.", ""]
     for name, table in settings.model_dump(mode="json", exclude_defaults=True).items():
         lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines).encode())
+    return True
+
+
+def _says(path: Path, settings: SiteSettings) -> bool:
+    try:
+        return load_settings(path) == settings
+    except ConfigError:
+        return False

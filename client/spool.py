@@ -5,17 +5,20 @@ with another incoming model is refused, because two answers for one round tell m
 The record of an answered round stays when its bytes are forgotten.
 """
 
+import errno
+import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
+from client.jobs import UPDATE_FILE
 from shared.durable import fsync_folder, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Ready
 
-_UPDATE = "update.safetensors"
 _READY = "ready.json"
 
 
@@ -47,7 +50,7 @@ class SiteSpool:
 
     def keep(self, ready: Ready, workplace: Path) -> Spooled:
         """Make a finished round durable, with its update if `workplace` holds one."""
-        update = workplace / _UPDATE
+        update = workplace / UPDATE_FILE
         if update.exists():
             with update.open("rb") as file:
                 os.fsync(file.fileno())
@@ -55,7 +58,7 @@ class SiteSpool:
         target = self._round(ready.address.study, ready.address.round)
         workplace.rename(target)
         fsync_folder(target.parent)
-        return Spooled(ready, target / _UPDATE if update_exists(target) else None)
+        return Spooled(ready, target / UPDATE_FILE if update_exists(target) else None)
 
     def find(self, study: str, number: int, model_digest: str) -> Spooled | None:
         """What was finished for this round and incoming model, if anything.
@@ -69,7 +72,7 @@ class SiteSpool:
         ready = Ready.model_validate_json((place / _READY).read_bytes())
         if ready.model_digest != model_digest:
             raise Refusal(WireCode.MODEL_SWITCHED, remedy="Ask the coordinator why the round's model changed.")
-        return Spooled(ready, place / _UPDATE if update_exists(place) else None)
+        return Spooled(ready, place / UPDATE_FILE if update_exists(place) else None)
 
     def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:
         """The spooled round whose update has this digest."""
@@ -77,7 +80,7 @@ class SiteSpool:
         if not update_exists(place):
             return None
         ready = Ready.model_validate_json((place / _READY).read_bytes())
-        return Spooled(ready, place / _UPDATE) if ready.update_digest == update_digest else None
+        return Spooled(ready, place / UPDATE_FILE) if ready.update_digest == update_digest else None
 
     def forget_updates(self, study: str, *, through: int) -> list[int]:
         """Drop the update bytes of rounds <= `through`; the records that they were answered stay."""
@@ -89,7 +92,7 @@ class SiteSpool:
             if place.suffix:
                 shutil.rmtree(place, ignore_errors=True)
             elif update_exists(place):
-                (place / _UPDATE).unlink()
+                (place / UPDATE_FILE).unlink()
                 dropped.append(number)
         return dropped
 
@@ -99,4 +102,30 @@ class SiteSpool:
 
 def update_exists(place: Path) -> bool:
     """Whether a spooled round still has its update's bytes."""
-    return (place / _UPDATE).exists()
+    update = place / UPDATE_FILE
+    return update.is_file() and not update.is_symlink()
+
+
+def written_update(workplace: Path, *, limit: int) -> tuple[str, int] | None:
+    """SHA-256 (hex) and size of the update that a worker left in its folder; None if it left none.
+
+    Raises:
+        Refusal: `CONTRACT`, there is something else than a plain file of at most `limit` bytes.
+    """
+    try:
+        descriptor = os.open(workplace / UPDATE_FILE, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        if error.errno in (errno.ELOOP, errno.ENXIO):  # a link, a socket
+            raise _not_an_update() from None
+        raise
+    with open(descriptor, "rb") as file:
+        about = os.fstat(descriptor)
+        if not stat.S_ISREG(about.st_mode) or about.st_size > limit:
+            raise _not_an_update()
+        return hashlib.file_digest(file, "sha256").hexdigest(), about.st_size
+
+
+def _not_an_update() -> Refusal:
+    return Refusal(WireCode.CONTRACT, remedy="Nothing was released: the worker left no plain file of the agreed size.")

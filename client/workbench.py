@@ -7,8 +7,19 @@ from pathlib import Path
 from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
-from client.jobs import OpenDone, OpenJob, Place, ProbeDone, RoundDone, RoundJob, ScoreJob, Split
-from client.local_work import LocalWork, Worked, software
+from client.jobs import (
+    UPDATE_FILE,
+    CloseJob,
+    OpenDone,
+    OpenJob,
+    Place,
+    ProbeDone,
+    RoundDone,
+    RoundJob,
+    ScoreJob,
+    Split,
+)
+from client.local_work import LocalWork, Worked, free_memory, software
 from client.settings import load_settings
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WardroundError, WireCode
@@ -31,11 +42,12 @@ class Workbench:
         return ProbeDone(place=self._place())
 
     def open(self, job: OpenJob) -> OpenDone:
-        """Prepare the data, check the model's tensors, and count."""
+        """Read the data anew, check the model's tensors, and count."""
         self._resolve()
         data = self._data(job.study)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
+        self._works.pop(job.study.digest(), None)  # before the new one: both may not fit the device
         self._work(job.study, data).check_tensors(job.tensors)
         return OpenDone(
             place=self._place(),
@@ -48,13 +60,17 @@ class Workbench:
         """Train one round and write the update beside the agent's spool."""
         done = self._work(job.study).train(job.model, model_digest=job.model_digest, number=job.round, on_step=on_step)
         assert done.update is not None
-        update = job.out / "update.safetensors"
-        update.write_bytes(done.update)
-        return _done(done, update)
+        (job.out / UPDATE_FILE).write_bytes(done.update)
+        return _done(done)
 
     def score(self, job: ScoreJob) -> RoundDone:
         """Score a model on the held-out patients."""
-        return _done(self._work(job.study).score(job.model, model_digest=job.model_digest), None)
+        return _done(self._work(job.study).score(job.model, model_digest=job.model_digest))
+
+    def close(self, job: CloseJob) -> None:
+        """Let a study go, and with its model the device's memory."""
+        self._works.pop(job.study_digest, None)
+        free_memory()
 
     def _resolve(self) -> ResolvedDevice:
         if self._device is None:
@@ -98,5 +114,5 @@ def _patients(part: Examples) -> int:
     return len(set(part.patients.tolist()))
 
 
-def _done(done: Worked, update: Path | None) -> RoundDone:
-    return RoundDone(update=update, counts=done.counts, scores=done.scores, seconds=done.seconds)
+def _done(done: Worked) -> RoundDone:
+    return RoundDone(counts=done.counts, scores=done.scores, seconds=done.seconds)

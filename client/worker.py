@@ -15,7 +15,7 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from client.jobs import Event, Failed, Job, OpenJob, ProbeJob, Progress, RoundJob, read_job, to_line
+from client.jobs import CloseJob, Event, Failed, OpenJob, ProbeJob, Progress, Question, RoundJob, read_job, to_line
 from shared.errors import ConfigError, DiskFull, Refusal, ResourceError, WireCode
 from shared.parent import end_with_parent
 
@@ -36,7 +36,11 @@ def main() -> None:
 
     bench = Workbench(Path(sys.argv[1]))
     for line in sys.stdin.buffer:
-        events.write(to_line(do_job(bench, read_job(line), events)))
+        job = read_job(line)
+        if isinstance(job, CloseJob):
+            bench.close(job)
+        else:
+            events.write(to_line(do_job(bench, job, events)))
 
 
 def leave_the_network() -> bool:
@@ -52,7 +56,7 @@ def leave_the_network() -> bool:
         return False
 
 
-def do_job(bench: "Workbench", job: Job, events: BinaryIO) -> Event:
+def do_job(bench: "Workbench", job: Question, events: BinaryIO) -> Event:
     """One job's closing event; a failure keeps its words here and sends only a code."""
     try:
         if isinstance(job, ProbeJob):

@@ -17,6 +17,7 @@ from pydantic import ValidationError
 from client.jobs import Event, Job, read_event, to_line
 
 LINE_LIMIT = 4 << 20
+GRACE_S = 0.5  # an idle worker ends at once; a busy one has nothing to save, and a newer round waits
 
 
 class WorkerProcess:
@@ -70,7 +71,7 @@ class WorkerProcess:
         """Whether a started worker has ended by itself."""
         return self._child is not None and self._child.poll() is not None
 
-    def end(self, *, grace_s: float = 2.0) -> None:
+    def end(self, *, grace_s: float = GRACE_S) -> None:
         """End the worker: close its input, wait, then kill."""
         child, self._child, self._buffer = self._child, None, b""
         if child is None:

@@ -1,25 +1,30 @@
 """A federation on this machine: the server and its sites as the very processes that others run.
 
 Each site is started by the command that a hospital types, with its own folder, keys, cache and
-process tree. Everything is stopped by process id, and nothing is left behind.
+process tree. Everything is stopped by process id, and nothing is left behind: SIGTERM ends the block
+as an exception does, and the processes end by themselves when their owner was killed.
 """
 
+import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import TracebackType
-from typing import Self
+from types import FrameType, TracebackType
+from typing import NoReturn, Self
 
 import psutil
 
 from client.imaging.settings import DataSettings
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from deploy.provision import provision
+from shared.canonical import digest
 from shared.errors import ResourceError
+from shared.parent import PARENT_VARIABLE
 
 STOP_PATIENCE_S = 20.0
 TURN_S = 0.1
@@ -45,19 +50,35 @@ class LocalFederation:
         data: each site's images, by site name.
         threads: CPU threads of each worker.
         device: where the workers compute.
+        seed: fixes which patients are for testing; None lets the federation draw its salt.
 
     Attributes:
         processes: by name, `server` or a site's.
     """
 
-    def __init__(self, root: Path, data: Mapping[str, DataSettings], *, threads: int = 1, device: str = "auto") -> None:
+    def __init__(
+        self,
+        root: Path,
+        data: Mapping[str, DataSettings],
+        *,
+        threads: int = 1,
+        device: str = "auto",
+        seed: int | None = None,
+    ) -> None:
         self.root = root
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
         self._logs = root / "logs"
         self._logs.mkdir(parents=True)
+        self._on_sigterm: signal._HANDLER = signal.SIG_DFL
         places = provision(
-            root, name="demo", host="127.0.0.1", fleet_port=self.port, sites=list(data), now=int(time.time())
+            root,
+            name="demo",
+            host="127.0.0.1",
+            fleet_port=self.port,
+            sites=list(data),
+            now=int(time.time()),
+            patient_salt=None if seed is None else digest(f"wardround demo {seed}".encode()),
         )
         self.federation = places.federation
         self.sites = places.sites
@@ -87,6 +108,7 @@ class LocalFederation:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
             )
 
     def tree(self) -> dict[str, list[int]]:
@@ -133,12 +155,20 @@ class LocalFederation:
             self.stop(name)
 
     def __enter__(self) -> Self:
+        if threading.current_thread() is threading.main_thread():  # Python allows it nowhere else
+            self._on_sigterm = signal.signal(signal.SIGTERM, _leave)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop_all()
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGTERM, self._on_sigterm)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    raise SystemExit(128 + number)
 
 
 def _family(pid: int) -> list[psutil.Process]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from client.join import join
 from server.enrolment import admit, invite
 from server.federation import create_federation
+from shared.durable import write_atomically
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,16 @@ class Provisioned:
     sites: Mapping[str, Path]
 
 
-def provision(root: Path, *, name: str, host: str, fleet_port: int, sites: Sequence[str], now: int) -> Provisioned:
+def provision(
+    root: Path,
+    *,
+    name: str,
+    host: str,
+    fleet_port: int,
+    sites: Sequence[str],
+    now: int,
+    patient_salt: str | None = None,
+) -> Provisioned:
     """Found a federation and let every site join it.
 
     Args:
@@ -31,12 +41,16 @@ def provision(root: Path, *, name: str, host: str, fleet_port: int, sites: Seque
         fleet_port: TCP port that the sites dial.
         sites: their names.
         now: Unix seconds.
+        patient_salt: 32 bytes in hex, so that the same patients are test patients each time; a
+            federation of real patients draws its own.
 
     Raises:
         ConfigError: a name, the host or the port is not allowed, or `root` holds a federation already.
     """
     federation = root / "federation"
     create_federation(federation, name=name, host=host, fleet_port=fleet_port, now=now)
+    if patient_salt is not None:
+        write_atomically(federation / "salt", patient_salt.encode(), mode=0o600)
     folders = {site: root / "sites" / site for site in sites}
     for site, folder in folders.items():
         request = join(invite(federation, site, now=now), folder, now=now)

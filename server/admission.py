@@ -2,31 +2,30 @@
 
 An update is admitted if, in this order:
 
- 1. bad_signature    its envelope was signed by the site that it speaks for;
- 2. foreign_epoch    it answers this study and this owner's epoch;
- 3. foreign_round    it answers this round and the model that the round sent out;
- 4. replay           its site has not counted in this round, nor with the same bytes in an earlier one;
- 5. negative_count   its counts are not negative, nor above what the site declared when the study
+ 1. replay           its site has not counted in this round, nor with the same bytes in an earlier one;
+ 2. negative_count   its counts are not negative, nor above what the site declared when the study
                      opened and what its steps per round allow;
- 6. oversize         the file is no larger than the tensor table allows;
- 7. digest           the file has the bytes and the SHA-256 that the site signed;
- 8. malformed        the file is a sound safetensors buffer without free text;
- 9. missing_key      it holds every tensor of the table,
-10. extra_key        no other,
-11. dtype            each in the table's dtype
-12. shape            and shape;
-13. not_finite       every number is finite;
-14. out_of_range     every change lies within +-2**22 (the bound of the fold's fixed point) and every
+ 3. oversize         the file is no larger than the tensor table allows;
+ 4. digest           the file has the bytes and the SHA-256 that the site signed;
+ 5. malformed        the file is a sound safetensors buffer without free text;
+ 6. missing_key      it holds every tensor of the table,
+ 7. extra_key        no other,
+ 8. dtype            each in the table's dtype
+ 9. shape            and shape;
+10. not_finite       every number is finite;
+11. out_of_range     every change lies within +-2**22 (the bound of the fold's fixed point) and every
                      integer in [0, 2**40];
-15. norm             the L2 norm of all its changes is at most `norm_factor` times the median admitted
+12. norm             the L2 norm of all its changes is at most `norm_factor` times the median admitted
                      norm of the last three rounds (no bound before the first).
 
-Cheap rules come first and the first that fails is the primary reason; of rules 9 to 12 all that fail
-are told. Nothing of a file is looked at before rule 6, nothing of its data before rule 12. The data
+Cheap rules come first and the first that fails is the primary reason; of rules 6 to 9 all that fail
+are told. Nothing of a file is looked at before rule 3, nothing of its data before rule 10. The data
 is read once, run by run, so memory does not grow with the model.
 
-Admission remembers nothing: what counted earlier comes in as `Expected`. Whether two updates are
-the same delivery twice, the order of commit, and how a refusal is told are left to the rounds.
+That an update is its site's answer to this owner, round and model was found when the answer was read
+(`server/reception.py`). Admission remembers nothing: what counted earlier comes in as `Expected`.
+Whether two updates are the same delivery twice, the order of commit, and how a refusal is told are left
+to the rounds.
 """
 
 import hashlib
@@ -50,7 +49,7 @@ class Admission:
 
     Args:
         tensors: the table that every update must have.
-        norm_factor: see rule 15.
+        norm_factor: see rule 12.
         training: bounds the steps a site may claim; None if the study does not train.
     """
 
@@ -113,26 +112,14 @@ class _Case:
 # ------------------------------------------------------------------ the rules, numbered as in the module's head
 
 
-def _signed_by_site(case: _Case) -> bool:  # 1
-    return case.claim.signer == case.claim.site and case.claim.site in case.expected.declared
-
-
-def _of_this_owner(case: _Case) -> bool:  # 2
-    return (case.claim.study, case.claim.epoch) == (case.expected.study, case.expected.epoch)
-
-
-def _of_this_round(case: _Case) -> bool:  # 3
-    return (case.claim.round, case.claim.model_digest) == (case.expected.round, case.expected.model_digest)
-
-
-def _first_time(case: _Case) -> bool:  # 4
+def _first_time(case: _Case) -> bool:  # 1
     earlier = (case.expected.seen or {}).get(case.claim.site, frozenset())
     return case.claim.site not in case.expected.admitted and case.claim.update_digest not in earlier
 
 
-def _counts_plausible(case: _Case) -> bool:  # 5
-    claim, declared = case.claim, case.expected.declared[case.claim.site]
-    return (
+def _counts_plausible(case: _Case) -> bool:  # 2
+    claim, declared = case.claim, case.expected.declared.get(case.claim.site)
+    return declared is not None and (
         0 <= claim.examples <= declared.examples
         and 0 <= claim.patients <= declared.patients
         and 0 <= claim.steps <= _most_steps(case.training, declared.examples)
@@ -148,48 +135,48 @@ def _most_steps(training: TrainingSpec | None, examples: int) -> int:
     return (training.epochs_per_round or 0) * math.ceil(examples / training.batch_size)
 
 
-def _within_size(case: _Case) -> bool:  # 6
+def _within_size(case: _Case) -> bool:  # 3
     return case.path.stat().st_size <= payload_limit(case.tensors)
 
 
-def _as_signed(case: _Case) -> bool:  # 7
+def _as_signed(case: _Case) -> bool:  # 4
     with case.path.open("rb") as file:
         found = hashlib.file_digest(file, "sha256").hexdigest()
     return (case.path.stat().st_size, found) == (case.claim.update_bytes, case.claim.update_digest)
 
 
-def _well_formed(case: _Case) -> bool:  # 8
+def _well_formed(case: _Case) -> bool:  # 5
     try:
         return not case.packed.annotated
     except TrustError:
         return False
 
 
-def _no_key_missing(case: _Case) -> bool:  # 9
+def _no_key_missing(case: _Case) -> bool:  # 6
     return case.table.keys() <= case.packed.declared().keys()
 
 
-def _no_key_extra(case: _Case) -> bool:  # 10
+def _no_key_extra(case: _Case) -> bool:  # 7
     return case.packed.declared().keys() <= case.table.keys()
 
 
-def _dtypes_fit(case: _Case) -> bool:  # 11
+def _dtypes_fit(case: _Case) -> bool:  # 8
     return all(case.table.get(name, (dtype,))[0] == dtype for name, (dtype, _) in case.packed.declared().items())
 
 
-def _shapes_fit(case: _Case) -> bool:  # 12
+def _shapes_fit(case: _Case) -> bool:  # 9
     return all(case.table.get(name, ("", shape))[1] == shape for name, (_, shape) in case.packed.declared().items())
 
 
-def _all_finite(case: _Case) -> bool:  # 13
+def _all_finite(case: _Case) -> bool:  # 10
     return case.measured.finite
 
 
-def _all_in_range(case: _Case) -> bool:  # 14
+def _all_in_range(case: _Case) -> bool:  # 11
     return case.measured.in_range
 
 
-def _norm_in_bound(case: _Case) -> bool:  # 15
+def _norm_in_bound(case: _Case) -> bool:  # 12
     return case.measured.norm <= case.expected.norms.bound(case.norm_factor)
 
 
@@ -201,9 +188,6 @@ class _Rule:
 
 
 _RULES: tuple[tuple[_Rule, ...], ...] = (
-    (_Rule(AdmissionReason.BAD_SIGNATURE, _signed_by_site, "it is not signed by the site it speaks for"),),
-    (_Rule(AdmissionReason.FOREIGN_EPOCH, _of_this_owner, "it answers another study or another owner's epoch"),),
-    (_Rule(AdmissionReason.FOREIGN_ROUND, _of_this_round, "it answers another round or another model"),),
     (_Rule(AdmissionReason.REPLAY, _first_time, "the site or these bytes have already counted"),),
     (_Rule(AdmissionReason.NEGATIVE_COUNT, _counts_plausible, "its counts are negative or above what was declared"),),
     (_Rule(AdmissionReason.OVERSIZE, _within_size, "it is larger than the tensor table allows"),),

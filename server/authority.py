@@ -60,6 +60,15 @@ def issue_server(
     return builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA384())
 
 
+def read_authority(pem: bytes) -> x509.Certificate:
+    """A root certificate from its PEM.
+
+    Raises:
+        ValueError: it cannot be read.
+    """
+    return x509.load_pem_x509_certificate(pem)
+
+
 def certificate_pem(certificate: x509.Certificate) -> bytes:
     """A certificate as PEM."""
     return certificate.public_bytes(serialization.Encoding.PEM)

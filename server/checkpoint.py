@@ -121,18 +121,27 @@ class Checkpoints:
 
     def find(self, number: int) -> Checkpoint | None:
         """One round, if it is there and sound."""
+        checkpoint = self.record(number)
+        if checkpoint is None:
+            return None
         try:
-            checkpoint = Checkpoint.model_validate_json(self._path(number, "json").read_bytes())
             sound = checkpoint.round == number and self._holds("safetensors", number, checkpoint.model_digest)
             if sound and checkpoint.moments_digest is not None:
                 sound = self._holds("moments", number, checkpoint.moments_digest)
+        except FileNotFoundError:
+            return None
+        except OSError as error:
+            raise _unreadable(error) from None
+        return checkpoint if sound else None
+
+    def record(self, number: int) -> Checkpoint | None:
+        """What was written down of a round, if it was; whether its files are sound is not looked at."""
+        try:
+            return Checkpoint.model_validate_json(self._path(number, "json").read_bytes())
         except (FileNotFoundError, ValidationError):
             return None
         except OSError as error:
-            raise ResourceError(
-                f"A checkpoint cannot be read ({error.strerror}).", remedy="Check the disk under the federation folder."
-            ) from None
-        return checkpoint if sound else None
+            raise _unreadable(error) from None
 
     def model(self, number: int) -> Path:
         """The file of a round's model."""
@@ -166,3 +175,9 @@ class Checkpoints:
                 file.write(chunk)
             file.finish()
             return file.digest
+
+
+def _unreadable(error: OSError) -> ResourceError:
+    return ResourceError(
+        f"A checkpoint cannot be read ({error.strerror}).", remedy="Check the disk under the federation folder."
+    )

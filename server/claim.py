@@ -14,7 +14,7 @@ from shared.update import PackedFile
 
 
 class AdmissionReason(StrEnum):
-    """Why an update was refused; the word that stands in the journal and the report."""
+    """Why an update was refused, by reception or by admission; the word in the journal and the report."""
 
     BAD_SIGNATURE = "bad_signature"
     FOREIGN_EPOCH = "foreign_epoch"
@@ -62,21 +62,14 @@ class Declared:
 
 @dataclass(frozen=True, kw_only=True)
 class Claim:
-    """What an update says about itself, as read from its envelope; nothing in it is believed yet.
+    """What an update says about itself, as read from its site's answer; nothing in it is believed yet.
 
     Attributes:
-        site: the site that the update speaks for (whose answer was awaited).
-        signer: the site whose key opened the envelope; None if none did.
-        model_digest: the model that the site started from.
+        site: the site that signed the answer.
         examples, patients, steps: what the site says it worked on; any integer.
     """
 
     site: str
-    signer: str | None
-    study: str
-    epoch: int
-    round: int
-    model_digest: str
     update_digest: str
     update_bytes: int
     examples: int
@@ -96,10 +89,6 @@ class Expected:
         norms: admitted norms of the last rounds.
     """
 
-    study: str
-    epoch: int
-    round: int
-    model_digest: str
     declared: Mapping[str, Declared]
     norms: NormHistory
     admitted: Set[str] = frozenset()

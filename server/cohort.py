@@ -22,7 +22,19 @@ def choose(roster: Iterable[str], wanted: Sequence[str], *, quorum: int) -> tupl
             f"The study names sites that are not on the roster: {', '.join(unknown)}.",
             remedy=f"Invite them, or correct rounds.sites; on the roster: {', '.join(sorted(known)) or 'nobody yet'}.",
         )
-    cohort = tuple(sorted(set(wanted) or known))
+    return _enough(tuple(sorted(set(wanted) or known)), quorum=quorum)
+
+
+def remaining(roster: Iterable[str], cohort: Iterable[str], *, quorum: int) -> tuple[str, ...]:
+    """The sites to go on with after a restart: those of the first cohort that were not removed since.
+
+    Raises:
+        StudyError: the quorum cannot be reached any more.
+    """
+    return _enough(tuple(sorted(set(cohort).intersection(roster))), quorum=quorum)
+
+
+def _enough(cohort: tuple[str, ...], *, quorum: int) -> tuple[str, ...]:
     if len(cohort) < quorum:
         raise StudyError(
             f"The study needs {quorum} sites in each round, but only {len(cohort)} can be asked.",

@@ -1,5 +1,6 @@
 """Sets the desk for one study and lets the conductor work: what the ServerApp does, start to end."""
 
+import contextlib
 import json
 import os
 from collections.abc import Callable, Iterator, Mapping
@@ -7,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from server.checkpoint import Checkpoints
-from server.cohort import choose
+from server.cohort import choose, remaining
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
-from server.federation import load_federation
-from server.journal import Journal, read_history
+from server.federation import LiveRoster, load_federation
+from server.journal import Journal, read_live_history
 from server.launch import START_MODEL
 from server.link import ServerLink
 from server.memory_link import MemoryLink
-from server.owner import claim
+from server.owner import Ownership, claim
 from server.records import EpochClaimed, StudyStarted
 from server.report import write_report
 from server.spool import UpdateSpool
@@ -26,19 +27,26 @@ from shared.parent import end_with_parent
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
+JOURNAL = "journal.jsonl"
 
 
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
     """Own a study and take it to its end; return quietly when another owner took over.
 
-    What only a person can mend (a disk, a damaged file, a roster) fails the study with its reason.
+    What only a person can mend (a disk, a damaged file, a roster) fails the study with its reason. A
+    process that never became the owner leaves the study as it is.
 
     Raises:
         LinkError: the SuperLink is gone; a new owner will go on.
     """
     end_with_parent()  # the engine; a new owner is on its way then
     try:
-        _conduct(federation_folder, folder, grid, say=say)
+        owner = claim(folder.path, after=_known_epoch(folder))
+    except WardroundError as error:
+        say(f"{error.what} {error.remedy}")
+        return
+    try:
+        _conduct(federation_folder, folder, owner, grid, say=say)
     except StaleEpoch as stale:
         say(f"{stale.what} {stale.remedy}")
     except LinkError as error:
@@ -46,25 +54,36 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
         raise
     except WardroundError as error:
         say(f"{error.what} {error.remedy}")
-        folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
+        with contextlib.suppress(StaleEpoch), owner.guard():
+            folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
 
 
-def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
+def _known_epoch(folder: StudyFolder) -> int:
+    """The highest epoch that the journal knows; 0 if it cannot be read, which its owner will say."""
+    path = folder.path / JOURNAL
+    with contextlib.suppress(WardroundError, FileNotFoundError):
+        return read_live_history(path).epoch
+    return 0
+
+
+def _conduct(
+    federation_folder: Path, folder: StudyFolder, owner: Ownership, grid: Any, *, say: Callable[[str], None]
+) -> None:
     federation = load_federation(federation_folder)
     study = folder.study()
-    path = folder.path / "journal.jsonl"
-    known = read_history(path).epoch if path.exists() else 0
-    owner = claim(folder.path, after=known)
     start = folder.path / START_MODEL
-    with Journal.open(path, key=federation.coordinator_key, clock=utc_now) as journal:
+    with Journal.open(folder.path / JOURNAL, key=federation.coordinator_key, clock=utc_now) as journal:
         started = journal.history.started
-        wanted = started.cohort if started else study.rounds.sites
-        cohort = choose(federation.roster.sites(), wanted, quorum=study.rounds.quorum)
+        sites, quorum = federation.roster.sites(), study.rounds.quorum
+        if started:
+            cohort = remaining(sites, started.cohort, quorum=quorum)
+        else:
+            cohort = choose(sites, study.rounds.sites, quorum=quorum)
         desk = Desk(
             study=study,
             folder=folder,
             tensors=PackedFile(start).table(),
-            roster=federation.roster,
+            roster=LiveRoster(federation),
             cohort=cohort,
             key=federation.coordinator_key,
             link=_line(grid, federation_folder),
@@ -81,7 +100,8 @@ def _conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Ca
         conductor = Conductor(desk, Checkpoints(folder.path / "models"))
         conductor.reconcile()
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
-        folder.move(StudyState.RUNNING, now=utc_now())
+        if not folder.stop_asked():  # else the conductor stops at its first look
+            folder.move(StudyState.RUNNING, now=utc_now())
         conductor.run()
     try:
         write_report(folder)
@@ -114,8 +134,11 @@ class NodesFile(Mapping[str, int]):
         return len(self._fresh())
 
     def _fresh(self) -> dict[str, int]:
-        changed = self._path.stat().st_mtime_ns
-        if changed != self._read_at:
-            self._nodes = json.loads(self._path.read_bytes())
-            self._read_at = changed
+        try:
+            changed = self._path.stat().st_mtime_ns
+            if changed != self._read_at:
+                self._nodes = json.loads(self._path.read_bytes())
+                self._read_at = changed
+        except FileNotFoundError:  # the supervisor ends, or is not up yet
+            self._nodes, self._read_at = {}, -1
         return self._nodes

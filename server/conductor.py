@@ -1,6 +1,7 @@
 """Conducts a study: open, rounds, closing trip, close; and commits each round in a fixed order.
 
-    spooled -> admitted -> folded -> checkpoint (temporary, fsync, rename) -> journal -> receipts
+    spooled -> admitted -> folded -> journal so far (fsync) -> checkpoint (temporary, fsync, rename)
+    -> journal -> receipts
 
 It can be killed at any line: what is committed is in the journal and the checkpoint, what arrived
 is in the spool, and a new owner goes on from there.
@@ -24,12 +25,13 @@ from server.rounds import Ask, Closing, Phase, Round
 from server.stage import StageRun, StopAsked
 from server.study_folder import StudyState
 from shared.durable import rename_durably
-from shared.errors import StaleEpoch, StudyError
+from shared.errors import LinkError, StaleEpoch, StudyError, WardroundError
 from shared.update import PackedFile
 from shared.wire import Close, Message, Receipt, Stage, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
+CLOSE_ABSENCE_S = 1.0  # the close does not wait for a site that is away
 
 
 class Conductor:
@@ -58,30 +60,49 @@ class Conductor:
         """
         desk = self._desk
         try:
-            self._open()
-            while desk.study.study.kind == "train" and self._history.last_round < desk.study.rounds.count:
-                self._train(self._history.last_round + 1)
-            self._evaluate()
+            if not isinstance(self._history.ended, StudyFinished):  # else only its end was cut short
+                self._go_through()
+            self._publish()
         except StopAsked:
             desk.write(StudyStopped(reason="the coordinator asked to stop"))
-            self._close("stopped")
-            desk.folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
-        except StudyError as error:
-            if isinstance(error, StaleEpoch):
-                raise
+            self._end("stopped", StudyState.STOPPED, reason="The coordinator asked to stop.")
+        except (StaleEpoch, LinkError):
+            raise
+        except WardroundError as error:
             desk.write(StudyFailed(reason=error.what[:500]))
-            self._close("failed")
-            desk.folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
+            self._end("failed", StudyState.FAILED, reason=error.what, remedy=error.remedy)
             desk.say(f"{error.what} {error.remedy}")
         else:
-            assert self._history.model_digest is not None
-            self._publish()
-            desk.write(StudyFinished(model_digest=self._history.model_digest))
-            self._close("finished")
-            desk.folder.move(StudyState.FINISHED, now=utc_now())
-            desk.say(f"Study {desk.study.name} is finished after {self._history.last_round} rounds.")
+            self._finish()
+
+    def _finish(self) -> None:
+        desk, digest = self._desk, self._history.model_digest
+        assert digest is not None
+        if not isinstance(self._history.ended, StudyFinished):
+            desk.write(StudyFinished(model_digest=digest))
+        self._end("finished", StudyState.FINISHED)
+        desk.say(f"Study {desk.study.name} is finished after {self._history.last_round} rounds.")
+
+    def _end(
+        self,
+        word: Literal["finished", "stopped", "failed"],
+        state: StudyState,
+        *,
+        reason: str | None = None,
+        remedy: str | None = None,
+    ) -> None:
+        self._close(word)
+        with self._desk.owner.guard():
+            self._desk.folder.move(state, now=utc_now(), reason=reason, remedy=remedy)
 
     # ------------------------------------------------------------ stages
+
+    def _go_through(self) -> None:
+        study = self._desk.study
+        self._open()
+        while study.study.kind == "train" and self._history.last_round < study.rounds.count:
+            self._train(self._history.last_round + 1)
+        self._evaluate()
 
     def _open(self) -> None:
         state = self._round(Stage.OPEN, 0, absence_s=ABSENCE_S)
@@ -103,7 +124,7 @@ class Conductor:
             payload=model,
             model_digest=digest,
             admission=self._admission,
-            expected=self._expected(number, digest),
+            expected=self._expected(),
         )
         closing = run.run()
         if not closing.enough:
@@ -126,7 +147,7 @@ class Conductor:
 
     def _close(self, reason: Literal["finished", "stopped", "failed"]) -> None:
         number = self._history.last_round + 1
-        state = self._round(Stage.CLOSE, number, quorum=0, deadline_s=CLOSE_PATIENCE_S)
+        state = self._round(Stage.CLOSE, number, quorum=0, deadline_s=CLOSE_PATIENCE_S, absence_s=CLOSE_ABSENCE_S)
 
         def question(ask: Ask) -> Message:
             place = self._desk.address(Stage.CLOSE, number, ask.attempt)
@@ -146,6 +167,7 @@ class Conductor:
         aggregate = fold([(update.examples, update.packed) for update in updates], model)
         refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
         with desk.owner.guard():
+            desk.journal.sync()  # the journal may say less than a checkpoint by one entry, never by more
             checkpoint = self._checkpoints.save(
                 desk.tensors,
                 self._optimizer.step(model, aggregate, moments),
@@ -215,7 +237,7 @@ class Conductor:
     def _present(self) -> tuple[str, ...]:
         """Sites of the cohort that opened the study, and those that are connected and may still."""
         there = self._history.declared.keys() | self._desk.link.online()
-        return tuple(site for site in self._desk.cohort if site in there)
+        return tuple(sorted(there & self._desk.members(time.time())))
 
     def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
         commits = self._history.commits
@@ -234,8 +256,8 @@ class Conductor:
         if not self._history.commits:
             return ()
         last = self._history.commits[-1]
-        sent = [r for r in self._history.readies if r.round == last.round and r.site == site and r.update_digest]
-        if not sent or sent[-1].update_digest is None:
+        sent = self._history.sent.get((last.round, site))
+        if sent is None:
             return ()
         outcome: Literal["counted", "refused", "late"] = "late"
         if site in last.counted:
@@ -247,17 +269,13 @@ class Conductor:
                 study=self._desk.study.name,
                 round=last.round,
                 outcome=outcome,
-                update_digest=sent[-1].update_digest,
+                update_digest=sent,
                 model_digest=last.model_digest,
             ),
         )
 
-    def _expected(self, number: int, digest: str) -> Expected:
+    def _expected(self) -> Expected:
         return Expected(
-            study=self._desk.study.name,
-            epoch=self._desk.owner.epoch,
-            round=number,
-            model_digest=digest,
             declared=self._history.declared,
             norms=self._history.norms,
             seen=self._history.seen,
@@ -269,7 +287,7 @@ class Conductor:
         return self._checkpoints.model(last) if last else self._desk.folder.path / START_MODEL
 
     def _moments(self) -> Moments:
-        checkpoint = self._checkpoints.find(self._history.last_round) if self._history.last_round else None
+        checkpoint = self._checkpoints.record(self._history.last_round) if self._history.last_round else None
         return self._checkpoints.moments(checkpoint) if checkpoint else {}
 
     @staticmethod

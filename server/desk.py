@@ -32,13 +32,13 @@ def utc_now() -> str:
 class Desk:
     """One study's parts.
 
-    `say` prints one line on the coordinator's console.
+    `roster` gives the roster as it is now; `say` prints one line on the coordinator's console.
     """
 
     study: Study
     folder: StudyFolder
     tensors: Tensors
-    roster: Roster
+    roster: Callable[[], Roster]
     cohort: tuple[str, ...]
     key: Ed25519PrivateKey
     link: ServerLink
@@ -56,6 +56,11 @@ class Desk:
     def slot_bytes(self) -> int:
         """How many bytes of updates may be on their way at once."""
         return self.study.transfer.slot_bytes or max(2 * self.update_limit, SLOT_FLOOR_BYTES)
+
+    def members(self, at: float) -> set[str]:
+        """Sites of the cohort that are on the roster, with keys that hold at a time (Unix seconds)."""
+        entries = self.roster().entries
+        return {entry.site for entry in entries if entry.valid(at)}.intersection(self.cohort)
 
     def address(self, stage: Stage, number: int, attempt: int) -> Address:
         """Where a question of this owner belongs."""

@@ -77,10 +77,13 @@ class Doorkeeper:
         if left_s <= 0:
             raise LinkError(
                 "The server's certificate has expired, so every site refuses it.",
-                remedy="Issue a new one from the federation's CA, then start `wardround federation serve` again.",
+                remedy=f"Run `wardround federation renew {self._folder}`, then `wardround federation serve` again.",
             )
         if left_s < CERTIFICATE_WARNING_S:
-            self._say(f"The server's certificate ends in {left_s / 86_400:.0f} days. Issue a new one before.")
+            self._say(
+                f"The server's certificate ends in {left_s / 86_400:.0f} days."
+                f" Before that, run `wardround federation renew {self._folder}` and start this server again."
+            )
 
     def turn(self) -> None:
         """Look once, and say what is new.

@@ -3,9 +3,9 @@
 A site is admitted if, in this order:
 
 1. its join request is sound (`shared/enrolment.py`) and made for this federation;
-2. its name is new; if not, and the keys are the same, it is simply told so again;
+2. its name is new, or its entry has ended; if not, and the keys are the same, it is simply told so again;
 3. it answers the last invitation that lies here for its name, and this has not expired;
-4. none of its keys is somebody else's.
+4. none of its keys is somebody else's. Its new entry takes the place of one that has ended.
 
 Whether the person who sent the request is the hospital is decided by two people who compare its
 fingerprint. Each change holds the folder's lock and replaces one file.
@@ -39,14 +39,15 @@ def invite(folder: Path, site: str, *, now: int, days: int = INVITATION_DAYS) ->
         days: how long the invitation can be answered.
 
     Raises:
-        ConfigError: the name is not allowed, or on the roster already.
+        ConfigError: the name is not allowed, or on the roster with an entry that has not ended.
     """
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
         invitation = _invitation(federation, site, expires=now + days * _DAY)
-        if site in federation.roster.sites():
+        if _current(federation.roster, site, now=now):
             raise ConfigError(
-                f"Site {site!r} is on the roster already.", remedy="Remove it first if its keys are lost."
+                f"Site {site!r} is on the roster already.",
+                remedy=f"If its keys are lost: `wardround federation remove {folder} {site}`, then invite it again.",
             )
         path = _invitation_path(folder, site)
         write_atomically(path, canonical(invitation.model_dump(mode="json")), mode=0o600)
@@ -73,12 +74,13 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
         if asked.federation != roster.federation:
             raise _not_admitted(asked, f"asks to join federation {asked.federation!r}")
         # 2. a name, once
-        if asked.site in roster.sites():
-            return _same_keys(roster.by_site(asked.site), asked)
+        if (current := _current(roster, asked.site, now=now)) is not None:
+            return _same_keys(current, asked)
+        others = tuple(entry for entry in roster.entries if entry.site != asked.site)
         # 3. the invitation
         _check_invitation(folder, asked, now=now)
         # 4. keys, once
-        _check_keys_free(roster, asked)
+        _check_keys_free(roster, others, asked)
         entry = RosterEntry(
             site=asked.site,
             transport_key=asked.transport_key,
@@ -86,7 +88,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
             not_before=now,
             not_after=now + days * _DAY,
         )
-        _replace_roster(federation, (*roster.entries, entry))
+        _replace_roster(federation, (*others, entry))
         return entry
 
 
@@ -125,6 +127,11 @@ def _invitation(federation: Federation, site: str, *, expires: int) -> Invitatio
         raise ConfigError(explain("invitation", Invitation, error), remedy="Correct what is named.") from None
 
 
+def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:
+    """The site's entry, unless there is none or it has ended."""
+    return next((entry for entry in roster.entries if entry.site == site and now < entry.not_after), None)
+
+
 def _same_keys(entry: RosterEntry, asked: JoinRequest) -> RosterEntry:
     if (entry.transport_key, entry.identity_key) != (asked.transport_key, asked.identity_key):
         raise _not_admitted(asked, "is on the roster with other keys")
@@ -142,9 +149,9 @@ def _check_invitation(folder: Path, asked: JoinRequest, *, now: int) -> None:
         raise _not_admitted(asked, "answers an invitation that has expired")
 
 
-def _check_keys_free(roster: Roster, asked: JoinRequest) -> None:
+def _check_keys_free(roster: Roster, others: tuple[RosterEntry, ...], asked: JoinRequest) -> None:
     taken = {roster.coordinator_key}
-    for entry in roster.entries:
+    for entry in others:
         taken |= {entry.transport_key, entry.identity_key}
     if not taken.isdisjoint((asked.transport_key, asked.identity_key)):
         raise _not_admitted(asked, "brings a key that belongs to somebody else")

@@ -80,6 +80,25 @@ class Federation:
         return fingerprint(self.roster.coordinator_key)
 
 
+class LiveRoster:
+    """The roster as it lies on the disk now: a site that is removed is off it at the next look."""
+
+    def __init__(self, federation: Federation) -> None:
+        self._path = federation.folder / "roster.signed"
+        self._key = federation.coordinator_key.public_key()
+        self._roster = federation.roster
+        self._read_at = -1
+
+    def __call__(self) -> Roster:
+        """The roster; read again when its file has changed. Raises `TrustError` if it is not sound."""
+        changed = self._path.stat().st_mtime_ns
+        if changed != self._read_at:
+            seen = self._roster.version
+            self._roster = read_roster(_bytes(self._path), coordinator_key=self._key, at_least=seen)
+            self._read_at = changed
+        return self._roster
+
+
 def create_federation(folder: Path, *, name: str, host: str, fleet_port: int, now: int) -> Federation:
     """Make a federation: authority, server certificate, coordinator key, salt, empty roster.
 

@@ -1,7 +1,8 @@
 """The history of a study: what the records of its journal, in order, add up to.
 
-A pure replay; it decides only whether a record can follow those before it (rounds count up by one,
-the models form one chain). What to do next is decided by the rounds.
+A pure replay, in two extents: `LiveHistory` is what a conductor goes on from, `StudyHistory` keeps what
+every site reported, for the report. It decides only whether a record can follow those before it (rounds
+count up by one, the models form one chain). What to do next is decided by the rounds.
 """
 
 from collections.abc import Iterable
@@ -23,7 +24,6 @@ from server.records import (
     SiteScored,
     StudyFailed,
     StudyFinished,
-    StudyPaused,
     StudyStarted,
     StudyStopped,
     UpdateAdmitted,
@@ -36,8 +36,8 @@ Ended = StudyFinished | StudyStopped | StudyFailed
 
 
 @dataclass
-class StudyHistory:
-    """Everything a resume, the report and the status need to know.
+class LiveHistory:
+    """Everything that a conductor, a resume and the status need to know.
 
     Attributes:
         started: the study as launched; None while the journal is empty.
@@ -47,9 +47,7 @@ class StudyHistory:
         norms: admitted norms of the last committed rounds.
         seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
         pending: by site, what was admitted in the round that is not committed yet.
-        readies, admissions, refusals, losses, failures: as they were written, all rounds.
-        scored, closed: by site, from the closing trip.
-        paused: why the study waits, if it does.
+        sent: by round and site, the digest of the update last reported, from the last committed round on.
         ended: how the study ended, if it did.
     """
 
@@ -60,14 +58,7 @@ class StudyHistory:
     norms: NormHistory = field(default_factory=NormHistory)
     seen: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
-    readies: list[UpdateReady] = field(default_factory=list)
-    admissions: list[UpdateAdmitted] = field(default_factory=list)
-    refusals: list[UpdateRefused | SiteRefused] = field(default_factory=list)
-    losses: list[SiteLost] = field(default_factory=list)
-    failures: list[RoundFailed] = field(default_factory=list)
-    scored: dict[str, SiteScored] = field(default_factory=dict)
-    closed: dict[str, SiteClosed] = field(default_factory=dict)
-    paused: str | None = None
+    sent: dict[tuple[int, str], str] = field(default_factory=dict)
     ended: Ended | None = None
 
     @classmethod
@@ -122,11 +113,14 @@ class StudyHistory:
                 self.pending = {}
             case UpdateAdmitted():
                 self.pending[record.site] = record
-                self.admissions.append(record)
             case RoundCommitted():
                 self._commit(record)
-            case _:
-                self._note(record)
+            case SiteOpened():
+                self.opened[record.site] = record
+            case UpdateReady() if record.update_digest:
+                self.sent[record.round, record.site] = record.update_digest
+            case StudyFinished() | StudyStopped() | StudyFailed():
+                self.ended = record
 
     def _follows(self, record: Record) -> bool:
         match record:
@@ -145,7 +139,6 @@ class StudyHistory:
 
     def _claim(self, record: EpochClaimed) -> None:
         self.epoch = record.epoch
-        self.paused = None
         if not isinstance(self.ended, StudyFinished):  # what was stopped or failed goes on under its next owner
             self.ended = None
 
@@ -157,11 +150,29 @@ class StudyHistory:
             if update.norm > 0:
                 self.seen.setdefault(update.site, set()).add(update.update_digest)
         self.pending = {}
+        self.sent = {place: digest for place, digest in self.sent.items() if place[0] >= record.round}
 
-    def _note(self, record: Record) -> None:
+
+@dataclass
+class StudyHistory(LiveHistory):
+    """Everything that the report needs besides.
+
+    Attributes:
+        readies, refusals, losses, failures: as they were written, all rounds.
+        scored, closed: by site, from the closing trip.
+    """
+
+    readies: list[UpdateReady] = field(default_factory=list)
+    refusals: list[UpdateRefused | SiteRefused] = field(default_factory=list)
+    losses: list[SiteLost] = field(default_factory=list)
+    failures: list[RoundFailed] = field(default_factory=list)
+    scored: dict[str, SiteScored] = field(default_factory=dict)
+    closed: dict[str, SiteClosed] = field(default_factory=dict)
+
+    def apply(self, record: Record) -> None:
+        """Add one record; raises as `check`."""
+        super().apply(record)
         match record:
-            case SiteOpened():
-                self.opened[record.site] = record
             case SiteScored():
                 self.scored[record.site] = record
             case SiteClosed():
@@ -174,7 +185,3 @@ class StudyHistory:
                 self.losses.append(record)
             case RoundFailed():
                 self.failures.append(record)
-            case StudyPaused():
-                self.paused = record.reason
-            case StudyFinished() | StudyStopped() | StudyFailed():
-                self.ended = record

@@ -1,9 +1,9 @@
 """The journal: the server's ledger of one study, written as typed records and read back as a history.
 
 Writes a record before it counts and seals the chain with a signed head when a round or the study is
-closed. What a round has received is on the disk with the round's end at the latest: until then nobody
-is told of it, and a restart asks again. The chain itself is `shared/ledger.py`'s, the meaning of the
-records `server/history.py`'s.
+closed. What a round has received need not be on the disk before `Journal.sync`, which comes before the
+round's checkpoint: until then nobody is told of it, and a restart asks again. The chain itself is
+`shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
 """
 
 from collections.abc import Callable, Iterator
@@ -13,7 +13,7 @@ from typing import Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from server.history import StudyHistory
+from server.history import LiveHistory, StudyHistory
 from server.records import (
     RECORDS,
     Record,
@@ -37,10 +37,10 @@ class Journal:
     """A study's journal open for writing.
 
     Attributes:
-        history: what all records so far add up to, those written here included.
+        history: what the records so far add up to for who goes on from them, those written here included.
     """
 
-    def __init__(self, ledger: Ledger, history: StudyHistory, *, clock: Callable[[], str]) -> None:
+    def __init__(self, ledger: Ledger, history: LiveHistory, *, clock: Callable[[], str]) -> None:
         self.history = history
         self._ledger = ledger
         self._clock = clock
@@ -60,7 +60,7 @@ class Journal:
         """
         ledger = Ledger.open(path, key=key, signer="coordinator", now=clock())
         try:
-            return cls(ledger, read_history(path), clock=clock)
+            return cls(ledger, read_live_history(path), clock=clock)
         except BaseException:
             ledger.close()
             raise
@@ -82,6 +82,10 @@ class Journal:
             self._ledger.sign_head(time=self._clock())
         return entry
 
+    def sync(self) -> None:
+        """Wait until every record so far is on the disk; raises `ResourceError`."""
+        self._ledger.sync()
+
     def close(self) -> None:
         """Give the file back."""
         self._ledger.close()
@@ -93,8 +97,13 @@ class Journal:
         self.close()
 
 
+def read_live_history(path: Path) -> LiveHistory:
+    """What of a journal file's history a conductor goes on from; raises as `Journal.open`."""
+    return LiveHistory.replay(record for _, record in read_records(path))
+
+
 def read_history(path: Path) -> StudyHistory:
-    """The history that a journal file tells, for reading only; raises as `Journal.open`."""
+    """The whole history that a journal file tells; raises as `Journal.open`."""
     return StudyHistory.replay(record for _, record in read_records(path))
 
 

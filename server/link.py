@@ -83,6 +83,10 @@ class Lost(LinkError):
     """The reply will not arrive: its upload was given up or its objects are gone."""
 
 
+class Unreachable(LinkError):
+    """The site cannot be sent anything now; the line to the others works."""
+
+
 class _NotYet(Exception):
     """An object that is announced but has not arrived."""
 
@@ -120,14 +124,17 @@ class ServerLink:
             The message's id.
 
         Raises:
-            LinkError: the SuperLink is gone, or the site has not been on line since it was started.
-            KeyError: no such site.
+            Unreachable: the site may not connect, or has not been on line since the SuperLink was started.
+            LinkError: the SuperLink is gone.
         """
-        plan = plan_message(self._addressing(self._nodes[site]), envelope, self._planned(payload))
+        node = self._nodes.get(site)
+        if node is None:
+            raise Unreachable(f"Site {site} may not connect.", remedy="See the roster: it was removed, or has expired.")
+        plan = plan_message(self._addressing(node), envelope, self._planned(payload))
         request = PushAppMessagesRequest(messages_list=[plan.head], message_object_trees=[plan.tree])
         answer = self._call("PushMessages", request)
         if not answer.message_ids[0]:
-            raise LinkError(
+            raise Unreachable(
                 f"Site {site} is not known to the server or has not been here since its start.",
                 remedy="Start the site's agent; ask it when it is on line.",
             )

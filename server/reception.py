@@ -6,7 +6,7 @@ Rules, in order:
 2. It speaks our protocol.
 3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
    that answers this stage.
-4. Its scores are the agreed metrics, about the model that was sent.
+4. It is about the model that was sent, and its scores are what `shared/contract.py` allows.
 
 Whether an update counts is admission's matter; what follows from an answer, the round's.
 """
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 from server.claim import AdmissionReason
 from server.link import Arrival
-from shared.contract import Contract, score_fault
+from shared.contract import Contract, report_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.identity import Roster
@@ -94,13 +94,10 @@ def _at_address(answer: Answer, question: Question, contract: Contract) -> None:
 def _about_model(answer: Answer, question: Question, contract: Contract) -> None:
     if not isinstance(answer, Ready):
         return
-    models = {answer.model_digest, *(score.model_digest for score in answer.scores)}
-    if models != {question.model_digest}:
+    if answer.model_digest != question.model_digest:
         raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer is about another model.")
-    for score in answer.scores:
-        fault = score_fault(contract, score)
-        if fault is not None:
-            raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
+    if fault := report_fault(contract, answer):
+        raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
 
 
 _RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model)

@@ -47,12 +47,6 @@ class EpochClaimed(Record):
     pid: Count
 
 
-class StudyPaused(Record):
-    """The study waits for somebody to act."""
-
-    reason: Text
-
-
 class StudyFinished(Record):
     """All rounds are done; `model_digest` is the final model."""
 
@@ -199,7 +193,7 @@ class RoundFailed(Record):
 RECORDS: dict[str, type[Record]] = {
     record.entry_type(): record
     for record in (
-        *(StudyStarted, EpochClaimed, StudyPaused, StudyFinished, StudyStopped, StudyFailed),
+        *(StudyStarted, EpochClaimed, StudyFinished, StudyStopped, StudyFailed),
         *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteClosed),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

@@ -13,7 +13,7 @@ from server.admission import Admission
 from server.claim import AdmissionReason, Admitted, Claim, Expected, Refused
 from server.deliveries import Deliveries, Outcome
 from server.desk import Desk
-from server.link import MALFORMED, Arrival
+from server.link import MALFORMED, Arrival, Unreachable
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     SiteClosed,
@@ -77,6 +77,7 @@ class StageRun:
         self._expected = expected
         self._asked: dict[str, Question] = {}
         self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
+        self._reopened: set[str] = set()
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
         self._shown_at = 0.0
         self._moved_at = 0.0
@@ -107,6 +108,7 @@ class StageRun:
         desk.owner.check()
         if self._state.stage is not Stage.CLOSE and desk.folder.stop_asked():
             raise StopAsked
+        self._settle_removed()
         moved = self._go_out(now)
         arrivals = desk.link.poll()
         for arrival in arrivals:
@@ -133,9 +135,7 @@ class StageRun:
         return bool(asks or grants)
 
     def _ask(self, ask: Ask) -> None:
-        for message_id in [m for m, q in self._asked.items() if q.site == ask.site]:
-            self._desk.link.withdraw(message_id)
-            del self._asked[message_id]
+        self._withdraw(ask.site)
         if ask.site in self._unopened:
             self._send(ask.site, self._desk.opening(self._state.number, ask.attempt))
         else:
@@ -149,8 +149,17 @@ class StageRun:
         self._send(site, Grant(address=place, update_digest=seat.ready.update_digest, lease_s=lease_s))
 
     def _send(self, site: str, message: Message, payload: Path | None = None) -> None:
-        message_id = self._desk.push(site, message, payload)
+        try:
+            message_id = self._desk.push(site, message, payload)
+        except Unreachable:
+            self._lose(site, "line_lost")
+            return
         self._asked[message_id] = Question(site, message.address, self._model_digest)
+
+    def _withdraw(self, site: str) -> None:
+        for message_id in [m for m, q in self._asked.items() if q.site == site]:
+            self._desk.link.withdraw(message_id)
+            del self._asked[message_id]
 
     def _held(self) -> set[str]:
         """Sites whose update of this round lies in the spool already."""
@@ -171,7 +180,7 @@ class StageRun:
             self._lose(site, "line_lost")
             return
         try:
-            answer = read_answer(arrival, question, roster=desk.roster, contract=desk.contract(site), at=time.time())
+            answer = read_answer(arrival, question, roster=desk.roster(), contract=desk.contract(site), at=time.time())
         except NotAsAsked as fault:
             desk.link.drop(arrival)
             self._refuse(site, fault.cause, fault.what)
@@ -183,7 +192,8 @@ class StageRun:
     def _act(self, site: str, answer: Message, arrival: Arrival) -> None:
         now = time.monotonic()
         match answer:
-            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._state.stage not in (Stage.OPEN, Stage.CLOSE):
+            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._may_reopen(site):
+                self._reopened.add(site)
                 self._unopened.add(site)
                 self._state.lost(site, "opens the study anew", now=now)
             case SaidNo():
@@ -197,6 +207,10 @@ class StageRun:
             case Closed():
                 self._desk.write(SiteClosed(site=site, head=answer.head))
                 self._state.admitted(site, now=now)
+
+    def _may_reopen(self, site: str) -> bool:
+        """Once in a round: a site may have lost the study, but not each time anew."""
+        return self._state.stage in WORKING and site not in self._reopened
 
     def _opened(self, site: str, answer: Opened) -> None:
         desk, now = self._desk, time.monotonic()
@@ -265,7 +279,7 @@ class StageRun:
         assert path is not None
         expected = replace(self._expected, admitted=frozenset(self.admitted), declared=desk.journal.history.declared)
         try:
-            update = self._admission.admit(_claim(site, ready, self._desk), path, expected)
+            update = self._admission.admit(_claim(site, ready), path, expected)
         except Refused as refusal:
             desk.say(f"{site}: {refusal.what}")
             desk.write(UpdateRefused(round=number, site=site, reasons=refusal.reasons, detail=refusal.detail))
@@ -278,6 +292,17 @@ class StageRun:
         self._state.admitted(site, now=time.monotonic())
 
     # ------------------------------------------------------------ no
+
+    def _settle_removed(self) -> None:
+        """A site that is no longer on the roster, or whose keys have expired, is waited for no longer."""
+        members = self._desk.members(time.time())
+        for seat in self._state.seats.values():
+            if seat.phase not in SETTLED and seat.site not in members:
+                self._withdraw(seat.site)
+                self._deliveries.abort(seat.site)
+                self._desk.write(SiteLost(round=self._state.number, site=seat.site, cause="removed"))
+                self._desk.say(f"{seat.site} is no longer on the roster and is not asked any more.")
+                self._state.refused(seat.site, "removed", now=time.monotonic())
 
     def _lose(self, site: str, cause: str) -> None:
         if self._state.seats[site].phase in SETTLED:
@@ -310,15 +335,9 @@ def _ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
     )
 
 
-def _claim(site: str, ready: Ready, desk: Desk) -> Claim:
-    place = ready.address
+def _claim(site: str, ready: Ready) -> Claim:
     return Claim(
         site=site,
-        signer=site,
-        study=place.study,
-        epoch=place.epoch,
-        round=place.round,
-        model_digest=ready.model_digest,
         update_digest=ready.update_digest or "",
         update_bytes=ready.update_bytes,
         **ready.counts.model_dump(),

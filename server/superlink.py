@@ -18,7 +18,7 @@ import ssl
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from pathlib import Path
 
 import psutil
@@ -138,6 +138,10 @@ class SuperLink:
         """
         return self._calls().register(public_key_pem, name)
 
+    def keep_only(self, public_keys_pem: Set[str]) -> None:
+        """Take every other transport key out: its node's next call is refused. Raises `LinkError` as `register`."""
+        self._calls().keep_only(public_keys_pem)
+
     def held_until(self) -> Mapping[str, float]:
         """Until when (Unix seconds) each place that is taken stays so without a heartbeat, by transport key (PEM).
 
@@ -155,10 +159,6 @@ class SuperLink:
             LinkError: the SuperLink is gone or refuses the run.
         """
         return self._calls().start_run(run_config, serverapp=serverapp)
-
-    def stop_run(self, run_id: int) -> None:
-        """End a run; nothing happens if it is over. Raises `LinkError` if the SuperLink is gone."""
-        self._calls().stop_run(run_id)
 
     def run_status(self, run_id: int) -> RunStatus:
         """How a run is. Raises `LinkError` if the SuperLink is gone or does not know it."""

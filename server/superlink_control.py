@@ -3,7 +3,8 @@
 The API is HTTP over TLS on the loopback address and has no authentication of its own.
 """
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -14,7 +15,7 @@ from flwr.proto.control_pb2 import (
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
-    StopRunRequest,
+    UnregisterNodeRequest,
 )
 from flwr.supercore.control import ControlHttpClient
 
@@ -65,6 +66,14 @@ class Control:
                 return int(node.node_id)
         return int(self._call("RegisterNode", RegisterNodeRequest(public_key=public_key_pem, name=name)).node_id)
 
+    def keep_only(self, public_keys_pem: Set[str]) -> None:
+        """As `server.superlink.SuperLink.keep_only`."""
+        for node in self._call("ListNodes", ListNodesRequest()).nodes_info:
+            if node.status != "unregistered" and node.public_key.decode() not in public_keys_pem:
+                # flwr 1.39 fails after it has taken out a node that never was on line
+                with contextlib.suppress(LinkError) if node.status == "registered" else contextlib.nullcontext():
+                    self._call("UnregisterNode", UnregisterNodeRequest(node_id=node.node_id))
+
     def held_until(self) -> Mapping[str, float]:
         """As `server.superlink.SuperLink.held_until`."""
         nodes = self._call("ListNodes", ListNodesRequest()).nodes_info
@@ -79,11 +88,6 @@ class Control:
         if not answer.run_id:
             raise LinkError("The SuperLink did not start the run.", remedy="See superlink.log in the run folder.")
         return int(answer.run_id)
-
-    def stop_run(self, run_id: int) -> None:
-        """As `server.superlink.SuperLink.stop_run`."""
-        if self.run_status(run_id).phase != "finished":
-            self._call("StopRun", StopRunRequest(run_id=run_id))
 
     def run_status(self, run_id: int) -> RunStatus:
         """As `server.superlink.SuperLink.run_status`."""

@@ -1,12 +1,13 @@
 """`wardround federation serve`: keeps the SuperLink up and the studies going; leaves nothing behind.
 
-It registers the roster's keys at each start of the SuperLink and whenever the roster changes,
-starts queued studies one after the other, starts a study again whose ServerApp died, and takes
-everything down with it when it ends.
+It registers the roster's keys at each start of the SuperLink, takes them in and out as the roster
+changes or a key's time begins or ends, starts queued studies one after the other, starts a study
+again whose ServerApp died, and takes everything down with it when it ends.
 """
 
 import fcntl
 import json
+import math
 import signal
 import sys
 import time
@@ -56,6 +57,7 @@ class Supervisor:
         self._stopping = False
         self._trouble: str | None = None
         self._roster_read_at = -1
+        self._roster_holds_until = 0.0
         self._attempt: Attempt | None = None
         self._tries: tuple[object, int] = (None, 0)
         self._wait_s = RESTART_WAIT_S[0]
@@ -104,13 +106,15 @@ class Supervisor:
             self._register_roster()
             self._move_studies()
         except WardroundError as error:
-            self._complain(error)
+            self._complain(f"{error.what} {error.remedy}")
+        except OSError as error:
+            self._complain(f"The disk under the federation refused ({error.strerror}). Mend it or make room.")
 
-    def _complain(self, error: WardroundError) -> None:
+    def _complain(self, trouble: str) -> None:
         """Say a trouble once, not at every turn; whatever it is, the server goes on."""
-        if error.what != self._trouble:
-            self._say(f"{error.what} {error.remedy}")
-            self._trouble = error.what
+        if trouble != self._trouble:
+            self._say(trouble)
+            self._trouble = trouble
 
     # ------------------------------------------------------------ the SuperLink
 
@@ -134,20 +138,20 @@ class Supervisor:
             self._wait_s = min(2 * self._wait_s, RESTART_WAIT_S[1])
 
     def _register_roster(self) -> None:
-        """Make the roster's keys known to the SuperLink, and the node ids to the ServerApps."""
-        changed = (self._folder / "roster.signed").stat().st_mtime_ns
-        if changed == self._roster_read_at:
+        """Make exactly the roster's keys that hold now known to the SuperLink, and the node ids to the ServerApps."""
+        changed, now = (self._folder / "roster.signed").stat().st_mtime_ns, time.time()
+        if changed == self._roster_read_at and now < self._roster_holds_until:
             return
         federation: Federation = load_federation(self._folder)
         self._doorkeeper.knows(federation.roster.entries)
-        now = time.time()
-        nodes = {
-            entry.site: self._superlink.register(entry.transport_key.encode(), entry.site)
-            for entry in federation.roster.entries
-            if entry.valid(now)
-        }
+        entries = federation.roster.entries
+        admitted = [entry for entry in entries if entry.valid(now)]
+        nodes = {entry.site: self._superlink.register(entry.transport_key.encode(), entry.site) for entry in admitted}
         write_atomically(self._folder / NODES_FILE, json.dumps(nodes).encode())
+        self._superlink.keep_only({entry.transport_key for entry in admitted})
         self._roster_read_at = changed
+        times = (at for entry in entries for at in (entry.not_before, entry.not_after) if at > now)
+        self._roster_holds_until = min(times, default=math.inf)
         self._say(f"{len(nodes)} sites may connect: {', '.join(nodes) or 'nobody yet'}.")
 
     # ------------------------------------------------------------ the studies

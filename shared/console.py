@@ -20,6 +20,7 @@ import traceback
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -28,7 +29,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import WardroundError
+from shared.errors import ConfigError, WardroundError
 
 ENVELOPE_VERSION = 1
 DEBUG_VARIABLE = "WARDROUND_DEBUG"
@@ -64,7 +65,7 @@ def answering(schema: str) -> Callable[[Callable[..., Answer]], Callable[..., No
     def decorate(function: Callable[..., Answer]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, as_json: bool, **kwargs: Any) -> None:
-            with guarded(schema, as_json=as_json):
+            with guarded(schema, as_json=as_json), _named_paths(kwargs.values()):
                 _give(schema, function(*args, **kwargs), as_json=as_json)
 
         flag = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonFlag)
@@ -136,6 +137,26 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> Table:
 def printable(text: str) -> str:
     """Text without control characters, so that a peer's words cannot drive a terminal."""
     return "".join(c if c.isprintable() or c == "\n" else "\N{REPLACEMENT CHARACTER}" for c in text)
+
+
+@contextmanager
+def _named_paths(arguments: Iterable[object]) -> Iterator[None]:
+    """The disk's refusal of a path that the command was given, in words; only that path is named.
+
+    Raises:
+        ConfigError: this account may not use it, or a file stands where a folder belongs or the reverse.
+    """
+    try:
+        yield
+    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+        met = Path(os.fsdecode(error.filename or "")).absolute()
+        given = [path for path in arguments if isinstance(path, Path) and met.is_relative_to(path.absolute())]
+        if not given:
+            raise
+        raise ConfigError(
+            f"{max(given, key=lambda path: len(path.absolute().parts))} cannot be used ({error.strerror}).",
+            remedy="Name another path, or have its owner or mode corrected so that this account may use it.",
+        ) from None
 
 
 class _Interrupted(WardroundError):

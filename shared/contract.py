@@ -1,8 +1,15 @@
 """The contract: what may leave one site in one study, agreed before the study starts.
 
 It is derived from the study alone, so both sides reach the same bytes; its SHA-256 is named by
-every release. Whether a site agrees is the site's policy; whether a release conforms is decided
-by `client/egress.py` there and by admission on the server.
+every release. What of a release has a place and what a report may hold is decided here, for the site's
+door and the server's reception alike:
+
+1. updates are for the agreed rounds, final scores for the one closing trip after them;
+2. a report's scores are about the model that was sent, one per split, test patients only in the
+   closing trip, and name only agreed metrics, with agreed length and range;
+3. all of them together fit into one entry of a ledger.
+
+Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
 
 from typing import Annotated
@@ -10,11 +17,14 @@ from typing import Annotated
 from pydantic import Field
 
 from shared.canonical import canonical, digest
+from shared.chain import LONGEST_LINE
 from shared.metrics import MetricRule, Score
 from shared.study import Digest, Name, Section
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
-from shared.wire import Open
+from shared.wire import Open, Ready, Stage
+
+SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
 
 
 class Contract(Section):
@@ -36,9 +46,33 @@ class Contract(Section):
         """SHA-256 (hex) of the contract's canonical bytes."""
         return digest(canonical(self.model_dump(mode="json")))
 
+    def allows(self, stage: Stage, number: int) -> bool:
+        """Whether a round's number may be answered at a stage; the closing trip follows the agreed rounds."""
+        if stage in (Stage.TRAIN, Stage.UPLOAD):
+            return 1 <= number <= self.rounds
+        if stage is Stage.EVALUATE:
+            return number == self.rounds + 1
+        return 0 <= number <= self.rounds + 1
 
-def score_fault(contract: Contract, score: Score) -> str | None:
-    """What in a score was not agreed: a metric, its length or its range. None if all was."""
+
+def report_fault(contract: Contract, report: Ready) -> str | None:
+    """Which of rules 2 and 3 a report breaks, in words; None if it breaks none."""
+    splits = [score.split for score in report.scores]
+    if len(set(splits)) != len(splits):
+        return "a split is scored twice"
+    if "test" in splits and report.address.stage is not Stage.EVALUATE:
+        return "test patients are scored in the closing trip alone"
+    for score in report.scores:
+        if score.model_digest != report.model_digest:
+            return "a score is about another model"
+        if fault := _score_fault(contract, score):
+            return fault
+    if len(canonical([score.model_dump(mode="json") for score in report.scores])) > SCORES_LIMIT_BYTES:
+        return "the scores are too long for an entry of a ledger"
+    return None
+
+
+def _score_fault(contract: Contract, score: Score) -> str | None:
     rules = {(rule.kind, rule.name): rule for rule in contract.metrics}
     for name, values in score.statistics.items():
         rule = rules.get(("statistic", name))

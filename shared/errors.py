@@ -16,6 +16,9 @@ what happened and what to do; they never hold a patient value, a path of a patie
 tensor content. Between site and server only a `WireCode` and its fixed template travel.
 """
 
+import errno
+from collections.abc import Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import ClassVar
 
@@ -90,6 +93,21 @@ class DiskFull(ResourceError):
     code = "disk_full"
 
 
+@contextmanager
+def naming_disk_full(what: str = "The disk is full.") -> Iterator[None]:
+    """Turn a system error that means a full disk, or a full quota, into `DiskFull`; others go on.
+
+    Raises:
+        DiskFull: with `what` as its sentence.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskFull(what, remedy="Make room on it, or raise the quota.") from None
+
+
 class WireCode(StrEnum):
     """The only words about a failure that cross between site and server."""
 
@@ -138,3 +156,13 @@ class Refusal(WardroundError):
     def __init__(self, wire_code: WireCode, *, remedy: str = "See the log on the side that refused.") -> None:
         super().__init__(TEMPLATES[wire_code], remedy=remedy)
         self.wire_code = wire_code
+
+
+@contextmanager
+def refusing_disk_full() -> Iterator[None]:
+    """Turn a full disk into the refusal that names it; other system errors go on."""
+    try:
+        with naming_disk_full():
+            yield
+    except DiskFull:
+        raise Refusal(WireCode.DISK_FULL) from None

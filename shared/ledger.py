@@ -1,13 +1,15 @@
 """The ledger file: a chain of entries that grows line by line and survives a crash.
 
-Every append is on the disk when it returns, unless its caller leaves the wait to a later one: the lines
-of one file reach the disk in their order, and no process's death loses any. A last line that a crash
+Every append is on the disk when it returns, unless its caller leaves the wait to a later one or to
+`Ledger.sync`. No process's death loses a line; a loss of power may lose those that nobody has waited for,
+and in any order (POSIX orders no writes before an fsync). A last line that a crash
 tore off is overwritten, when the file is opened again, by an entry of type ``cut`` that says how many
 bytes were lost. One process writes at a time: whoever finds that the file grew behind its back stops.
 What makes a chain sound is decided in `shared/chain.py`, what the entries mean by the callers.
 """
 
 import contextlib
+import errno
 import fcntl
 import os
 from collections.abc import Iterator, Mapping
@@ -18,7 +20,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.chain import CUT, HEAD, LONGEST_LINE, Entry, Tip, Verdict, timestamp, verify, without_newline
 from shared.durable import fsync_folder
-from shared.errors import ResourceError, StaleEpoch, TrustError
+from shared.errors import DiskFull, ResourceError, StaleEpoch, TrustError
 
 __all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "timestamp", "verify"]
 
@@ -86,7 +88,7 @@ class Ledger:
         Raises:
             ValueError: an argument is not in its form, or too large.
             StaleEpoch: another process wrote to the ledger since it was opened.
-            ResourceError: the disk refused; the ledger is as it was.
+            ResourceError: the disk refused (`DiskFull`: it has no room); the ledger is as it was.
         """
         if entry_type in (HEAD, CUT):
             raise ValueError(f"entries of type {entry_type} are written by the ledger itself")
@@ -95,6 +97,17 @@ class Ledger:
     def sign_head(self, *, time: str, wait: bool = True) -> Entry:
         """Sign the chain so far in an entry of its own; arguments and errors as `append`."""
         return self._append(self._tip.head_line(key=self._key, signer=self._signer, time=time), wait=wait)
+
+    def sync(self) -> None:
+        """Wait until every entry so far is on the disk.
+
+        Raises:
+            ResourceError: the disk refused.
+        """
+        try:
+            os.fsync(self._descriptor)
+        except OSError as error:
+            raise _disk(error) from None
 
     def close(self) -> None:
         """Give the file back; a second call does nothing."""
@@ -182,6 +195,7 @@ def _exclusive(descriptor: int) -> Iterator[None]:
 
 
 def _disk(error: OSError) -> ResourceError:
-    return ResourceError(
+    kind = DiskFull if error.errno in (errno.ENOSPC, errno.EDQUOT) else ResourceError
+    return kind(
         f"The ledger could not be written ({error.strerror}).", remedy="Make room on its disk, or mend the disk."
     )

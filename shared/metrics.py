@@ -188,21 +188,26 @@ def bootstrap_interval(
 ) -> Interval | None:
     """AUROC with the 95 % percentile interval over patients drawn again within each site.
 
+    Of several classes it is the mean over those that have patients of both kinds (macro,
+    one-vs-rest); a resample draws the same patients for all classes.
+
     Args:
-        scores: (n,) one score per patient.
-        positive: (n,) bool truth.
+        scores: (n,) one score per patient, or (n, classes).
+        positive: (n,) or (n, classes) bool truth.
         sites: (n,) the site of each patient; the strata.
         rng: decides the draws.
-        draws: how many resamples; those without both classes are left out.
+        draws: how many resamples; those that lack either kind in a class are left out.
 
     Returns:
-        None if the patients are not of both classes.
+        None if no class has patients of both kinds.
     """
-    value = auroc_exact(scores, positive)
-    if value is None:
+    rankings = _rankings(scores, positive)
+    if not rankings:
         return None
-    ranking = _Ranking(scores, positive)
-    return _percentiles(value, [ranking.auroc(w) for w in _resamples(sites, rng=rng, draws=draws)])
+    return _percentiles(
+        _macro(rankings, np.ones((1, len(scores)))),
+        [_macro(rankings, w) for w in _resamples(sites, rng=rng, draws=draws)],
+    )
 
 
 def paired_interval(
@@ -215,12 +220,12 @@ def paired_interval(
     draws: int = 2000,
 ) -> Interval | None:
     """AUROC of `first` minus that of `second` on the same patients, as `bootstrap_interval`."""
-    values = auroc_exact(first, positive), auroc_exact(second, positive)
-    if values[0] is None or values[1] is None:
+    one, two = _rankings(first, positive), _rankings(second, positive)
+    if not one:
         return None
-    one, two = _Ranking(first, positive), _Ranking(second, positive)
-    differences = [one.auroc(w) - two.auroc(w) for w in _resamples(sites, rng=rng, draws=draws)]
-    return _percentiles(values[0] - values[1], differences)
+    whole = np.ones((1, len(first)))
+    differences = [_macro(one, w) - _macro(two, w) for w in _resamples(sites, rng=rng, draws=draws)]
+    return _percentiles(_macro(one, whole) - _macro(two, whole), differences)
 
 
 class _Ranking:
@@ -244,6 +249,18 @@ class _Ranking:
         return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
 
 
+def _rankings(scores: Floats, positive: Mask) -> list[_Ranking]:
+    """One for each class that has patients of both kinds."""
+    rows = np.asarray(positive, bool).reshape(len(positive), -1).T
+    columns = np.asarray(scores).reshape(rows.shape[::-1]).T
+    return [_Ranking(s, p) for s, p in zip(columns, rows, strict=True) if p.any() and not p.all()]
+
+
+def _macro(rankings: Sequence[_Ranking], weights: Floats) -> Floats:
+    """(k, n) weights of the patients to (k,) mean areas; NaN where a class lacks either kind."""
+    return np.asarray(np.mean([ranking.auroc(weights) for ranking in rankings], axis=0))
+
+
 def _resamples(sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int) -> Iterable[Floats]:
     strata = [np.flatnonzero(np.asarray(sites) == site) for site in np.unique(np.asarray(sites))]
     for start in range(0, draws, 100):  # 100 at a time bounds memory
@@ -253,6 +270,6 @@ def _resamples(sites: Sequence[Any] | Integers, *, rng: np.random.Generator, dra
         yield weights
 
 
-def _percentiles(value: float, resampled: Sequence[Floats]) -> Interval:
+def _percentiles(value: Floats, resampled: Sequence[Floats]) -> Interval:
     low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
-    return Interval(value, float(low), float(high))
+    return Interval(float(value[0]), float(low), float(high))

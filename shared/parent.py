@@ -9,11 +9,23 @@ import threading
 import time
 
 LOOK_EVERY_S = 1.0
+PARENT_VARIABLE = "WARDROUND_ENDS_WITH_PARENT"  # the parent's process id, set by who starts a command
 
 
-def end_with_parent() -> None:
-    """From now on, end this process when its parent is gone, without tidying up: what is durable is on disk."""
-    parent = os.getppid()
+def end_if_asked() -> None:
+    """`end_with_parent`, if this process's parent asked for it in the environment of the command."""
+    parent = os.environ.get(PARENT_VARIABLE, "")
+    if parent.isdecimal():
+        end_with_parent(int(parent))
+
+
+def end_with_parent(parent: int | None = None) -> None:
+    """From now on, end this process when its parent is gone, without tidying up: what is durable is on disk.
+
+    Args:
+        parent: its process id, where it may have ended before this is called.
+    """
+    parent = parent or os.getppid()
 
     def watch() -> None:
         while os.getppid() == parent:

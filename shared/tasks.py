@@ -43,6 +43,9 @@ class Task(Protocol):
     ) -> Score:
         """Score one row per patient: statistics that add, and this site's own figures."""
 
+    def one_vs_rest(self, logits: Floats, targets: Integers) -> tuple[Floats, Mask]:
+        """By which logits the patients are ranked for each class, and who is of it."""
+
     def rules(self) -> tuple[MetricRule, ...]:
         """All that `score` may hold; part of the contract."""
 
@@ -132,6 +135,10 @@ class Classification:
             statistics={name: tuple(int(n) for n in value.reshape(-1)) for name, value in statistics.items()},
             figures={name: round(value, 4) for name, value in figures.items() if value is not None},
         )
+
+    def one_vs_rest(self, logits: Floats, targets: Integers) -> tuple[Floats, Mask]:
+        """What ranks patients: (patients, outputs) float64 logits of each class against the rest, and bool truth."""
+        return self._margins(logits), self._truth(targets)
 
     def rules(self) -> tuple[MetricRule, ...]:
         """Four statistics and four figures."""

@@ -11,7 +11,9 @@ The stages of a study are, in order:
     close     server: Close with the last receipts           site: Closed
 
 A site may answer any of them with Refused, which holds a code and nothing else. Receipts ride on
-the next message to the same site.
+the next message to the same site. A message whose address names a stage that its type has no place
+in is no message of this protocol; a site that has not opened the study, or has lost it, is sent Open
+in the midst of a round, at that round's number and the stage open.
 """
 
 from enum import StrEnum
@@ -201,6 +203,18 @@ class Refused(Message):
 ToSite = Annotated[Open | Work | Grant | Close, Field(discriminator="type")]
 ToServer = Annotated[Opened | Ready | Uploaded | Closed | Refused, Field(discriminator="type")]
 
+_PLACES: dict[str, tuple[Stage, ...]] = {
+    "open": (Stage.OPEN,),
+    "work": (Stage.TRAIN, Stage.EVALUATE),
+    "grant": (Stage.UPLOAD,),
+    "close": (Stage.CLOSE,),
+    "opened": (Stage.OPEN,),
+    "ready": (Stage.TRAIN, Stage.EVALUATE),
+    "uploaded": (Stage.UPLOAD,),
+    "closed": (Stage.CLOSE,),
+    "refused": tuple(Stage),
+}
+
 _TO_SITE: TypeAdapter[Any] = TypeAdapter(ToSite)
 _TO_SERVER: TypeAdapter[Any] = TypeAdapter(ToServer)
 
@@ -215,7 +229,7 @@ def decode_to_site(body: bytes) -> Open | Work | Grant | Close:
 
     Raises:
         ProtocolError: another protocol number (both are named).
-        TrustError: not canonical, or not a message of this protocol.
+        TrustError: not canonical, not a message of this protocol, or of a type foreign to its stage.
     """
     return _decode(_TO_SITE, body)  # type: ignore[no-any-return]
 
@@ -229,11 +243,17 @@ def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
     value = parse_canonical(body)
     _check_same(value if isinstance(value, dict) else {})
     try:
-        return adapter.validate_json(body)
+        message = adapter.validate_json(body)
     except ValidationError:
         raise TrustError(
             "A signed message has fields outside its type.", remedy="Compare the two sides' versions."
         ) from None
+    if message.address.stage not in _PLACES[message.type]:
+        raise TrustError(
+            f"A signed message of type {message.type} names the stage {message.address.stage}.",
+            remedy="Compare the two sides' versions.",
+        )
+    return message
 
 
 def _check_same(value: dict[str, Any]) -> None:

@@ -1,6 +1,7 @@
 """A real SuperLink with TLS on loopback ports, keys, and a `Puppet` for the ServerApp's side."""
 
 import datetime
+import hashlib
 import ipaddress
 import json
 import os
@@ -70,6 +71,10 @@ class Out:
 
     envelope: bytes
     payload: Path | None = None
+
+    @property
+    def payload_sha256(self) -> str | None:
+        return hashlib.sha256(self.payload.read_bytes()).hexdigest() if self.payload else None
 
 
 class Puppet:

@@ -231,6 +231,7 @@ class LoneSite:
         self.coordinator = Coordinator(self.place, name, study or a_study())
         self.said: list[str] = []
         self.line = Line()
+        self.later: list[Parcel] = []
         self.start()
 
     def start(self, *, worker: Any = None) -> None:
@@ -239,7 +240,7 @@ class LoneSite:
             self.site.ledger.close()
         self.hands = worker or Hands()
         self.site: Site = open_site(self.folder, say=self.said.append, link=self.line, worker=self.hands)
-        self.answering = Answering(self.site, answer=self.line.send)
+        self.answering = Answering(self.site, answer=self.line.send, later=self.later.append)
 
     def close(self) -> None:
         self.hands.end()
@@ -269,7 +270,7 @@ class LoneSite:
                 self.answering.hear(opened())
             case RoundJob() as job:
                 (job.out / "update.safetensors").write_bytes(update)
-                self.answering.hear(trained(self.coordinator.study, job.model_digest, job.out))
+                self.answering.hear(trained(self.coordinator.study, job.model_digest))
             case ScoreJob() as job:
                 self.answering.hear(scored(self.coordinator.study, job.model_digest))
 
@@ -304,14 +305,14 @@ def opened() -> OpenDone:
     )
 
 
-def trained(study: Study, model_digest: str, out: Path) -> RoundDone:
+def trained(study: Study, model_digest: str) -> RoundDone:
     """The worker's word on a trained round."""
     scores = (a_score(study, model_digest),)
-    return RoundDone(update=out / "update.safetensors", counts=COUNTS, scores=scores, seconds={"train": 0.5})
+    return RoundDone(counts=COUNTS, scores=scores, seconds={"train": 0.5})
 
 
 def scored(study: Study, model_digest: str) -> RoundDone:
     """The worker's word on the closing trip."""
     scores = tuple(a_score(study, model_digest, split=split) for split in ("validation", "test"))
     nothing = Counts(examples=0, patients=0, steps=0)
-    return RoundDone(update=None, counts=nothing, scores=scores, seconds={"score": 0.5})
+    return RoundDone(counts=nothing, scores=scores, seconds={"score": 0.5})

@@ -3,12 +3,17 @@
 import inspect
 import json
 import re
+import shlex
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import click
 import pytest
 
+from client.settings import SiteSettings
+from deploy.cli import load
 from shared import console, errors
 from shared.study import Study, parse_study
 
@@ -58,12 +63,14 @@ def test_the_envelope_in_the_document_is_the_real_one() -> None:
     assert console.envelope("federation.roster", console.Answer({"sites": []})) in text
 
 
-# ------------------------------------------------------------------ study.toml
+# ------------------------------------------------------------------ study.toml and site.toml
+
+FILES = {"study": Study, "site": SiteSettings}
 
 
-def sections() -> dict[str, dict[str, Any]]:
-    """Section -> its part of the JSON schema of a study."""
-    schema = Study.model_json_schema()
+def sections(file: str) -> dict[str, dict[str, Any]]:
+    """Section -> its part of the JSON schema of a file."""
+    schema = FILES[file].model_json_schema()
     found = {}
     for name, part in schema["properties"].items():
         reference = next(p["$ref"] for p in [part, *part.get("anyOf", [])] if "$ref" in p)
@@ -72,7 +79,7 @@ def sections() -> dict[str, dict[str, Any]]:
 
 
 def allowed(field: dict[str, Any]) -> str | None:
-    """What the schema permits, in the words of docs/study.md; None where words say it better."""
+    """What the schema permits, in the words of the documents; None where words say it better."""
     field = next((choice for choice in field.get("anyOf", []) if choice.get("type") != "null"), field)
     if choices := field.get("enum") or ([field["const"]] if "const" in field else None):
         return ", ".join(f"`{choice}`" for choice in choices)
@@ -94,20 +101,21 @@ def default(name: str, section: dict[str, Any]) -> str:
     return "none" if value is None else f"`{json.dumps(value)}`"  # the two notations agree on these
 
 
-def documented() -> dict[str, list[list[str]]]:
-    """Section -> the rows of its table in docs/study.md."""
-    parts = re.split(r"^## `\[(\w+)\]`.*$", (ROOT / "docs/study.md").read_text(), flags=re.MULTILINE)
+def documented(file: str) -> dict[str, list[list[str]]]:
+    """Section -> the rows of its table in the file's document."""
+    parts = re.split(r"^## `\[(\w+)\]`.*$", (ROOT / f"docs/{file}.md").read_text(), flags=re.MULTILINE)
     tables = zip(parts[1::2], parts[2::2], strict=True)
     return {name: [r for r in rows(text) if r[0].startswith("`")] for name, text in tables}
 
 
-def test_every_section_is_documented_in_order() -> None:
-    assert list(documented()) == list(sections())
+@pytest.mark.parametrize("file", FILES)
+def test_every_section_is_documented_in_order(file: str) -> None:
+    assert list(documented(file)) == list(sections(file))
 
 
-@pytest.mark.parametrize("name", sections())
-def test_every_key_has_its_default_and_its_range(name: str) -> None:
-    section, table = sections()[name], documented()[name]
+@pytest.mark.parametrize(("file", "name"), [(file, name) for file in FILES for name in sections(file)])
+def test_every_key_has_its_default_and_its_range(file: str, name: str) -> None:
+    section, table = sections(file)[name], documented(file)[name]
     assert [row[0] for row in table] == [f"`{key}`" for key in section["properties"]]
     for key, field in section["properties"].items():
         _, may_be, unless_given, unit, meaning = table[list(section["properties"]).index(key)]
@@ -121,6 +129,23 @@ def test_the_example_study_can_be_used() -> None:
     example = re.search(r"```toml\n(.*?)```", (ROOT / "docs/study.md").read_text(), re.DOTALL)
     assert example is not None
     assert parse_study(example[1]).study.kind == "train"
+
+
+def test_the_example_site_can_be_used() -> None:
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "docs/site.md").read_text(), re.DOTALL)
+    assert example is not None
+    assert SiteSettings.model_validate(tomllib.loads(example[1])).site.name == "ward-a"
+
+
+# ------------------------------------------------------------------ benchmarks
+
+
+def test_every_benchmark_is_described_and_every_command_can_be_typed() -> None:
+    text, group = (ROOT / "docs/benchmarks.md").read_text(), load("bench")
+    assert isinstance(group, click.Group)
+    assert {row[0].strip("`") for row in rows(text) if row[0].startswith("`")} == set(group.commands)
+    for _, _, word, *rest in map(shlex.split, re.findall(r"^wardround bench .+$", text, re.MULTILINE)):
+        group.commands[word].make_context(word, rest)
 
 
 # ------------------------------------------------------------------ every document

@@ -19,7 +19,19 @@ from typing import Any
 import numpy as np
 
 from client.agent import Agent
-from client.jobs import Event, Job, OpenDone, OpenJob, Place, ProbeDone, ProbeJob, RoundDone, RoundJob, Split
+from client.jobs import (
+    UPDATE_FILE,
+    Event,
+    Job,
+    OpenDone,
+    OpenJob,
+    Place,
+    ProbeDone,
+    ProbeJob,
+    RoundDone,
+    RoundJob,
+    Split,
+)
 from client.site import open_site
 from shared.update import PackedFile, Piece, Tensors, pack_pieces, packed_order, spans
 from shared.wire import Counts
@@ -50,8 +62,8 @@ class LightWorker:
             self._events.append(_opened())
         elif isinstance(job, RoundJob):
             self._events.append(self._worked(job))
-        else:
-            self._events.append(_done(None))
+        elif isinstance(job, ScoreJob):
+            self._events.append(_done(examples=0))
 
     def listen(self, timeout_s: float) -> list[Event]:
         """What was done since the last call; waits only if nothing was."""
@@ -68,13 +80,12 @@ class LightWorker:
         """Nothing to end."""
 
     def _worked(self, job: RoundJob) -> RoundDone:
-        update = job.out / "update.safetensors"
         random = np.random.default_rng([self._seed, job.round])
         tensors = PackedFile(job.model).table()
-        with update.open("wb") as file:
+        with (job.out / UPDATE_FILE).open("wb") as file:
             for chunk in pack_pieces(tensors, _noise(tensors, random)):
                 file.write(chunk)
-        return _done(update)
+        return _done(examples=_PATIENTS)
 
 
 def main(folders: list[Path]) -> int:
@@ -114,9 +125,8 @@ def _opened() -> OpenDone:
     return OpenDone(place=_PLACE, patients=counts, examples=counts, software={"numpy": np.__version__})
 
 
-def _done(update: Path | None) -> RoundDone:
-    work = _PATIENTS if update else 0
-    return RoundDone(update=update, counts=Counts(examples=work, patients=work, steps=0), scores=(), seconds={})
+def _done(*, examples: int) -> RoundDone:
+    return RoundDone(counts=Counts(examples=examples, patients=examples, steps=0), scores=(), seconds={})
 
 
 if __name__ == "__main__":

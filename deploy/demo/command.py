@@ -1,6 +1,7 @@
 """The `wardround demo` command: cast, federation, study, comparison, table."""
 
 import json
+import os
 import shutil
 import socket
 import ssl
@@ -23,6 +24,7 @@ from server.study_folder import StudyFolder, find_study
 from shared.canonical import digest
 from shared.console import Answer, answering, progress_console, table
 from shared.errors import ConfigError, ResourceError
+from shared.parent import PARENT_VARIABLE
 
 app = typer.Typer(help="Run a whole federation here: four hospitals, one study.")
 
@@ -65,7 +67,7 @@ def demo(
 
 def run_study(root: Path, cast: Cast, *, console: Console, device: str) -> dict[str, Any]:
     """Provision, serve, start the sites, launch the study, follow it to its end, stop everything."""
-    with LocalFederation(root, cast.data, threads=1, device=device) as local:
+    with LocalFederation(root, cast.data, threads=1, device=device, seed=cast.study.study.seed) as local:
         console.print("Starting the server and the sites, each as a process of its own ...")
         local.serve()
         words = ["study", "launch", str(root / "study.toml"), "--federation", str(local.federation)]
@@ -117,6 +119,7 @@ def compare(root: Path, cast: Cast, data: dict[str, Any]) -> dict[str, Any]:
             stdout=subprocess.PIPE,
             stderr=log,
             check=False,
+            env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
         )
     if done.returncode:
         raise ResourceError("The comparison could not be trained.", remedy="Read logs/compare.log in the demo folder.")
@@ -155,7 +158,8 @@ def show(data: dict[str, Any]) -> Group:
         f"model    {data['model']}",
         f"ledgers  {next(iter(data['ledgers'].values()))} ...",
     ]
-    return Group(table(("model", "AUROC", "95 % interval", "balanced acc."), rows), Text("\n".join(lines)))
+    name = "macro AUROC" if "macro_auroc" in gap else "AUROC"
+    return Group(table(("model", name, "95 % interval", "balanced acc."), rows), Text("\n".join(lines)))
 
 
 def fresh_folder(folder: Path) -> Path:

@@ -3,6 +3,9 @@
 Runs in a process of its own (`python -m deploy.demo.compare`), because it needs torch and all
 sites' images at once, which no real federation has. Each local model gets its site's own number of
 optimiser steps, the pooled model the sum of all; all start from the study's start model.
+
+The AUROC of several classes is the macro mean one-vs-rest, as in the report; it then stands under
+`macro_auroc` too, so that nobody takes it for the AUROC of one class.
 """
 
 import json
@@ -25,6 +28,7 @@ from client.train import fit
 from shared.enrolment import read_invitation
 from shared.metrics import Interval, bootstrap_interval, paired_interval
 from shared.models import build_model, load_state
+from shared.parent import end_if_asked
 from shared.randomness import StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
@@ -106,11 +110,10 @@ class Comparison:
         return Scored(test, validation)
 
     def _figures(self, scored: Scored) -> dict[str, Any]:
-        truth = self._truth(self._test)
-        found = bootstrap_interval(
-            scored.test[:, 0], truth, self._strata, rng=np.random.default_rng(self._study.study.seed), draws=DRAWS
-        )
-        return {**_named("auroc", found), **self._at_threshold(scored)}
+        margins, truth = self._one_vs_rest(scored)
+        rng = np.random.default_rng(self._study.study.seed)
+        found = bootstrap_interval(margins, truth, self._strata, rng=rng, draws=DRAWS)
+        return {**self._named(found), **self._at_threshold(scored)}
 
     def _at_threshold(self, scored: Scored) -> dict[str, Any]:
         """Balanced accuracy on test patients at the threshold chosen on validation patients."""
@@ -126,22 +129,21 @@ class Comparison:
         return {"balanced_accuracy": at.get("balanced_accuracy")}
 
     def _difference(self, first: Scored, second: Scored) -> dict[str, Any]:
-        found = paired_interval(
-            first.test[:, 0],
-            second.test[:, 0],
-            self._truth(self._test),
-            self._strata,
-            rng=np.random.default_rng(self._study.study.seed),
-            draws=DRAWS,
-        )
-        return _named("auroc", found)
+        (one, truth), (two, _) = self._one_vs_rest(first), self._one_vs_rest(second)
+        rng = np.random.default_rng(self._study.study.seed)
+        return self._named(paired_interval(one, two, truth, self._strata, rng=rng, draws=DRAWS))
+
+    def _one_vs_rest(self, scored: Scored) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]:
+        return self._task.one_vs_rest(scored.test, self._targets(self._test))
+
+    def _named(self, found: Interval | None) -> dict[str, float | None]:
+        value, low, high = (None, None, None) if found is None else (round(float(v), 4) for v in found)
+        macro = {"macro_auroc": value} if self._task.outputs > 1 else {}
+        return {"auroc": value, **macro, "low": low, "high": high}
 
     def _targets(self, part: Examples) -> np.ndarray[Any, Any]:
         logits = np.zeros((len(part), self._task.outputs), np.float32)
         return self._task.by_patient(logits, part.labels, part.patients)[1]
-
-    def _truth(self, part: Examples) -> np.ndarray[Any, np.dtype[np.bool_]]:
-        return np.asarray(self._targets(part).reshape(-1) == 1)
 
 
 def _steps(examples: int, batch: int, epochs: int) -> int:
@@ -158,11 +160,6 @@ def _union(parts: list[Examples]) -> Examples:
     )
 
 
-def _named(name: str, found: Interval | None) -> dict[str, float | None]:
-    value, low, high = (None, None, None) if found is None else (round(float(v), 4) for v in found)
-    return {name: value, "low": low, "high": high}
-
-
 def _load(folder: Path, study: Study) -> SiteData:
     """A site's images, from the cache that the site itself made."""
     settings = load_settings(folder / "site.toml")
@@ -172,6 +169,7 @@ def _load(folder: Path, study: Study) -> SiteData:
 
 def main() -> None:
     """Read one JSON job from standard input, write one JSON object to standard output."""
+    end_if_asked()
     job = json.load(sys.stdin)
     use_threads(job["threads"])
     torch.use_deterministic_algorithms(mode=True)

@@ -3,6 +3,7 @@
 Who may be admitted is decided in `server/enrolment.py`; here its answers are put into words.
 """
 
+import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -12,10 +13,12 @@ import typer
 
 from server import enrolment
 from server.federation import create_federation, load_federation
+from server.renewal import renew_server_certificate
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import RosterEntry
+from shared.parent import end_if_asked
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
 
@@ -75,18 +78,22 @@ def admit(
     folder: Folder,
     request: Annotated[Path, typer.Argument(help="The join request that the site sent.")],
     fingerprint: Annotated[
-        str | None, typer.Option(help="Admit only if the site's keys have this fingerprint.", show_default=False)
+        str | None, typer.Option(help="What the site read to you; without it you are asked.", show_default=False)
     ] = None,
 ) -> Answer:
-    """Put a site on the roster; compare the fingerprint with the site by telephone."""
+    """Put a site on the roster, after its fingerprint was compared with the site by telephone."""
     data = _read(request)
-    _check_fingerprint(read_join_request(data).fingerprint(), expected=fingerprint)
+    asked = read_join_request(data)
+    if fingerprint is None:
+        _ask(asked.site, asked.fingerprint())
+    else:
+        _check_fingerprint(asked.fingerprint(), expected=fingerprint)
     entry = enrolment.admit(folder, data, now=_now())
     shown = {
         "Admitted": entry.site,
         "Fingerprint": entry.fingerprint(),
         "Valid until": _day(entry.not_after),
-        "Next": "have the site read its fingerprint to you; if it differs, remove the site",
+        "Next": f"wardround federation serve {folder}",
     }
     return Answer(_entry(entry), facts(shown))
 
@@ -112,9 +119,22 @@ def roster(folder: Folder) -> Answer:
 
 
 @app.command()
+@answering("federation.renew")
+def renew(folder: Folder) -> Answer:
+    """Issue the server's certificate anew from the federation's CA; the sites need nothing new."""
+    until = _day(renew_server_certificate(folder, now=_now()))
+    shown = {
+        "Server certificate": f"valid until {until}",
+        "Next": f"stop `wardround federation serve {folder}` and start it again; only then is it shown",
+    }
+    return Answer({"folder": str(folder), "valid_until": until}, facts(shown))
+
+
+@app.command()
 @answering("federation.serve")
 def serve(folder: Folder) -> Answer:
     """Run the federation's server until stopped; it resumes the studies that were running."""
+    end_if_asked()
     from server.supervisor import serve as run_until_stopped  # Flower is loaded only here
 
     run_until_stopped(folder)
@@ -138,6 +158,21 @@ def _read(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy="Name the join request.") from None
+
+
+def _ask(site: str, found: str) -> None:
+    """Show the fingerprint before anything is written, and go on only with a yes."""
+    if not sys.stdin.isatty():
+        raise ConfigError(
+            f"Nobody was asked whether the fingerprint of {site} is right; nothing was written.",
+            remedy="Have the site read its fingerprint to you, and name it with --fingerprint.",
+        )
+    typer.echo(f"The join request of {site} brings keys with the fingerprint\n\n    {found}\n", err=True)
+    if not typer.confirm("Did the site read this very fingerprint to you by telephone?", err=True):
+        raise TrustError(
+            f"Site {site} is not admitted; nothing was written.",
+            remedy="Call the site by a number that you know; if its fingerprint differs, the request is not theirs.",
+        )
 
 
 def _check_fingerprint(found: str, *, expected: str | None) -> None:

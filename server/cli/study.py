@@ -1,17 +1,15 @@
 """`wardround study`: write, check, launch and follow a study."""
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 import typer
-from rich.console import Group
 from rich.live import Live
-from rich.text import Text
 
-from server.study_folder import StudyFolder, StudyState, all_studies, find_study
-from shared.console import Answer, answering, facts, progress_console, table
+from server.cli.standing import WAITING, show_standing, standing_of, typed
+from server.study_folder import StudyState, all_studies, find_study
+from shared.console import Answer, answering, progress_console, table
 from shared.errors import ConfigError, StudyError
 from shared.study import Study, parse_study
 
@@ -20,6 +18,7 @@ app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch 
 Name = Annotated[str, typer.Argument(help="The study's name.")]
 Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
 HERE = Path()
+TURN_S = 0.5
 ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
 
 TEMPLATE = """\
@@ -57,6 +56,8 @@ def new(path: Annotated[Path, typer.Argument(help="The study file to write.")]) 
     """Write a study file to start from."""
     if path.exists():
         raise ConfigError(f"{path} exists already.", remedy="Name a new file.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"There is no folder {path.parent}.", remedy="Make it first, or name another.")
     name = path.stem.lower().replace("_", "-")
     text = TEMPLATE.format(name=name)
     parse_study(text)
@@ -96,9 +97,10 @@ def launch(
     sites = load_federation(federation).roster.sites()
     cohort = choose(sites, study.rounds.sites, quorum=study.rounds.quorum)
     folder = queue(federation, study, source=path.read_text(encoding="utf-8"), start_model=start_model, now=utc_now())
+    follow = _about("watch", study.name, federation)
     return Answer(
         {"study": study.name, "digest": study.digest(), "cohort": list(cohort), "folder": str(folder.path)},
-        f"Study {study.name} is queued for {', '.join(cohort)}.\nFollow it: wardround study watch {study.name}",
+        f"Study {study.name} is queued for {', '.join(cohort)}.\nFollow it: {follow}",
     )
 
 
@@ -107,7 +109,7 @@ def launch(
 def status(name: Name, federation: Federation = HERE) -> Answer:
     """Show where a study stands and what each site is doing."""
     folder = find_study(federation, name)
-    data = standing_of(folder)
+    data = standing_of(folder, federation=federation)
     return Answer(data, show_standing(data))
 
 
@@ -115,8 +117,16 @@ def status(name: Name, federation: Federation = HERE) -> Answer:
 @answering("study.list")
 def list_studies(federation: Federation = HERE) -> Answer:
     """List the studies of a federation."""
-    found = [standing_of(folder) for folder in all_studies(federation)]
-    rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
+    found = [standing_of(folder, federation=federation) for folder in all_studies(federation)]
+    rows = (
+        (
+            s["study"],
+            s["state"] + (", not served" if s["waits"] else ""),
+            f"{s['committed']}/{s['rounds']}",
+            s["since"][:19],
+        )
+        for s in found
+    )
     return Answer({"studies": found}, table(("study", "state", "rounds", "since"), rows))
 
 
@@ -125,10 +135,14 @@ def list_studies(federation: Federation = HERE) -> Answer:
 def watch(name: Name, federation: Federation = HERE) -> Answer:
     """Follow a study until it ends; Ctrl-C leaves it running."""
     folder = find_study(federation, name)
-    with Live(console=progress_console(), refresh_per_second=4, transient=True) as live:
-        while (data := standing_of(folder))["state"] not in ENDED:
+    console, told = progress_console(), False
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        while (data := standing_of(folder, federation=federation))["state"] not in ENDED:
             live.update(show_standing(data))
-            time.sleep(0.5)
+            if data["waits"] and not told and not console.is_terminal:  # where nothing is drawn
+                console.print(f"{WAITING} {data['waits']}", soft_wrap=True)
+            told = bool(data["waits"])
+            time.sleep(TURN_S)
     error = None
     if data["state"] == StudyState.FAILED:
         error = StudyError(data["reason"] or "The study failed.", remedy=data["remedy"] or "See its journal.")
@@ -145,11 +159,11 @@ def stop(name: Name, federation: Federation = HERE) -> Answer:
     state = folder.standing().state
     if state in ENDED:
         raise StudyError(f"The study {name} is {state.value} already.", remedy="There is nothing to stop.")
+    folder.ask_to_stop()  # also where it is queued: its process may be starting at this moment
     if state is StudyState.QUEUED:
         folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
-    else:
-        folder.ask_to_stop()
-    return Answer({"study": name}, f"The study {name} is asked to stop; see: wardround study status {name}")
+    see = _about("status", name, federation)
+    return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
 
 
 @app.command()
@@ -163,7 +177,7 @@ def resume(name: Name, federation: Federation = HERE) -> Answer:
     if state not in (StudyState.STOPPED, StudyState.FAILED):
         raise StudyError(
             f"The study {name} is {state.value}; only a stopped or failed study is resumed.",
-            remedy=f"See `wardround study status {name}`.",
+            remedy=f"See `{_about('status', name, federation)}`.",
         )
     folder.clear_stop()
     folder.move(StudyState.QUEUED, now=utc_now())
@@ -182,6 +196,11 @@ def report(name: Name, federation: Federation = HERE) -> Answer:
     return Answer(
         data | {"facts": report_data(folder)}, f"The report is {path}\nIts figures are in report.csv beside it."
     )
+
+
+def _about(verb: str, name: str, federation: Path) -> str:
+    """The whole command about a study that can be typed where this one was."""
+    return typed("study", verb, name, *(() if federation == HERE else ("-f", federation)))
 
 
 def read_study(path: Path) -> Study:
@@ -217,30 +236,3 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         )
     lines.append("The final model is scored once on test patients of every site.")
     return lines
-
-
-def standing_of(folder: StudyFolder) -> dict[str, Any]:
-    """A study's state and live view as JSON values."""
-    standing = folder.standing()
-    live = {"round": 0, "rounds": folder.study().rounds.count, "committed": 0, "sites": []} | folder.read_status()
-    age = (datetime.now(UTC) - datetime.fromisoformat(standing.since)).total_seconds()
-    return live | {"study": folder.name} | standing.model_dump(mode="json") | {"state_age_s": round(age, 1)}
-
-
-def show_standing(data: dict[str, Any]) -> Group:
-    """A study's standing for a person: what it is, then one line per site."""
-    head = {"study": data["study"], "state": data["state"], "rounds": f"{data['committed']} of {data['rounds']}"}
-    if data.get("reason"):
-        head |= {"because": data["reason"], "what to do": data["remedy"] or ""}
-    if data["state"] != StudyState.RUNNING:
-        return Group(facts(head))
-    rows = (
-        (s["site"], s["phase"] + (f": {s['cause']}" if s["cause"] else ""), f"{s['seconds']:.0f} s", _yes(s["online"]))
-        for s in data["sites"]
-    )
-    stage = Text(f"\nstage {data.get('stage', 'starting')} of round {data['round']}")
-    return Group(facts(head), stage, table(("site", "is", "for", "connected"), rows))
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "NO"

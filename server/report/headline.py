@@ -69,8 +69,7 @@ def notice_of(evidence: Evidence) -> str | None:
         case StudyState.QUEUED:
             return f"This study waits to be run.{behind}"
         case StudyState.RUNNING:
-            waits = f" It waits: {evidence.history.paused}" if evidence.history.paused else ""
-            return f"This study is still running; the figures are those so far.{behind}{waits}"
+            return f"This study is still running; the figures are those so far.{behind}"
 
 
 def _range(estimate: Estimate) -> str:

@@ -21,6 +21,7 @@ NOBODY = "no site scored it"
 NOT_HERE = "the site did not score it"
 ONE_CLASS = "not every class is present among its patients"
 NO_SPREAD = "no interval: every patient is ranked right, and the method then has no spread to go by"
+TOO_FEW_BINS = "no interval: the scores fall into too few bins"
 TOO_FEW = "no interval: too few patients of a class"
 NO_THRESHOLD = "no threshold: not every class is present among the validation patients"
 LIKELIEST = "the likeliest class is called, so there is no threshold, and no sensitivity and specificity of it"
@@ -167,5 +168,5 @@ def _estimate(figures: dict[str, float]) -> Estimate:
     if low is None or high is None:
         return Estimate(value, why=TOO_FEW)
     if low == high:
-        return Estimate(value, why=NO_SPREAD)
+        return Estimate(value, why=NO_SPREAD if value == 1.0 else TOO_FEW_BINS)
     return Estimate(value, low, high)

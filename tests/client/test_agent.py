@@ -1,5 +1,6 @@
 """The agent's loop: it survives the line, hands on what is kept, and stops with its work in the spool."""
 
+import errno
 import json
 import threading
 import time
@@ -11,8 +12,10 @@ import pytest
 from lone_site import START, UPDATE, LoneSite, opened, trained
 
 from client.agent import Agent, site_folder
+from client.egress import ALTERED
+from client.fleet import Withdrawn
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
-from shared.errors import LinkError, ResourceError
+from shared.errors import LinkError, ResourceError, TrustError
 
 
 class Busy:
@@ -34,7 +37,7 @@ class Busy:
                 self._hands.done(opened())
             case RoundJob():
                 (job.out / "update.safetensors").write_bytes(UPDATE)
-                self._hands.done(trained(self._site.coordinator.study, job.model_digest, job.out))
+                self._hands.done(trained(self._site.coordinator.study, job.model_digest))
 
     def listen(self, timeout_s: float) -> list:
         events = self._hands.listen(0)
@@ -121,6 +124,59 @@ def test_a_line_that_breaks_between_connecting_and_reading_ends_nothing(site: Lo
     post(site, kept=True)
     with running(site):
         until(lambda: len(site.line.sent) == 2)
+
+
+def test_a_message_withdrawn_while_its_model_comes_does_not_hold_up_the_next(site: LoneSite) -> None:
+    whole, tries = site.line.fetch, []
+
+    def gone_at_first(parcel, into, *, limit: int) -> str:
+        tries.append(parcel.id)
+        if len(tries) == 1:
+            raise Withdrawn("The server was restarted.", remedy="Nothing.")
+        return whole(parcel, into, limit=limit)
+
+    site.line.fetch = gone_at_first  # type: ignore[method-assign]
+    post(site)
+    again = site.coordinator.parcel(site.coordinator.work(1))
+    site.line.payloads[again.id] = START
+    site.line.waiting.append(again)
+    with running(site):
+        until(lambda: len(site.line.sent) == 2)
+    assert site.line.dropped == [tries[0]]
+    assert site.line.sent[-1][0] == again.id
+
+
+def test_an_update_that_changed_on_its_way_is_written_down_and_said(site: LoneSite) -> None:
+    whole = site.line.send
+
+    def refuses_updates(parcel, released) -> bool:
+        if released.payload is not None:
+            raise TrustError("An update changed after it was released.", remedy="Look.")
+        return whole(parcel, released)
+
+    site.line.send = refuses_updates  # type: ignore[method-assign]
+    post(site)
+    with running(site):
+        until(lambda: site.line.dropped)
+    assert site.uploads == []
+    assert [entry["rule"] for entry in site.entries("release_refused")] == [ALTERED]
+    assert "An update changed after it was released. Look." in site.said
+
+
+def test_a_full_disk_at_the_line_is_waited_out(site: LoneSite) -> None:
+    whole, tries = site.line.send, []
+
+    def full_at_first(parcel, released) -> bool:
+        tries.append(1)
+        if len(tries) == 1:
+            raise OSError(errno.ENOSPC, "no")
+        return whole(parcel, released)
+
+    site.line.send = full_at_first  # type: ignore[method-assign]
+    post(site)
+    with running(site):
+        until(lambda: len(site.line.sent) == 2)
+    assert "The trouble is over." in site.said
 
 
 def test_the_status_says_what_it_computes_on_and_that_it_stopped(site: LoneSite) -> None:

@@ -2,17 +2,18 @@
 
 import errno
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
 import pytest
-from lone_site import START, UPDATE, LoneSite, a_study
+from lone_site import START, UPDATE, LoneSite, a_study, opened, trained
 
-from client.answering import WORKER_TRIES, refusing_disk_full
-from client.jobs import Failed, OpenJob, Progress, RoundJob, ScoreJob
+from client.answering import WORKER_TRIES
+from client.jobs import CloseJob, Failed, OpenJob, Progress, RoundJob, ScoreJob
 from client.join import load_enrolment
 from shared.canonical import digest
-from shared.errors import LinkError, Refusal, WireCode
+from shared.errors import DiskFull, LinkError, Refusal, WireCode, refusing_disk_full
 from shared.keys import make_identity_key
 from shared.ledger import read_lines, verify
 from shared.update import pack
@@ -46,7 +47,7 @@ def test_a_study_from_its_opening_to_its_close(site: LoneSite) -> None:
     assert [answer.address.round for answer in site.answers] == [0, 1, 2, 3, 3]
     assert site.uploads == [UPDATE, UPDATE]
     assert [entry["round"] for entry in site.entries("receipt")] == [1, 2]
-    assert [type(job) for job in site.hands.jobs] == [OpenJob, RoundJob, RoundJob, ScoreJob]
+    assert [type(job) for job in site.hands.jobs] == [OpenJob, RoundJob, RoundJob, ScoreJob, CloseJob]
     assert site.site.studies.active() == []
 
 
@@ -183,6 +184,114 @@ def test_an_idle_worker_that_dies_is_only_noted(site: LoneSite) -> None:
     site.answering.worker_died()
     assert site.entries("worker_restarted") == [{"during": "idle"}]
     assert site.hands.jobs == []
+
+
+# ------------------------------------------------------------ superseded
+
+
+def test_a_straggler_is_ended_by_the_work_of_a_later_round(site: LoneSite) -> None:
+    say = site.coordinator
+    site.open()
+    late = site.tell(say.work(1))
+    folder = site.hands.jobs[-1].out
+    site.tell(say.work(2, NEXT, previous_digest=digest(START)), model=NEXT)
+    assert site.line.dropped == [late.id]
+    assert not folder.exists()
+    assert site.hands.starts == 2
+    assert [job.round for job in site.hands.jobs if isinstance(job, RoundJob)] == [1, 2]
+    site.finish()
+    assert [(answer.type, answer.address.round) for answer in site.answers[1:]] == [("ready", 2)]
+
+
+def test_a_new_owner_with_another_model_ends_the_work_for_the_old_one(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.coordinator.epoch = 2
+    site.tell(site.coordinator.work(1, NEXT), model=NEXT)
+    assert site.answering.current is None
+    assert site.hands.pid is None
+
+
+def test_another_studys_work_goes_on_when_one_is_superseded(site: LoneSite) -> None:
+    site.open()
+    lungs = site.coordinator.study
+    site.coordinator.study = a_study("hearts")
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.coordinator.study = lungs
+    site.tell(site.coordinator.work(1))
+    site.tell(site.coordinator.work(2, NEXT, previous_digest=digest(START)), model=NEXT)
+    assert site.answering.current.message.address.study == "hearts"
+    assert site.hands.starts == 1
+
+
+# ------------------------------------------------------------ a worker that cannot be trusted
+
+
+def test_a_link_in_the_updates_place_is_not_followed(site: LoneSite, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_bytes(UPDATE)
+    site.open()
+    site.tell(site.coordinator.work(1))
+    (site.hands.jobs[-1].out / "update.safetensors").symlink_to(tmp_path / "secret")
+    site.answering.hear(trained(site.coordinator.study, digest(START)))
+    assert site.refused() == [WireCode.CONTRACT]
+    assert site.uploads == []
+
+
+def test_a_round_without_its_update_is_refused(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.answering.hear(trained(site.coordinator.study, digest(START)))
+    assert site.refused() == [WireCode.WORKER_CRASHED]
+
+
+def test_an_answer_to_another_question_counts_as_a_crash(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    assert not site.answering.hear(opened())
+    assert site.entries("worker_restarted") == [{"during": "round"}]
+    site.finish()
+    assert site.answers[-1].type == "ready"
+
+
+# ------------------------------------------------------------ a ledger that cannot grow
+
+
+class FullLedger:
+    """A ledger whose disk has no room."""
+
+    def append(self, *_: object, **__: object) -> None:
+        raise DiskFull("The ledger could not be written.", remedy="Make room.")
+
+    sign_head = append
+
+
+@contextmanager
+def full_ledger(site: LoneSite) -> Iterator[None]:
+    whole, door = site.site.ledger, site.site.egress
+    for owner, name in ((site.site, "ledger"), (door, "_ledger")):
+        object.__setattr__(owner, name, FullLedger())
+    yield
+    for owner, name in ((site.site, "ledger"), (door, "_ledger")):
+        object.__setattr__(owner, name, whole)
+
+
+def test_a_result_that_cannot_be_written_down_is_kept_for_later(site: LoneSite) -> None:
+    site.open()
+    parcel = site.tell(site.coordinator.work(1))
+    with full_ledger(site):
+        site.finish()
+    assert site.later == [parcel]
+    assert site.answering.current is None
+    assert len(site.answers) == 1
+    site.answering.receive(parcel)
+    assert (site.answers[-1].type, site.uploads) == ("ready", [UPDATE])
+
+
+def test_a_message_whose_refusal_cannot_be_written_down_is_taken_up_again(site: LoneSite) -> None:
+    with full_ledger(site), pytest.raises(DiskFull):
+        site.tell(site.coordinator.work(1))
+    assert site.answers == []
 
 
 # ------------------------------------------------------------ stop and resume

@@ -138,7 +138,7 @@ def test_a_whole_study_goes_through_the_clientapp(server: Server) -> None:
     assert trained.update_digest == digest(update)
     assert trained.counts.examples == 16
 
-    scored, nothing = server.ask(server.work(Stage.EVALUATE, 2))
+    scored, nothing = server.ask(server.work(Stage.EVALUATE, 3))
     assert isinstance(scored, Ready)
     assert [score.split for score in scored.scores] == ["validation", "test"]
     assert nothing is None
@@ -213,7 +213,7 @@ def test_an_unforeseen_failure_leaves_as_internal(server: Server, capfd: pytest.
     refused, _ = server.ask(server.work(Stage.TRAIN, 1))
     assert isinstance(refused, Refused)
     assert refused.refusal is WireCode.INTERNAL
-    assert "NotADirectoryError" in capfd.readouterr().err
+    assert "FileExistsError" in capfd.readouterr().err
     assert server.entries("release")[-1]["kind"] == "refused"
 
 

@@ -1,10 +1,15 @@
 """What hospital IT types at a running site, and at one that is not."""
 
 import json
+import time
 from pathlib import Path
 
 import pytest
+import tiny_federation
 from live_federation import CalmStudy, LiveFederation, answer, wardround
+
+from server.enrolment import invite
+from server.federation import create_federation
 
 
 def test_status_of_a_running_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
@@ -44,3 +49,71 @@ def test_a_folder_without_a_site(tmp_path: Path, command: str, code: int) -> Non
     done = wardround("site", command, "--config", tmp_path / "site.toml", "--json")
     assert done.exit_code == code
     assert json.loads(done.stdout)["error"]["remedy"]
+
+
+@pytest.mark.parametrize("command", ["status", "sent", "start"])
+def test_a_configuration_with_another_name_is_refused(tmp_path: Path, command: str) -> None:
+    (tmp_path / "site.toml").touch()
+    (tmp_path / "other.toml").touch()
+    done = wardround("site", command, "--config", tmp_path / "other.toml", "--json")
+    assert done.exit_code == 3
+    assert "other.toml would not be read" in json.loads(done.stdout)["error"]["what"]
+
+
+# ------------------------------------------------------------------ joining
+
+
+@pytest.fixture
+def invitation(tmp_path: Path) -> Path:
+    now = int(time.time())
+    made = create_federation(tmp_path / "f", name="north", host="localhost", fleet_port=9443, now=now)
+    return invite(made.folder, "ward-a", now=now)
+
+
+def npz(tmp_path: Path, name: str) -> Path:
+    file = tiny_federation.images(tmp_path, [name])[name].file
+    assert file is not None
+    return file
+
+
+def test_join_prints_both_fingerprints(tmp_path: Path, invitation: Path) -> None:
+    words = ("site", "join", invitation, tmp_path / "ward", "--kind", "npz", "--data", npz(tmp_path, "a"))
+    said = answer(*words)
+    theirs = answer("federation", "init", tmp_path / "g", "--name", "g", "--host", "h")["coordinator_fingerprint"]
+    assert len(said["coordinator_fingerprint"]) == len(theirs)
+    assert said["config_written"]
+    shown = wardround(*words).stdout
+    assert said["fingerprint"] in shown
+    assert said["coordinator_fingerprint"] in shown
+    assert "(kept as it was)" not in shown  # the same words again change nothing
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_joining_with_other_data_says_that_the_configuration_is_kept(tmp_path: Path, invitation: Path) -> None:
+    words = ("site", "join", invitation, tmp_path / "ward", "--kind", "npz", "--data")
+    answer(*words, npz(tmp_path, "a"))
+    before = (tmp_path / "ward" / "site.toml").read_bytes()
+    shown = " ".join(wardround(*words, npz(tmp_path, "b")).stdout.split())
+    assert "(kept as it was)" in shown
+    assert "Edit it" in shown
+    assert not answer(*words, npz(tmp_path, "b"))["config_written"]
+    assert (tmp_path / "ward" / "site.toml").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--kind", "npz", "--data", "nowhere.npz"),
+        ("--data", "nowhere", "--labels", "f/salt"),
+        ("--data", "f", "--labels", "nowhere.csv"),
+        ("--data", "f"),
+    ],
+)
+def test_join_makes_no_keys_for_data_that_are_not_there(
+    tmp_path: Path, invitation: Path, options: tuple[str, ...]
+) -> None:
+    words = [tmp_path / word if n % 2 and options[n - 1] != "--kind" else word for n, word in enumerate(options)]
+    done = wardround("site", "join", invitation, tmp_path / "ward", *words, "--json")
+    assert done.exit_code == 3
+    assert "--" in str(json.loads(done.stdout)["error"])
+    assert not (tmp_path / "ward").exists()

@@ -69,6 +69,7 @@ def test_what_was_agreed_leaves_signed_and_is_written_down_first(
     released = site.site.egress.release(ready(site), contract=contract, payload=payload)
     assert site.coordinator.read(released.envelope) == ready(site)
     assert released.payload == payload
+    assert (released.payload_sha256, released.payload_bytes) == (digest(UPDATE), len(UPDATE))
     entry = site.entries("release")[-1]
     assert (entry["kind"], entry["round"], entry["update_digest"]) == ("ready", 1, digest(UPDATE))
     assert entry["bytes"] > len(UPDATE)
@@ -85,7 +86,13 @@ def test_a_message_of_another_study(site: LoneSite, contract: Contract) -> None:
     assert "another study" in refused(site, contract, message)
 
 
-@pytest.mark.parametrize(("stage", "number"), [(Stage.TRAIN, 3), (Stage.UPLOAD, 3), (Stage.EVALUATE, 4)])
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [
+        (Stage.TRAIN, 0), (Stage.TRAIN, 3), (Stage.UPLOAD, 3),
+        (Stage.EVALUATE, 1), (Stage.EVALUATE, 2), (Stage.EVALUATE, 4),
+    ],
+)  # fmt: skip
 def test_a_round_beyond_the_agreed_number(site: LoneSite, contract: Contract, stage: Stage, number: int) -> None:
     message = ready(site, None, address=site.coordinator.address(stage, number))
     assert "beyond the agreed number" in refused(site, contract, message)
@@ -133,7 +140,7 @@ def changed(site: LoneSite, **changes: Any) -> Any:
 
 
 def scores(site: LoneSite, *given: Any, stage: Stage = Stage.EVALUATE) -> Ready:
-    return ready(site, None, address=site.coordinator.address(stage, 1), scores=given)
+    return ready(site, None, address=site.coordinator.address(stage, 3 if stage is Stage.EVALUATE else 1), scores=given)
 
 
 def test_agreed_scores_leave(site: LoneSite, contract: Contract) -> None:
@@ -234,7 +241,7 @@ def test_an_update_in_a_study_that_only_scores(site: LoneSite, tmp_path: Path) -
 
 def test_only_the_door_makes_what_the_link_takes(site: LoneSite) -> None:
     with pytest.raises(ValueError, match="alone"):
-        Released(b"patients", None, object())
+        Released(b"patients", None, None, 0, object())
     plain = Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL)
     released = site.site.egress.release(plain, contract=None)
     with pytest.raises(ValueError, match="InitVar"):

@@ -1,5 +1,6 @@
 """The site's link against a real SuperLink: membership, crashes, and what the reader is told."""
 
+import hashlib
 import json
 import os
 import signal
@@ -18,9 +19,11 @@ import grpc
 import pytest
 from flower_lab import Lab, Out, free_port, issue, new_key, private_pem, public_pem, pull, random_file
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
+from flwr.proto.message_pb2 import Metadata, ObjectTree
 
 from client.fleet import Fleet, NotAdmitted
 from client.link import Link
+from client.parcels import Note, Parcels
 from shared.errors import LinkError, TrustError
 
 CHILD = """
@@ -38,7 +41,7 @@ print(parcel.id, flush=True)
 class Released:
     envelope = b"answer"
     payload = Path(task["folder"]) / "model"
-link.fetch(parcel, Released.payload, limit=10**9)
+Released.payload_sha256 = link.fetch(parcel, Released.payload, limit=10**9)
 if task["stay"]:
     time.sleep(600)
 link.send(parcel, Released)
@@ -112,6 +115,50 @@ def test_an_answer_sent_twice_is_one_answer(lab, tmp_path):
     assert puppet.poll() == []
     puppet.close()
     link.close()
+
+
+def test_an_update_that_was_put_away_meanwhile_is_not_wanted(lab, tmp_path):
+    key = lab.key("settled")
+    link, puppet = lab.link(key, tmp_path), lab.puppet({"site": key})
+    link.connect()
+    puppet.push("site", "question")
+    assert not link.send(pull(link), Out(b"answer", tmp_path / "gone"))
+    assert link.unanswered() == []
+    puppet.close()
+    link.close()
+
+
+def test_an_update_that_changed_after_its_release_is_not_sent(lab, tmp_path):
+    key = lab.key("altered")
+    link, puppet = lab.link(key, tmp_path), lab.puppet({"site": key})
+    link.connect()
+    puppet.push("site", "question")
+    parcel, update = pull(link), random_file(tmp_path / "update", 1_000_000)
+
+    class Released(Out):
+        payload_sha256 = hashlib.sha256(update.read_bytes()).hexdigest()
+
+    update.write_bytes(b"Erika Mustermann" + update.read_bytes())
+    with pytest.raises(TrustError, match="changed after it was released"):
+        link.send(parcel, Released(b"answer", update))
+    assert link.traffic.bytes_up < 10_000
+    assert puppet.poll() == []
+    puppet.close()
+    link.close()
+
+
+def test_a_message_that_cannot_be_read_yet_is_queued_once(tmp_path):
+    tree = ObjectTree(object_id="a" * 64, children=[ObjectTree(object_id="b" * 64)])
+    Parcels(tmp_path / "parcels").keep(Note(Metadata(message_id="a" * 64), tree))
+    ca = (issue(tmp_path / "ca") / "ca.pem").read_bytes()
+    link = Link(host="127.0.0.1", port=free_port(), ca_pem=ca, key=new_key(), folder=tmp_path)
+    closing = threading.Timer(0.3, link.close)
+    closing.start()
+    with pytest.raises(LinkError):
+        link.unanswered()
+    closing.join()
+    assert not link._unread
+    assert len(Parcels(tmp_path / "parcels").open()) == 1
 
 
 def test_an_answer_to_a_finished_run_is_not_wanted(lab, tmp_path):

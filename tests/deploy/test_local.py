@@ -1,5 +1,14 @@
 """A whole study over the real engine: what is counted, what is written down, and where it agrees."""
 
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import psutil
+import pytest
+import tiny_federation
 from live_federation import CalmStudy, LiveFederation
 
 from server.checkpoint import Checkpoints
@@ -97,3 +106,43 @@ def test_the_same_study_gives_the_same_bytes(federation: LiveFederation, calm_st
     answer("study", "resume", "stopped", "-f", federation.federation)
     assert federation.finished(folder) == calm_study.digest
     assert [commit.counted for commit in federation.commits(folder)] == [SITES] * ROUNDS
+
+
+# ------------------------------------------------------------------ when the owner is killed
+
+OWNER = """
+import sys, time
+from pathlib import Path
+import tiny_federation
+from deploy.local import LocalFederation
+root = Path(sys.argv[1])
+with LocalFederation(root / "f", tiny_federation.images(root, ["a"]), device="cpu") as local:
+    local.serve()
+    local.start_site("a")
+    status = local.sites["a"] / "status.json"
+    local.wait_for(status.exists, patience_s=90, what="start the site")
+    print("up", flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
+def test_nothing_outlives_its_owner(tmp_path: Path, number: signal.Signals) -> None:
+    mark = f"owner-{os.getpid()}-{number.value}"
+    here = Path(__file__).parents[1]
+    owner = subprocess.Popen(
+        [sys.executable, "-c", OWNER, str(tmp_path)],
+        stdout=subprocess.PIPE,
+        env=os.environ | {"WARDROUND_TEST": mark, "PYTHONPATH": str(here)},
+    )
+    assert owner.stdout is not None
+    with owner.stdout as line:
+        assert line.readline() == b"up\n"
+    assert len(tiny_federation.marked(mark)) >= 4  # the owner, the server with its SuperLink, the site
+    owner.send_signal(number)
+    assert owner.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    left = tiny_federation.marked(mark)
+    _, alive = psutil.wait_procs(left, timeout=20)
+    for process in alive:
+        process.kill()
+    assert alive == []

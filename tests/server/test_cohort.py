@@ -2,7 +2,7 @@
 
 import pytest
 
-from server.cohort import choose
+from server.cohort import choose, remaining
 from shared.errors import StudyError
 
 
@@ -24,3 +24,11 @@ def test_an_unknown_site_is_named_beside_the_known_ones() -> None:
 def test_a_quorum_out_of_reach_is_refused(roster: list[str]) -> None:
     with pytest.raises(StudyError, match="needs 2 sites"):
         choose(roster, (), quorum=2)
+
+
+def test_after_a_restart_who_was_removed_is_not_asked() -> None:
+    assert remaining(("east", "north", "west"), ("east", "north", "south"), quorum=2) == ("east", "north")
+    with pytest.raises(StudyError, match="needs 3 sites"):
+        remaining(("east", "north", "west"), ("east", "north", "south"), quorum=3)
+    with pytest.raises(StudyError):
+        remaining(("west",), ("south",), quorum=1)

@@ -74,10 +74,8 @@ with Journal.open(folder / "journal.jsonl", key=key, clock=lambda: timestamp(0))
                     writer.write(data[9:])
                     held = writer.commit(digest(data))
             maybe_die(number, 2)
-            said = Claim(site=site, signer=site, study="s", epoch=ownership.epoch, round=number, model_digest=before,
-                         update_digest=digest(data), update_bytes=len(data), examples=5, patients=5, steps=0)
-            expected = Expected(study="s", epoch=ownership.epoch, round=number, model_digest=before,
-                                declared=history.declared, norms=history.norms, seen=history.seen,
+            said = Claim(site=site, update_digest=digest(data), update_bytes=len(data), examples=5, patients=5, steps=0)
+            expected = Expected(declared=history.declared, norms=history.norms, seen=history.seen,
                                 admitted=frozenset(admitted))
             admitted[site] = update_ok = Admission(model.table(), norm_factor=10.0).admit(said, held, expected)
             journal.write(UpdateAdmitted(round=number, site=site, update_digest=digest(data), examples=5,
@@ -88,6 +86,7 @@ with Journal.open(folder / "journal.jsonl", key=key, clock=lambda: timestamp(0))
                 yield piece
                 maybe_die(number, 4)
         with ownership.guard():
+            journal.sync()
             norms = history.norms.after(tuple(a.norm for a in admitted.values()))
             saved = checkpoints.save(model.table(), stepping(), number=number, epoch=ownership.epoch,
                 previous_digest=before, participation=Participation(counted=sites), norms=norms, moments={})

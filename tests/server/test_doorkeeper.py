@@ -125,7 +125,8 @@ def test_the_end_is_announced_once_a_day_in_its_last_month(door: Door) -> None:
     door.keeper.check_certificate()
     assert door.said == []
     assert door.turn(after_s=2 * CERTIFICATE_EVERY_S) == [
-        "The server's certificate ends in 29 days. Issue a new one before."
+        f"The server's certificate ends in 29 days. Before that, run `wardround federation renew {door.folder}`"
+        " and start this server again."
     ]
     assert door.turn() == []
 

@@ -154,6 +154,28 @@ def test_a_site_on_the_roster_is_not_invited_again_until_removed(folder: Path) -
     assert versions(folder) == (4, ("north",))
 
 
+def test_a_site_whose_entry_has_ended_is_invited_again_and_keeps_its_keys(folder: Path) -> None:
+    keys = {"transport": make_transport_key(), "identity": make_identity_key()}
+    old = answer(invited(folder), **keys)
+    first = admit(folder, old, now=NOW)
+    with pytest.raises(ConfigError, match="on the roster already"):
+        invite(folder, "north", now=first.not_after - 1)
+    later = first.not_after
+    new = answer(invited(folder, now=later), **keys)
+    with pytest.raises(TrustError, match="another invitation"):
+        admit(folder, old, now=later)
+    entry = admit(folder, new, now=later)
+    assert (entry.transport_key, entry.not_before) == (first.transport_key, later)
+    assert load_federation(folder).roster.entries == (entry,)
+    assert versions(folder) == (3, ("north",))
+
+
+def test_an_entry_that_has_ended_is_replaced_by_one_with_new_keys(folder: Path) -> None:
+    later = admit(folder, answer(invited(folder)), now=NOW).not_after
+    entry = admit(folder, answer(invited(folder, now=later)), now=later)
+    assert load_federation(folder).roster.entries == (entry,)
+
+
 def test_nothing_happens_outside_a_federation(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="not a federation folder"):
         invite(tmp_path, "north", now=NOW)

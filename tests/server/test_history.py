@@ -3,7 +3,7 @@
 import pytest
 
 from server.claim import AdmissionReason, Declared
-from server.history import StudyHistory
+from server.history import LiveHistory, StudyHistory
 from server.records import (
     RECORDS,
     EpochClaimed,
@@ -18,7 +18,6 @@ from server.records import (
     SiteScored,
     StudyFailed,
     StudyFinished,
-    StudyPaused,
     StudyStarted,
     StudyStopped,
     UpdateAdmitted,
@@ -79,7 +78,6 @@ def test_rounds_add_up() -> None:
     assert history.norms.rounds == ((1.0, 2.0), (3.0, 6.0))
     assert history.seen == {site: {digest(1001), digest(1002)} for site in SITES}
     assert history.pending == {}
-    assert len(history.admissions) == 4
 
 
 def test_only_what_was_committed_has_counted() -> None:
@@ -132,14 +130,13 @@ def test_what_sites_said() -> None:
     failed = RoundFailed(round=1, counted=("north",), missing={"south": "norm"})
     scored = SiteScored(site="north", model_digest=START, scores=())
     closed = SiteClosed(site="north", head=START)
-    everything = [said, opened(1), ready, no, other_no, lost, failed, scored, closed, StudyPaused(reason="quorum")]
+    everything = [said, opened(1), ready, no, other_no, lost, failed, scored, closed]
     history = StudyHistory.replay([*beginning(), *everything])
     assert history.declared == {"north": Declared(examples=9, patients=7)}
     assert history.readies == [ready]
     assert history.refusals == [no, other_no]
     assert (history.losses, history.failures) == ([lost], [failed])
     assert (history.scored, history.closed) == ({"north": scored}, {"north": closed})
-    assert history.paused == "quorum"
 
 
 @pytest.mark.parametrize(
@@ -185,3 +182,19 @@ def test_every_record_has_its_word() -> None:
     assert set(RECORDS) >= {"study_started", "epoch_claimed", "site_opened", "round_opened", "update_ready"}
     assert RECORDS["update_admitted"] is UpdateAdmitted
     assert all(RECORDS[word].entry_type() == word for word in RECORDS)
+
+
+def test_what_a_conductor_keeps_does_not_grow_with_what_sites_report() -> None:
+    history = LiveHistory.replay(beginning())
+    for number in range(1, 30):
+        reports = [
+            UpdateReady(
+                round=number, site=site, update_digest=digest(number), update_bytes=8,
+                examples=9, patients=7, steps=3, replayed=False,
+            )
+            for site in SITES
+        ]  # fmt: skip
+        for record in (*reports, *one_round(number)):
+            history.apply(record)
+        assert history.sent == {(number, site): digest(number) for site in SITES}
+    assert not hasattr(history, "readies")

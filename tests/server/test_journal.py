@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.journal import Journal, read_history, read_records
+from server.journal import Journal, read_history, read_live_history, read_records
 from server.records import (
     EpochClaimed,
     Record,
@@ -48,7 +48,8 @@ def test_what_was_written_is_read_back(tmp_path: Path) -> None:
             journal.write(record)
         kept = journal.history
     assert [record for _, record in read_records(path)] == RECORDS
-    assert read_history(path) == kept
+    assert read_live_history(path) == kept
+    assert read_history(path).commits == kept.commits
     assert kept.norms.rounds == ((1 / 3,),)
     with open_journal(path) as again:
         assert again.history == kept
@@ -63,6 +64,16 @@ def test_rounds_and_the_end_are_sealed(tmp_path: Path) -> None:
     verdict = verify(read_lines(path), public_key=KEY.public_key(), signer="coordinator")
     assert verdict.ok
     assert verdict.end_signed
+
+
+def test_sync_waits_for_what_nobody_waited_for(tmp_path: Path) -> None:
+    path = tmp_path / "journal.jsonl"
+    with open_journal(path) as journal:
+        for record in RECORDS[:4]:
+            journal.write(record)
+        journal.sync()
+        kept = journal.history
+    assert read_live_history(path) == kept
 
 
 def test_a_contradiction_is_never_written(tmp_path: Path) -> None:

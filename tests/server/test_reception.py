@@ -172,12 +172,26 @@ def test_an_answer_from_elsewhere(site: LoneSite, field: str, value: Any, cause:
 def test_an_answer_about_another_model(site: LoneSite) -> None:
     question = asked(site)
     other = a_score(site.coordinator.study, "b" * 64)
-    about = AdmissionReason.FOREIGN_ROUND
-    assert refused(site, ready(question.address, model_digest="b" * 64), question) is about
-    assert refused(site, ready(question.address, scores=(other,)), question) is about
+    foreign = ready(question.address, model_digest="b" * 64)
+    assert refused(site, foreign, question) is AdmissionReason.FOREIGN_ROUND
+    assert refused(site, ready(question.address, scores=(other,)), question) is WireCode.CONTRACT
 
 
 def test_a_score_that_was_not_agreed(site: LoneSite) -> None:
     question = asked(site)
     score = a_score(site.coordinator.study, MODEL).model_copy(update={"figures": {"auroc": 7.0}})
     assert refused(site, ready(question.address, scores=(score,)), question) is WireCode.CONTRACT
+
+
+def test_forty_copies_of_a_score_do_not_count(site: LoneSite) -> None:
+    """Each is as agreed; together they would be no entry of the journal."""
+    question = asked(site)
+    many = (a_score(site.coordinator.study, MODEL),) * 40
+    assert refused(site, ready(question.address, scores=many), question) is WireCode.CONTRACT
+
+
+def test_test_patients_are_scored_in_the_closing_trip_alone(site: LoneSite) -> None:
+    score = a_score(site.coordinator.study, MODEL, split="test")
+    question, closing = asked(site), asked(site, Stage.EVALUATE)
+    assert refused(site, ready(question.address, scores=(score,)), question) is WireCode.CONTRACT
+    assert heard(site, ready(closing.address, scores=(score,)), closing)

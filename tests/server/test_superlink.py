@@ -64,6 +64,20 @@ def test_a_key_is_registered_once(lab):
     assert lab.superlink.register(public_pem(new_key()), "other") != node_id
 
 
+def test_a_key_that_is_taken_out_may_not_come_back(tmp_path):
+    lab = Lab(tmp_path / "lab")
+    try:
+        stays, leaves = lab.visited("stays", tmp_path / "stays"), lab.visited("leaves", tmp_path / "leaves")
+        lab.key("never here")
+        for _ in range(2):  # who is out already is no trouble
+            lab.superlink.keep_only({public_pem(stays).decode()})
+        lab.link(stays, tmp_path / "stays").connect()
+        with pytest.raises(LinkError):
+            lab.link(leaves, tmp_path / "leaves").connect()
+    finally:
+        lab.close()
+
+
 def test_what_is_no_key_is_refused(lab):
     with pytest.raises(LinkError, match="refused RegisterNode"):
         lab.superlink.register(b"no key", "site")
@@ -74,15 +88,12 @@ def test_a_run_that_cannot_load_its_app_has_failed(lab):
     assert (status.phase, status.outcome) == ("finished", "failed")
 
 
-def test_a_run_can_be_stopped_and_its_process_ends(tmp_path):
+def test_a_run_ends_with_its_superlink(tmp_path):
     lab = Lab(tmp_path)
     try:
-        run_id = lab.superlink.start_run({}, serverapp="flower_sleeper:app")
+        lab.superlink.start_run({}, serverapp="flower_sleeper:app")
         while not (asleep := [each for each in lab.superlink.children() if "serverapp" in each.name()]):
             time.sleep(0.05)
-        lab.superlink.stop_run(run_id)
-        assert lab.superlink.run_status(run_id).outcome == "stopped"
-        lab.superlink.stop_run(run_id)
     finally:
         lab.close()
     assert all(gone(each.pid) for each in asleep)

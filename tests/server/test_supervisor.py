@@ -16,7 +16,7 @@ from lone_site import a_study
 from client.join import join
 from deploy.local import free_port, wardround_command
 from server.desk import utc_now
-from server.enrolment import admit, invite
+from server.enrolment import admit, invite, remove
 from server.federation import create_federation, load_federation
 from server.launch import launch
 from server.study_folder import StudyState
@@ -87,6 +87,14 @@ def test_a_site_that_is_admitted_meanwhile_may_connect(served: subprocess.Popen[
     enrol(folder, "south", root=folder.parent)
     until(lambda: "south" in nodes(folder), "the new site is registered")
     assert nodes(folder)["north"] == before["north"]
+
+
+def test_a_site_that_is_removed_may_not_connect_any_more(served: subprocess.Popen[bytes], folder: Path) -> None:
+    enrol(folder, "leaving", root=folder.parent)
+    until(lambda: "leaving" in nodes(folder), "the new site is registered")
+    remove(folder, "leaving")
+    until(lambda: "leaving" not in nodes(folder), "the site is taken out")
+    assert "north" in nodes(folder)
 
 
 def test_a_study_that_only_a_person_can_mend_fails_with_its_reason(

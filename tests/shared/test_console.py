@@ -3,6 +3,7 @@
 import json
 import math
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 import typer
@@ -167,3 +168,29 @@ def test_progress_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> Non
     progress_console().print("round 1")
     said = capsys.readouterr()
     assert (said.out, said.err) == ("", "round 1\n")
+
+
+@pytest.mark.parametrize("kind", [PermissionError, IsADirectoryError, NotADirectoryError])
+def test_a_path_that_was_named_and_cannot_be_used_is_named_again(tmp_path: Path, kind: type[OSError]) -> None:
+    done = run_on(tmp_path, lambda folder: kind(1, "Not for you", str(folder / "roster.signed")))
+    assert done.exit_code == ConfigError.exit_code
+    said = json.loads(done.stdout)["error"]
+    assert said["what"] == f"{tmp_path} cannot be used (Not for you)."
+    assert "mode" in said["remedy"]
+
+
+def test_another_path_is_not_named(tmp_path: Path) -> None:
+    done = run_on(tmp_path, lambda folder: PermissionError(1, "Not for you", "/srv/images/patient.dcm"))
+    assert done.exit_code == WardroundError.exit_code
+    assert "patient" not in done.stdout
+
+
+def run_on(folder: Path, failing: Callable[[Path], OSError]) -> Result:
+    app = typer.Typer()
+
+    @app.command()
+    @answering("test")
+    def command(folder: Path) -> Answer:
+        raise failing(folder)
+
+    return CliRunner().invoke(app, [str(folder), "--json"])

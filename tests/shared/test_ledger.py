@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from shared.errors import ResourceError, StaleEpoch, TrustError
-from shared.ledger import Ledger, read_entries, read_lines, verify
+from shared.errors import DiskFull, ResourceError, StaleEpoch, TrustError
+from shared.ledger import Ledger, _disk, read_entries, read_lines, verify
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = "2026-01-02T03:04:05Z"
@@ -221,3 +221,9 @@ def test_a_reader_follows_a_ledger_that_is_being_written(tmp_path: Path) -> None
         for count in range(1, 4):
             ledger.append("release", {"round": count}, time=NOW)
             assert [entry.data["round"] for entry in read_entries(path)] == list(range(1, count + 1))
+
+
+@pytest.mark.parametrize("number", [errno.ENOSPC, errno.EDQUOT])
+def test_a_disk_without_room_is_named(number: int) -> None:
+    assert isinstance(_disk(OSError(number, "no room")), DiskFull)
+    assert not isinstance(_disk(OSError(errno.EIO, "broken")), DiskFull)

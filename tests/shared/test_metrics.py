@@ -224,3 +224,25 @@ def test_a_model_against_itself_differs_by_nothing() -> None:
     same = metrics.paired_interval(logits, logits, truth, [0] * 100, rng=np.random.default_rng(0), draws=50)
     assert same == (0.0, 0.0, 0.0)
     assert metrics.paired_interval(logits, logits, truth & False, [0] * 100, rng=np.random.default_rng(0)) is None
+
+
+def test_of_several_classes_the_mean_is_taken_over_the_same_resamples() -> None:
+    logits, truth = drawn(200, scale=1.0)
+    both, kinds = np.stack([logits, -logits], axis=1), np.stack([truth, ~truth], axis=1)
+    one, two = (
+        metrics.bootstrap_interval(scores, positive, [0] * 200, rng=np.random.default_rng(3), draws=200)
+        for scores, positive in ((logits, truth), (both, kinds))
+    )
+    assert one is not None
+    assert two == pytest.approx(one)  # the second class mirrors the first, patient for patient
+    gap = metrics.paired_interval(both, both[:, ::-1], kinds, [0] * 200, rng=np.random.default_rng(3), draws=200)
+    assert gap is not None
+    assert gap.value == pytest.approx(2 * one.value - 1)
+
+
+def test_a_class_without_both_kinds_is_left_out() -> None:
+    logits, truth = drawn(100, scale=1.0)
+    scores, kinds = np.stack([logits, logits], axis=1), np.stack([truth, truth & False], axis=1)
+    found = metrics.bootstrap_interval(scores, kinds, [0] * 100, rng=np.random.default_rng(0), draws=50)
+    assert found is not None
+    assert found.value == pytest.approx(roc_auc_score(truth, logits))

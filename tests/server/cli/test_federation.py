@@ -2,6 +2,8 @@
 
 import json
 import os
+import pty
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -9,7 +11,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from deploy.cli import app
-from shared.enrolment import make_join_request, read_invitation
+from deploy.local import wardround_command
+from shared.enrolment import make_join_request, read_invitation, read_join_request
 from shared.keys import make_identity_key, make_transport_key, transport_pem
 
 PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -42,6 +45,15 @@ def request(folder: Path, site: str) -> Path:
     return path
 
 
+def compared(folder: Path, asked: Path) -> tuple[object, ...]:
+    """The words of a coordinator whom the site has read its fingerprint."""
+    return "admit", folder, asked, "--fingerprint", read_join_request(asked.read_bytes()).fingerprint()
+
+
+def admit(folder: Path, asked: Path) -> dict:
+    return answer(*compared(folder, asked))
+
+
 def test_init_says_what_to_compare_and_what_comes_next(tmp_path: Path) -> None:
     done = federation("init", tmp_path / "f", "--name", "north", "--host", "localhost")
     assert done.exit_code == 0
@@ -62,7 +74,7 @@ def test_init_leaves_a_folder_with_something_in_it_alone(folder: Path) -> None:
 
 
 def test_an_invited_site_is_admitted_and_listed(folder: Path) -> None:
-    admitted = answer("admit", folder, request(folder, "ward-a"))
+    admitted = admit(folder, request(folder, "ward-a"))
     listed = answer("roster", folder)
     assert admitted["site"] == "ward-a"
     assert listed == {"federation": "north", "sites": [admitted]}
@@ -80,32 +92,68 @@ def test_a_fingerprint_that_was_read_out_must_match(folder: Path) -> None:
     wrong = federation("admit", folder, asked, "--fingerprint", "0000 " * 8)
     assert wrong.exit_code == 4
     assert answer("roster", folder)["sites"] == []
-    admitted = answer("admit", folder, asked)
+    admitted = admit(folder, asked)
     again = answer("admit", folder, asked, "--fingerprint", admitted["fingerprint"].upper())
     assert again == admitted
+
+
+def test_nobody_is_admitted_unseen(folder: Path) -> None:
+    asked, before = request(folder, "ward-a"), (folder / "roster.signed").read_bytes()
+    done = federation("admit", folder, asked, "--json")
+    assert done.exit_code == 3
+    assert "--fingerprint" in json.loads(done.stdout)["error"]["remedy"]
+    assert (folder / "roster.signed").read_bytes() == before
+
+
+@pytest.mark.parametrize(("said", "sites"), [("y", ["ward-a"]), ("n", [])])
+def test_a_person_sees_the_fingerprint_before_anything_is_written(folder: Path, said: str, sites: list[str]) -> None:
+    asked, before = request(folder, "ward-a"), (folder / "roster.signed").read_bytes()
+    ours, theirs = pty.openpty()
+    command = [wardround_command(), "federation", "admit", str(folder), str(asked)]
+    with os.fdopen(ours, "r+b", buffering=0) as terminal:
+        asking = subprocess.Popen(command, stdin=theirs, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        os.close(theirs)
+        assert asking.stderr is not None
+        seen = b""
+        while b"[y/N]" not in seen:
+            seen += os.read(asking.stderr.fileno(), 4096)
+        assert read_join_request(asked.read_bytes()).fingerprint() in seen.decode()
+        assert (folder / "roster.signed").read_bytes() == before
+        terminal.write(f"{said}\n".encode())
+        asking.communicate(timeout=60)
+    assert asking.returncode == (0 if sites else 4)
+    assert [site["site"] for site in answer("roster", folder)["sites"]] == sites
+
+
+def test_a_renewed_certificate_is_told_with_what_to_do_next(folder: Path) -> None:
+    before = (folder / "server" / "certificate.pem").read_bytes()
+    done = federation("renew", folder)
+    assert done.exit_code == 0
+    assert "start it again" in " ".join(done.stdout.split())
+    assert (folder / "server" / "certificate.pem").read_bytes() != before
 
 
 def test_who_was_not_invited_is_refused(folder: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
     answer("init", other, "--name", "south", "--host", "localhost")
-    done = federation("admit", folder, request(other, "ward-a"))
+    done = federation(*compared(folder, request(other, "ward-a")))
     assert done.exit_code == 4
     assert "What to do:" in done.stderr
 
 
 def test_a_removed_site_must_be_invited_again(folder: Path) -> None:
     asked = request(folder, "ward-a")
-    answer("admit", folder, asked)
+    admit(folder, asked)
     assert answer("remove", folder, "ward-a")["sites"] == []
-    assert federation("admit", folder, asked).exit_code == 4
-    assert answer("admit", folder, request(folder, "ward-a"))["site"] == "ward-a"
+    assert federation(*compared(folder, asked)).exit_code == 4
+    assert admit(folder, request(folder, "ward-a"))["site"] == "ward-a"
 
 
 def test_no_command_prints_a_secret(folder: Path) -> None:
     asked = request(folder, "ward-a")
     said = "".join(
         federation(*words, *more).output
-        for words in (("invite", folder, "ward-b"), ("admit", folder, asked), ("roster", folder))
+        for words in (("invite", folder, "ward-b"), compared(folder, asked), ("roster", folder))
         for more in ((), ("--json",))
     )
     salt = (folder / "salt").read_text().strip()
@@ -115,7 +163,7 @@ def test_no_command_prints_a_secret(folder: Path) -> None:
     assert "PRIVATE" not in said
 
 
-@pytest.mark.parametrize("words", [("roster",), ("invite", "ward-a"), ("serve",)])
+@pytest.mark.parametrize("words", [("roster",), ("invite", "ward-a"), ("renew",), ("serve",)])
 def test_a_folder_that_is_no_federation_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = federation(words[0], tmp_path, *words[1:], "--json")
     assert done.exit_code == 3

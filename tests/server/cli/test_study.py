@@ -1,10 +1,20 @@
 """What the coordinator types: write a study, check it, launch it, follow it, stop it."""
 
+import fcntl
 import json
+import shlex
+import subprocess
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
+import tiny_federation
 from live_federation import STUDY, CalmStudy, LiveFederation, answer, wardround
+
+from deploy.local import wardround_command
+from deploy.provision import provision
+from server.cli.standing import QUIET_S, served
+from server.study_folder import StudyFolder, StudyState
 
 
 def refused(*words: object) -> tuple[int, str]:
@@ -71,3 +81,80 @@ def test_a_study_that_is_not_there_is_answered_with_those_that_are(
     done = wardround("study", "status", "no-such", "-f", federation.federation, "--json")
     assert done.exit_code == 7
     assert "calm" in json.loads(done.stdout)["error"]["remedy"]
+
+
+# ------------------------------------------------------------------ nobody serves
+
+ADVICE = "wardround federation serve"
+
+
+def ago(seconds: float) -> str:
+    return (datetime.now(UTC) - timedelta(seconds=seconds)).isoformat()
+
+
+@pytest.fixture
+def unserved(tmp_path: Path) -> StudyFolder:
+    """A study of a federation that nobody serves, queued long ago."""
+    place = provision(tmp_path, name="f", host="127.0.0.1", fleet_port=9, sites=["a"], now=1_700_000_000)
+    folder = tiny_federation.queue_study(place.federation, "still", rounds=1, sites=1)
+    folder.move(StudyState.QUEUED, now=ago(QUIET_S + 5))
+    return folder
+
+
+def seen(folder: StudyFolder) -> tuple[str | None, str]:
+    """What a program and a person are told."""
+    words = ("study", "status", folder.name, "-f", folder.path.parents[1])
+    return answer(*words)["waits"], " ".join(wardround(*words).stdout.split())
+
+
+def test_a_queued_study_says_why_it_waits(unserved: StudyFolder) -> None:
+    waits, shown = seen(unserved)
+    assert waits == f"Run: {shlex.join(['wardround', 'federation', 'serve', str(unserved.path.parents[1])])}"
+    assert "Nobody serves the federation" in shown
+    unserved.move(StudyState.QUEUED, now=ago(0))
+    assert seen(unserved)[0] is None  # just queued
+
+
+def test_a_dead_server_is_not_shown_as_running(unserved: StudyFolder) -> None:
+    unserved.move(StudyState.RUNNING, now=ago(100))
+    seat = {"site": "a", "phase": "asked", "online": True, "seconds": 3.0, "cause": None}
+    unserved.write_status({"stage": "train", "round": 1, "sites": [seat], "updated": ago(QUIET_S + 5)})
+    waits, shown = seen(unserved)
+    assert waits is not None
+    assert "asked" not in shown
+    listed = wardround("study", "list", "-f", unserved.path.parents[1]).stdout
+    assert "not served" in " ".join(listed.split())
+    unserved.write_status({"stage": "train", "round": 1, "sites": [seat], "updated": ago(1)})
+    assert seen(unserved)[0] is None  # Flower's simulation has no server of ours
+    assert "asked" in seen(unserved)[1]
+
+
+def test_who_holds_the_lock_serves(unserved: StudyFolder) -> None:
+    federation = unserved.path.parents[1]
+    assert not served(federation)
+    with (federation / "run" / "serve.lock").open("w") as lock:
+        assert not served(federation)
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        assert served(federation)
+        assert seen(unserved)[0] is None
+
+
+def test_watch_says_once_that_nobody_serves(unserved: StudyFolder) -> None:
+    words = ["study", "watch", "still", "-f", str(unserved.path.parents[1])]
+    with subprocess.Popen([wardround_command(), *words], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL) as watching:
+        assert watching.stderr is not None
+        assert ADVICE in watching.stderr.readline().decode()
+        unserved.move(StudyState.STOPPED, now=ago(0))
+        assert watching.wait(30) == 0
+        assert ADVICE not in watching.stderr.read().decode()
+
+
+def test_the_command_that_follows_a_launch_can_be_typed(unserved: StudyFolder, tmp_path: Path) -> None:
+    path, federation = tmp_path / "next.toml", unserved.path.parents[1]
+    path.write_text(STUDY.format(name="next", rounds=1, steps=1, quorum=1))
+    shown = wardround("study", "launch", path, "-f", federation).stdout
+    assert f"wardround study watch next -f {federation}" in "".join(shown.split("\n")).replace("  ", " ")
+
+
+def test_a_new_study_needs_a_folder(tmp_path: Path) -> None:
+    assert refused("study", "new", tmp_path / "nowhere" / "s.toml")[0] == 3

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from server.records import EpochClaimed, StudyFailed, StudyPaused, StudyStopped, UpdateSpooled
+from server.records import EpochClaimed, StudyFailed, StudyStopped, UpdateSpooled
 from server.report import report_data
 from server.report.evidence import read_evidence
 from server.report.facts import Facts, facts_of
@@ -78,11 +78,6 @@ def test_a_failed_study_says_why_and_what_to_do(wards: Any) -> None:
     found = facts(ward)
     assert found.notice == "This study failed. Too few sites. 0 of 3 rounds committed."
     assert found.about.remedy == "Call them."
-
-
-def test_a_running_study_that_waits(wards: Any) -> None:
-    ward = wards.new().begin().say(StudyPaused(reason="the disk is full"))
-    assert facts(ward).notice.endswith("0 of 3 rounds committed. It waits: the disk is full")
 
 
 def test_seconds_are_medians_of_work_that_was_done(wards: Any) -> None:

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from server.claim import AdmissionReason
+from server.journal import read_history
 from server.records import EpochClaimed, RoundFailed, SiteLost, SiteRefused, UpdateRefused
 from server.report.evidence import read_evidence
 from server.report.participation import Seat, losses_of, refusals_of, rounds_of
@@ -82,7 +83,7 @@ def test_refusals_are_drawn_together_by_site_and_reason(wards: Any) -> None:
         ward.say(ward.opening(number)).say(refused(number, "south", AdmissionReason.NORM, AdmissionReason.DTYPE))
         ward.commit(number, "north", refused=("south",))
     ward.say(SiteRefused(round=4, site="south", code=WireCode.OUT_OF_MEMORY))
-    by_server, by_site = refusals_of(ward.journal.history)
+    by_server, by_site = refusals_of(read_history(ward.folder.path / "journal.jsonl"))
     assert (by_server.site, by_server.by, by_server.rounds) == ("south", "server", (1, 2, 3))
     assert by_server.codes == ("norm", "dtype")
     assert by_server.words == f"{plain('norm')} {plain('dtype')}"
@@ -93,7 +94,7 @@ def test_refusals_are_drawn_together_by_site_and_reason(wards: Any) -> None:
 def test_lost_lines_are_counted(wards: Any) -> None:
     ward = wards.new().begin()
     ward.say(*(SiteLost(round=number, site="west", cause="line_lost") for number in (1, 1, 4)))
-    (lost,) = losses_of(ward.journal.history)
+    (lost,) = losses_of(read_history(ward.folder.path / "journal.jsonl"))
     assert (lost.site, lost.words, lost.rounds, lost.times) == ("west", "The line was lost.", (1, 4), 3)
 
 

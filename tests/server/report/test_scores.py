@@ -6,7 +6,7 @@ import pytest
 
 from server.report.evidence import read_evidence
 from server.report.facts import Facts, facts_of
-from server.report.scores import LIKELIEST, NO_SPREAD, NO_THRESHOLD, NOT_HERE, ONE_CLASS
+from server.report.scores import LIKELIEST, NO_SPREAD, NO_THRESHOLD, NOT_HERE, ONE_CLASS, TOO_FEW_BINS
 from shared.metrics import add
 from shared.tasks import task_for
 
@@ -117,3 +117,13 @@ def test_a_perfect_ranking_is_not_given_an_interval_of_no_width(wards: Any) -> N
     ward.say(wards.scored("north", score.model_digest, (score,)))
     area = facts(ward).test.auroc
     assert (area.value, area.low, area.high, area.why) == (1.0, None, None, NO_SPREAD)
+
+
+def test_scores_in_one_bin_are_not_called_a_perfect_ranking(wards: Any) -> None:
+    ward = wards.new().begin().whole_round(1)
+    task, digest = task_for(ward.study.task), ward.score(1, "north").model_digest
+    logits, targets = wards.array([[0.5]] * 6), wards.array([0, 1] * 3)
+    score = task.score(logits, targets, model_digest=digest, split="test")
+    ward.say(wards.scored("north", digest, (score,)))
+    area = facts(ward).test.auroc
+    assert (area.value, area.low, area.high, area.why) == (0.5, None, None, TOO_FEW_BINS)

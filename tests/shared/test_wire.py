@@ -1,0 +1,66 @@
+"""A message is one of this protocol only at a stage that its type has a place in."""
+
+import pytest
+
+from shared.errors import TrustError, WireCode
+from shared.wire import (
+    Address,
+    Close,
+    Closed,
+    Grant,
+    Message,
+    Refused,
+    Stage,
+    Uploaded,
+    Work,
+    decode_to_server,
+    decode_to_site,
+    encode,
+)
+
+DIGEST = "a" * 64
+
+
+def at(stage: Stage) -> Address:
+    return Address(study="lungs", epoch=1, round=1, attempt=1, stage=stage)
+
+
+def from_server(place: Address) -> dict[Message, set[Stage]]:
+    work = Work(
+        address=place,
+        study_digest=DIGEST,
+        model_digest=DIGEST,
+        previous_digest=None,
+        payload_bytes=1,
+        slot_bytes=0,
+    )
+    return {
+        work: {Stage.TRAIN, Stage.EVALUATE},
+        Grant(address=place, update_digest=DIGEST, lease_s=1.0): {Stage.UPLOAD},
+        Close(address=place, reason="finished"): {Stage.CLOSE},
+    }
+
+
+def from_site(place: Address) -> dict[Message, set[Stage]]:
+    return {
+        Uploaded(address=place, update_digest=DIGEST, update_bytes=1): {Stage.UPLOAD},
+        Closed(address=place, head=DIGEST): {Stage.CLOSE},
+        Refused(address=place, refusal=WireCode.DEVICE): set(Stage),
+    }
+
+
+@pytest.mark.parametrize("stage", list(Stage))
+def test_a_type_has_its_stages(stage: Stage) -> None:
+    for messages, decode in ((from_server, decode_to_site), (from_site, decode_to_server)):
+        for message, places in messages(at(stage)).items():
+            if stage in places:
+                assert decode(encode(message)) == message
+            else:
+                with pytest.raises(TrustError, match=f"names the stage {stage}"):
+                    decode(encode(message))
+
+
+def test_a_message_for_the_other_side_is_none() -> None:
+    for message in from_site(at(Stage.CLOSE)):
+        with pytest.raises(TrustError):
+            decode_to_site(encode(message))
