@@ -30,6 +30,7 @@ from client.jobs import (
     ProbeJob,
     RoundDone,
     RoundJob,
+    ScoreJob,
     Split,
 )
 from client.site import open_site
