@@ -2,6 +2,7 @@
 
 import json
 import os
+import os
 import shutil
 import socket
 import ssl
@@ -154,12 +155,17 @@ def show(data: dict[str, Any]) -> Group:
         f"Pooled minus federated: {gap['auroc']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), paired.",
         f"{data['bytes_up']:,} bytes left the sites, {data['bytes_down']:,} came in; {data['wall_s']} s in all.",
         "Balanced accuracy at the threshold chosen on validation patients.\n",
-        f"report   {data['report']}",
-        f"model    {data['model']}",
-        f"ledgers  {next(iter(data['ledgers'].values()))} ...",
+        f"report   {_near(data['report'])}",
+        f"model    {_near(data['model'])}",
+        f"ledgers  {_near(next(iter(data['ledgers'].values())))} ...",
     ]
     name = "macro AUROC" if "macro_auroc" in gap else "AUROC"
     return Group(table(("model", name, "95 % interval", "balanced acc."), rows), Text("\n".join(lines)))
+
+
+def _near(path: str) -> str:
+    """A path as seen from here, which fits on a line."""
+    return min(path, os.path.relpath(path), key=len)
 
 
 def fresh_folder(folder: Path) -> Path:
