@@ -18,6 +18,7 @@ from client.egress import Egress, Released
 from client.join import load_enrolment
 from client.site import Site, open_site
 from deploy.bench.attacks import ATTACK_IN, Answer, Attack, attack_of, tamper
+from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
 from shared.keys import make_identity_key
@@ -31,6 +32,8 @@ class Smuggled:
 
     envelope: bytes
     payload: Path
+    payload_sha256: str
+    payload_bytes: int
 
 
 class HostileDoor:
@@ -72,7 +75,7 @@ class HostileDoor:
         file = self._folder / f"{attack.value}.safetensors"
         file.write_bytes(forged.update)
         sign = self._seal_false if attack is Attack.BAD_SIGNATURE else self._seal_true
-        return Smuggled(sign(encode(forged.ready)), file)
+        return Smuggled(sign(encode(forged.ready)), file, digest(forged.update), len(forged.update))
 
 
 def corrupt(site: Site) -> Site:
