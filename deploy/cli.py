@@ -28,7 +28,7 @@ WORDS = {
     "federation": Word("server.cli.federation", "Coordinator: found a federation, invite, admit, serve."),
     "study": Word("server.cli.study", "Coordinator: write, check, launch and watch a study."),
     "site": Word("client.cli", "Hospital: join, start, and see what left."),
-    "bench": Word("deploy.bench", "Measure and break this installation, with figures."),
+    "bench": Word("deploy.bench.command", "Measure and break this installation, with figures."),
 }
 
 _COMPLETION = {"install_completion", "show_completion"}  # what Typer adds to a command by itself

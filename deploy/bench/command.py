@@ -1,0 +1,102 @@
+"""The `wardround bench` words: each breaks or measures this installation and says so in one JSON object.
+
+A benchmark is a module here with three functions, imported when its word is typed:
+
+    run(...) -> dict       does the work; JSON values only, progress on standard error
+    show(data) -> ...      the same facts as a table for 80 columns
+    missed(data) -> ...    the promises that did not hold, one sentence each; none is success
+
+The app adds `machine`, taken before the work, and turns a missed promise into the exit code.
+"""
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import RenderableType
+
+from shared.console import Answer, answering
+from shared.errors import ConfigError, StudyError
+
+app = typer.Typer(help="Measure and break this installation, with figures.", no_args_is_help=True)
+
+Facts = dict[str, Any]
+Keep = Annotated[Path | None, typer.Option(help="A new folder for everything; without it, nothing stays.")]
+Seed = Annotated[int, typer.Option(min=0, help="Seed of the pictures and the study.")]
+
+
+@app.command()
+@answering("bench.resume")
+def resume(
+    kill: Annotated[str, typer.Option(help="Whom to kill, in turn.")] = "site,worker,serverapp,superlink",
+    seed: Seed = 0,
+    keep: Keep = None,
+) -> Answer:
+    """Kill each kind of process in the middle of a round; the model must come out bit for bit the same."""
+    from deploy.bench.resume import missed, run, show
+
+    return _answer(lambda: run(victims=tuple(kill.split(",")), seed=seed, keep=keep), show=show, missed=missed)
+
+
+@app.command()
+@answering("bench.admission")
+def admission(seed: Seed = 0, keep: Keep = None) -> Answer:
+    """Let one hostile site send what must not count; the study goes on with the honest ones."""
+    from deploy.bench.admission import missed, run, show
+
+    return _answer(lambda: run(seed=seed, keep=keep), show=show, missed=missed)
+
+
+@app.command()
+@answering("bench.rounds")
+def rounds(
+    sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 4,
+    mb: Annotated[str, typer.Option(help="Model sizes in MB, divided by commas.")] = "1,45",
+    repetitions: Annotated[int, typer.Option(min=1, help="Measured rounds of each size.")] = 5,
+) -> Answer:
+    """Time a round with ours and with the stock engine."""
+    from deploy.bench.rounds import missed, run, show
+
+    sizes = _numbers(mb, "--mb")
+    return _answer(lambda: run(sites=sites, sizes_mb=sizes, repetitions=repetitions), show=show, missed=missed)
+
+
+@app.command()
+@answering("bench.memory")
+def memory(
+    sites: Annotated[str, typer.Option(help="Numbers of sites, divided by commas.")] = "4,16",
+    mb: Annotated[int, typer.Option(min=1, help="Model size in MB.")] = 100,
+) -> Answer:
+    """Measure how the server's memory grows with the number of sites."""
+    from deploy.bench.memory import missed, run, show
+
+    counts = _numbers(sites, "--sites")
+    return _answer(lambda: run(sites=counts, model_mb=mb), show=show, missed=missed)
+
+
+def _answer(
+    run: Callable[[], Facts],
+    *,
+    show: Callable[[Facts], RenderableType],
+    missed: Callable[[Facts], Iterable[str]],
+) -> Answer:
+    from deploy.bench.machine import describe
+
+    data = {"machine": describe()} | run()
+    broken = list(missed(data))
+    error = StudyError(" ".join(broken), remedy="Compare the figures with those of the last release.")
+    return Answer(data, show(data), error if broken else None)
+
+
+def _numbers(text: str, option: str) -> tuple[int, ...]:
+    try:
+        numbers = tuple(int(part) for part in text.split(","))
+    except ValueError:
+        numbers = ()
+    if not numbers or min(numbers) < 1:
+        raise ConfigError(
+            f"{option} takes whole numbers above zero, divided by commas; found {text!r}.",
+            remedy=f"Write for example {option} 4,16.",
+        )
+    return numbers
