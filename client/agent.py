@@ -11,7 +11,6 @@ import os
 import random
 import time
 from collections import deque
-from pathlib import Path
 from typing import IO
 
 from client.answering import Answering
@@ -263,8 +262,3 @@ class Agent:
                 remedy="Use `wardround site status`; stop the other one first.",
             ) from None
         return file
-
-
-def site_folder(config: Path) -> Path:
-    """The folder of a site, from its site.toml."""
-    return config.resolve().parent

@@ -18,10 +18,9 @@ from client.contract import sha256_of
 from client.study_store import StudyRecord
 from shared.envelope import open_envelope
 from shared.errors import Refusal, TrustError, WireCode
+from shared.identity import COORDINATOR
 from shared.update import PackedFile, Tensors
 from shared.wire import Close, Grant, Open, Work, decode_to_site, to_site
-
-COORDINATOR = "coordinator"
 
 
 def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> Open | Work | Grant | Close:

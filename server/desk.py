@@ -15,7 +15,7 @@ from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.contract import Contract, derive_contract
 from shared.envelope import seal
-from shared.identity import Roster
+from shared.identity import COORDINATOR, Roster
 from shared.study import Study
 from shared.update import Tensors, payload_limit
 from shared.wire import Address, Message, Open, Stage, encode, to_site
@@ -77,7 +77,7 @@ class Desk:
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""
-        envelope = seal(encode(message), key=self.key, signer="coordinator", purpose=to_site(site))
+        envelope = seal(encode(message), key=self.key, signer=COORDINATOR, purpose=to_site(site))
         return self.link.push(site, envelope, payload)
 
     def write(self, record: Record) -> None:

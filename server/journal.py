@@ -27,6 +27,7 @@ from server.records import (
     UpdateSpooled,
 )
 from shared.errors import ProtocolError
+from shared.identity import COORDINATOR
 from shared.ledger import Entry, Ledger, read_entries
 
 _SEALING = (RoundCommitted, StudyFinished, StudyStopped, StudyFailed)  # the head that follows waits for the disk
@@ -58,7 +59,7 @@ class Journal:
             TrustError: the file is no sound chain, or its records contradict each other.
             ResourceError: the disk refused.
         """
-        ledger = Ledger.open(path, key=key, signer="coordinator", now=clock())
+        ledger = Ledger.open(path, key=key, signer=COORDINATOR, now=clock())
         try:
             return cls(ledger, read_live_history(path), clock=clock)
         except BaseException:

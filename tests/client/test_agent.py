@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from lone_site import START, UPDATE, LoneSite, opened, trained
 
-from client.agent import Agent, site_folder
+from client.agent import Agent
 from client.egress import ALTERED
 from client.fleet import Withdrawn
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
@@ -201,7 +201,3 @@ def test_a_head_is_signed_at_the_end(site: LoneSite) -> None:
     with running(site):
         until((site.folder / "status.json").exists)
     assert site.entries("head")
-
-
-def test_the_folder_of_a_site_is_that_of_its_configuration(tmp_path: Path) -> None:
-    assert site_folder(tmp_path / "site.toml") == tmp_path
