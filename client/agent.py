@@ -15,7 +15,7 @@ from typing import IO
 
 from client.answering import Answering
 from client.egress import Released
-from client.jobs import Failed, Place, ProbeDone, ProbeJob
+from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.link import Parcel, Withdrawn
 from client.pace import Pace
 from client.site import Site, write_status
@@ -97,7 +97,8 @@ class Agent:
             self._pace.news()
             self._report(self._state())
         else:
-            self._pace.polled(time.monotonic(), busy=self._busy())
+            working = self._answering.current is not None
+            self._pace.polled(time.monotonic(), busy=self._busy(), working=working)
 
     def _receive_next(self) -> bool:
         if not self._inbox and (parcel := self._site.link.pull()) is not None:
@@ -121,7 +122,8 @@ class Agent:
             time.sleep(timeout_s)
             return
         for event in worker.listen(timeout_s):
-            self._pace.news()
+            if not isinstance(event, Progress):
+                self._pace.news()
             if not self._answering.hear(event):
                 break
         if worker.crashed():

@@ -182,10 +182,10 @@ class Answering:
         workplace = site.spool.workplace(place.study, place.round)
         model = workplace / "incoming.safetensors"
         try:
-            site.link.fetch(parcel, model, limit=message.payload_bytes)
+            found = site.link.fetch(parcel, model, limit=message.payload_bytes)
         except TrustError:
             raise Refusal(WireCode.MODEL_UNSOUND) from None
-        check_model(model, digest=message.model_digest, tensors=record.open.tensors)
+        check_model(model, found=found, digest=message.model_digest, tensors=record.open.tensors)
         site.ledger.append(
             "model_received",
             {"study": place.study, "round": place.round, "model_digest": message.model_digest},

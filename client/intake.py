@@ -14,7 +14,6 @@ from pathlib import Path
 import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from client.contract import sha256_of
 from client.study_store import StudyRecord
 from shared.envelope import open_envelope
 from shared.errors import Refusal, TrustError, WireCode
@@ -43,14 +42,20 @@ def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close
         raise Refusal(WireCode.STALE_EPOCH)
 
 
-def check_model(path: Path, *, digest: str, tensors: Tensors) -> None:
+def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> None:
     """Rules 4 and 5; one run of a tensor in memory at a time.
+
+    Args:
+        path: the model as it arrived.
+        found: SHA-256 (hex) of the bytes that were written there.
+        digest: the announced one.
+        tensors: the agreed table.
 
     Raises:
         Refusal: `MODEL_UNSOUND`.
     """
     try:
-        sound = sha256_of(path) == digest and PackedFile(path).table() == tensors
+        sound = found == digest and PackedFile(path).table() == tensors
     except (TrustError, ValueError, OSError):
         sound = False
     if not sound or not _finite(PackedFile(path)):

@@ -6,7 +6,7 @@ from collections.abc import Callable
 FIRST_S = 0.1
 QUICK_POLLS = 20  # after news, before the wait grows: a round of small models is over within them
 GROWTH = 1.5
-BUSY_CAP_S = 1.0  # a study is open, or the worker trains: stop, revoke and supersede act within 2 s
+BUSY_CAP_S = 1.0  # a study is open; at once while the worker trains: stop, revoke and supersede act within 2 s
 IDLE_CAP_S = 5.0  # the next study begins within it
 LONG_IDLE_CAP_S = 20.0
 LONG_IDLE_S = 600.0
@@ -34,10 +34,19 @@ class Pace:
         self._quiet_since = None
         self._next = 0.0
 
-    def polled(self, now: float, *, busy: bool) -> None:
-        """An empty poll at `now`; wait longer for the next one."""
+    def polled(self, now: float, *, busy: bool, working: bool = False) -> None:
+        """An empty poll at `now`; wait longer for the next one.
+
+        Args:
+            now: the time.
+            busy: a study is open here.
+            working: the worker is on its task; what matters until then can wait `BUSY_CAP_S`.
+        """
         if self._quiet_since is None:
             self._quiet_since = now
+        if working:
+            self._next = now + BUSY_CAP_S
+            return
         self._next = now + self._wait * (1.0 - SPREAD * self._chance())
         if self._quick > 0:
             self._quick -= 1

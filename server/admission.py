@@ -28,7 +28,6 @@ Whether two updates are the same delivery twice, the order of commit, and how a 
 to the rounds.
 """
 
-import hashlib
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -51,14 +50,23 @@ class Admission:
         tensors: the table that every update must have.
         norm_factor: see rule 12.
         training: bounds the steps a site may claim; None if the study does not train.
+        digest_of: SHA-256 (hex) of an update on disk; the spool has found it already while writing.
     """
 
-    def __init__(self, tensors: Tensors, *, norm_factor: float, training: TrainingSpec | None = None) -> None:
+    def __init__(
+        self,
+        tensors: Tensors,
+        *,
+        norm_factor: float,
+        training: TrainingSpec | None = None,
+        digest_of: Callable[[Path], str],
+    ) -> None:
         if norm_factor <= 1:
             raise ValueError("norm_factor must be above 1")
         self._tensors = tensors
         self._norm_factor = norm_factor
         self._training = training
+        self._digest_of = digest_of
 
     def admit(self, claim: Claim, path: Path, expected: Expected) -> Admitted:
         """Check one update by the module's rules.
@@ -71,7 +79,7 @@ class Admission:
         Raises:
             Refused: a rule does not hold.
         """
-        case = _Case(claim, path, expected, self._tensors, self._norm_factor, self._training)
+        case = _Case(claim, path, expected, self._tensors, self._norm_factor, self._training, self._digest_of)
         for group in _RULES:
             broken = [rule for rule in group if not rule.holds(case)]
             if broken:
@@ -95,6 +103,7 @@ class _Case:
     tensors: Tensors
     norm_factor: float
     training: TrainingSpec | None
+    digest_of: Callable[[Path], str]
 
     @cached_property
     def packed(self) -> PackedFile:
@@ -140,9 +149,7 @@ def _within_size(case: _Case) -> bool:  # 3
 
 
 def _as_signed(case: _Case) -> bool:  # 4
-    with case.path.open("rb") as file:
-        found = hashlib.file_digest(file, "sha256").hexdigest()
-    return (case.path.stat().st_size, found) == (case.claim.update_bytes, case.claim.update_digest)
+    return (case.path.stat().st_size, case.digest_of(case.path)) == (case.claim.update_bytes, case.claim.update_digest)
 
 
 def _well_formed(case: _Case) -> bool:  # 5

@@ -49,7 +49,12 @@ class Conductor:
         self._checkpoints = checkpoints
         self._optimizer = optimizer or FedAvg()
         study = desk.study
-        self._admission = Admission(desk.tensors, norm_factor=study.admission.norm_factor, training=study.training)
+        self._admission = Admission(
+            desk.tensors,
+            norm_factor=study.admission.norm_factor,
+            training=study.training,
+            digest_of=desk.spool.digest_of,
+        )
 
     def run(self) -> None:
         """Take the study to its end, whatever that is, and tell the sites.

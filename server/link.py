@@ -10,11 +10,12 @@ Decides how messages and payloads go through Flower's Grid without a whole model
    Flower frees it.
 4. No answer of the SuperLink larger than one object is read.
 
-It uses ``grid._runtime_client`` and ``grid.node``, which are private in flwr 1.39: the Grid's own
-``pull_messages`` holds all replies in memory at once. Who may speak for which site is decided by the
-envelopes' signatures, not here.
+It uses ``grid._runtime_client``, its HTTP client and ``grid.node``, which are private in flwr 1.39: the
+Grid's own ``pull_messages`` holds all replies in memory at once. Who may speak for which site is decided
+by the envelopes' signatures, not here.
 """
 
+import ssl
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -37,6 +38,7 @@ from flwr.proto.runtime_pb2 import GetNodesRequest, PullAppMessagesRequest, Push
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 
+from server.transport import loopback_client
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import (
     OBJECT_LIMIT_BYTES,
@@ -108,7 +110,10 @@ class ServerLink:
         self._payload: tuple[Any, PayloadPlan] | None = None
         self._threads = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="objects")
         grid._retry_invoker.max_time = _GIVE_UP_S
-        self._client._client.event_hooks["response"].append(_bound)
+        context = ssl.create_default_context(cadata=grid._cert.decode("ascii"))
+        before = self._client._client
+        self._client._client = loopback_client(context, limit=OBJECT_LIMIT_BYTES)
+        before.close()
 
     # ------------------------------------------------------------------ sending
 
@@ -312,16 +317,6 @@ class ServerLink:
             raise LinkError(
                 "The SuperLink does not answer the study's process.", remedy="`federation serve` resumes the study."
             ) from None
-
-
-def _bound(response: httpx.Response) -> None:
-    """Called by httpx before it reads a body: refuse a large one, and let a read one go at once."""
-    if int(response.headers.get("content-length", 0)) > OBJECT_LIMIT_BYTES:
-        raise LinkError(
-            "The SuperLink answered with more than an object may hold.", remedy="Look for a foreign client."
-        )
-    # httpx's wrapper points back at the response: megabytes would wait for the garbage collector
-    response.stream = getattr(response.stream, "_stream", response.stream)
 
 
 def _not_as_declared(arrival: Arrival) -> TrustError:

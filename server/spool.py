@@ -4,6 +4,7 @@ Receives and finds; whether an update counts is decided by admission, and an upd
 restart is read again there. A file under its name is complete: its digest is part of the name.
 """
 
+import hashlib
 import re
 import shutil
 from pathlib import Path
@@ -22,7 +23,15 @@ class UpdateSpool:
 
     def __init__(self, folder: Path) -> None:
         self._folder = folder
+        self._written: dict[Path, str] = {}  # path -> SHA-256, of what arrived through this object
         folder.mkdir(exist_ok=True)
+
+    def digest_of(self, path: Path) -> str:
+        """SHA-256 (hex) of an update here; what an earlier process wrote is read again."""
+        if path in self._written:
+            return self._written[path]
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
 
     def writer(self, number: int, site: str, *, size: int) -> "SpoolWriter":
         """Start to take in a site's update of round `number`, at most `size` bytes.
@@ -35,7 +44,7 @@ class UpdateSpool:
             folder.mkdir(exist_ok=True)
         except OSError as error:
             raise disk_refused(error) from None
-        return SpoolWriter(GrowingFile(folder / _checked(_SITE, site)), size=size)
+        return SpoolWriter(GrowingFile(folder / _checked(_SITE, site)), size=size, written=self._written)
 
     def find(self, number: int, site: str, digest: str) -> Path | None:
         """The update of a site with this SHA-256, if it arrived whole."""
@@ -53,6 +62,7 @@ class UpdateSpool:
             match = _ROUND.fullmatch(folder.name)
             if match and int(match[1]) < number:
                 shutil.rmtree(folder, ignore_errors=True)
+        self._written = {path: digest for path, digest in self._written.items() if path.exists()}
 
     def _round(self, number: int) -> Path:
         return self._folder / f"round-{number:05d}"
@@ -61,9 +71,10 @@ class UpdateSpool:
 class SpoolWriter:
     """One update on its way in; leave its ``with`` block uncommitted and nothing stays behind."""
 
-    def __init__(self, file: GrowingFile, *, size: int) -> None:
+    def __init__(self, file: GrowingFile, *, size: int, written: dict[Path, str]) -> None:
         self._file = file
         self._size = size
+        self._written = written
 
     @property
     def received(self) -> int:
@@ -100,6 +111,7 @@ class SpoolWriter:
         site = self._file.target
         self._file.target = _named(site, digest)
         path = self._file.finish()
+        self._written[path] = digest
         for other in site.parent.glob(f"{site.name}.*"):
             if other != path:
                 other.unlink(missing_ok=True)

@@ -27,7 +27,7 @@ from google.protobuf.message import DecodeError
 
 from shared.errors import TrustError
 
-CHUNK_BYTES = 2 * 2**20  # Flower takes up to 5 MiB; an object is the unit of resending and of memory
+CHUNK_BYTES = 3 * 2**20  # Flower takes up to 5 MiB; an object is the unit of resending and of memory
 ENVELOPE_LIMIT_BYTES = 4 * 2**20
 OBJECT_LIMIT_BYTES = 5 * 2**20 + 64 * 1024  # any object of ours, with its head and its call
 
@@ -41,6 +41,7 @@ class PayloadPlan:
     Attributes:
         path: the file.
         size: its length in bytes.
+        sha256: of the whole file, hex.
         chunks: object ids in the order of the file; equal chunks have equal ids.
         small: id -> bytes of the Array and the ArrayRecord.
         tree: the ArrayRecord's object tree.
@@ -48,6 +49,7 @@ class PayloadPlan:
 
     path: Path
     size: int
+    sha256: str
     chunks: tuple[str, ...]
     small: dict[str, bytes]
     tree: ObjectTree
@@ -101,10 +103,12 @@ class Contents:
 
 def plan_payload(path: Path) -> PayloadPlan:
     """Name the objects of a payload file; reads it once, a chunk at a time."""
+    chunks, whole, size = [], hashlib.sha256(), 0
     with path.open("rb") as file:
-        pieces = iter(lambda: file.read(CHUNK_BYTES), b"")
-        chunks = tuple(object_id(_wrap("ArrayChunk", (), piece)) for piece in pieces)
-    size = path.stat().st_size
+        while piece := file.read(CHUNK_BYTES):
+            chunks.append(object_id(_wrap("ArrayChunk", (), piece)))
+            whole.update(piece)
+            size += len(piece)
     unique = list(dict.fromkeys(chunks))
     order = [unique.index(chunk) for chunk in chunks]
     about = {"dtype": "uint8", "shape": [size], "stype": "safetensors", "arraychunk_ids": order}
@@ -112,7 +116,9 @@ def plan_payload(path: Path) -> PayloadPlan:
     record = _wrap("ArrayRecord", [object_id(array)], json.dumps({_PAYLOAD: object_id(array)}).encode())
     leaves = [ObjectTree(object_id=chunk) for chunk in unique]
     tree = _node(record, [_node(array, leaves)])
-    return PayloadPlan(path, size, chunks, {object_id(item): item for item in (array, record)}, tree)
+    return PayloadPlan(
+        path, size, whole.hexdigest(), tuple(chunks), {object_id(item): item for item in (array, record)}, tree
+    )
 
 
 def plan_message(metadata: Metadata, envelope: bytes, payload: PayloadPlan | None) -> MessagePlan:
@@ -168,7 +174,7 @@ def reply_metadata(metadata: Metadata) -> Metadata:
 
 
 def read_contents(tree: ObjectTree, get: Callable[[str], bytes]) -> Contents:
-    """Read a message's small objects.
+    """Read a message's small objects: two of them, for where each stands, the tree says already.
 
     Args:
         tree: the Message's object tree.
@@ -178,13 +184,12 @@ def read_contents(tree: ObjectTree, get: Callable[[str], bytes]) -> Contents:
         TrustError: the message does not have the shape that this module makes.
     """
     try:
-        names = json.loads(_body(get(tree.children[0].object_id), "RecordDict"))
-        fields = ConfigRecord.FromString(_body(get(names[_CONFIG]), "ConfigRecord"))
+        config, *payload = tree.children[0].children  # of the RecordDict
+        fields = ConfigRecord.FromString(_body(get(config.object_id), "ConfigRecord"))
         envelope = next(item.value.bytes for item in fields.items if item.key == _ENVELOPE)
-        if _PAYLOAD not in names:
+        if not payload:
             return Contents(envelope, 0, ())
-        arrays = json.loads(_body(get(names[_PAYLOAD]), "ArrayRecord"))
-        array = get(arrays[_PAYLOAD])
+        array = get(payload[0].children[0].object_id)
         about: dict[str, Any] = json.loads(_body(array, "Array"))
         unique = _head(array)[1].split(",")
         chunks = tuple(unique[index] for index in about["arraychunk_ids"])

@@ -90,7 +90,7 @@ def test_a_lower_epoch_is_refused_and_a_higher_one_is_not(site: LoneSite) -> Non
 def test_a_sound_model_passes(tmp_path: Path) -> None:
     path = tmp_path / "model"
     path.write_bytes(START)
-    check_model(path, digest=digest(START), tensors=TENSORS)
+    check_model(path, found=digest(START), digest=digest(START), tensors=TENSORS)
 
 
 FLOATS, NUMBER = np.zeros((2, 3), np.float32), np.array(1)
@@ -108,14 +108,14 @@ def test_an_unsound_model_is_refused(tmp_path: Path, model: bytes) -> None:
     path = tmp_path / "model"
     path.write_bytes(model)
     with pytest.raises(Refusal) as caught:
-        check_model(path, digest=digest(model), tensors=TENSORS)
+        check_model(path, found=digest(model), digest=digest(model), tensors=TENSORS)
     assert caught.value.wire_code is WireCode.MODEL_UNSOUND
 
 
 def test_a_model_other_than_announced_or_absent_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "model"
     with pytest.raises(Refusal):
-        check_model(path, digest=digest(START), tensors=TENSORS)
+        check_model(path, found=digest(START), digest=digest(START), tensors=TENSORS)
     path.write_bytes(START)
     with pytest.raises(Refusal):
-        check_model(path, digest="0" * 64, tensors=TENSORS)
+        check_model(path, found=digest(START), digest="0" * 64, tensors=TENSORS)

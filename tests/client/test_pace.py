@@ -40,6 +40,16 @@ def test_after_news_the_first_polls_stay_quick() -> None:
     assert FIRST_S < found[-2] < found[-1] <= BUSY_CAP_S
 
 
+def test_while_the_worker_is_on_its_task_a_poll_a_second_is_enough_and_its_end_is_news() -> None:
+    pace = Pace(chance=lambda: 0.0)
+    pace.news()
+    for second in range(40):
+        pace.polled(float(second), busy=True, working=True)
+        assert pace.due_in(float(second)) == BUSY_CAP_S
+    pace.news()
+    assert waits(pace, 1, busy=True) == [FIRST_S]
+
+
 def test_a_line_that_is_down_is_tried_when_told() -> None:
     pace = Pace(chance=lambda: 0.0)
     pace.failed(7.0)

@@ -31,8 +31,13 @@ EXPECTED = Expected(
 )
 
 
+def sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def admission(norm_factor: float = 10.0) -> Admission:
-    return Admission(TABLE, norm_factor=norm_factor, training=TRAINING)
+    return Admission(TABLE, norm_factor=norm_factor, training=TRAINING, digest_of=sha256)
 
 
 def sound(**changed: object) -> dict[str, np.ndarray]:
@@ -112,7 +117,7 @@ def test_an_implausible_claim_is_refused_before_its_file_is_looked_at(tmp_path: 
     ],
 )
 def test_steps_are_bounded_by_the_training(tmp_path: Path, training: TrainingSpec | None, steps: int) -> None:
-    rules = Admission(TABLE, norm_factor=10.0, training=training)
+    rules = Admission(TABLE, norm_factor=10.0, training=training, digest_of=sha256)
     assert rules.admit(*place(tmp_path, pack(sound()), steps=steps), EXPECTED)
     with pytest.raises(Refused, match="counts"):
         rules.admit(*place(tmp_path, pack(sound()), steps=steps + 1), EXPECTED)
@@ -182,7 +187,7 @@ def test_a_factor_that_would_refuse_the_median_is_an_error(factor: float) -> Non
 def test_memory_does_not_grow_with_the_model(tmp_path: Path) -> None:
     state = {"w": np.zeros(6 * update.PIECE_ELEMENTS, np.float32)}
     claim, path = place(tmp_path, pack(state), steps=0)
-    rules = Admission(table_of(state), norm_factor=2.0)
+    rules = Admission(table_of(state), norm_factor=2.0, digest_of=sha256)
     tracemalloc.start()
     rules.admit(claim, path, EXPECTED)
     _, most = tracemalloc.get_traced_memory()

@@ -77,7 +77,8 @@ with Journal.open(folder / "journal.jsonl", key=key, clock=lambda: timestamp(0))
             said = Claim(site=site, update_digest=digest(data), update_bytes=len(data), examples=5, patients=5, steps=0)
             expected = Expected(declared=history.declared, norms=history.norms, seen=history.seen,
                                 admitted=frozenset(admitted))
-            admitted[site] = update_ok = Admission(model.table(), norm_factor=10.0).admit(said, held, expected)
+            rules = Admission(model.table(), norm_factor=10.0, digest_of=spool.digest_of)
+            admitted[site] = update_ok = rules.admit(said, held, expected)
             journal.write(UpdateAdmitted(round=number, site=site, update_digest=digest(data), examples=5,
                                          norm=update_ok.norm))
             maybe_die(number, 3)

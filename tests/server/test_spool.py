@@ -41,6 +41,17 @@ def test_chunks_become_a_file_that_is_found_again(tmp_path: Path) -> None:
     assert again.find(3, "south", DIGEST) is again.find(4, "north", DIGEST) is again.find(3, "north", "0" * 64) is None
 
 
+def test_what_an_earlier_process_left_is_read_before_its_name_is_believed(tmp_path: Path) -> None:
+    spool = UpdateSpool(tmp_path)
+    path = put(spool, 1, "north", DATA)
+    assert spool.digest_of(path) == DIGEST
+    path.write_bytes(DATA[:-1])  # as a power cut leaves it
+    assert UpdateSpool(tmp_path).digest_of(path) == hashlib.sha256(DATA[:-1]).hexdigest()
+    spool.forget_before(2)
+    with pytest.raises(FileNotFoundError):
+        spool.digest_of(path)
+
+
 def test_other_bytes_than_signed_are_not_kept(tmp_path: Path) -> None:
     with UpdateSpool(tmp_path / "spool").writer(1, "north", size=10**6) as writer:
         writer.write(DATA[:-1])
