@@ -241,8 +241,9 @@ class Conductor:
 
     def _present(self) -> tuple[str, ...]:
         """Sites of the cohort that opened the study, and those that are connected and may still."""
-        there = self._history.declared.keys() | self._desk.link.online()
-        return tuple(sorted(there & self._desk.members(time.time())))
+        members, opened = self._desk.members(time.time()), self._history.declared.keys()
+        there = opened if members <= opened else opened | self._desk.link.online()
+        return tuple(sorted(there & members))
 
     def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
         commits = self._history.commits

@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -191,8 +192,9 @@ class ServerLink:
             )
             return lambda: bool(self._call("PushObject", request).stored)
 
-        calls = (pushing(name, content()) for name, content in plan.objects() if name in wanted)
-        if not all([*self._ahead(calls), pushing(plan.id, plan.root)()]):
+        objects = chain(plan.objects(), [(plan.id, lambda: plan.root)])
+        calls = (pushing(name, content()) for name, content in objects if name in wanted)
+        if not all(list(self._ahead(calls))):
             raise LinkError("The server did not store a message.", remedy="See the SuperLink's log in the run folder.")
 
     # ------------------------------------------------------------------ receiving
