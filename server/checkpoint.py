@@ -11,18 +11,19 @@ The model is streamed from pieces and never stands whole in memory. The start mo
 
 import hashlib
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
 
 from server.growing import GrowingFile, disk_refused, remove_partial
+from server.moments import Moments
 from server.norms import NormHistory
 from server.records import RoundCommitted
 from shared.durable import write_atomically
 from shared.errors import ResourceError
 from shared.study import Digest, Section
-from shared.update import Array, PackedFile, Piece, Tensors, cut, pack_pieces, table_of
+from shared.update import Piece, Tensors, pack_pieces
 
 _RECORD = re.compile(r"round-(\d{5,})\.json")
 
@@ -77,7 +78,7 @@ class Checkpoints:
         previous_digest: str,
         participation: Participation,
         norms: NormHistory,
-        moments: Mapping[str, Array],
+        moments: Moments,
     ) -> Checkpoint:
         """Write a round.
 
@@ -88,15 +89,13 @@ class Checkpoints:
             previous_digest: the model that the round started from.
             participation: who counted.
             norms: the history with this round's norms.
-            moments: the optimizer's memory; looked at after the last piece.
+            moments: the optimizer's memory; complete after the last piece.
 
         Raises:
             ResourceError: the disk refused; the round was not written.
         """
         model_digest = self._write(self._path(number, "safetensors"), tensors, pieces)
-        moments_digest = None
-        if moments:
-            moments_digest = self._write(self._path(number, "moments"), table_of(moments), cut(moments))
+        moments_digest = moments.finish()
         committed = RoundCommitted(
             round=number,
             epoch=epoch,
@@ -147,11 +146,15 @@ class Checkpoints:
         """The file of a round's model."""
         return self._path(number, "safetensors")
 
-    def moments(self, checkpoint: Checkpoint) -> dict[str, Array]:
-        """What the optimizer remembered after a round."""
-        if checkpoint.moments_digest is None:
-            return {}
-        return dict(PackedFile(self._path(checkpoint.round, "moments")).items())
+    def moments(self, number: int, *, kinds: Iterable[str], tensors: Tensors) -> Moments:
+        """What the optimizer remembers, on its way from the round before to round `number`.
+
+        Raises:
+            ResourceError: the disk refused.
+        """
+        before = self.record(number - 1)
+        last = self._path(number - 1, "moments") if before and before.moments_digest else None
+        return Moments(self._path(number, "moments"), kinds=kinds, tensors=tensors, number=number, last=last)
 
     def prune(self, number: int) -> None:
         """Remove rounds before `number - 1`, and what any process left unfinished."""

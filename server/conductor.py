@@ -19,7 +19,7 @@ from server.checkpoint import Checkpoints, Participation
 from server.claim import Admitted, Expected
 from server.desk import Desk, utc_now
 from server.launch import FINAL_MODEL, START_MODEL
-from server.optimizers import FedAvg, Moments, ServerOptimizer
+from server.optimizers import optimizer_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyStopped
 from server.rounds import Ask, Closing, Phase, Round
 from server.stage import StageRun, StopAsked
@@ -40,15 +40,14 @@ class Conductor:
     Args:
         desk: the study's parts.
         checkpoints: where the global models lie.
-        optimizer: how the aggregate moves the model.
     """
 
-    def __init__(self, desk: Desk, checkpoints: Checkpoints, optimizer: ServerOptimizer | None = None) -> None:
+    def __init__(self, desk: Desk, checkpoints: Checkpoints) -> None:
         self._desk = desk
         self._history = desk.journal.history
         self._checkpoints = checkpoints
-        self._optimizer = optimizer or FedAvg()
         study = desk.study
+        self._optimizer = optimizer_for(study.server)
         self._admission = Admission(
             desk.tensors,
             norm_factor=study.admission.norm_factor,
@@ -168,10 +167,10 @@ class Conductor:
         """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
         model = PackedFile(self._model())
-        moments: Moments = self._moments()
         aggregate = fold([(update.examples, update.packed) for update in updates], model)
         refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
-        with desk.owner.guard():
+        remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
+        with desk.owner.guard(), remembered as moments:
             desk.journal.sync()  # the journal may say less than a checkpoint by one entry, never by more
             checkpoint = self._checkpoints.save(
                 desk.tensors,
@@ -291,10 +290,6 @@ class Conductor:
         """The last committed model, or the start model."""
         last = self._history.last_round
         return self._checkpoints.model(last) if last else self._desk.folder.path / START_MODEL
-
-    def _moments(self) -> Moments:
-        checkpoint = self._checkpoints.record(self._history.last_round) if self._history.last_round else None
-        return self._checkpoints.moments(checkpoint) if checkpoint else {}
 
     @staticmethod
     def _insist(closing: Closing, what: str) -> None:

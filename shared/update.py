@@ -164,6 +164,11 @@ class PackedFile:
         except ValidationError:
             raise _not_packed() from None
 
+    def offset(self, name: str, start: int) -> int:
+        """Where element `start` of a tensor lies: bytes from the beginning of the file."""
+        place = self._places[name]
+        return place.offset + start * _LITTLE_ENDIAN[place.dtype].itemsize
+
     def run(self, name: str, start: int, stop: int) -> Array:
         """The elements [start, stop) of one tensor in C order, shape (stop - start,).
 

@@ -234,5 +234,8 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
             f"In each of {rounds.count} rounds a site takes {work} of {train.optimizer}"
             f" (learning rate {train.learning_rate:g}, batches of {train.batch_size}), by {train.algorithm}."
         )
+        move = study.server.model_dump(exclude={"optimizer"}, exclude_none=True)
+        numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
+        lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
     lines.append("The final model is scored once on test patients of every site.")
     return lines

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from server.checkpoint import Checkpoint, Checkpoints, Participation
+from server.moments import Moments
 from server.norms import NormHistory
 from shared import update
 from shared.update import Array, PackedFile, Piece, cut, pack, spans, table_of
@@ -26,17 +27,23 @@ def state(number: int) -> dict[str, Array]:
     }
 
 
-def save(checkpoints: Checkpoints, number: int, moments: dict[str, Array] | None = None) -> Checkpoint:
-    return checkpoints.save(
-        table_of(state(number)),
-        cut(state(number)),
-        number=number,
-        epoch=1,
-        previous_digest=PREVIOUS,
-        participation=Participation(counted=("north", "south"), absent={"west": "line lost"}),
-        norms=NormHistory().after((1.0, 2.0)),
-        moments=moments or {},
-    )
+def save(checkpoints: Checkpoints, number: int, kinds: tuple[str, ...] = ()) -> Checkpoint:
+    table = table_of(state(number))
+    with checkpoints.moments(number, kinds=kinds, tensors=table) as moments:
+        return checkpoints.save(
+            table,
+            cut(state(number)),
+            number=number,
+            epoch=1,
+            previous_digest=PREVIOUS,
+            participation=Participation(counted=("north", "south"), absent={"west": "line lost"}),
+            norms=NormHistory().after((1.0, 2.0)),
+            moments=moments,
+        )
+
+
+def no_moments(folder: Path) -> Moments:
+    return Moments(folder / "none", kinds=(), tensors=(), number=1)
 
 
 def names(folder: Path) -> list[str]:
@@ -53,7 +60,7 @@ def test_a_round_is_the_bytes_of_pack_and_its_record(tmp_path: Path) -> None:
     assert saved.committed.absent == {"west": "line lost"}
     assert Checkpoints(tmp_path / "models").latest_sound() == saved
     assert checkpoints.find(4) == saved
-    assert checkpoints.moments(saved) == {}
+    assert saved.moments_digest is None
     assert names(tmp_path / "models") == ["round-00004.json", "round-00004.safetensors"]
 
 
@@ -83,9 +90,8 @@ def flip(path: Path) -> None:
 )
 def test_a_torn_round_is_skipped(tmp_path: Path, tear: object) -> None:
     checkpoints = Checkpoints(tmp_path)
-    moments = {"w": np.ones(3, np.float32)}
-    first = save(checkpoints, 1, moments)
-    second = save(checkpoints, 2, moments)
+    first = save(checkpoints, 1, ("momentum",))
+    second = save(checkpoints, 2, ("momentum",))
     assert checkpoints.latest_sound() == second
     tear(tmp_path)
     assert checkpoints.latest_sound() == first
@@ -100,27 +106,34 @@ def test_a_round_begun_again_but_not_finished_is_torn(tmp_path: Path) -> None:
 
 
 def test_moments_come_back_as_they_were_after_the_last_piece(tmp_path: Path) -> None:
-    checkpoints = Checkpoints(tmp_path)
-    moments: dict[str, Array] = {}
+    checkpoints, table = Checkpoints(tmp_path), table_of(state(1))
 
-    def stepping() -> Iterator[Piece]:
+    def stepping(moments: Moments) -> Iterator[Piece]:
         for piece in cut(state(1)):
-            moments[piece.name] = np.full(2, len(moments), np.float32)
+            if piece.values.dtype == np.float32:
+                last = moments.read("momentum", piece.name, piece.start, piece.values.size)
+                moments.write("momentum", piece.name, piece.start, last + 1)
             yield piece
 
-    saved = checkpoints.save(
-        table_of(state(1)),
-        stepping(),
-        number=1,
-        epoch=1,
-        previous_digest=PREVIOUS,
-        participation=Participation(counted=("north",)),
-        norms=NormHistory(),
-        moments=moments,
-    )
-    found = checkpoints.latest_sound()
-    assert found == saved
-    assert {k: v.tolist() for k, v in checkpoints.moments(saved).items()} == {k: v.tolist() for k, v in moments.items()}
+    for number in (1, 2):
+        with checkpoints.moments(number, kinds=("momentum",), tensors=table) as moments:
+            saved = checkpoints.save(
+                table,
+                stepping(moments),
+                number=number,
+                epoch=1,
+                previous_digest=PREVIOUS,
+                participation=Participation(counted=("north",)),
+                norms=NormHistory(),
+                moments=moments,
+            )
+    assert checkpoints.latest_sound() == saved
+    file = tmp_path / "round-00002.moments"
+    assert saved.moments_digest == hashlib.sha256(file.read_bytes()).hexdigest()
+    assert {name: set(values.reshape(-1).tolist()) for name, values in PackedFile(file).items()} == {
+        "momentum/b": {2.0},
+        "momentum/w": {2.0},
+    }
 
 
 def test_a_step_that_fails_leaves_the_round_as_it_was(tmp_path: Path) -> None:
@@ -135,7 +148,7 @@ def test_a_step_that_fails_leaves_the_round_as_it_was(tmp_path: Path) -> None:
             previous_digest=PREVIOUS,
             participation=Participation(counted=()),
             norms=NormHistory(),
-            moments={},
+            moments=no_moments(tmp_path),
         )
     assert names(tmp_path) == ["round-00001.json", "round-00001.safetensors"]
     assert checkpoints.latest_sound() == first
@@ -146,7 +159,7 @@ def test_only_the_start_and_the_last_two_rounds_are_kept(tmp_path: Path) -> None
     (tmp_path / "start.safetensors").write_bytes(pack(state(0)))
     (tmp_path / ".round-00009.safetensors.x.part").touch()
     for number in range(1, 5):
-        save(checkpoints, number, {"w": np.ones(1, np.float32)})
+        save(checkpoints, number, ("momentum",))
     checkpoints.prune(4)
     kept = [f"round-0000{n}.{suffix}" for n in (3, 4) for suffix in ("json", "moments", "safetensors")]
     assert names(tmp_path) == [*kept, "start.safetensors"]
@@ -166,7 +179,7 @@ def test_a_model_is_written_without_standing_in_memory(tmp_path: Path) -> None:
         previous_digest=PREVIOUS,
         participation=Participation(counted=("north",)),
         norms=NormHistory(),
-        moments={},
+        moments=no_moments(tmp_path),
     )
     _, most = tracemalloc.get_traced_memory()
     tracemalloc.stop()

@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from server.checkpoint import Checkpoints
 from server.journal import read_history
 from server.owner import claim, read_owner
 from shared.update import pack
@@ -25,14 +24,16 @@ from server.admission import Admission, Claim, Expected
 from server.aggregate import fold
 from server.checkpoint import Checkpoints, Participation
 from server.journal import Journal
-from server.optimizers import FedAvg
+from server.optimizers import optimizer_for
 from server.owner import claim
 from server.records import *
 from server.spool import UpdateSpool
 from shared.ledger import timestamp
+from shared.study import ServerSpec
 from shared.update import PackedFile, pack
 
 folder, die_at = Path(sys.argv[1]), int(sys.argv[2])
+rule = optimizer_for(ServerSpec(optimizer=sys.argv[3]))
 key, sites = Ed25519PrivateKey.from_private_bytes(b"\\1" * 32), ("north", "south")
 spool, checkpoints = UpdateSpool(folder / "spool"), Checkpoints(folder / "models")
 start = folder / "models" / "start.safetensors"
@@ -82,15 +83,17 @@ with Journal.open(folder / "journal.jsonl", key=key, clock=lambda: timestamp(0))
             journal.write(UpdateAdmitted(round=number, site=site, update_digest=digest(data), examples=5,
                                          norm=update_ok.norm))
             maybe_die(number, 3)
-        def stepping():
-            for piece in FedAvg().step(model, fold([(a.examples, a.packed) for a in admitted.values()], model), {}):
+        def stepping(moments):
+            aggregate = fold([(a.examples, a.packed) for a in admitted.values()], model)
+            for piece in rule.step(model, aggregate, moments):
                 yield piece
                 maybe_die(number, 4)
-        with ownership.guard():
+        remembered = checkpoints.moments(number, kinds=rule.kinds, tensors=model.table())
+        with ownership.guard(), remembered as moments:
             journal.sync()
             norms = history.norms.after(tuple(a.norm for a in admitted.values()))
-            saved = checkpoints.save(model.table(), stepping(), number=number, epoch=ownership.epoch,
-                previous_digest=before, participation=Participation(counted=sites), norms=norms, moments={})
+            saved = checkpoints.save(model.table(), stepping(moments), number=number, epoch=ownership.epoch,
+                previous_digest=before, participation=Participation(counted=sites), norms=norms, moments=moments)
             maybe_die(number, 5)
             journal.write(saved.committed)
         maybe_die(number, 6)
@@ -100,8 +103,8 @@ with Journal.open(folder / "journal.jsonl", key=key, clock=lambda: timestamp(0))
 """
 
 
-def run(folder: Path, die_at: int = 0) -> int:
-    return subprocess.run([sys.executable, "-c", STUDY, folder, str(die_at)], check=False).returncode
+def run(folder: Path, rule: str, die_at: int = 0) -> int:
+    return subprocess.run([sys.executable, "-c", STUDY, folder, str(die_at), rule], check=False).returncode
 
 
 def launched(folder: Path) -> Path:
@@ -110,20 +113,29 @@ def launched(folder: Path) -> Path:
     return folder
 
 
-@pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
+def outcome(folder: Path) -> dict[str, str]:
+    """Digests of the final model and of what the optimizer remembers."""
+    files = sorted((folder / "models").glob("round-00002.*s"))
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in files}
+
+
+@pytest.fixture(scope="module", params=["fedavg", "fedadam"])
+def undisturbed(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, str]]:
     folder = launched(tmp_path_factory.mktemp("study") / "undisturbed")
-    assert run(folder) == 0
-    return hashlib.sha256(Checkpoints(folder / "models").model(2).read_bytes()).hexdigest()
+    assert run(folder, request.param) == 0
+    return request.param, outcome(folder)
 
 
 @pytest.mark.parametrize("die_at", range(1, 7))
-def test_a_death_anywhere_changes_nothing(tmp_path: Path, undisturbed: str, die_at: int) -> None:
+def test_a_death_anywhere_changes_nothing(tmp_path: Path, undisturbed: tuple[str, dict[str, str]], die_at: int) -> None:
+    rule, expected = undisturbed
     folder = launched(tmp_path / "study")
-    assert run(folder, die_at) == -signal.SIGKILL
-    assert run(folder) == 0
+    assert run(folder, rule, die_at) == -signal.SIGKILL
+    assert run(folder, rule) == 0
     history = read_history(folder / "journal.jsonl")
-    assert history.model_digest == undisturbed
+    assert outcome(folder) == expected
+    assert ("round-00002.moments" in expected) == (rule == "fedadam")
+    assert history.model_digest == expected["round-00002.safetensors"]
     assert [commit.round for commit in history.commits] == [1, 2]
     assert [commit.counted for commit in history.commits] == [("north", "south")] * 2
     assert len(history.norms.rounds) == 2

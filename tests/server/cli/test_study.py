@@ -39,6 +39,16 @@ def test_a_study_file_with_an_unknown_key_names_the_known_ones(tmp_path: Path) -
     assert "extra: unknown key; known here: " in what
 
 
+def test_the_servers_move_is_explained_with_its_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    text = STUDY.format(name="s", rounds=1, steps=1, quorum=1)
+    path.write_text(text + '\n[server]\noptimizer = "fedyogi"\ntau = 0.01\n')
+    said = answer("study", "check", path)["explained"]
+    assert any("by fedyogi (learning rate 0.01, beta 1 0.9, beta 2 0.99, tau 0.01)" in line for line in said)
+    path.write_text(text + "\n[server]\nmomentum = 0.9\n")
+    assert "fedavg takes learning_rate; it has no momentum" in refused("study", "check", path)[1]
+
+
 def test_a_study_is_listed_and_shown(federation: LiveFederation, calm_study: CalmStudy) -> None:
     listed = {
         study["study"]: study["state"] for study in answer("study", "list", "-f", federation.federation)["studies"]
