@@ -59,3 +59,15 @@ def test_the_superlink(federation: LiveFederation, calm_study: CalmStudy) -> Non
     federation.kill(federation.superlink_pid())
     holds(federation, folder, calm_study)
     assert psutil.wait_procs(orphans, timeout=10)[1] == []
+
+
+def test_the_serverapp_of_an_optimizer_that_remembers(federation: LiveFederation) -> None:
+    adam = '\n[server]\noptimizer = "fedadam"\n'
+    calm, killed = (federation.launch(name, extra=adam) for name in ("calm-adam", "no-adam"))
+    model = federation.finished(calm)
+    federation.reached(killed, commits=1)
+    federation.kill(federation.serverapp_pid(killed))
+    assert federation.finished(killed) == model
+    assert sum(entry.type == "epoch_claimed" for entry in federation.journal(killed)) == 2
+    moments = [(folder.path / "models" / "round-00003.moments").read_bytes() for folder in (calm, killed)]
+    assert moments[0] == moments[1]
