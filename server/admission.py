@@ -87,6 +87,7 @@ class Admission:
         return Admitted(
             site=claim.site,
             examples=claim.examples,
+            steps=claim.steps,
             norm=case.measured.norm,
             update_digest=claim.update_digest,
             packed=case.packed,

@@ -25,10 +25,16 @@ Buffers of a normalisation layer (names ending in running_mean, running_var, num
 With m_i - m = c_i - sum p_j c_j (c the changes of running_mean), no incoming value enters a square;
 |m_i - m| <= 2**23, so the squares reach 2**46 and are summed in two integers, whole and fraction.
 
+Efforts. Where the study normalises (FedNova, Wang et al. 2020), site i has an effort a_i and its changes
+weigh w_i = p_i * e / a_i with e = sum p_j a_j, so that a site that went further does not pull further.
+The w_i do not sum to 1: the fixed point runs with w_i / sum(w), and the sum is multiplied by sum(w).
+Buffers keep the weights p_i.
+
 Memory is a few pieces (`shared.update.PIECE_ELEMENTS`), whatever the number of sites and the size of
 the model: for each piece, all updates are read once.
 """
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -58,18 +64,21 @@ class Folded(NamedTuple):
     replaces: bool
 
 
-def fold(updates: Sequence[tuple[int, PackedFile]], model: PackedFile) -> Iterator[Folded]:
+def fold(
+    updates: Sequence[tuple[int, PackedFile]], model: PackedFile, *, efforts: Sequence[float] | None = None
+) -> Iterator[Folded]:
     """The aggregate of one round, piece by piece in packed order.
 
     Args:
         updates: (examples, update) of each admitted site, in any order; every update has the
             model's table. If no site counts an example, the sites weigh the same.
         model: the model that the sites started from.
+        efforts: of each update, by which its change is normalised (0: it has none); None for a plain mean.
 
     Raises:
-        ValueError: no update, more than 10 000, or a negative weight.
+        ValueError: no update, more than 10 000, or a negative weight or effort.
     """
-    cohort = _Cohort.of(updates)
+    cohort = _Cohort.of(updates, efforts)
     for tensor in packed_order(model.table()):
         for start, stop in spans(tensor):
             yield _fold_run(_Run(tensor, start, stop), cohort, model)
@@ -79,15 +88,31 @@ def fold(updates: Sequence[tuple[int, PackedFile]], model: PackedFile) -> Iterat
 class _Cohort:
     files: tuple[PackedFile, ...]
     weights: tuple[float, ...]
+    pulls: tuple[float, ...]  # what changes weigh; sums to 1, as the weights
+    scale: float = 1.0
 
     @classmethod
-    def of(cls, updates: Sequence[tuple[int, PackedFile]]) -> "_Cohort":
+    def of(cls, updates: Sequence[tuple[int, PackedFile]], efforts: Sequence[float] | None) -> "_Cohort":
         examples = [n for n, _ in updates]
         if not 1 <= len(updates) <= SITES_BOUND or min(examples) < 0:
             raise ValueError(f"a fold needs 1 to {SITES_BOUND} updates with weights of at least 0")
         total = sum(examples)
-        weights = (n / total if total else 1 / len(examples) for n in examples)
-        return cls(tuple(file for _, file in updates), tuple(weights))
+        files = tuple(file for _, file in updates)
+        weights = tuple(n / total if total else 1 / len(examples) for n in examples)
+        if efforts is None:
+            return cls(files, weights, weights)
+        return cls(files, weights, *_normalised(weights, efforts))
+
+
+def _normalised(weights: Sequence[float], efforts: Sequence[float]) -> tuple[tuple[float, ...], float]:
+    """The w_i of the module's head divided by their sum, and their sum; exact sums, whatever the order."""
+    if min(efforts) < 0:
+        raise ValueError("an effort is at least 0")
+    pairs = list(zip(weights, efforts, strict=True))
+    mean = math.fsum(p * a for p, a in pairs)
+    pulls = [p * mean / a if a else 0.0 for p, a in pairs]
+    scale = math.fsum(pulls)
+    return tuple(w / scale if scale else 0.0 for w in pulls), scale
 
 
 @dataclass(frozen=True)
@@ -104,11 +129,10 @@ def _fold_run(run: _Run, cohort: _Cohort, model: PackedFile) -> Folded:
     name = run.tensor.name
     if run.tensor.dtype == "int64":
         return Folded(name, run.start, _largest(run, cohort), replaces=True)
-    change = _mean(run, cohort)
     last = name.rpartition(".")[2]
     if last not in (_MEAN, _VARIANCE):
-        return Folded(name, run.start, change, replaces=False)
-    value = run.read(model).astype(np.float64) + change
+        return Folded(name, run.start, cohort.scale * _mean(run, cohort, cohort.pulls), replaces=False)
+    value = run.read(model).astype(np.float64) + _mean(run, cohort, cohort.weights)
     if last == _VARIANCE:
         value += _spread_of_means(run, cohort, model, name.removesuffix(_VARIANCE) + _MEAN)
         np.maximum(value, 0.0, out=value)
@@ -122,10 +146,10 @@ def _largest(run: _Run, cohort: _Cohort) -> Array:
     return largest
 
 
-def _mean(run: _Run, cohort: _Cohort, name: str | None = None) -> Array:
+def _mean(run: _Run, cohort: _Cohort, weights: Sequence[float], name: str | None = None) -> Array:
     """Weighted mean of a run of changes, float64 (n,), by the fixed point of the module's head."""
     total = np.zeros(run.stop - run.start, np.int64)
-    for file, weight in zip(cohort.files, cohort.weights, strict=True):
+    for file, weight in zip(cohort.files, weights, strict=True):
         total += _fixed(run.read(file, name).astype(np.float64) * weight)
     return total / _ONE
 
@@ -134,7 +158,7 @@ def _spread_of_means(run: _Run, cohort: _Cohort, model: PackedFile, mean_name: s
     """sum p_i (m_i - m)**2, float64 (n,): what the variance between sites adds to that within them."""
     if model.declared().get(mean_name) != ("float32", run.tensor.shape):
         return 0.0
-    mean = _mean(run, cohort, mean_name)
+    mean = _mean(run, cohort, cohort.weights, mean_name)
     whole, fraction = np.zeros_like(mean, np.int64), np.zeros_like(mean, np.int64)
     for file, weight in zip(cohort.files, cohort.weights, strict=True):
         square = (run.read(file, mean_name).astype(np.float64) - mean) ** 2 * weight

@@ -97,10 +97,11 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """An update that counts: its weight in the fold is `examples`."""
+    """An update that counts: its weight in the fold is `examples`; `steps` are the optimizer's at the site."""
 
     site: str
     examples: int
+    steps: int
     norm: float
     update_digest: str
     packed: PackedFile

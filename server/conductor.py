@@ -18,6 +18,7 @@ from server.aggregate import fold
 from server.checkpoint import Checkpoints, Participation
 from server.claim import Admitted, Expected
 from server.desk import Desk, utc_now
+from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
 from server.optimizers import optimizer_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyStopped
@@ -167,7 +168,8 @@ class Conductor:
         """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
         model = PackedFile(self._model())
-        aggregate = fold([(update.examples, update.packed) for update in updates], model)
+        efforts = efforts_of(desk.study.training, (update.steps for update in updates))
+        aggregate = fold([(update.examples, update.packed) for update in updates], model, efforts=efforts)
         refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:

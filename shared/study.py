@@ -87,7 +87,7 @@ class TrainingSpec(Section):
     `steps_per_round = 0` asks the sites only to score the model and send it back unchanged.
     """
 
-    algorithm: Literal["fedavg", "fedprox"] = "fedavg"
+    algorithm: Literal["fedavg", "fedprox", "fednova"] = "fedavg"
     proximal_mu: Annotated[float, Field(ge=0, le=10)] = 0.0
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
@@ -104,6 +104,12 @@ class TrainingSpec(Section):
             raise ValueError("give either epochs_per_round or steps_per_round")
         if (self.algorithm == "fedprox") != (self.proximal_mu > 0):
             raise ValueError("proximal_mu > 0 goes with algorithm = fedprox, and only with it")
+        return self
+
+    @model_validator(mode="after")
+    def _optimizer_fits(self) -> Self:
+        if self.algorithm == "fednova" and self.optimizer != "sgd":
+            raise ValueError("fednova goes with optimizer = sgd: how far adam and adamw go in a step is not known")
         return self
 
 

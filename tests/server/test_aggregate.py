@@ -154,3 +154,55 @@ def test_memory_depends_neither_on_sites_nor_on_size(tmp_path: Path) -> None:
     few = peak(sites=2, pieces=3)
     assert few < 12 * 4 * update.PIECE_ELEMENTS
     assert peak(sites=16, pieces=6) < 1.1 * few
+
+
+# ------------------------------------------------------------------ efforts (FedNova)
+
+
+def test_changes_are_normalised_by_their_efforts(tmp_path: Path) -> None:
+    """Equation 6 of Wang et al. 2020: the mean effort times the mean of change / effort."""
+    random = np.random.default_rng(3)
+    changes = [{"w": random.normal(size=40).astype(np.float32)} for _ in range(3)]
+    examples, efforts = (10, 30, 60), (4.0, 100.0, 7.5)
+    updates = written(tmp_path, list(zip(examples, changes, strict=True)))
+    pieces = list(fold(updates, write(tmp_path / "model", changes[0]), efforts=efforts))
+    share = np.array(examples) / 100
+    mean_effort = share @ np.array(efforts)
+    exact = sum(mean_effort * p * c["w"].astype(float) / a for p, c, a in zip(share, changes, efforts, strict=True))
+    np.testing.assert_allclose(whole(pieces)["w"], exact, rtol=0, atol=1e-9)
+    again = list(fold(updates[::-1], write(tmp_path / "model", changes[0]), efforts=efforts[::-1]))
+    assert spelled(again) == spelled(pieces)
+
+
+def test_equal_efforts_are_a_plain_mean(tmp_path: Path) -> None:
+    changes = [{"w": np.array([1.0, -2.0], np.float32)}, {"w": np.array([3.0, 0.5], np.float32)}]
+    updates, model = written(tmp_path, [(1, changes[0]), (3, changes[1])]), write(tmp_path / "model", changes[0])
+    plain, equal = list(fold(updates, model)), list(fold(updates, model, efforts=(7.0, 7.0)))
+    np.testing.assert_allclose(whole(equal)["w"], whole(plain)["w"], rtol=1e-12)
+
+
+def test_a_site_without_a_step_does_not_weigh_and_buffers_do_as_before(tmp_path: Path) -> None:
+    model = write(tmp_path / "model", normalised([0.0], [1.0], 0) | {"w": np.zeros(1, np.float32)})
+    sites = [
+        (1, normalised([1.0], [1.0], 3) | {"w": np.ones(1, np.float32)}),
+        (1, normalised([0.0], [0.0], 0) | {"w": np.zeros(1, np.float32)}),
+    ]
+    updates = written(tmp_path, sites)
+    folded = whole(list(fold(updates, model, efforts=(4.0, 0.0))))
+    assert folded["w"].tolist() == [0.25]  # half the effort on average, half the weight
+    assert folded["bn.running_mean"].tolist() == [0.5]
+    assert whole(list(fold(updates, model, efforts=(0.0, 0.0))))["w"].tolist() == [0.0]
+
+
+def test_a_tiny_effort_overflows_nothing(tmp_path: Path) -> None:
+    """The largest change of a site that claims the smallest effort among many is still represented."""
+    site = {"w": np.full(1, CHANGE_BOUND, np.float32)}
+    updates = written(tmp_path, [(1, site), (1, site)])
+    folded = whole(list(fold(updates, write(tmp_path / "model", site), efforts=(1.0, 1e6))))
+    assert folded["w"][0] == pytest.approx(CHANGE_BOUND * (0.25 * (1e6 + 1) * (1 + 1e-6)), rel=1e-9)
+
+
+def test_a_negative_effort_is_refused(tmp_path: Path) -> None:
+    updates = written(tmp_path, [(1, {"w": np.zeros(1, np.float32)})])
+    with pytest.raises(ValueError, match="effort"):
+        list(fold(updates, updates[0][1], efforts=(-1.0,)))
