@@ -11,7 +11,7 @@ from pathlib import Path
 
 from client.egress import Released
 from client.intake import check_epoch, check_model, open_message, outdates
-from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Question, RoundDone, RoundJob, ScoreJob, may_end
+from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Question, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
 from client.spool import Spooled, written_update
@@ -28,7 +28,6 @@ from shared.wire import (
     Ready,
     Receipt,
     Refused,
-    Stage,
     Uploaded,
     Work,
 )
@@ -179,6 +178,8 @@ class Answering:
         if self._take_over(parcel, message):
             return
         record = record.with_model(place.round, message.model_digest, message.previous_digest)
+        study = record.open.study
+        state = site.spool.go_on(study.name, counted=message.counted_round, before=place.round, keeps=study.keeps_state)
         workplace = site.spool.workplace(place.study, place.round)
         model = workplace / "incoming.safetensors"
         try:
@@ -193,14 +194,7 @@ class Answering:
             wait=False,  # the release that follows from it waits
         )
         site.studies.save(record)
-        study = record.open.study
-        job: Question
-        if place.stage is Stage.TRAIN:
-            job = RoundJob(
-                study=study, round=place.round, model=model, model_digest=message.model_digest, out=workplace
-            )
-        else:
-            job = ScoreJob(study=study, model=model, model_digest=message.model_digest)
+        job = job_for(message, study, model=model, state=state, out=workplace)
         self._enqueue(Task(parcel, message, job, workplace))
 
     def _take_over(self, parcel: Parcel, message: Work) -> bool:

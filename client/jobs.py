@@ -12,9 +12,10 @@ from shared.errors import WireCode
 from shared.metrics import Score
 from shared.study import Digest, Section, Study
 from shared.update import Tensors
-from shared.wire import Count, Counts, Device, Seconds, Software
+from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
 
 UPDATE_FILE = "update.safetensors"
+STATE_FILE = "state.safetensors"
 
 Split = Literal["train", "validation", "test"]
 
@@ -34,13 +35,18 @@ class OpenJob(Section):
 
 
 class RoundJob(Section):
-    """Score the incoming model on validation patients, train on it, write the update to `out`."""
+    """Score the incoming model on validation patients, train on it, write the update to `out`.
+
+    `state` is what the site kept from the last round that counted, if its study keeps something; what it
+    keeps of this round goes to `out`, too.
+    """
 
     job: Literal["round"] = "round"
     study: Study
     round: int
     model: Path
     model_digest: Digest
+    state: Path | None = None
     out: Path
 
 
@@ -51,6 +57,7 @@ class ScoreJob(Section):
     study: Study
     model: Path
     model_digest: Digest
+    state: Path | None = None
 
 
 class CloseJob(Section):
@@ -123,6 +130,14 @@ _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="ev
 def may_end(job: Question, event: OpenDone | RoundDone | Failed) -> bool:
     """Whether this event is an end of this job."""
     return isinstance(event, Failed) or isinstance(event, OpenDone) == isinstance(job, OpenJob)
+
+
+def job_for(message: Work, study: Study, *, model: Path, state: Path | None, out: Path) -> RoundJob | ScoreJob:
+    """What a piece of work asks of the worker; `out` is where it may write."""
+    digest, number = message.model_digest, message.address.round
+    if message.address.stage is Stage.TRAIN:
+        return RoundJob(study=study, round=number, model=model, model_digest=digest, state=state, out=out)
+    return ScoreJob(study=study, model=model, model_digest=digest, state=state)
 
 
 def to_line(message: Job | Event) -> bytes:

@@ -15,13 +15,15 @@ from typing import Literal
 import numpy as np
 import torch
 
-from client.change import IDENTITY, Step, apply, change_of
+from client.change import IDENTITY, Step, apply
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
+from client.methods import Method, State
 from client.train import fit
 from shared.errors import Refusal, WireCode
+from shared.methods import own_tensors, travelling
 from shared.metrics import Score
 from shared.models import build_model, load_state, state_arrays
 from shared.randomness import StudyRandom
@@ -38,9 +40,14 @@ _NOTHING = Counts(examples=0, patients=0, steps=0)
 
 @dataclass(frozen=True)
 class Worked:
-    """What one trip produced; `update` is the packed change, or None when only scoring was asked."""
+    """What one trip produced.
+
+    `update` is the packed change, None when only scoring was asked. `kept` is what the site keeps for its
+    next round and never releases, packed; None if the study keeps nothing.
+    """
 
     update: bytes | None
+    kept: bytes | None
     counts: Counts
     scores: tuple[Score, ...]
     seconds: Seconds
@@ -76,6 +83,9 @@ class LocalWork:
         self._model = build_model(
             study.model, images=study.images, outputs=study.task.outputs, random=self._random.child("start")
         ).to(self._device)
+        self._table = table_of(travelling(self._model, study.training))
+        own = own_tensors(self._model, study.training)
+        self._method = Method({name: value for name, value in state_arrays(self._model).items() if name in own})
 
     def check_tensors(self, tensors: Tensors) -> None:
         """Insist that this wheel's model has exactly the study's tensors.
@@ -83,23 +93,30 @@ class LocalWork:
         Raises:
             Refusal: it does not, so the two sides run different software.
         """
-        if table_of(state_arrays(self._model)) != tensors:
+        if self._table != tensors:
             raise Refusal(WireCode.PROTOCOL)
 
     def train(
-        self, incoming: Path, *, model_digest: str, number: int, on_step: Callable[[int], None] | None = None
+        self,
+        incoming: Path,
+        *,
+        kept: Path | None = None,
+        model_digest: str,
+        number: int,
+        on_step: Callable[[int], None] | None = None,
     ) -> Worked:
         """Score the incoming model on validation patients, then train on it.
 
         Args:
             incoming: the packed global model.
+            kept: `Worked.kept` of the last round that counted; None before the first.
             model_digest: its SHA-256, which the scores name.
             number: the round, counted from 1.
             on_step: called after each optimiser step with the number of steps so far.
         """
         assert self._study.training is not None
         started = time.monotonic()
-        before = self._load(incoming)
+        before = self._load(incoming, kept)
         scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
         scored = time.monotonic()
         done = fit(
@@ -112,21 +129,21 @@ class LocalWork:
             augment=augmentation(self._study.images.augment),
             on_step=on_step,
         )
-        update = pack(apply(change_of(before, state_arrays(self._model)), self._steps))
+        change, own = self._method.end(before, state_arrays(self._model))
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
-        return Worked(update, counts, scores, _rounded(seconds))
+        return Worked(pack(apply(change, self._steps)), pack(own) if own else None, counts, scores, _rounded(seconds))
 
-    def score(self, incoming: Path, *, model_digest: str) -> Worked:
+    def score(self, incoming: Path, *, kept: Path | None = None, model_digest: str) -> Worked:
         """Score a model on validation and test patients (the closing trip, or an evaluation study)."""
         started = time.monotonic()
-        self._load(incoming)
+        self._load(incoming, kept)
         scores = tuple(self._score(split, model_digest) for split in HELD_OUT if len(self._part(split).labels))
-        return Worked(None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
+        return Worked(None, None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
 
-    def _load(self, incoming: Path) -> dict[str, np.ndarray]:
+    def _load(self, incoming: Path, kept: Path | None) -> State:
         before = dict(PackedFile(incoming).items())
-        load_state(self._model, before)
+        load_state(self._model, self._method.begin(before, dict(PackedFile(kept).items()) if kept else None))
         return before
 
     def _part(self, split: HeldOut) -> Examples:

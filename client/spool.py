@@ -3,6 +3,10 @@
 A replay of the same work re-sends these bytes and costs no privacy; the same round asked again
 with another incoming model is refused, because two answers for one round tell more than one.
 The record of an answered round stays when its bytes are forgotten.
+
+What the site keeps of a round for its own next one (`state`: the layers that do not travel) lies beside
+the round's update and becomes durable with it, by the same rename. It never leaves. The state of a
+round stays until the server's word that a later round of this site has counted.
 """
 
 import errno
@@ -14,7 +18,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.jobs import UPDATE_FILE
+from client.jobs import STATE_FILE, UPDATE_FILE
 from shared.durable import fsync_folder, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Ready
@@ -49,11 +53,11 @@ class SiteSpool:
         return Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
 
     def keep(self, ready: Ready, workplace: Path) -> Spooled:
-        """Make a finished round durable, with its update if `workplace` holds one."""
-        update = workplace / UPDATE_FILE
-        if update.exists():
-            with update.open("rb") as file:
-                os.fsync(file.fileno())
+        """Make a finished round durable, with its update and its state if `workplace` holds them."""
+        for path in (workplace / UPDATE_FILE, workplace / STATE_FILE):
+            if path.exists():
+                with path.open("rb") as file:
+                    os.fsync(file.fileno())
         write_atomically(workplace / _READY, ready.model_dump_json().encode(), mode=0o600)
         target = self._round(ready.address.study, ready.address.round)
         workplace.rename(target)
@@ -81,6 +85,32 @@ class SiteSpool:
             return None
         ready = Ready.model_validate_json((place / _READY).read_bytes())
         return Spooled(ready, place / UPDATE_FILE) if ready.update_digest == update_digest else None
+
+    def go_on(self, study: str, *, counted: int, before: int, keeps: bool) -> Path | None:
+        """The state that work on round `before` goes on from; no other of an earlier round is kept on.
+
+        Args:
+            study: its name.
+            counted: the last round in which this site counted, by the server's word; 0 if there is none.
+            before: the round to work on.
+            keeps: whether the study keeps a state at all.
+
+        Returns:
+            The state of the round that counted; None before the first.
+
+        Raises:
+            Refusal: `STATE_LOST`, that state is not here.
+        """
+        for path in (self._folder / study).glob(f"round-*/{STATE_FILE}"):
+            number = path.parent.name.removeprefix("round-")
+            if number.isdigit() and int(number) < before and int(number) != counted:
+                path.unlink()
+        if not keeps or not counted:
+            return None
+        state = self._round(study, counted) / STATE_FILE
+        if not state.is_file():
+            raise Refusal(WireCode.STATE_LOST, remedy="Restore the site's folder `spool/` from backup.")
+        return state
 
     def forget_updates(self, study: str, *, through: int) -> list[int]:
         """Drop the update bytes of rounds <= `through`; the records that they were answered stay."""

@@ -8,6 +8,7 @@ from client.device import ResolvedDevice, make_repeatable, resolve_device, use_t
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
 from client.jobs import (
+    STATE_FILE,
     UPDATE_FILE,
     CloseJob,
     OpenDone,
@@ -57,15 +58,19 @@ class Workbench:
         )
 
     def round(self, job: RoundJob, *, on_step: Callable[[int], None]) -> RoundDone:
-        """Train one round and write the update beside the agent's spool."""
-        done = self._work(job.study).train(job.model, model_digest=job.model_digest, number=job.round, on_step=on_step)
+        """Train one round; write the update, and what the site keeps of the round, beside the agent's spool."""
+        done = self._work(job.study).train(
+            job.model, kept=job.state, model_digest=job.model_digest, number=job.round, on_step=on_step
+        )
         assert done.update is not None
         (job.out / UPDATE_FILE).write_bytes(done.update)
+        if done.kept is not None:
+            (job.out / STATE_FILE).write_bytes(done.kept)
         return _done(done)
 
     def score(self, job: ScoreJob) -> RoundDone:
         """Score a model on the held-out patients."""
-        return _done(self._work(job.study).score(job.model, model_digest=job.model_digest))
+        return _done(self._work(job.study).score(job.model, kept=job.state, model_digest=job.model_digest))
 
     def close(self, job: CloseJob) -> None:
         """Let a study go, and with its model the device's memory."""

@@ -255,6 +255,7 @@ class Conductor:
             previous_digest=commits[-1].previous_digest if commits else None,
             payload_bytes=model.stat().st_size,
             slot_bytes=self._desk.update_limit if ask.slot_granted else 0,
+            counted_round=self._history.counted_round(ask.site),
             receipts=self._receipts(ask.site),
         )
 

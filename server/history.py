@@ -89,6 +89,10 @@ class LiveHistory:
             for site, said in self.opened.items()
         }
 
+    def counted_round(self, site: str) -> int:
+        """The last committed round in which a site counted; 0 if there is none."""
+        return next((commit.round for commit in reversed(self.commits) if site in commit.counted), 0)
+
     def check(self, record: Record) -> None:
         """Whether a record can come next.
 

@@ -23,12 +23,14 @@ FINAL_MODEL = Path("model.safetensors")
 
 
 def start_state(study: Study) -> Mapping[str, np.ndarray]:
-    """The state that a study's model starts from, drawn from its seed."""
-    from shared.models import build_model, state_arrays
+    """The state that a study's global model starts from, drawn from its seed."""
+    from shared.methods import travelling
+    from shared.models import build_model
     from shared.randomness import StudyRandom
 
     random = StudyRandom(study.study.seed).child("start")
-    return state_arrays(build_model(study.model, images=study.images, outputs=study.task.outputs, random=random))
+    model = build_model(study.model, images=study.images, outputs=study.task.outputs, random=random)
+    return travelling(model, study.training)
 
 
 def launch(federation: Path, study: Study, *, source: str, start_model: Path | None, now: str) -> StudyFolder:

@@ -125,6 +125,7 @@ class WireCode(StrEnum):
     DISK_FULL = "disk_full"
     WORKER_CRASHED = "worker_crashed"
     SUPERSEDED = "superseded"
+    STATE_LOST = "state_lost"
     INTERNAL = "internal"
 
 
@@ -143,6 +144,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.DISK_FULL: "The site's disk is full.",
     WireCode.WORKER_CRASHED: "The site's worker crashed repeatedly; see the site's own log.",
     WireCode.SUPERSEDED: "A newer message replaced this piece of work.",
+    WireCode.STATE_LOST: "The site no longer has what it kept from its last round in this study.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
 

@@ -87,7 +87,7 @@ class TrainingSpec(Section):
     `steps_per_round = 0` asks the sites only to score the model and send it back unchanged.
     """
 
-    algorithm: Literal["fedavg", "fedprox", "fednova"] = "fedavg"
+    algorithm: Literal["fedavg", "fedprox", "fednova", "fedbn"] = "fedavg"
     proximal_mu: Annotated[float, Field(ge=0, le=10)] = 0.0
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
@@ -201,14 +201,27 @@ class Study(Section):
             raise ValueError("a study of kind train needs a [training] section")
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
+        if self.keeps_state:
+            self._check_own_norms()
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
         return self
+
+    def _check_own_norms(self) -> None:
+        if self.model.norm == "none":
+            raise ValueError("fedbn leaves the norm layers at the sites, and model.norm = none has no such layers")
+        if self.model.start_sha256 is not None:
+            raise ValueError("fedbn starts from the seed: a start model's norm layers would not reach the sites")
 
     @property
     def name(self) -> str:
         """The study's name, unique in its federation."""
         return self.study.name
+
+    @property
+    def keeps_state(self) -> bool:
+        """Whether a site keeps something of its own from one round to the next."""
+        return self.training is not None and self.training.algorithm == "fedbn"
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the whole study, defaults included."""

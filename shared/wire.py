@@ -105,7 +105,8 @@ class Work(Message):
     """Train or evaluate on the model that travels as payload.
 
     `previous_digest` chains models: it is the model of the round before (None in round 1).
-    `slot_bytes` is a pre-granted upload slot; 0 means report ready and wait for a Grant.
+    `slot_bytes` is a pre-granted upload slot; 0 means report ready and wait for a Grant. `counted_round`
+    is the last round in which this site counted (0: none): the site goes on from what it kept then.
     """
 
     type: Literal["work"] = "work"
@@ -114,6 +115,7 @@ class Work(Message):
     previous_digest: Digest | None
     payload_bytes: Count
     slot_bytes: Count
+    counted_round: Count = 0
     receipts: tuple[Receipt, ...] = ()
 
 

@@ -29,7 +29,7 @@ MAY_KNOW = {
     ),
     "monai": ("shared/models.py", "client/imaging/"),
     "torch": (
-        *("shared/models.py", "shared/tasks.py", "shared/randomness.py", "client/imaging/"),
+        *("shared/models.py", "shared/methods.py", "shared/tasks.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         "deploy/demo/compare.py",
     ),

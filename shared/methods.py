@@ -1,0 +1,31 @@
+"""What of a model travels, by the study's method; what does not stays at the site, as its own.
+
+    fedavg, fedprox, fednova   every tensor of the model travels
+    fedbn                      the normalisation layers stay (Li et al. 2021, "FedBN")
+
+What travels is the study's tensor table: the server's model, every update, the contract. This module
+knows torch only to ask which layers normalise; how the parts are worked on is `client/methods.py`'s.
+"""
+
+from torch import nn
+from torch.nn.modules.batchnorm import _NormBase
+
+from shared.models import state_arrays
+from shared.study import TrainingSpec
+from shared.update import Array
+
+_NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
+
+
+def own_tensors(model: nn.Module, training: TrainingSpec | None) -> frozenset[str]:
+    """Names of the model's tensors that stay at the site."""
+    if training is None or training.algorithm != "fedbn":
+        return frozenset()
+    layers = [name for name, layer in model.named_modules() if isinstance(layer, _NORMS)]
+    return frozenset(f"{layer}.{name}" for layer in layers for name in model.get_submodule(layer).state_dict())
+
+
+def travelling(model: nn.Module, training: TrainingSpec | None) -> dict[str, Array]:
+    """The state that travels, as it is in a model that nobody has trained."""
+    own = own_tensors(model, training)
+    return {name: value for name, value in state_arrays(model).items() if name not in own}

@@ -1,0 +1,77 @@
+"""A whole federation inside the test's process: the ServerApp's conductor and the ClientApp over a Grid that is a call.
+
+Everything but the line and the worker's process is the real thing: folders, keys, doors, ledgers, spools,
+journal, checkpoints. Needs the fixture `flower_process`.
+"""
+
+import time
+from collections.abc import Iterable
+from pathlib import Path
+from uuid import uuid4
+
+from flwr.app import Context, Message, RecordDict
+from flwr.serverapp import Grid
+
+from client.app import app
+from client.imaging.settings import DataSettings
+from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
+from deploy.provision import provision
+from server.conduct import conduct
+from server.journal import read_history
+from server.launch import launch
+from server.study_folder import StudyFolder, StudyState
+from shared.study import parse_study
+
+
+class CallGrid(Grid):
+    """Flower's Grid whose nodes are calls of the ClientApp."""
+
+    def __init__(self, folders: Iterable[Path]) -> None:
+        self._contexts = {n: Context(1, n, {"site-folder": str(f)}, RecordDict(), {}) for n, f in enumerate(folders, 1)}
+        self._replies: dict[str, Message] = {}
+
+    def get_node_ids(self) -> Iterable[int]:
+        return list(self._contexts)
+
+    def push_messages(self, messages: Iterable[Message]) -> Iterable[str]:
+        return [self._push(message) for message in messages]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> Iterable[Message]:
+        return [self._replies.pop(name) for name in message_ids if name in self._replies]
+
+    def _push(self, message: Message) -> str:
+        name = message.metadata.__dict__["_message_id"] = str(uuid4())
+        self._replies[name] = app(message, self._contexts[message.metadata.dst_node_id])
+        return name
+
+    create_message = get_nodes = send_and_receive = run = set_run = None
+
+
+class MemoryWard:
+    """The federation's folder and its sites', ready for studies.
+
+    Args:
+        root: an empty folder.
+        data: what each site has.
+    """
+
+    def __init__(self, root: Path, data: dict[str, DataSettings]) -> None:
+        place = provision(root, name="ward", host="127.0.0.1", fleet_port=9, sites=list(data), now=int(time.time()))
+        self.federation, self.sites = place.federation, place.sites
+        for name, described in data.items():
+            compute = ComputeSettings(device="cpu", threads=1)
+            settings = SiteSettings(site=AboutSite(name=name), data=described, compute=compute)
+            write_settings(self.sites[name] / "site.toml", settings)
+
+    def run(self, text: str) -> StudyFolder:
+        """Take a study from its text to its end."""
+        folder = launch(self.federation, parse_study(text), source=text, start_model=None, now="2026-01-01T00:00:00Z")
+        conduct(self.federation, folder, CallGrid(self.sites.values()), say=lambda _: None)
+        assert folder.standing().state is StudyState.FINISHED, folder.standing().reason
+        return folder
+
+    def model_digest(self, folder: StudyFolder) -> str:
+        """Of the final model."""
+        digest = read_history(folder.path / "journal.jsonl").model_digest
+        assert digest is not None
+        return digest

@@ -1,0 +1,86 @@
+"""Each method through the whole engine: real doors, ledgers, spools and journals, two sites that differ."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from memory_ward import MemoryWard
+
+from client.imaging.settings import DataSettings
+from client.spool import STATE_FILE
+from server.journal import read_history
+from shared.update import PackedFile
+
+pytestmark = pytest.mark.usefixtures("flower_process")
+
+STUDY = """\
+[study]
+name = "{name}"
+seed = 5
+[task]
+classes = ["bright"]
+[images]
+size_px = 16
+[model]
+width = 8
+norm = "batch"
+[training]
+batch_size = 4
+epochs_per_round = 1
+momentum = {momentum}
+algorithm = "{algorithm}"
+[rounds]
+count = 3
+quorum = 2
+deadline_s = 600
+"""
+
+
+@pytest.fixture
+def ward(tmp_path: Path) -> MemoryWard:
+    """Two sites; one has three times the images, and brighter ones."""
+    data = {}
+    for name, count, light in (("east", 12, 20), ("west", 36, 90)):
+        rng, arrays = np.random.default_rng(count), {}
+        for split, images in {"train": count, "val": 8, "test": 8}.items():
+            labels = np.arange(images) % 2
+            noise = rng.integers(0, 60, (images, 16, 16)) + light
+            arrays[f"{split}_images"] = (noise + 80 * labels[:, None, None]).astype(np.uint8)
+            arrays[f"{split}_labels"] = labels
+        np.savez(tmp_path / f"{name}.npz", **arrays)
+        data[name] = DataSettings(kind="npz", file=tmp_path / f"{name}.npz")
+    return MemoryWard(tmp_path / "ward", data)
+
+
+def text(algorithm: str, *, name: str | None = None, momentum: float = 0.0) -> str:
+    return STUDY.format(name=name or algorithm, algorithm=algorithm, momentum=momentum)
+
+
+def test_fednova_weighs_the_busier_site_less(ward: MemoryWard) -> None:
+    folders = [ward.run(text(name)) for name in ("fedavg", "fednova")]
+    ready = read_history(folders[1].path / "journal.jsonl").readies
+    assert {record.site: record.steps for record in ready} == {"east": 3, "west": 9}
+    models = [dict(PackedFile(folder.path / "model.safetensors").items()) for folder in folders]
+    assert models[0].keys() == models[1].keys()
+    assert not np.array_equal(models[0]["head.weight"], models[1]["head.weight"])
+
+
+def norms(state: dict[str, np.ndarray]) -> set[str]:
+    return {name for name in state if name.startswith("features") and state[name].ndim < 2}
+
+
+def test_fedbn_keeps_each_sites_norm_layers_at_the_site(ward: MemoryWard) -> None:
+    folder = ward.run(text("fedbn"))
+    final = dict(PackedFile(folder.path / "model.safetensors").items())
+    assert not {name for name in final if "running" in name or "num_batches" in name}
+    own = {}
+    for site, place in ward.sites.items():
+        states = sorted((place / "spool" / "fedbn").glob(f"round-*/{STATE_FILE}"))
+        assert [state.parent.name for state in states] == ["round-000003"]  # of the last round that counted
+        own[site] = dict(PackedFile(states[0]).items())
+    assert own["east"].keys() == own["west"].keys()
+    assert not own["east"].keys() & final.keys()
+    means = {site: state["features.1.running_mean"] for site, state in own.items()}
+    assert np.abs(means["east"] - means["west"]).max() > 1e-3
+    assert own["east"]["features.1.num_batches_tracked"] == 9
+    assert own["west"]["features.1.num_batches_tracked"] == 27
