@@ -20,7 +20,7 @@ from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
-from client.methods import Method, State
+from client.methods import Layers, Method, Scaffold, State
 from client.train import fit
 from shared.errors import Refusal, WireCode
 from shared.methods import own_tensors, travelling
@@ -84,8 +84,7 @@ class LocalWork:
             study.model, images=study.images, outputs=study.task.outputs, random=self._random.child("start")
         ).to(self._device)
         self._table = table_of(travelling(self._model, study.training))
-        own = own_tensors(self._model, study.training)
-        self._method = Method({name: value for name, value in state_arrays(self._model).items() if name in own})
+        self._method = self._choose_method()
 
     def check_tensors(self, tensors: Tensors) -> None:
         """Insist that this wheel's model has exactly the study's tensors.
@@ -116,7 +115,8 @@ class LocalWork:
         """
         assert self._study.training is not None
         started = time.monotonic()
-        before = self._load(incoming, kept)
+        before, own = dict(PackedFile(incoming).items()), _unpacked(kept)
+        load_state(self._model, self._method.begin(before, own))
         scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
         scored = time.monotonic()
         done = fit(
@@ -127,9 +127,10 @@ class LocalWork:
             random=self._random.child("train", number, self._site),
             device=self._device,
             augment=augmentation(self._study.images.augment),
+            correction=self._method.correction(before, own),
             on_step=on_step,
         )
-        change, own = self._method.end(before, state_arrays(self._model))
+        change, own = self._method.end(before, own, state_arrays(self._model), steps=done.steps)
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         return Worked(pack(apply(change, self._steps)), pack(own) if own else None, counts, scores, _rounded(seconds))
@@ -137,14 +138,16 @@ class LocalWork:
     def score(self, incoming: Path, *, kept: Path | None = None, model_digest: str) -> Worked:
         """Score a model on validation and test patients (the closing trip, or an evaluation study)."""
         started = time.monotonic()
-        self._load(incoming, kept)
+        load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
         scores = tuple(self._score(split, model_digest) for split in HELD_OUT if len(self._part(split).labels))
         return Worked(None, None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
 
-    def _load(self, incoming: Path, kept: Path | None) -> State:
-        before = dict(PackedFile(incoming).items())
-        load_state(self._model, self._method.begin(before, dict(PackedFile(kept).items()) if kept else None))
-        return before
+    def _choose_method(self) -> Method:
+        training = self._study.training
+        if training is not None and training.algorithm == "scaffold":
+            return Scaffold(learning_rate=training.learning_rate)
+        own = own_tensors(self._model, training)
+        return Layers({name: value for name, value in state_arrays(self._model).items() if name in own})
 
     def _part(self, split: HeldOut) -> Examples:
         return self._data.validation if split == "validation" else self._data.test
@@ -160,6 +163,10 @@ class LocalWork:
             model_digest=model_digest,
             split=split,
         )
+
+
+def _unpacked(kept: Path | None) -> State:
+    return dict(PackedFile(kept).items()) if kept else {}
 
 
 def free_memory() -> None:

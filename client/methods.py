@@ -1,47 +1,89 @@
 """The site's side of a study's method: what it makes of the global model, and what it keeps for itself.
 
 A method is pure. A round begins with what came in and what the site kept from the last round of its
-that counted, and ends with a change, which is released, and with what is kept for the next round, which
-never leaves. How the weights are trained in between is `client/train.py`'s matter; what travels,
-`shared/methods.py`'s.
+that counted (nothing, before the first), and ends with a change, which is released, and with what is
+kept for the next round, which never leaves. How the weights are trained in between is
+`client/train.py`'s matter; what travels, `shared/methods.py`'s.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from client.change import Change, change_of
-from shared.update import Array
+from shared.update import CONTROL, Array
 
 State = Mapping[str, Array]
 
 
-@dataclass(frozen=True)
-class Method:
-    """Every tensor travels, or, as in FedBN, all but the site's own, which go on where they were.
+class Method(Protocol):
+    """What differs between the methods of `TrainingSpec.algorithm` at a site."""
 
-    Attributes:
-        fresh: the site's own tensors in a model that nobody has trained; what the first round goes on from.
+    def begin(self, incoming: State, kept: State) -> dict[str, np.ndarray]:
+        """The whole state of the model to train or score."""
+        ...
+
+    def correction(self, incoming: State, kept: State) -> State:
+        """What is added to the gradient in every step, by parameter; empty for most methods."""
+        ...
+
+    def end(self, incoming: State, kept: State, trained: State, *, steps: int) -> tuple[Change, State]:
+        """What is released and what is kept, from the model's state after so many steps."""
+        ...
+
+
+class Layers:
+    """The model's own state travels, or, as in FedBN, all of it but the site's own layers.
+
+    Args:
+        own: those layers in a model that nobody has trained, from which the first round goes on.
     """
 
-    fresh: State
+    def __init__(self, own: State) -> None:
+        self._own = own
 
-    def begin(self, incoming: State, kept: State | None) -> dict[str, np.ndarray]:
-        """The whole state of the model to train or score.
+    def begin(self, incoming: State, kept: State) -> dict[str, np.ndarray]:
+        """The global layers and the site's own."""
+        return {**incoming, **(kept or self._own)}
 
-        Args:
-            incoming: the global model.
-            kept: what `end` gave in the last round that counted; None before the first.
-        """
-        return {**incoming, **(self.fresh if kept is None else kept)}
+    def correction(self, incoming: State, kept: State) -> State:
+        """None."""
+        return {}
 
-    def end(self, incoming: State, trained: State) -> tuple[Change, State]:
-        """What is released and what is kept.
-
-        Args:
-            incoming: the global model.
-            trained: the whole state of the model after training.
-        """
+    def end(self, incoming: State, kept: State, trained: State, *, steps: int) -> tuple[Change, State]:
+        """The change of the global layers, and the site's own as they are now."""
         change = change_of(incoming, {name: trained[name] for name in incoming})
-        return change, {name: trained[name] for name in self.fresh}
+        return change, {name: trained[name] for name in self._own}
+
+
+class Scaffold:
+    """SCAFFOLD (Karimireddy et al. 2020, Algorithm 1 with option II for the control variate).
+
+    With x the incoming weights, y those after K steps of SGD at rate r, c and c_i the control variates of
+    server and site, every gradient g becomes g - c_i + c, and c_i becomes c_i - c + (x - y) / (K r).
+
+    Args:
+        learning_rate: r.
+    """
+
+    def __init__(self, *, learning_rate: float) -> None:
+        self._rate = learning_rate
+
+    def begin(self, incoming: State, kept: State) -> dict[str, np.ndarray]:
+        """The model without the control variates that came with it."""
+        return {name: value for name, value in incoming.items() if not name.startswith(CONTROL)}
+
+    def correction(self, incoming: State, kept: State) -> State:
+        """c - c_i."""
+        controls = {name: value for name, value in incoming.items() if name.startswith(CONTROL)}
+        return {name.removeprefix(CONTROL): c - kept.get(name, np.float32(0)) for name, c in controls.items()}
+
+    def end(self, incoming: State, kept: State, trained: State, *, steps: int) -> tuple[Change, State]:
+        """The changes of the weights and of c_i, and the new c_i."""
+        change = change_of(self.begin(incoming, kept), trained)
+        for name in [name for name in incoming if name.startswith(CONTROL)]:
+            gradient = change[name.removeprefix(CONTROL)] / np.float32(-self._rate * max(steps, 1))
+            change[name] = gradient - incoming[name] if steps else np.zeros_like(gradient)
+        controls = {name: value for name, value in change.items() if name.startswith(CONTROL)}
+        return change, {name: kept.get(name, np.float32(0)) + delta for name, delta in controls.items()}

@@ -7,7 +7,7 @@ and thread count give the same weights byte for byte.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 
@@ -21,6 +21,7 @@ from shared.metrics import Integers
 from shared.randomness import StudyRandom
 from shared.study import TrainingSpec
 from shared.tasks import Task
+from shared.update import Array
 
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
@@ -49,6 +50,7 @@ def fit(
     random: StudyRandom,
     device: torch.device | str,
     augment: Augment | None = None,
+    correction: Mapping[str, Array] | None = None,
     on_step: Callable[[int], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fit:
@@ -62,11 +64,12 @@ def fit(
         random: the study's randomness at (round, site); decides order, augmentation and dropout.
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
+        correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
         on_step: told the number of steps done after each; may raise to stop.
         clock: seconds, for `Fit.seconds`.
     """
     started = clock()
-    trainer = _Trainer(model, spec, task=task, device=torch.device(device))
+    trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
@@ -83,7 +86,15 @@ def fit(
 
 
 class _Trainer:
-    def __init__(self, model: nn.Module, spec: TrainingSpec, *, task: Task, device: torch.device) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        spec: TrainingSpec,
+        *,
+        task: Task,
+        device: torch.device,
+        correction: Mapping[str, Array],
+    ) -> None:
         self.device = device
         self._cuda = device.type == "cuda"
         self._amp = spec.amp and self._cuda
@@ -92,9 +103,11 @@ class _Trainer:
         self._task = task
         self._optimizer = _optimizer(model, spec)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
-        self._parameters = [p for p in model.parameters() if p.requires_grad]
         self._mu = spec.proximal_mu
-        self._incoming = [p.detach().clone() for p in self._parameters] if self._mu else []
+        trained = [p for p in model.parameters() if p.requires_grad]
+        self._incoming = [(p, p.detach().clone()) for p in trained] if self._mu else []
+        named = dict(model.named_parameters())
+        self._correction = [(named[k], torch.from_numpy(v).to(device)) for k, v in correction.items()]
 
     @property
     def cuda_devices(self) -> list[torch.device]:
@@ -107,9 +120,10 @@ class _Trainer:
         with torch.autocast(self.device.type, enabled=self._amp):
             loss = self._task.loss(self._model(images).float(), targets)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
-        if self._mu:
+        if self._incoming or self._correction:
             self._scaler.unscale_(self._optimizer)
             self._pull_back()
+            self._correct()
         self._scaler.step(self._optimizer)
         self._scaler.update()
         return loss.detach()
@@ -125,9 +139,16 @@ class _Trainer:
     @torch.no_grad()
     def _pull_back(self) -> None:
         """FedProx (Li et al., MLSys 2020): the gradient of mu/2 |w - incoming|^2."""
-        for parameter, incoming in zip(self._parameters, self._incoming, strict=True):
+        for parameter, incoming in self._incoming:
             if parameter.grad is not None:
                 parameter.grad.add_(parameter - incoming, alpha=self._mu)
+
+    @torch.no_grad()
+    def _correct(self) -> None:
+        """SCAFFOLD (Karimireddy et al., ICML 2020): g - c_i + c."""
+        for parameter, correction in self._correction:
+            if parameter.grad is not None:
+                parameter.grad.add_(correction)
 
 
 def _optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:

@@ -30,6 +30,9 @@ weigh w_i = p_i * e / a_i with e = sum p_j a_j, so that a site that went further
 The w_i do not sum to 1: the fixed point runs with w_i / sum(w), and the sum is multiplied by sum(w).
 Buffers keep the weights p_i.
 
+Control variates (SCAFFOLD) are no change to step along: c + s * sum p_i (change of c_i), with s the share
+of the study's examples that the cohort's sites hold, keeps c the weighted mean of all sites' c_i.
+
 Memory is a few pieces (`shared.update.PIECE_ELEMENTS`), whatever the number of sites and the size of
 the model: for each piece, all updates are read once.
 """
@@ -41,7 +44,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.update import Array, PackedFile, TensorSpec, packed_order, spans
+from shared.update import CONTROL, Array, PackedFile, TensorSpec, packed_order, spans
 
 CHANGE_BOUND = float(2**22)
 SITES_BOUND = 10_000
@@ -65,7 +68,11 @@ class Folded(NamedTuple):
 
 
 def fold(
-    updates: Sequence[tuple[int, PackedFile]], model: PackedFile, *, efforts: Sequence[float] | None = None
+    updates: Sequence[tuple[int, PackedFile]],
+    model: PackedFile,
+    *,
+    efforts: Sequence[float] | None = None,
+    share: float = 1.0,
 ) -> Iterator[Folded]:
     """The aggregate of one round, piece by piece in packed order.
 
@@ -74,11 +81,12 @@ def fold(
             model's table. If no site counts an example, the sites weigh the same.
         model: the model that the sites started from.
         efforts: of each update, by which its change is normalised (0: it has none); None for a plain mean.
+        share: of all the study's examples, those of these updates' sites; control variates move by it.
 
     Raises:
         ValueError: no update, more than 10 000, or a negative weight or effort.
     """
-    cohort = _Cohort.of(updates, efforts)
+    cohort = _Cohort.of(updates, efforts, share)
     for tensor in packed_order(model.table()):
         for start, stop in spans(tensor):
             yield _fold_run(_Run(tensor, start, stop), cohort, model)
@@ -89,19 +97,19 @@ class _Cohort:
     files: tuple[PackedFile, ...]
     weights: tuple[float, ...]
     pulls: tuple[float, ...]  # what changes weigh; sums to 1, as the weights
-    scale: float = 1.0
+    scale: float
+    share: float
 
     @classmethod
-    def of(cls, updates: Sequence[tuple[int, PackedFile]], efforts: Sequence[float] | None) -> "_Cohort":
+    def of(cls, updates: Sequence[tuple[int, PackedFile]], efforts: Sequence[float] | None, share: float) -> "_Cohort":
         examples = [n for n, _ in updates]
         if not 1 <= len(updates) <= SITES_BOUND or min(examples) < 0:
             raise ValueError(f"a fold needs 1 to {SITES_BOUND} updates with weights of at least 0")
         total = sum(examples)
         files = tuple(file for _, file in updates)
         weights = tuple(n / total if total else 1 / len(examples) for n in examples)
-        if efforts is None:
-            return cls(files, weights, weights)
-        return cls(files, weights, *_normalised(weights, efforts))
+        pulls, scale = (weights, 1.0) if efforts is None else _normalised(weights, efforts)
+        return cls(files, weights, pulls, scale, share)
 
 
 def _normalised(weights: Sequence[float], efforts: Sequence[float]) -> tuple[tuple[float, ...], float]:
@@ -129,6 +137,9 @@ def _fold_run(run: _Run, cohort: _Cohort, model: PackedFile) -> Folded:
     name = run.tensor.name
     if run.tensor.dtype == "int64":
         return Folded(name, run.start, _largest(run, cohort), replaces=True)
+    if name.startswith(CONTROL):
+        control = run.read(model) + cohort.share * _mean(run, cohort, cohort.weights)
+        return Folded(name, run.start, control.astype(np.float32), replaces=True)
     last = name.rpartition(".")[2]
     if last not in (_MEAN, _VARIANCE):
         return Folded(name, run.start, cohort.scale * _mean(run, cohort, cohort.pulls), replaces=False)

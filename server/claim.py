@@ -3,7 +3,7 @@
 The types of admission; the rules stand in `server/admission.py`.
 """
 
-from collections.abc import Mapping, Set
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import ClassVar
@@ -105,3 +105,9 @@ class Admitted:
     norm: float
     update_digest: str
     packed: PackedFile
+
+
+def share_of(updates: Iterable[Admitted], declared: Mapping[str, Declared]) -> float:
+    """The share of all declared training examples that the sites of these updates hold; 1 without any."""
+    held = sum(declared[update.site].examples for update in updates)
+    return held / total if (total := sum(site.examples for site in declared.values())) else 1.0

@@ -16,7 +16,7 @@ from typing import Literal
 from server.admission import Admission
 from server.aggregate import fold
 from server.checkpoint import Checkpoints, Participation
-from server.claim import Admitted, Expected
+from server.claim import Admitted, Expected, share_of
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
@@ -169,7 +169,9 @@ class Conductor:
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
         model = PackedFile(self._model())
         efforts = efforts_of(desk.study.training, (update.steps for update in updates))
-        aggregate = fold([(update.examples, update.packed) for update in updates], model, efforts=efforts)
+        share = share_of(updates, self._history.declared)
+        weighed = [(update.examples, update.packed) for update in updates]
+        aggregate = fold(weighed, model, efforts=efforts, share=share)
         refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:

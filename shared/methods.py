@@ -2,17 +2,19 @@
 
     fedavg, fedprox, fednova   every tensor of the model travels
     fedbn                      the normalisation layers stay (Li et al. 2021, "FedBN")
+    scaffold                   every tensor, and one control variate for each parameter
 
 What travels is the study's tensor table: the server's model, every update, the contract. This module
 knows torch only to ask which layers normalise; how the parts are worked on is `client/methods.py`'s.
 """
 
+import numpy as np
 from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from shared.models import state_arrays
 from shared.study import TrainingSpec
-from shared.update import Array
+from shared.update import CONTROL, Array
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)
 
@@ -28,4 +30,7 @@ def own_tensors(model: nn.Module, training: TrainingSpec | None) -> frozenset[st
 def travelling(model: nn.Module, training: TrainingSpec | None) -> dict[str, Array]:
     """The state that travels, as it is in a model that nobody has trained."""
     own = own_tensors(model, training)
-    return {name: value for name, value in state_arrays(model).items() if name not in own}
+    state = {name: value for name, value in state_arrays(model).items() if name not in own}
+    if training is not None and training.algorithm == "scaffold":
+        state |= {CONTROL + name: np.zeros_like(state[name]) for name, _ in model.named_parameters()}
+    return state

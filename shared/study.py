@@ -87,7 +87,7 @@ class TrainingSpec(Section):
     `steps_per_round = 0` asks the sites only to score the model and send it back unchanged.
     """
 
-    algorithm: Literal["fedavg", "fedprox", "fednova", "fedbn"] = "fedavg"
+    algorithm: Literal["fedavg", "fedprox", "fednova", "fedbn", "scaffold"] = "fedavg"
     proximal_mu: Annotated[float, Field(ge=0, le=10)] = 0.0
     optimizer: Literal["sgd", "adam", "adamw"] = "sgd"
     learning_rate: Annotated[float, Field(gt=0, le=10)] = 0.05
@@ -110,6 +110,8 @@ class TrainingSpec(Section):
     def _optimizer_fits(self) -> Self:
         if self.algorithm == "fednova" and self.optimizer != "sgd":
             raise ValueError("fednova goes with optimizer = sgd: how far adam and adamw go in a step is not known")
+        if self.algorithm == "scaffold" and (self.optimizer != "sgd" or self.momentum):
+            raise ValueError("scaffold goes with optimizer = sgd and momentum = 0: it takes the change for a gradient")
         return self
 
 
@@ -201,7 +203,7 @@ class Study(Section):
             raise ValueError("a study of kind train needs a [training] section")
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
-        if self.keeps_state:
+        if self.training is not None and self.training.algorithm == "fedbn":
             self._check_own_norms()
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
@@ -221,7 +223,7 @@ class Study(Section):
     @property
     def keeps_state(self) -> bool:
         """Whether a site keeps something of its own from one round to the next."""
-        return self.training is not None and self.training.algorithm == "fedbn"
+        return self.training is not None and self.training.algorithm in ("fedbn", "scaffold")
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the whole study, defaults included."""

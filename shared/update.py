@@ -3,7 +3,8 @@
 A model and an update are one safetensors buffer each: a bounded JSON header and one flat run of
 little-endian data (https://huggingface.co/docs/safetensors). An update holds, for each
 floating-point tensor of the state, the change (local minus incoming), and for each integer tensor
-the local value. Nothing here ever unpickles.
+the local value. Control variates (SCAFFOLD) are tensors beside the model's own, under `control/`.
+Nothing here ever unpickles.
 
 Large states pass as a stream of pieces in the order of the buffer, so that memory depends neither on
 the size of a model nor on the number of sites. What a tensor means, and whether an update may be
@@ -27,6 +28,7 @@ from shared.study import Section
 Array = np.ndarray[Any, np.dtype[Any]]
 Dtype = Literal["float32", "int64"]
 HEADER_LIMIT_BYTES = 4 << 20
+CONTROL = "control/"  # then the name of the parameter that the control variate belongs to
 PIECE_ELEMENTS = 1 << 18  # 1 MiB of float32: the temporaries of 64-bit arithmetic stay in a cache
 _SAFETENSORS_NAMES = {"F32": "float32", "I64": "int64"}
 _HEADER_NAMES = {"float32": "F32", "int64": "I64"}

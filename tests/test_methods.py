@@ -84,3 +84,21 @@ def test_fedbn_keeps_each_sites_norm_layers_at_the_site(ward: MemoryWard) -> Non
     assert np.abs(means["east"] - means["west"]).max() > 1e-3
     assert own["east"]["features.1.num_batches_tracked"] == 9
     assert own["west"]["features.1.num_batches_tracked"] == 27
+
+
+def test_scaffolds_server_variate_is_the_mean_of_the_sites(ward: MemoryWard) -> None:
+    folder = ward.run(text("scaffold"))
+    final = dict(PackedFile(folder.path / "model.safetensors").items())
+    states = {site: place / "spool" / "scaffold" / "round-000003" / STATE_FILE for site, place in ward.sites.items()}
+    own = {site: dict(PackedFile(state).items()) for site, state in states.items()}
+    assert {name for name in final if name.startswith("control/")} == own["east"].keys()
+    for name in own["east"]:
+        mean = 0.25 * own["east"][name].astype(float) + 0.75 * own["west"][name].astype(float)
+        np.testing.assert_allclose(final[name], mean, atol=1e-5)
+    assert np.abs(final["control/head.weight"]).max() > 1e-3
+
+
+@pytest.mark.parametrize("algorithm", ["fedbn", "scaffold"])
+def test_a_study_that_keeps_state_is_the_same_twice(ward: MemoryWard, algorithm: str) -> None:
+    digests = {ward.model_digest(ward.run(text(algorithm, name=f"{algorithm}-{n}"))) for n in (1, 2)}
+    assert len(digests) == 1

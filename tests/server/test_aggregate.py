@@ -206,3 +206,23 @@ def test_a_negative_effort_is_refused(tmp_path: Path) -> None:
     updates = written(tmp_path, [(1, {"w": np.zeros(1, np.float32)})])
     with pytest.raises(ValueError, match="effort"):
         list(fold(updates, updates[0][1], efforts=(-1.0,)))
+
+
+# ------------------------------------------------------------------ control variates (SCAFFOLD)
+
+
+def test_control_variates_stay_the_mean_of_all_sites_own(tmp_path: Path) -> None:
+    """Two of three sites take part: theirs move, the third's is as it was."""
+    random, examples = np.random.default_rng(4), (10, 30, 60)
+    own = [random.normal(size=5).astype(np.float32) for _ in examples]
+    share = np.array(examples) / 100
+    before = sum(p * c.astype(float) for p, c in zip(share, own, strict=True)).astype(np.float32)
+    model = write(tmp_path / "model", {"control/w": before, "w": np.zeros(5, np.float32)})
+    changes = [random.normal(size=5).astype(np.float32) for _ in range(2)]
+    sites = [(n, {"control/w": c, "w": c}) for n, c in zip(examples, changes, strict=False)]
+    pieces = list(fold(written(tmp_path, sites), model, share=0.4))
+    assert [(piece.name, piece.replaces) for piece in pieces] == [("control/w", True), ("w", False)]
+    own[:2] = [c + change for c, change in zip(own, changes, strict=False)]
+    after = sum(p * c.astype(float) for p, c in zip(share, own, strict=True))
+    np.testing.assert_allclose(whole(pieces)["control/w"], after, atol=1e-6)
+    assert whole(pieces)["control/w"].dtype == np.float32

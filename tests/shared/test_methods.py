@@ -52,6 +52,23 @@ def test_the_start_model_of_the_server_is_what_travels() -> None:
     assert np.issubdtype(start_state(study)["head.weight"].dtype, np.floating)
 
 
+def test_scaffold_sends_a_control_variate_beside_each_parameter() -> None:
+    training = {"steps_per_round": 1, "algorithm": "scaffold", "momentum": 0.0}
+    study = a_study(model={"norm": "batch", "width": 8}, training=training)
+    model, state = build(study), start_state(study)
+    controls = {name.removeprefix("control/"): value for name, value in state.items() if name.startswith("control/")}
+    assert controls.keys() == dict(model.named_parameters()).keys()
+    assert {name: value.shape for name, value in controls.items()} == {name: state[name].shape for name in controls}
+    assert not any(value.any() for value in controls.values())
+    assert state.keys() - {f"control/{name}" for name in controls} == state_arrays(model).keys()
+
+
+@pytest.mark.parametrize("changes", [{}, {"momentum": 0.9}, {"momentum": 0.0, "optimizer": "adam"}])
+def test_scaffold_with_another_optimizer_than_plain_sgd_is_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="scaffold goes with optimizer = sgd and momentum = 0"):
+        a_study(training={"steps_per_round": 1, "algorithm": "scaffold", **changes})
+
+
 @pytest.mark.parametrize(
     ("model", "wrong"),
     [
