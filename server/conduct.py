@@ -27,7 +27,6 @@ from shared.parent import end_with_parent
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
-JOURNAL = "journal.jsonl"
 
 
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
@@ -60,9 +59,8 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
 
 def _known_epoch(folder: StudyFolder) -> int:
     """The highest epoch that the journal knows; 0 if it cannot be read, which its owner will say."""
-    path = folder.path / JOURNAL
     with contextlib.suppress(WardroundError, FileNotFoundError):
-        return read_live_history(path).epoch
+        return read_live_history(folder.journal).epoch
     return 0
 
 
@@ -72,7 +70,7 @@ def _conduct(
     federation = load_federation(federation_folder)
     study = folder.study()
     start = folder.path / START_MODEL
-    with Journal.open(folder.path / JOURNAL, key=federation.coordinator_key, clock=utc_now) as journal:
+    with Journal.open(folder.journal, key=federation.coordinator_key, clock=utc_now) as journal:
         started = journal.history.started
         sites, quorum = federation.roster.sites(), study.rounds.quorum
         if started:

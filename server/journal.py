@@ -117,10 +117,11 @@ def read_records(path: Path) -> Iterator[tuple[Entry, Record]]:
     """
     for entry in read_entries(path):
         if entry.type in RECORDS:
-            yield entry, _record(entry)
+            yield entry, record_of(entry)
 
 
-def _record(entry: Entry) -> Record:
+def record_of(entry: Entry) -> Record:
+    """What an entry of a type of `RECORDS` says; raises `ProtocolError` as `read_records`."""
     try:
         return RECORDS[entry.type].model_validate(entry.data)
     except ValidationError:

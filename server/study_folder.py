@@ -28,6 +28,9 @@ class StudyState(StrEnum):
     STOPPED = "stopped"
 
 
+ENDED = frozenset({StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED})
+
+
 class Standing(Section):
     """A study's state and, when it failed or was stopped, why and what to do."""
 
@@ -48,6 +51,11 @@ class StudyFolder:
         """The study's name."""
         return self.path.name
 
+    @property
+    def journal(self) -> Path:
+        """The study's journal; absent until the study begins."""
+        return self.path / "journal.jsonl"
+
     def study(self) -> Study:
         """The study as launched.
 
@@ -60,6 +68,13 @@ class StudyFolder:
             raise StudyError(
                 f"The study {self.name} cannot be read.", remedy="Restore its folder from backup or launch it anew."
             ) from None
+
+    def source(self) -> str:
+        """The text that the study was launched from; empty if it was not kept."""
+        try:
+            return (self.path / "study.toml").read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError):
+            return ""
 
     def standing(self) -> Standing:
         """The study's state."""

@@ -18,7 +18,7 @@ vector is in `docs/ledger-format.md`.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
@@ -147,17 +147,28 @@ def verify(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str)
         public_key: the identity key of the ledger's writer.
         signer: the name that its heads must carry.
     """
-    tip, signed = Tip(), 0
-    for number, line in enumerate(lines, start=1):
-        try:
-            entry, tip_after = tip.follow(without_newline(line))
-            if entry.type == HEAD:
-                _check_head(entry, public_key, signer)
-                signed = number
-        except TrustError as error:
-            return Verdict(False, tip.count, tip.head, signed, number, error.what)
-        tip = tip_after
-    return Verdict(True, tip.count, tip.head, signed)
+    count, head, signed = 0, NO_ENTRY, 0
+    try:
+        for entry in verified(lines, public_key=public_key, signer=signer):
+            count, head = entry.n, entry.hash
+            signed = entry.n if entry.type == HEAD else signed
+    except TrustError as error:
+        return Verdict(False, count, head, signed, count + 1, error.what)
+    return Verdict(True, count, head, signed)
+
+
+def verified(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str) -> Iterator[Entry]:
+    """The entries of a chain, each after it was checked by the module's rules; arguments as `verify`.
+
+    Raises:
+        TrustError: the next line breaks a rule; `what` says which.
+    """
+    tip = Tip()
+    for line in lines:
+        entry, tip = tip.follow(without_newline(line))
+        if entry.type == HEAD:
+            _check_head(entry, public_key, signer)
+        yield entry
 
 
 def timestamp(unix_s: float) -> str:

@@ -148,9 +148,10 @@ class Ledger:
         return entry
 
 
-def read_lines(path: Path) -> Iterator[bytes]:
-    """The lines of a ledger file with their newlines; one that is too long comes in pieces."""
+def read_lines(path: Path, *, start: int = 0) -> Iterator[bytes]:
+    """The lines of a ledger file from a byte on, with their newlines; one that is too long comes in pieces."""
     with path.open("rb") as file:
+        file.seek(start)
         while line := file.readline(LONGEST_LINE):
             yield line
 

@@ -148,6 +148,16 @@ def test_every_benchmark_is_described_and_every_command_can_be_typed() -> None:
         group.commands[word].make_context(word, rest)
 
 
+# ------------------------------------------------------------------ the life of a study
+
+
+def test_every_command_about_a_study_is_described() -> None:
+    text, group = (ROOT / "docs/life.md").read_text(), load("study")
+    assert isinstance(group, click.Group)
+    described = [row[0].strip("`").split()[0] for row in rows(text) if row[0].startswith("`")]
+    assert described == list(group.commands)
+
+
 # ------------------------------------------------------------------ every document
 
 

@@ -5,7 +5,6 @@ only while the view is fresh or somebody holds the lock of `federation serve`.
 """
 
 import fcntl
-import shlex
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from server.cli.arguments import typed
 from server.study_folder import StudyFolder, StudyState
 from shared.console import facts, table
 
@@ -58,11 +58,6 @@ def served(federation: Path) -> bool:
     except BlockingIOError:
         return True
     return False
-
-
-def typed(*words: object) -> str:
-    """A command of ours as it can be typed into a shell."""
-    return shlex.join(["wardround", *map(str, words)])
 
 
 def _age_s(at: str) -> float:

@@ -1,25 +1,18 @@
-"""`wardround study`: write, check, launch and follow a study."""
+"""`wardround study`: write, check and launch a study; the commands on one that was launched stand beside this file."""
 
-import time
 from pathlib import Path
 from typing import Annotated
 
 import typer
-from rich.live import Live
 
-from server.cli.standing import WAITING, show_standing, standing_of, typed
-from server.study_folder import StudyState, all_studies, find_study
-from shared.console import Answer, answering, progress_console, table
-from shared.errors import ConfigError, StudyError
+from server.cli import records, running
+from server.cli.arguments import HERE, Federation, Name, about
+from server.study_folder import all_studies, find_study
+from shared.console import Answer, answering
+from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
-
-Name = Annotated[str, typer.Argument(help="The study's name.")]
-Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
-HERE = Path()
-TURN_S = 0.5
-ENDED = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
 
 TEMPLATE = """\
 # A federated study. Every key and its default: docs/study.md
@@ -54,15 +47,35 @@ deadline_s = 3600
 @answering("study.new")
 def new(path: Annotated[Path, typer.Argument(help="The study file to write.")]) -> Answer:
     """Write a study file to start from."""
-    if path.exists():
-        raise ConfigError(f"{path} exists already.", remedy="Name a new file.")
-    if not path.parent.is_dir():
-        raise ConfigError(f"There is no folder {path.parent}.", remedy="Make it first, or name another.")
-    name = path.stem.lower().replace("_", "-")
+    check_free(path)
+    name = name_for(path)
     text = TEMPLATE.format(name=name)
     parse_study(text)
     path.write_text(text, encoding="utf-8")
     return Answer({"study": name, "file": str(path)}, f"Wrote {path}. Edit it, then: wardround study check {path}")
+
+
+@app.command()
+@answering("study.clone")
+def clone(
+    name: Name,
+    path: Annotated[Path, typer.Argument(help="The study file to write; its name becomes the study's.")],
+    federation: Federation = HERE,
+) -> Answer:
+    """Write a study file that asks the same as a launched study, under another name."""
+    from server.clone import cloned
+    from server.launch import START_MODEL
+
+    folder, new_name = find_study(federation, name), name_for(path)
+    check_free(path)
+    if new_name in {known.name for known in all_studies(federation)}:
+        raise ConfigError(f"A study named {new_name} exists already.", remedy="Name the file otherwise.")
+    study = folder.study()
+    path.write_text(cloned(study, source=folder.source(), name=new_name), encoding="utf-8")
+    start = str(folder.path / START_MODEL) if study.model.start_sha256 else None
+    pinned = f"\nTo launch it, add --start-model {start}" if start else ""
+    data = {"study": new_name, "file": str(path), "from": name, "start_model": start}
+    return Answer(data, f"Wrote {path}. Edit it, then: wardround study check {path}{pinned}")
 
 
 @app.command()
@@ -97,110 +110,28 @@ def launch(
     sites = load_federation(federation).roster.sites()
     cohort = choose(sites, study.rounds.sites, quorum=study.rounds.quorum)
     folder = queue(federation, study, source=path.read_text(encoding="utf-8"), start_model=start_model, now=utc_now())
-    follow = _about("watch", study.name, federation)
+    follow = about("watch", study.name, federation)
     return Answer(
         {"study": study.name, "digest": study.digest(), "cohort": list(cohort), "folder": str(folder.path)},
         f"Study {study.name} is queued for {', '.join(cohort)}.\nFollow it: {follow}",
     )
 
 
-@app.command()
-@answering("study.status")
-def status(name: Name, federation: Federation = HERE) -> Answer:
-    """Show where a study stands and what each site is doing."""
-    folder = find_study(federation, name)
-    data = standing_of(folder, federation=federation)
-    return Answer(data, show_standing(data))
+def check_free(path: Path) -> None:
+    """Whether a new file can be written there.
+
+    Raises:
+        ConfigError: something is there already, or the folder is missing.
+    """
+    if path.exists():
+        raise ConfigError(f"{path} exists already.", remedy="Name a new file.")
+    if not path.parent.is_dir():
+        raise ConfigError(f"There is no folder {path.parent}.", remedy="Make it first, or name another.")
 
 
-@app.command(name="list")
-@answering("study.list")
-def list_studies(federation: Federation = HERE) -> Answer:
-    """List the studies of a federation."""
-    found = [standing_of(folder, federation=federation) for folder in all_studies(federation)]
-    rows = (
-        (
-            s["study"],
-            s["state"] + (", not served" if s["waits"] else ""),
-            f"{s['committed']}/{s['rounds']}",
-            s["since"][:19],
-        )
-        for s in found
-    )
-    return Answer({"studies": found}, table(("study", "state", "rounds", "since"), rows))
-
-
-@app.command()
-@answering("study.watch")
-def watch(name: Name, federation: Federation = HERE) -> Answer:
-    """Follow a study until it ends; Ctrl-C leaves it running."""
-    folder = find_study(federation, name)
-    console, told = progress_console(), False
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while (data := standing_of(folder, federation=federation))["state"] not in ENDED:
-            live.update(show_standing(data))
-            if data["waits"] and not told and not console.is_terminal:  # where nothing is drawn
-                console.print(f"{WAITING} {data['waits']}", soft_wrap=True)
-            told = bool(data["waits"])
-            time.sleep(TURN_S)
-    error = None
-    if data["state"] == StudyState.FAILED:
-        error = StudyError(data["reason"] or "The study failed.", remedy=data["remedy"] or "See its journal.")
-    return Answer(data, show_standing(data), error)
-
-
-@app.command()
-@answering("study.stop")
-def stop(name: Name, federation: Federation = HERE) -> Answer:
-    """Stop a study after the messages in hand; it can be resumed."""
-    from server.desk import utc_now
-
-    folder = find_study(federation, name)
-    state = folder.standing().state
-    if state in ENDED:
-        raise StudyError(f"The study {name} is {state.value} already.", remedy="There is nothing to stop.")
-    folder.ask_to_stop()  # also where it is queued: its process may be starting at this moment
-    if state is StudyState.QUEUED:
-        folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
-    see = _about("status", name, federation)
-    return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
-
-
-@app.command()
-@answering("study.resume")
-def resume(name: Name, federation: Federation = HERE) -> Answer:
-    """Let a stopped or failed study go on from its last committed round."""
-    from server.desk import utc_now
-
-    folder = find_study(federation, name)
-    state = folder.standing().state
-    if state not in (StudyState.STOPPED, StudyState.FAILED):
-        raise StudyError(
-            f"The study {name} is {state.value}; only a stopped or failed study is resumed.",
-            remedy=f"See `{_about('status', name, federation)}`.",
-        )
-    folder.clear_stop()
-    folder.move(StudyState.QUEUED, now=utc_now())
-    return Answer({"study": name}, f"The study {name} is queued again.")
-
-
-@app.command()
-@answering("study.report")
-def report(name: Name, federation: Federation = HERE) -> Answer:
-    """Write the study's report, one self-contained HTML file."""
-    from server.report import report_data, write_report
-
-    folder = find_study(federation, name)
-    path = write_report(folder)
-    data = {"study": name, "report": str(path), "csv": str(path.with_suffix(".csv"))}
-    return Answer(
-        data | {"facts": report_data(folder)}, f"The report is {path}\nIts figures are in report.csv beside it."
-    )
-
-
-def _about(verb: str, name: str, federation: Path) -> str:
-    """The whole command about a study that can be typed where this one was."""
-    return typed("study", verb, name, *(() if federation == HERE else ("-f", federation)))
+def name_for(path: Path) -> str:
+    """The name of the study that a file is for."""
+    return path.stem.lower().replace("_", "-")
 
 
 def read_study(path: Path) -> Study:
@@ -239,3 +170,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
     lines.append("The final model is scored once on test patients of every site.")
     return lines
+
+
+for part in (running, records):
+    app.registered_commands += part.app.registered_commands

@@ -20,8 +20,6 @@ from shared.errors import ResourceError
 from shared.ledger import read_entries
 from shared.study import Study
 
-JOURNAL = "journal.jsonl"
-
 
 @dataclass(frozen=True)
 class Chain:
@@ -67,7 +65,7 @@ def read_evidence(folder: StudyFolder) -> Evidence:
         TrustError: its journal is no sound chain, or contradicts itself.
         ResourceError: the disk refused.
     """
-    journal = folder.path / JOURNAL
+    journal = folder.journal
     try:
         records = _records(journal)
         history = StudyHistory.replay(record for _, record in records)

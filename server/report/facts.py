@@ -24,7 +24,16 @@ from server.report.scores import (
     validation_curve,
 )
 from server.report.words import counted
-from server.report.work import Machine, Seconds, Work, machine_of, seconds_by_round, work_of
+from server.report.work import (
+    Machine,
+    RoundWork,
+    Seconds,
+    Work,
+    machine_of,
+    seconds_by_round,
+    work_by_round,
+    work_of,
+)
 from shared.metrics import Score
 from shared.study import TrainingSpec
 from shared.tasks import task_for
@@ -87,6 +96,7 @@ class Facts:
     sites: tuple[SiteFacts, ...]
     rounds: tuple[RoundFacts, ...]
     seconds: dict[int, Seconds]
+    work: tuple[RoundWork, ...]
     refusals: tuple[Refused, ...]
     losses: tuple[Lost, ...]
     integrity: Integrity
@@ -114,6 +124,7 @@ def facts_of(evidence: Evidence) -> Facts:
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
         rounds=rounds,
         seconds=seconds_by_round(history),
+        work=work_by_round(evidence),
         refusals=refusals_of(history),
         losses=losses_of(history),
         integrity=integrity_of(evidence),

@@ -11,9 +11,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from server.report.charts import curve_of, grid_of, interval_scale
 from server.report.facts import Facts
 from server.report.participation import Seat
-from server.report.words import counted, spans
+from server.report.words import counted, duration, share, size, spans
 
-_MISSING = "\N{EN DASH}"
 _DOING = {"score": "scoring", "train": "training"}
 INTERVAL_WIDTH = 150.0
 MOST_ROWS = 300  # of a table that names single rounds; report.csv has all
@@ -69,31 +68,6 @@ def gaps(facts: Facts) -> dict[tuple[str, str], list[str]]:
             if scored.auroc.why:
                 found.setdefault((split, scored.auroc.why), []).append(site.site)
     return found
-
-
-def size(number: float) -> str:
-    """Bytes in decimal units."""
-    for unit in ("B", "kB", "MB", "GB"):
-        if number < 1000:
-            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
-        number /= 1000
-    return f"{number:.1f} TB"
-
-
-def duration(seconds: float | None) -> str:
-    """Seconds, or minutes and hours from one minute on."""
-    if seconds is None:
-        return _MISSING
-    if seconds < 59.95:
-        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
-
-
-def share(value: float | None) -> str:
-    """A figure between 0 and 1 to three decimals."""
-    return _MISSING if value is None else f"{value:.3f}"
 
 
 def doing(phase: str) -> str:

@@ -1,6 +1,7 @@
-"""Every figure of the page as one CSV in long format: scope, site, round, metric, value.
+"""Every figure of the page, and each site's work in each round, as one CSV: scope, site, round, metric, value.
 
-A figure that is missing has no row of its own; a row named `METRIC.why` says why.
+A figure that is missing has no row of its own; a row named `METRIC.why` says why. What is true or false
+is written 1 or 0.
 """
 
 import csv
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from server.report.facts import Facts, SiteFacts
 from server.report.participation import RoundFacts
 from server.report.scores import Estimate, Point, Pooled
+from server.report.work import RoundWork
 
 COLUMNS = ("scope", "site", "round", "metric", "value")
 Row = tuple[str, str, int | str, str, float | int | str]
@@ -38,12 +40,18 @@ def rows(facts: Facts) -> Iterator[Row]:
         yield from _point(point)
     for site in facts.sites:
         yield from _site(site)
+        yield from _proof(site.site, facts)
     for opened in facts.rounds:
         yield from _round(opened, facts)
+    for work in facts.work:
+        yield from _work(work)
     for refusal in facts.refusals:
         for number in refusal.rounds:
             yield "refusal", refusal.site, number, f"{refusal.by}.{refusal.codes[0]}", refusal.words
+            if refusal.detail:
+                yield "refusal", refusal.site, number, f"{refusal.by}.{refusal.codes[0]}.detail", refusal.detail
     for loss in facts.losses:
+        yield "loss", loss.site, "", f"times.{loss.words}", loss.times
         yield from (("loss", loss.site, number, "line", loss.words) for number in loss.rounds)
 
 
@@ -52,16 +60,32 @@ def _study(facts: Facts) -> Iterator[Row]:
     said: dict[str, str | int | float | None] = {
         "name": about.name,
         "state": about.state,
+        "kind": about.kind,
+        "mode": about.mode,
+        "image": about.image,
+        "model": about.model,
+        "training": about.training,
+        "seed": about.seed,
+        "started": about.started,
+        "last_entry": about.last_entry,
         "rounds_planned": about.rounds_planned,
         "rounds_committed": about.rounds_committed,
         "seconds": about.seconds,
         "study_digest": proof.study_digest,
+        "study_holds": _flag(proof.study_holds),
+        "start_digest": proof.start_digest,
         "model_digest": proof.model_digest,
+        "model_holds": _flag(proof.model_holds),
+        "model_file": proof.model_file.path,
         "journal_entries": proof.chain.entries,
         "journal_head": proof.chain.head,
+        "journal_signed_entries": proof.chain.signed_entries,
+        "journal_signed_head": proof.chain.signed_head,
         "epochs": len(proof.epochs),
     }
     yield from (("study", "", "", name, value) for name, value in said.items() if value is not None)
+    yield from (("study", "", "", f"class.{n}", name) for n, name in enumerate(about.classes, start=1))
+    yield from (("study", "", "", f"epoch.{epoch.epoch}.since", epoch.since) for epoch in proof.epochs)
     yield from (("study", "", "", f"patients.{split}", number) for split, number in facts.patients.items())
 
 
@@ -84,6 +108,7 @@ def _pooled(split: str, scored: Pooled) -> Iterator[Row]:
 def _point(point: Point) -> Iterator[Row]:
     """`round` is the number of rounds behind the model, 0 for the start model."""
     yield "model", "", point.model, "validation.patients", point.patients
+    yield "model", "", point.model, "validation.sites", point.sites
     yield from _estimate("model", "", point.model, "validation.auroc", point.auroc)
     if point.loss is not None:
         yield "model", "", point.model, "validation.loss", point.loss
@@ -98,9 +123,12 @@ def _site(found: SiteFacts) -> Iterator[Row]:
         yield "site", name, "", f"examples.{split}", number
     yield from _estimate("site", name, "", "validation.auroc", found.validation.auroc)
     yield from _estimate("site", name, "", "test.auroc", found.test.auroc)
+    yield "site", name, "", "validation.patients", found.validation.patients
+    yield "site", name, "", "test.patients", found.test.patients
     if found.machine:
         yield "site", name, "", "device", found.machine.device
         yield "site", name, "", "threads", found.machine.threads
+        yield "site", name, "", "fell_back", int(found.machine.fell_back)
         yield from (("site", name, "", f"software.{k}", v) for k, v in found.machine.software.items())
     yield "site", name, "", "updates", work.updates
     yield "site", name, "", "update_bytes", work.update_bytes
@@ -112,8 +140,32 @@ def _site(found: SiteFacts) -> Iterator[Row]:
 def _round(opened: RoundFacts, facts: Facts) -> Iterator[Row]:
     number = opened.number
     yield "round", "", number, "attempts", opened.attempts
+    yield "round", "", number, "committed", int(opened.committed)
     if opened.seconds is not None:
         yield "round", "", number, "seconds", opened.seconds
     phases = facts.seconds.get(number, {})
     yield from (("round", "", number, f"median_seconds.{phase}", s) for phase, s in phases.items())
     yield from (("round", site, number, "participation", seat.state) for site, seat in opened.seats.items())
+    yield from (("round", site, number, "participation.why", s.why) for site, s in opened.seats.items() if s.why)
+
+
+def _work(work: RoundWork) -> Iterator[Row]:
+    said: dict[str, int | float | None] = {
+        "examples": work.examples,
+        "patients": work.patients,
+        "steps": work.steps,
+        "update_bytes": work.update_bytes,
+        "replayed": int(work.replayed),
+        "norm": work.norm,
+    }
+    yield from (("round", work.site, work.round, name, value) for name, value in said.items() if value is not None)
+    yield from (("round", work.site, work.round, f"seconds.{phase}", s) for phase, s in work.seconds.items())
+
+
+def _proof(site: str, facts: Facts) -> Iterator[Row]:
+    digests = {"contract_digest": facts.integrity.contracts.get(site), "ledger_head": facts.integrity.heads.get(site)}
+    yield from (("site", site, "", name, value) for name, value in digests.items() if value is not None)
+
+
+def _flag(value: bool | None) -> int | None:
+    return None if value is None else int(value)

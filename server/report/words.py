@@ -1,4 +1,4 @@
-"""The codes of a journal in plain words; what is not a code is shown as it was written."""
+"""Codes of a journal in plain words, and figures as people read them; what is no code is shown as it was written."""
 
 from collections.abc import Iterable
 
@@ -6,6 +6,7 @@ from server.claim import AdmissionReason as Why
 from server.rounds import Phase
 from shared.errors import TEMPLATES
 
+_MISSING = "\N{EN DASH}"
 _ADMISSION = {
     Why.BAD_SIGNATURE: "The update was not signed by the site's own key.",
     Why.FOREIGN_EPOCH: "The update was made for an owner of the study that had been replaced.",
@@ -56,3 +57,28 @@ def spans(numbers: Iterable[int]) -> str:
         else:
             runs.append([number])
     return ", ".join("\N{EN DASH}".join(map(str, run)) for run in runs)
+
+
+def size(number: float) -> str:
+    """Bytes in decimal units."""
+    for unit in ("B", "kB", "MB", "GB"):
+        if number < 1000:
+            return f"{number:.0f} {unit}" if unit == "B" else f"{number:.1f} {unit}"
+        number /= 1000
+    return f"{number:.1f} TB"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds, or minutes and hours from one minute on."""
+    if seconds is None:
+        return _MISSING
+    if seconds < 59.95:
+        return f"{seconds:.1f} s" if seconds >= 0.095 else f"{seconds:.2f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def share(value: float | None) -> str:
+    """A figure between 0 and 1 to three decimals."""
+    return _MISSING if value is None else f"{value:.3f}"

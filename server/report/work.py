@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from statistics import median
 
 from server.history import StudyHistory
-from server.records import SiteOpened, UpdateReady, UpdateSpooled
+from server.records import SiteOpened, UpdateAdmitted, UpdateReady, UpdateSpooled
 from server.report.evidence import Evidence
 
 Seconds = dict[str, float]  # by phase
@@ -39,6 +39,21 @@ class Work:
     seconds: Seconds
 
 
+@dataclass(frozen=True)
+class RoundWork:
+    """What one site reported of one round; `norm` is that of its update, None if it was not admitted."""
+
+    round: int
+    site: str
+    examples: int
+    patients: int
+    steps: int
+    update_bytes: int
+    replayed: bool
+    norm: float | None
+    seconds: Seconds
+
+
 def machine_of(opened: SiteOpened) -> Machine:
     """A site's machine, as it said when it opened the study."""
     return Machine(opened.device, opened.threads, dict(sorted(opened.software.items())), opened.fell_back)
@@ -57,12 +72,29 @@ def work_of(evidence: Evidence, site: str) -> Work:
     )
 
 
+def work_by_round(evidence: Evidence) -> tuple[RoundWork, ...]:
+    """Each site's work of each round, once: as it was reported first, and not from the spool if it ever was so."""
+    admitted = (record for _, record in evidence.records if isinstance(record, UpdateAdmitted))
+    norms = {(said.round, said.site): said.norm for said in admitted}
+    reports: dict[tuple[int, str], UpdateReady] = {}
+    for report in evidence.history.readies:
+        known = reports.get((report.round, report.site))
+        if known is None or (known.replayed and not report.replayed):
+            reports[report.round, report.site] = report
+    return tuple(_round_work(report, norms.get(place)) for place, report in sorted(reports.items()))
+
+
 def seconds_by_round(history: StudyHistory) -> dict[int, Seconds]:
     """By round, the median over its sites of each phase."""
     by_round: dict[int, list[UpdateReady]] = {}
     for report in history.readies:
         by_round.setdefault(report.round, []).append(report)
     return {number: _medians(reports) for number, reports in sorted(by_round.items())}
+
+
+def _round_work(report: UpdateReady, norm: float | None) -> RoundWork:
+    said = report.model_dump(include={"round", "site", "examples", "patients", "steps", "update_bytes", "replayed"})
+    return RoundWork(**said, norm=norm, seconds=dict(sorted(report.seconds.items())))
 
 
 def _medians(reports: Iterable[UpdateReady]) -> Seconds:

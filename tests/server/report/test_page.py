@@ -15,7 +15,7 @@ from PIL import Image
 from server.claim import AdmissionReason
 from server.records import UpdateRefused
 from server.report import write_report
-from server.report.page import duration, share, size
+from server.report.words import duration, share, size
 from server.study_folder import StudyState
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}

@@ -2,6 +2,8 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from dataclasses import asdict
 from typing import Any
 
 from server.claim import AdmissionReason
@@ -60,3 +62,39 @@ def test_refusals_and_lost_lines(wards: Any) -> None:
     cells = table(ward.say(SiteLost(round=2, site="west", cause="line_lost")))
     assert cells["refusal", "south", "1", "server.norm"] == "The update is far larger than those of the last rounds."
     assert cells["loss", "west", "2", "line"] == "The line was lost."
+
+
+PROSE = ("notice", "headline", "not_for", "words", "description", "remedy")
+
+
+def leaves(value: Any, name: str = "") -> Iterator[str]:
+    """Every figure and word of the facts that is no prose, as the table writes it."""
+    if isinstance(value, dict):
+        for key, part in value.items():
+            yield from leaves(part, str(key)) if key not in PROSE else ()
+    elif isinstance(value, list | tuple):
+        for part in value:
+            yield from leaves(part, name)
+    elif value is not None and value != "":
+        yield str(int(value) if isinstance(value, bool) else value)
+
+
+def test_every_fact_has_a_cell(wards: Any) -> None:
+    ward = wards.new(sites=("north", "south")).begin().whole_round(1)
+    ward.say(ward.opening(2), ward.ready(2, "north", train_s=3.25), SiteLost(round=2, site="south", cause="line_lost"))
+    ward.commit(2, "north", absent={"south": "line_lost"})
+    ward.say(UpdateRefused(round=3, site="south", reasons=(AdmissionReason.NORM,), detail="large")).closing_trip(2)
+    facts = facts_of(read_evidence(ward.folder))
+    written = {cell for line in csv.reader(io.StringIO(as_csv(facts))) for cell in line}
+    metrics = {part for cell in written for part in cell.split(".")}
+    assert set(leaves(asdict(facts))) - written - metrics == set()
+
+
+def test_the_work_of_a_site_in_a_round_is_there_once(wards: Any) -> None:
+    ward = wards.new(sites=("north",)).begin()
+    ward.say(ward.opening(1), ward.ready(1, "north", train_s=7.5), ward.spooled(1, "north"))
+    ward.say(ward.ready(1, "north", train_s=0.0, replayed=True)).commit(1, "north")
+    cells = table(ward)
+    assert cells["round", "north", "1", "seconds.train"] == "7.5"
+    assert (cells["round", "north", "1", "steps"], cells["round", "north", "1", "norm"]) == ("4", "1.0")
+    assert (cells["round", "north", "1", "update_bytes"], cells["round", "north", "1", "replayed"]) == ("1000", "0")

@@ -1,0 +1,99 @@
+"""`wardround study`: what is kept of a study, as a log, a report and a table, and beside another study."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from functools import partial
+from typing import Annotated
+
+import typer
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from server.cli.arguments import HERE, Federation, Name
+from server.log import Line, read_log
+from server.study_folder import ENDED, StudyFolder, find_study
+from shared.console import Answer, answering, printable, progress_console
+from shared.errors import WardroundError
+
+app = typer.Typer()
+
+TURN_S = 0.5
+
+
+@app.command()
+@answering("study.log")
+def log(
+    name: Name,
+    federation: Federation = HERE,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the study has ended.")] = False,
+) -> Answer:
+    """Tell a study's journal in plain words, one line an entry, and verify it meanwhile."""
+    from server.federation import load_federation
+
+    folder, key = find_study(federation, name), load_federation(federation).coordinator_key.public_key()
+    lines: list[Line] = []
+    shown: list[RenderableType] = []
+    console = progress_console()
+    give = partial(console.print, no_wrap=True, overflow="ellipsis") if follow else shown.append
+    error = None
+    try:
+        for words in _told(_kept(lines, _log(folder, key, follow=follow))):
+            give(words)
+    except WardroundError as found:
+        error = found
+    else:
+        shown.append(Text(f"\n{_end(lines)}"))
+    data = {"study": name, "entries": [asdict(line) for line in lines], "signed_entries": _signed(lines)}
+    return Answer(data | {"verified": error is None}, Group(*shown), error)
+
+
+@app.command()
+@answering("study.report")
+def report(name: Name, federation: Federation = HERE) -> Answer:
+    """Write the study's report, one self-contained HTML file."""
+    from server.report import report_data, write_report
+
+    folder = find_study(federation, name)
+    path = write_report(folder)
+    data = {"study": name, "report": str(path), "csv": str(path.with_suffix(".csv"))}
+    return Answer(
+        data | {"facts": report_data(folder)}, f"The report is {path}\nIts figures are in report.csv beside it."
+    )
+
+
+def _log(folder: StudyFolder, key: Ed25519PublicKey, *, follow: bool) -> Iterator[Line]:
+    def over() -> bool:
+        return not follow or folder.standing().state in ENDED
+
+    return read_log(folder.journal, public_key=key, over=over, rest=lambda: time.sleep(TURN_S))
+
+
+def _kept(lines: list[Line], log: Iterable[Line]) -> Iterator[Line]:
+    for line in log:
+        lines.append(line)
+        yield line
+
+
+def _told(lines: Iterable[Line]) -> Iterator[RenderableType]:
+    """The lines for 80 columns: number, time of day, round and words; the day stands where it changes."""
+    day = None
+    for line in lines:
+        if line.time[:10] != day:
+            day = line.time[:10]
+            yield Text(f"{day}, times in UTC", style="bold")
+        number = "" if line.round is None else f"r{line.round}"
+        text = f"{line.n:>5} {line.time[11:19]} {number:>5} {printable(line.words)}"
+        yield Text(text, no_wrap=True, overflow="ellipsis", style="dim" if line.signs else "")
+
+
+def _end(lines: list[Line]) -> str:
+    """What of the journal is vouched for."""
+    if not lines:
+        return "The journal is empty: the study has not begun."
+    return f"{len(lines)} entries. The chain holds; the coordinator's signature covers the first {_signed(lines)}."
+
+
+def _signed(lines: list[Line]) -> int:
+    return max((line.n for line in lines if line.signs), default=0)

@@ -1,0 +1,124 @@
+"""What an entry of a journal says, in the plain words of one line.
+
+Every kind of record has its own words; a kind that is not known here is told by its name. The time of an
+entry, and its place in the chain, are told by `server/log.py`.
+"""
+
+from collections.abc import Iterable
+from typing import Any, get_args
+
+from server.records import (
+    EpochClaimed,
+    Record,
+    RoundCommitted,
+    RoundFailed,
+    RoundOpened,
+    SiteClosed,
+    SiteLost,
+    SiteOpened,
+    SiteRefused,
+    SiteScored,
+    Split,
+    StudyFailed,
+    StudyFinished,
+    StudyStarted,
+    StudyStopped,
+    UpdateAdmitted,
+    UpdateReady,
+    UpdateRefused,
+    UpdateSpooled,
+)
+from server.report.words import counted, duration, plain, share, size
+
+SPLITS: tuple[Split, ...] = get_args(Split)
+
+
+def told(record: Record) -> str:
+    """One record in plain words, without its round and time."""
+    return _of_study(record) or _of_site(record) or _of_update(record) or _of_round(record) or _by_name(record)
+
+
+def told_by_ledger(entry_type: str, data: dict[str, Any]) -> str:
+    """An entry that is no record: what the chain writes for itself, or what a later version wrote."""
+    match entry_type:
+        case "head":
+            return "the coordinator signs the journal up to here"
+        case "cut":
+            return f"a crash tore off the last line, {data.get('bytes', 0)} bytes of it"
+    return entry_type.replace("_", " ")
+
+
+def _of_study(record: Record) -> str | None:
+    match record:
+        case StudyStarted():
+            return f"the study starts with {_names(record.cohort)}"
+        case EpochClaimed():
+            return f"process {record.pid} takes the study over, epoch {record.epoch}"
+        case StudyFinished():
+            return f"the study is finished; its model is {record.model_digest[:12]}"
+        case StudyStopped():
+            return f"the study is stopped: {record.reason}"
+        case StudyFailed():
+            return f"the study fails: {record.reason}"
+    return None
+
+
+def _of_site(record: Record) -> str | None:
+    match record:
+        case SiteOpened():
+            patients = ", ".join(f"{record.patients.get(split, 0):,} {split}" for split in SPLITS)
+            return f"{record.site} opens; patients: {patients}"
+        case SiteRefused():
+            return f"{record.site} says no: {plain(record.code.value)}"
+        case SiteLost():
+            return f"{record.site} is lost: {plain(record.cause)}"
+        case SiteScored():
+            return f"{record.site} scores the model{_areas(record)}"
+        case SiteClosed():
+            return f"{record.site} puts the study away"
+    return None
+
+
+def _of_update(record: Record) -> str | None:
+    match record:
+        case UpdateReady():
+            work = f"{counted(record.examples, 'image')}, {counted(record.steps, 'step')}"
+            took = "from its spool" if record.replayed else duration(sum(record.seconds.values()))
+            return f"{record.site} is ready: {work}, {took}"
+        case UpdateSpooled():
+            return f"{record.site}'s update is here, {size(record.update_bytes)}"
+        case UpdateAdmitted():
+            return f"{record.site}'s update is admitted, norm {record.norm:.3g}"
+        case UpdateRefused():
+            return f"{record.site}'s update is refused: {plain(record.reasons[0].value)}"
+    return None
+
+
+def _of_round(record: Record) -> str | None:
+    match record:
+        case RoundOpened():
+            return f"the round opens for {_names(record.cohort)}"
+        case RoundCommitted():
+            without = (*record.late, *record.refused, *record.absent)
+            return f"the round is committed: {_names(record.counted)}{_without(without)}"
+        case RoundFailed():
+            return f"the round fails: {_names(record.counted) or 'nobody'} counted{_without(record.missing)}"
+    return None
+
+
+def _by_name(record: Record) -> str:
+    site = getattr(record, "site", None)
+    return (f"{site}: " if site else "") + record.entry_type().replace("_", " ")
+
+
+def _names(sites: Iterable[str]) -> str:
+    return ", ".join(sites)
+
+
+def _without(sites: Iterable[str]) -> str:
+    return f"; without {names}" if (names := _names(sites)) else ""
+
+
+def _areas(record: SiteScored) -> str:
+    areas = [f"{s.split} {share(s.figures['auroc'])}" for s in record.scores if "auroc" in s.figures]
+    return f"; AUROC {', '.join(areas)}" if areas else ""

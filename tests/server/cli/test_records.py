@@ -1,0 +1,64 @@
+"""What is kept of a study, as the coordinator reads it: the log, a clone, the comparison."""
+
+import json
+from pathlib import Path
+
+import pytest
+import tiny_federation
+from live_federation import CalmStudy, LiveFederation, answer, wardround
+
+from deploy.provision import provision
+from server.desk import utc_now
+from server.federation import load_federation
+from server.journal import Journal
+from server.records import EpochClaimed, StudyStarted
+from server.study_folder import StudyFolder
+from shared.study import parse_study
+
+
+@pytest.fixture
+def begun(tmp_path: Path) -> StudyFolder:
+    """A study of a federation that nobody serves, whose journal has two entries."""
+    place = provision(tmp_path, name="f", host="127.0.0.1", fleet_port=9, sites=["a"], now=1_700_000_000)
+    folder = tiny_federation.queue_study(place.federation, "begun", rounds=1, sites=1)
+    key, one = load_federation(place.federation).coordinator_key, "1" * 64
+    with Journal.open(folder.journal, key=key, clock=utc_now) as journal:
+        journal.write(StudyStarted(study="begun", study_digest=one, start_digest=one, cohort=("a",)))
+        journal.write(EpochClaimed(epoch=1, pid=10))
+    return folder
+
+
+def test_the_log_is_verified_and_fits_a_terminal(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    said = answer("study", "log", "calm", "-f", federation.federation)
+    assert said["verified"]
+    assert [entry["n"] for entry in said["entries"]] == list(range(1, len(said["entries"]) + 1))
+    assert {entry["site"] for entry in said["entries"] if entry["type"] == "update_admitted"} == set(federation.sites)
+    shown = wardround("study", "log", "calm", "-f", federation.federation).stdout.splitlines()
+    assert len(shown) == len(said["entries"]) + 3  # the day before, an empty line and the verdict after
+    assert max(map(len, shown)) <= 80
+    assert any("the round is committed: site-1, site-2, site-3" in line for line in shown)
+
+
+def test_a_log_that_is_followed_ends_with_the_study(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    done = wardround("study", "log", "calm", "--follow", "-f", federation.federation)
+    assert done.exit_code == 0
+    assert "the study is finished" in done.stderr
+    assert "The chain holds" in done.stdout
+
+
+def test_a_log_that_was_changed_says_where(begun: StudyFolder) -> None:
+    begun.journal.write_bytes(begun.journal.read_bytes().replace(b'"pid":10', b'"pid":11') + b"{}\n")
+    done = wardround("study", "log", "begun", "-f", begun.path.parents[1], "--json")
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["error"]["code"], said["data"]["verified"]) == (4, "trust", False)
+    assert len(said["data"]["entries"]) == 2
+
+
+def test_a_clone_can_be_checked_and_asks_the_same(begun: StudyFolder, tmp_path: Path) -> None:
+    federation, path = begun.path.parents[1], tmp_path / "Next_One.toml"
+    said = answer("study", "clone", "begun", path, "-f", federation)
+    assert (said["study"], said["from"], said["start_model"]) == ("next-one", "begun", None)
+    assert answer("study", "check", path)["study"] == "next-one"
+    assert parse_study(path.read_text()).rounds == begun.study().rounds
+    assert wardround("study", "clone", "begun", path, "-f", federation).exit_code == 3  # the file is there
+    assert wardround("study", "clone", "begun", tmp_path / "begun.toml", "-f", federation).exit_code == 3
