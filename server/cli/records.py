@@ -50,6 +50,21 @@ def log(
 
 
 @app.command()
+@answering("study.compare")
+def compare(
+    a: Annotated[str, typer.Argument(help="A study's name.")],
+    b: Annotated[str, typer.Argument(help="Another study's name.")],
+    federation: Federation = HERE,
+) -> Answer:
+    """Put two studies side by side: settings that differ, participation, AUROC, traffic, time."""
+    from server.cli.comparing import show_comparison
+    from server.report import compare as put_side_by_side
+
+    found = put_side_by_side(find_study(federation, a), find_study(federation, b))
+    return Answer(asdict(found), show_comparison(found))
+
+
+@app.command()
 @answering("study.report")
 def report(name: Name, federation: Federation = HERE) -> Answer:
     """Write the study's report, one self-contained HTML file."""

@@ -5,11 +5,12 @@
     work        seconds and bytes                integrity       digests, heads, owners
     facts       all of these, joined             table           the same, in long format
     charts      where things are drawn           page            the HTML
+    comparison  two studies side by side
 
 The report is a function of the folder alone: the same journal gives the same bytes. It trains and
 scores nothing, and a number that the journal does not hold is said to be missing, with the reason.
 """
 
-from server.report.publish import report_data, write_report
+from server.report.publish import compare, report_data, write_report
 
-__all__ = ["report_data", "write_report"]
+__all__ = ["compare", "report_data", "write_report"]

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from server.report.comparison import Comparison, compared
 from server.report.evidence import read_evidence
 from server.report.facts import facts_of
 from server.report.page import render
@@ -41,3 +42,8 @@ def report_data(folder: StudyFolder) -> dict[str, Any]:
     """The facts of a study's report as JSON values; raises as `write_report`."""
     facts = facts_of(read_evidence(folder))
     return asdict(facts) | {"sentence": facts.headline.sentence}
+
+
+def compare(a: StudyFolder, b: StudyFolder) -> Comparison:
+    """Two studies side by side; raises as `write_report`."""
+    return compared(read_evidence(a), read_evidence(b))

@@ -62,3 +62,14 @@ def test_a_clone_can_be_checked_and_asks_the_same(begun: StudyFolder, tmp_path: 
     assert parse_study(path.read_text()).rounds == begun.study().rounds
     assert wardround("study", "clone", "begun", path, "-f", federation).exit_code == 3  # the file is there
     assert wardround("study", "clone", "begun", tmp_path / "begun.toml", "-f", federation).exit_code == 3
+
+
+def test_two_studies_stand_side_by_side(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    federation.run_study("one-round", rounds=1)
+    said = answer("study", "compare", "calm", "one-round", "-f", federation.federation)
+    assert said["differ"] == [{"key": "rounds.count", "a": 3, "b": 1}]
+    assert (said["a"]["counted"], said["b"]["counted"], said["same_model"]) == (9, 3, False)
+    shown = wardround("study", "compare", "calm", "one-round", "-f", federation.federation).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    assert "rounds.count" in shown
+    assert "updates counted    9 of 9" in shown

@@ -1,0 +1,52 @@
+"""How a person reads two studies side by side, on 80 columns."""
+
+import json
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from server.report.comparison import Comparison, Side
+from server.report.scores import Estimate
+from server.report.words import duration, share, size
+from shared.console import table
+
+_UNSET = "\N{EN DASH}"
+
+
+def show_comparison(found: Comparison) -> Group:
+    """The settings that differ, then the figures; the words beneath say what they do not show."""
+    heads = ("", found.a.study, found.b.study)
+    settings = table(heads, ((s.key, _value(s.a), _value(s.b)) for s in found.differ))
+    one, other = _figures(found.a), _figures(found.b)
+    figures = table(heads, ((name, one[name], other[name]) for name in one))
+    above = settings if found.differ else Text("Both study files say the same.")
+    equal = "The two models are equal byte for byte." if found.same_model else "The two models differ."
+    note = "Intervals are 95 %, DeLong; they do not test a difference."
+    return Group(above, Text(), figures, Text(f"\n{equal}\n{note}"))
+
+
+def _figures(side: Side) -> dict[str, str]:
+    return {
+        "state": side.state,
+        "rounds": f"{side.rounds} of {side.rounds_planned}",
+        "sites": str(side.sites),
+        "training patients": f"{side.patients:,}",
+        "updates counted": f"{side.counted} of {side.seats}",
+        "validation AUROC": _estimate(side.validation),
+        "test AUROC": _estimate(side.test),
+        "updates received": size(side.update_bytes),
+        "time in all": duration(side.seconds),
+        "median round": duration(side.round_seconds),
+        "model": (side.model_digest or _UNSET)[:12],
+    }
+
+
+def _estimate(found: Estimate) -> str:
+    if found.low is None or found.high is None:
+        return share(found.value)
+    return f"{share(found.value)} ({share(found.low)} to {share(found.high)})"
+
+
+def _value(value: Any) -> str:
+    return _UNSET if value is None else value if isinstance(value, str) else json.dumps(value)
