@@ -20,7 +20,7 @@ from server.owner import Ownership, claim
 from server.records import EpochClaimed, StudyStarted
 from server.report import write_report
 from server.spool import UpdateSpool
-from server.study_folder import StudyFolder, StudyState
+from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.errors import LinkError, StaleEpoch, WardroundError
 from shared.parent import end_with_parent
@@ -89,6 +89,7 @@ def _conduct(
             journal=journal,
             spool=UpdateSpool(folder.path / "spool"),
             say=say,
+            sent_bytes=int(folder.read_status().get("sent_bytes", 0)),
         )
         if started is None:
             start_digest = digest(start.read_bytes())
@@ -98,7 +99,7 @@ def _conduct(
         conductor = Conductor(desk, Checkpoints(folder.path / "models"))
         conductor.reconcile()
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
-        if not folder.stop_asked():  # else the conductor stops at its first look
+        if not any(folder.asked(request) for request in Request):  # else the conductor ends at its first look
             folder.move(StudyState.RUNNING, now=utc_now())
         conductor.run()
     try:

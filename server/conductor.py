@@ -21,9 +21,10 @@ from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
 from server.optimizers import optimizer_for
-from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyStopped
+from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
+from server.requests import PauseAsked, StopAsked, heed
 from server.rounds import Ask, Closing, Phase, Round
-from server.stage import StageRun, StopAsked
+from server.stage import StageRun
 from server.study_folder import StudyState
 from shared.durable import rename_durably
 from shared.errors import LinkError, StaleEpoch, StudyError, WardroundError
@@ -57,7 +58,7 @@ class Conductor:
         )
 
     def run(self) -> None:
-        """Take the study to its end, whatever that is, and tell the sites.
+        """Take the study to its end, whatever that is, and tell the sites; or to where it is paused.
 
         Raises:
             StaleEpoch: another process owns the study now.
@@ -71,6 +72,10 @@ class Conductor:
         except StopAsked:
             desk.write(StudyStopped(reason="the coordinator asked to stop"))
             self._end("stopped", StudyState.STOPPED, reason="The coordinator asked to stop.")
+        except PauseAsked:
+            desk.write(StudyPaused())
+            self._move(StudyState.PAUSED, reason="The coordinator asked to pause.")
+            desk.say(f"Study {desk.study.name} is paused after {self._history.last_round} rounds.")
         except (StaleEpoch, LinkError):
             raise
         except WardroundError as error:
@@ -97,6 +102,9 @@ class Conductor:
         remedy: str | None = None,
     ) -> None:
         self._close(word)
+        self._move(state, reason=reason, remedy=remedy)
+
+    def _move(self, state: StudyState, *, reason: str | None, remedy: str | None = None) -> None:
         with self._desk.owner.guard():
             self._desk.folder.move(state, now=utc_now(), reason=reason, remedy=remedy)
 
@@ -115,6 +123,7 @@ class Conductor:
         self._insist(closing, "open the study")
 
     def _train(self, number: int) -> None:
+        heed(self._desk.folder)
         desk, model = self._desk, self._model()
         digest = self._history.model_digest
         assert digest is not None

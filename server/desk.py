@@ -46,6 +46,7 @@ class Desk:
     journal: Journal
     spool: UpdateSpool
     say: Callable[[str], None]
+    sent_bytes: int = 0  # of models, by every process of the study so far
 
     @property
     def update_limit(self) -> int:
@@ -78,7 +79,9 @@ class Desk:
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""
         envelope = seal(encode(message), key=self.key, signer=COORDINATOR, purpose=to_site(site))
-        return self.link.push(site, envelope, payload)
+        message_id = self.link.push(site, envelope, payload)
+        self.sent_bytes += payload.stat().st_size if payload else 0
+        return message_id
 
     def write(self, record: Record) -> None:
         """Put a record into the journal, if the study is still ours.

@@ -21,6 +21,7 @@ from server.records import (
     SiteScored,
     StudyFailed,
     StudyFinished,
+    StudyPaused,
     StudyStopped,
     UpdateAdmitted,
     UpdateReady,
@@ -30,7 +31,8 @@ from shared.errors import ProtocolError
 from shared.identity import COORDINATOR
 from shared.ledger import Entry, Ledger, read_entries
 
-_SEALING = (RoundCommitted, StudyFinished, StudyStopped, StudyFailed)  # the head that follows waits for the disk
+_ENDING = (StudyFinished, StudyStopped, StudyPaused, StudyFailed)
+_SEALING = (RoundCommitted, *_ENDING)  # the head that follows waits for the disk
 _RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored)
 
 

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from server.journal import record_of
 from server.narration import told, told_by_ledger
 from server.records import RECORDS
-from shared.chain import HEAD, LONGEST_LINE, Entry, verified
+from shared.chain import HEAD, LONGEST_LINE, Entry, Tip, verified
 from shared.identity import COORDINATOR
 from shared.ledger import read_lines
 
@@ -44,38 +44,56 @@ class Line:
         return self.type == HEAD
 
 
+class JournalReader:
+    """The entries of a journal that may grow, each once, and each after it was checked.
+
+    Args:
+        journal: the file; it may be absent.
+        public_key: the coordinator's, against which every head is checked.
+    """
+
+    def __init__(self, journal: Path, *, public_key: Ed25519PublicKey) -> None:
+        self._journal = journal
+        self._public_key = public_key
+        self._tip = Tip()
+        self._at = 0
+
+    def entries(self) -> Iterator[Entry]:
+        """Those that were added since the last call.
+
+        Raises:
+            TrustError: the next entry breaks the chain, or its head's signature does not hold.
+        """
+        lines = self._whole_lines()
+        for entry in verified(lines, public_key=self._public_key, signer=COORDINATOR, after=self._tip):
+            self._tip = Tip(entry.n, entry.hash)
+            yield entry
+
+    def _whole_lines(self) -> Iterator[bytes]:
+        for line in read_lines(self._journal, start=self._at) if self._journal.exists() else ():
+            if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+                return
+            self._at += len(line)
+            yield line
+
+
 def read_log(
-    journal: Path,
-    *,
-    public_key: Ed25519PublicKey,
-    over: Callable[[], bool] = lambda: True,
-    rest: Callable[[], None] = lambda: None,
+    journal: JournalReader, *, over: Callable[[], bool] = lambda: True, rest: Callable[[], None] = lambda: None
 ) -> Iterator[Line]:
     """The entries of a journal in words, oldest first.
 
     Args:
-        journal: the file; it may be absent, or grow meanwhile.
-        public_key: the coordinator's, against which every head is checked.
+        journal: what is read.
         over: whether the journal will not grow any more; until then its end is waited at.
         rest: called there before each new look.
 
     Raises:
-        TrustError: the next entry breaks the chain, or its head's signature does not hold.
+        TrustError: as `JournalReader.entries`.
         ProtocolError: an entry has fields that this version does not know.
     """
-    for entry in verified(_whole_lines(journal, over, rest), public_key=public_key, signer=COORDINATOR):
-        yield _line(entry)
-
-
-def _whole_lines(journal: Path, over: Callable[[], bool], rest: Callable[[], None]) -> Iterator[bytes]:
-    at = 0
     while True:
         last_look = over()  # asked before reading, so that nothing is written between the two
-        for line in read_lines(journal, start=at) if journal.exists() else ():
-            if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
-                break
-            at += len(line)
-            yield line
+        yield from map(_line, journal.entries())
         if last_look:
             return
         rest()

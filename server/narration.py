@@ -21,6 +21,7 @@ from server.records import (
     Split,
     StudyFailed,
     StudyFinished,
+    StudyPaused,
     StudyStarted,
     StudyStopped,
     UpdateAdmitted,
@@ -56,10 +57,10 @@ def _of_study(record: Record) -> str | None:
             return f"process {record.pid} takes the study over, epoch {record.epoch}"
         case StudyFinished():
             return f"the study is finished; its model is {record.model_digest[:12]}"
-        case StudyStopped():
-            return f"the study is stopped: {record.reason}"
-        case StudyFailed():
-            return f"the study fails: {record.reason}"
+        case StudyPaused():
+            return "the study is paused; the sites keep it open"
+        case StudyStopped() | StudyFailed():
+            return f"the study {'fails' if isinstance(record, StudyFailed) else 'is stopped'}: {record.reason}"
     return None
 
 

@@ -59,6 +59,10 @@ class StudyStopped(Record):
     reason: Text
 
 
+class StudyPaused(Record):
+    """The coordinator paused the study; the sites keep it open."""
+
+
 class StudyFailed(Record):
     """The study cannot go on."""
 
@@ -193,7 +197,7 @@ class RoundFailed(Record):
 RECORDS: dict[str, type[Record]] = {
     record.entry_type(): record
     for record in (
-        *(StudyStarted, EpochClaimed, StudyFinished, StudyStopped, StudyFailed),
+        *(StudyStarted, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteClosed),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

@@ -34,6 +34,7 @@ class Phase(StrEnum):
 
 
 SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED})
+IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
 
 
 @dataclass
@@ -132,6 +133,11 @@ class Round:
     def unasked(self) -> bool:
         """Whether a site waits for a question, and whether it is online would matter."""
         return any(seat.phase in (Phase.WAITING, Phase.LOST) for seat in self.seats.values())
+
+    @property
+    def in_hand(self) -> bool:
+        """Whether a site is at work, or what it made is on its way."""
+        return any(seat.phase in IN_HAND for seat in self.seats.values())
 
     def grants(self, *, now: float) -> list[str]:
         """Sites that may upload now, the longest ready first; they hold a slot from here on."""

@@ -26,6 +26,7 @@ from server.records import (
     UpdateRefused,
     UpdateSpooled,
 )
+from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
 from shared.errors import WireCode
@@ -37,10 +38,6 @@ QUICK_TURN_S = 0.05
 QUICK_FOR_S = 1.0  # after something moved, more follows soon
 STATUS_EVERY_S = 1.0
 WORKING = (Stage.TRAIN, Stage.EVALUATE)
-
-
-class StopAsked(Exception):
-    """The coordinator asked to stop the study."""
 
 
 class StageRun:
@@ -86,7 +83,7 @@ class StageRun:
         """Turn until the round closes.
 
         Raises:
-            StopAsked: the coordinator asked to stop.
+            StopAsked, PauseAsked: the coordinator asked for it.
             StaleEpoch: another process owns the study now.
             LinkError: the SuperLink is gone.
         """
@@ -106,10 +103,9 @@ class StageRun:
         """Do what is to be done now; whether anything moved."""
         desk, now = self._desk, time.monotonic()
         desk.owner.check()
-        if self._state.stage is not Stage.CLOSE and desk.folder.stop_asked():
-            raise StopAsked
+        ending = heed(desk.folder, self._state)
         self._settle_removed()
-        moved = self._go_out(now)
+        moved = self._go_out(now, ask=not ending)
         arrivals = desk.link.poll()
         for arrival in arrivals:
             self._receive(arrival)
@@ -123,12 +119,12 @@ class StageRun:
 
     # ------------------------------------------------------------ out
 
-    def _go_out(self, now: float) -> bool:
-        """Ask and grant; whether there was anything to send."""
-        online = self._desk.link.online() if self._state.unasked else ()
+    def _go_out(self, now: float, *, ask: bool) -> bool:
+        """Ask, if anybody may be asked, and grant; whether there was anything to send."""
+        online = self._desk.link.online() if ask and self._state.unasked else ()
         asks = self._state.asks(online, now=now, spooled=self._held() if online else ())
-        for ask in asks:
-            self._ask(ask)
+        for question in asks:
+            self._ask(question)
         grants = self._state.grants(now=now)
         for site in grants:
             self._grant(site)

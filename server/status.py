@@ -30,6 +30,7 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
             }
             for seat in state.seats.values()
         ],
+        "sent_bytes": desk.sent_bytes,
         "closes_in_s": round(state.deadline_at - now, 1),
         "updated": utc_now(),
     }

@@ -1,10 +1,11 @@
 """A study's folder: where everything of one study lies, and what should become of it.
 
-`state.json` says what the study is (queued, running, finished, failed, stopped); the supervisor
+`state.json` says what the study is (queued, running, paused, finished, failed, stopped); the supervisor
 acts on it and the conductor moves it. What happened in the study is the journal's business.
 """
 
 import json
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -23,6 +24,7 @@ class StudyState(StrEnum):
 
     QUEUED = "queued"
     RUNNING = "running"
+    PAUSED = "paused"
     FINISHED = "finished"
     FAILED = "failed"
     STOPPED = "stopped"
@@ -31,8 +33,15 @@ class StudyState(StrEnum):
 ENDED = frozenset({StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED})
 
 
+class Request(StrEnum):
+    """What the coordinator may ask of a study: the name of a file that stays until it is withdrawn."""
+
+    STOP = "stop"
+    PAUSE = "pause"
+
+
 class Standing(Section):
-    """A study's state and, when it failed or was stopped, why and what to do."""
+    """A study's state and, when it failed or was stopped or paused, why and what to do."""
 
     state: StudyState
     since: str
@@ -90,17 +99,25 @@ class StudyFolder:
         standing = Standing(state=state, since=now, reason=reason, remedy=remedy)
         write_atomically(self.path / "state.json", standing.model_dump_json().encode())
 
-    def ask_to_stop(self) -> None:
-        """Leave the request that the conductor looks for between messages."""
-        write_atomically(self.path / "stop", b"")
+    def ask(self, request: Request) -> None:
+        """Leave a request that the conductor looks for between messages."""
+        write_atomically(self.path / request.value, b"")
 
-    def stop_asked(self) -> bool:
-        """Whether the coordinator asked to stop."""
-        return (self.path / "stop").exists()
+    def asked(self, request: Request) -> bool:
+        """Whether the coordinator asked for it."""
+        return (self.path / request.value).exists()
 
-    def clear_stop(self) -> None:
-        """Forget a request to stop."""
-        (self.path / "stop").unlink(missing_ok=True)
+    def asked_for_s(self, request: Request) -> float:
+        """How long ago that was, in seconds; 0 if it is not asked."""
+        try:
+            return time.time() - (self.path / request.value).stat().st_mtime
+        except FileNotFoundError:
+            return 0.0
+
+    def withdraw_requests(self) -> None:
+        """Forget what was asked."""
+        for request in Request:
+            (self.path / request.value).unlink(missing_ok=True)
 
     def write_status(self, status: dict[str, Any]) -> None:
         """Replace the live view that `study status` and `study watch` read."""

@@ -1,8 +1,8 @@
 """`wardround federation serve`: keeps the SuperLink up and the studies going; leaves nothing behind.
 
 It registers the roster's keys at each start of the SuperLink, takes them in and out as the roster
-changes or a key's time begins or ends, starts queued studies one after the other, starts a study
-again whose ServerApp died, and takes everything down with it when it ends.
+changes or a key's time begins or ends, starts queued studies as `server/queue.py` lets them, starts a
+study again whose ServerApp died, and takes everything down with it when it ends.
 """
 
 import fcntl
@@ -22,6 +22,7 @@ from server.desk import utc_now
 from server.doorkeeper import TALKATIVE, Doorkeeper
 from server.federation import Federation, load_federation
 from server.owner import read_owner
+from server.queue import Contender, to_start, waits_for_sites
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
 from shared.durable import write_atomically
@@ -31,13 +32,18 @@ TURN_S = 0.25
 CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is started again
 START_TRIES = 5
 RESTART_WAIT_S = (0.5, 30.0)
+NO_RUN = 0
 
 
 @dataclass
 class Attempt:
-    """One start of a study's ServerApp."""
+    """The last start of a study's ServerApp.
 
-    study: str
+    `mark` is what the study had reached, and `tries` how often it was started there.
+    """
+
+    mark: object
+    tries: int
     run_id: int
     epoch_before: int
     at: float
@@ -58,8 +64,7 @@ class Supervisor:
         self._trouble: str | None = None
         self._roster_read_at = -1
         self._roster_holds_until = 0.0
-        self._attempt: Attempt | None = None
-        self._tries: tuple[object, int] = (None, 0)
+        self._attempts: dict[str, Attempt] = {}  # by study
         self._wait_s = RESTART_WAIT_S[0]
         federation = load_federation(self._folder)
         self._superlink = SuperLink(
@@ -122,7 +127,7 @@ class Supervisor:
         self._doorkeeper.check_certificate()
         self._superlink.start()
         self._roster_read_at = -1
-        self._attempt = None
+        self._forget_runs()
         self._register_roster()
         self._wait_s = RESTART_WAIT_S[0]
         port = load_federation(self._folder).settings.fleet_port
@@ -157,26 +162,28 @@ class Supervisor:
     # ------------------------------------------------------------ the studies
 
     def _move_studies(self) -> None:
-        """One study at a time: the running one, else the one that was queued first."""
-        waiting = []
-        for folder in all_studies(self._folder):
-            standing = self._standing(folder)
-            if standing is None or standing[0] not in (StudyState.RUNNING, StudyState.QUEUED):
-                continue
-            if self._has_owner(folder) or self._starting(folder):
-                return
-            waiting.append((standing[0] is not StudyState.RUNNING, standing[1], folder))
-        if waiting:
-            queued, since, folder = min(waiting, key=lambda item: item[:2])
-            self._start(folder, launched=since if queued else None)
+        """Start what may run now and has no process."""
+        found = [contender for folder in all_studies(self._folder) if (contender := self._contender(folder))]
+        for contender in to_start(found):
+            folder = StudyFolder(self._folder / "studies" / contender.study)
+            self._start(folder, launched=contender.since if contender.state is StudyState.QUEUED else None)
 
-    @staticmethod
-    def _standing(folder: StudyFolder) -> tuple[StudyState, str] | None:
+    def _contender(self, folder: StudyFolder) -> Contender | None:
+        """The study's claim to a place; None if it neither runs nor waits for one."""
         try:
             standing = folder.standing()
         except WardroundError:
             return None
-        return standing.state, standing.since
+        if standing.state not in (StudyState.RUNNING, StudyState.QUEUED):
+            return None
+        owned = self._has_owner(folder)
+        return Contender(
+            study=folder.name,
+            state=standing.state,
+            since=standing.since,
+            has_process=owned or self._starting(folder),
+            waits_for_sites=owned and waits_for_sites(folder.read_status()),
+        )
 
     @staticmethod
     def _has_owner(folder: StudyFolder) -> bool:
@@ -185,8 +192,8 @@ class Supervisor:
 
     def _starting(self, folder: StudyFolder) -> bool:
         """Whether a ServerApp was started for this study and may still claim it."""
-        attempt = self._attempt
-        if attempt is None or attempt.study != folder.name:
+        attempt = self._attempts.get(folder.name)
+        if attempt is None or attempt.run_id == NO_RUN:
             return False
         owner = read_owner(folder.path)
         claimed = owner is not None and owner.epoch > attempt.epoch_before
@@ -200,17 +207,22 @@ class Supervisor:
             folder: the study.
             launched: when it was queued; None if it was running.
         """
-        owner = read_owner(folder.path)
-        mark = (folder.name, folder.read_status().get("committed", 0), launched)
-        self._tries = (mark, self._tries[1] + 1 if self._tries[0] == mark else 1)
-        if self._tries[1] > START_TRIES:
+        owner, last = read_owner(folder.path), self._attempts.get(folder.name)
+        mark = (folder.read_status().get("committed", 0), launched)
+        tries = last.tries + 1 if last and last.mark == mark else 1
+        if tries > START_TRIES:
             reason = f"The study's process ended {START_TRIES} times without finishing a round."
             folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See the log in the study's folder.")
             self._say(f"Study {folder.name}: {reason} See the log in its folder.")
             return
         run_id = self._superlink.start_run({"study": folder.name})
-        self._attempt = Attempt(folder.name, run_id, owner.epoch if owner else 0, time.monotonic())
+        self._attempts[folder.name] = Attempt(mark, tries, run_id, owner.epoch if owner else 0, time.monotonic())
         self._say(f"Study {folder.name}: {'resuming' if owner else 'starting'}.")
+
+    def _forget_runs(self) -> None:
+        """The runs of a SuperLink that ended; how often a study was tried is remembered."""
+        for attempt in self._attempts.values():
+            attempt.run_id = NO_RUN
 
     def _lock(self) -> IO[str]:
         """One supervisor per folder; the lock goes with the process."""

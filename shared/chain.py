@@ -157,13 +157,17 @@ def verify(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str)
     return Verdict(True, count, head, signed)
 
 
-def verified(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str) -> Iterator[Entry]:
+def verified(
+    lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str, after: Tip | None = None
+) -> Iterator[Entry]:
     """The entries of a chain, each after it was checked by the module's rules; arguments as `verify`.
+
+    `after` is where the lines before these had got to, if there were any.
 
     Raises:
         TrustError: the next line breaks a rule; `what` says which.
     """
-    tip = Tip()
+    tip = after or Tip()
     for line in lines:
         entry, tip = tip.follow(without_newline(line))
         if entry.type == HEAD:

@@ -7,19 +7,10 @@ from contextlib import AbstractContextManager, nullcontext
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from server.study_folder import StudyFolder, StudyState
+from server.cli.standing import WORDS
+from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.errors import StudyError
 
-WORDS = {
-    "waiting": "not connected yet",
-    "asked": "working",
-    "ready": "waits for a slot",
-    "granted": "sending",
-    "spooled": "being checked",
-    "admitted": "done",
-    "refused": "refused",
-    "lost": "line lost",
-}
 TURN_S = 0.25
 
 
@@ -48,7 +39,7 @@ def follow(folder: StudyFolder, *, console: Console, patience_s: float, check: C
     shown: AbstractContextManager[object] = progress if console.is_terminal else nullcontext()
     with shown:
         task = progress.add_task("rounds", total=folder.study().rounds.count, sites="sites connect")
-        while (standing := folder.standing()).state not in (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED):
+        while (standing := folder.standing()).state not in ENDED:
             check()
             live = folder.read_status()
             words = [WORDS.get(site["phase"], site["phase"]) for site in live.get("sites", [])]

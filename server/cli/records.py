@@ -12,7 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from server.cli.arguments import HERE, Federation, Name
-from server.log import Line, read_log
+from server.log import JournalReader, Line, read_log
 from server.study_folder import ENDED, StudyFolder, find_study
 from shared.console import Answer, answering, printable, progress_console
 from shared.errors import WardroundError
@@ -82,7 +82,7 @@ def _log(folder: StudyFolder, key: Ed25519PublicKey, *, follow: bool) -> Iterato
     def over() -> bool:
         return not follow or folder.standing().state in ENDED
 
-    return read_log(folder.journal, public_key=key, over=over, rest=lambda: time.sleep(TURN_S))
+    return read_log(JournalReader(folder.journal, public_key=key), over=over, rest=lambda: time.sleep(TURN_S))
 
 
 def _kept(lines: list[Line], log: Iterable[Line]) -> Iterator[Line]:

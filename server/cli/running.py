@@ -1,13 +1,20 @@
-"""`wardround study`: see where a study stands, watch it, stop it, and let it go on."""
+"""`wardround study`: see where a study stands, watch it, pause or stop it, and let it go on."""
 
 import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import typer
+from rich.console import Console, Group
 from rich.live import Live
+from rich.text import Text
 
 from server.cli.arguments import HERE, Federation, Name, about
-from server.cli.standing import WAITING, show_standing, standing_of
-from server.study_folder import ENDED, StudyState, all_studies, find_study
+from server.cli.standing import show_standing, show_waits, standing_of
+from server.log import JournalReader
+from server.progress import Progress
+from server.study_folder import ENDED, Request, StudyFolder, StudyState, all_studies, find_study
 from shared.console import Answer, answering, progress_console, table
 from shared.errors import StudyError
 
@@ -20,40 +27,33 @@ TURN_S = 0.5
 @answering("study.status")
 def status(name: Name, federation: Federation = HERE) -> Answer:
     """Show where a study stands and what each site is doing."""
-    folder = find_study(federation, name)
-    data = standing_of(folder, federation=federation)
+    data = next(_looks(find_study(federation, name), federation))
     return Answer(data, show_standing(data))
 
 
 @app.command(name="list")
 @answering("study.list")
 def list_studies(federation: Federation = HERE) -> Answer:
-    """List the studies of a federation."""
+    """List the studies of a federation, and why those wait that do."""
     found = [standing_of(folder, federation=federation) for folder in all_studies(federation)]
-    rows = (
-        (
-            s["study"],
-            s["state"] + (", not served" if s["waits"] else ""),
-            f"{s['committed']}/{s['rounds']}",
-            s["since"][:19],
-        )
-        for s in found
-    )
-    return Answer({"studies": found}, table(("study", "state", "rounds", "since"), rows))
+    rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
+    waits = show_waits((s["study"], wait) for s in found for wait in s["waits"])
+    shown = Group(table(("study", "state", "rounds", "since"), rows), *((Text(), waits) if waits.row_count else ()))
+    return Answer({"studies": found}, shown)
 
 
 @app.command()
 @answering("study.watch")
 def watch(name: Name, federation: Federation = HERE) -> Answer:
     """Follow a study until it ends; Ctrl-C leaves it running."""
-    folder = find_study(federation, name)
-    console, told = progress_console(), False
+    console, told = progress_console(), ""
+    data: dict[str, Any] = {}
     with Live(console=console, refresh_per_second=4, transient=True) as live:
-        while (data := standing_of(folder, federation=federation))["state"] not in ENDED:
+        for data in _looks(find_study(federation, name), federation):
             live.update(show_standing(data))
-            if data["waits"] and not told and not console.is_terminal:  # where nothing is drawn
-                console.print(f"{WAITING} {data['waits']}", soft_wrap=True)
-            told = bool(data["waits"])
+            told = _say_waits(console, data, told)
+            if data["state"] in ENDED:
+                break
             time.sleep(TURN_S)
     error = None
     if data["state"] == StudyState.FAILED:
@@ -62,35 +62,79 @@ def watch(name: Name, federation: Federation = HERE) -> Answer:
 
 
 @app.command()
-@answering("study.stop")
-def stop(name: Name, federation: Federation = HERE) -> Answer:
-    """Stop a study after the messages in hand; it can be resumed."""
-    from server.desk import utc_now
-
-    folder = find_study(federation, name)
-    state = folder.standing().state
-    if state in ENDED:
-        raise StudyError(f"The study {name} is {state.value} already.", remedy="There is nothing to stop.")
-    folder.ask_to_stop()  # also where it is queued: its process may be starting at this moment
+@answering("study.pause")
+def pause(name: Name, federation: Federation = HERE) -> Answer:
+    """Take in what the sites work on, then wait; the sites keep the study open."""
+    folder, state = _found(federation, name, {StudyState.QUEUED, StudyState.RUNNING}, "paused")
+    folder.ask(Request.PAUSE)  # also where it is queued: its process may be starting at this moment
     if state is StudyState.QUEUED:
-        folder.move(StudyState.STOPPED, now=utc_now(), reason="The coordinator asked to stop.")
-    see = about("status", name, federation)
-    return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
+        _move(folder, StudyState.PAUSED, reason="The coordinator asked to pause.")
+    go_on = about("resume", name, federation)
+    return Answer({"study": name}, f"The study {name} is asked to pause. To let it go on: {go_on}")
 
 
 @app.command()
 @answering("study.resume")
 def resume(name: Name, federation: Federation = HERE) -> Answer:
-    """Let a stopped or failed study go on from its last committed round."""
-    from server.desk import utc_now
+    """Let a paused, stopped or failed study go on from its last committed round."""
+    resumable = {StudyState.PAUSED, StudyState.STOPPED, StudyState.FAILED}
+    folder, _ = _found(federation, name, resumable, "resumed")
+    folder.withdraw_requests()
+    _move(folder, StudyState.QUEUED)
+    return Answer({"study": name}, f"The study {name} is queued again.")
 
+
+@app.command()
+@answering("study.stop")
+def stop(name: Name, federation: Federation = HERE) -> Answer:
+    """Stop a study after the messages in hand; it can be resumed."""
+    stoppable = {StudyState.QUEUED, StudyState.RUNNING, StudyState.PAUSED}
+    folder, state = _found(federation, name, stoppable, "stopped")
+    folder.ask(Request.STOP)
+    if state is not StudyState.RUNNING:  # sites that have opened it are told by its next process, the others need not
+        begun = folder.journal.exists()
+        _move(folder, StudyState.QUEUED if begun else StudyState.STOPPED, reason="The coordinator asked to stop.")
+    see = about("status", name, federation)
+    return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
+
+
+def _looks(folder: StudyFolder, federation: Path) -> Iterator[dict[str, Any]]:
+    """Where a study stands, look after look; its journal is read once."""
+    from server.federation import load_federation
+
+    key = load_federation(federation).coordinator_key.public_key()
+    journal, progress = JournalReader(folder.journal, public_key=key), Progress()
+    while True:
+        progress.add(journal.entries())
+        yield standing_of(folder, federation=federation, progress=progress)
+
+
+def _say_waits(console: Console, data: dict[str, Any], told: str) -> str:
+    """Where nothing is drawn, say what waits, once; returns what was said."""
+    waits = "; ".join(wait["why"] for wait in data["waits"])
+    if waits and waits != told and not console.is_terminal:
+        console.print(show_waits(("waits", wait) for wait in data["waits"]))
+    return waits
+
+
+def _found(federation: Path, name: str, states: set[StudyState], done: str) -> tuple[StudyFolder, StudyState]:
+    """A study in one of these states.
+
+    Raises:
+        StudyError: it is in another; `done` is what is done with studies in these.
+    """
     folder = find_study(federation, name)
     state = folder.standing().state
-    if state not in (StudyState.STOPPED, StudyState.FAILED):
+    if state not in states:
+        only = ", ".join(sorted(s.value for s in states))
         raise StudyError(
-            f"The study {name} is {state.value}; only a stopped or failed study is resumed.",
+            f"The study {name} is {state.value}; only one that is {only} can be {done}.",
             remedy=f"See `{about('status', name, federation)}`.",
         )
-    folder.clear_stop()
-    folder.move(StudyState.QUEUED, now=utc_now())
-    return Answer({"study": name}, f"The study {name} is queued again.")
+    return folder, state
+
+
+def _move(folder: StudyFolder, state: StudyState, *, reason: str | None = None) -> None:
+    from server.desk import utc_now
+
+    folder.move(state, now=utc_now(), reason=reason)

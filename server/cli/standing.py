@@ -1,68 +1,118 @@
-"""Where a study stands, as a program and as a person read it, and why it does not move.
+"""Where a study stands, as a program and as a person read it.
 
-A server that was killed leaves a state and a live view behind that say it runs. So both are believed
-only while the view is fresh or somebody holds the lock of `federation serve`.
+A server that was killed leaves a state and a live view behind that say it runs. So the view is shown only
+while nothing says that nobody serves (`server/cli/waiting.py`).
 """
 
-import fcntl
-from datetime import UTC, datetime
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from rich.console import Group
+from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
-from server.cli.arguments import typed
-from server.study_folder import StudyFolder, StudyState
-from shared.console import facts, table
+from server.cli.waiting import UNSERVED, age_s, waits_of
+from server.progress import Progress
+from server.report.words import duration, share, size
+from server.study_folder import ENDED, StudyFolder, StudyState
+from shared.console import facts, printable, table
+from shared.study import Study
+from shared.tasks import task_for
 
-QUIET_S = 10.0  # a live view is replaced every few seconds, and a queued study is taken up at once
-WAITING = "Nobody serves the federation, so the study waits."
+WORDS = {
+    "waiting": "not connected yet",
+    "asked": "working",
+    "ready": "waits for a slot",
+    "granted": "sending",
+    "spooled": "being checked",
+    "admitted": "done",
+    "refused": "refused",
+    "lost": "line lost",
+}
+_STAGES = {"open": "opening", "train": "training", "evaluate": "scoring the final model", "close": "closing"}
 
 
-def standing_of(folder: StudyFolder, *, federation: Path) -> dict[str, Any]:
-    """A study's state and live view as JSON values; `waits` says what to do if nobody serves, else it is None."""
-    standing = folder.standing()
-    live = {"round": 0, "rounds": folder.study().rounds.count, "committed": 0, "sites": []} | folder.read_status()
-    age = _age_s(standing.since)
-    quiet = min(age, _age_s(str(live["updated"]))) if "updated" in live else age
-    data = live | {"study": folder.name} | standing.model_dump(mode="json") | {"state_age_s": round(age, 1)}
-    unserved = standing.state in (StudyState.RUNNING, StudyState.QUEUED) and quiet > QUIET_S and not served(federation)
-    return data | {"waits": f"Run: {typed('federation', 'serve', federation)}" if unserved else None}
+def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | None = None) -> dict[str, Any]:
+    """A study's state, live view and progress as JSON values, and `waits`: what it waits for, if anything."""
+    standing, study = folder.standing(), folder.study()
+    live = {"round": 0, "rounds": study.rounds.count, "committed": 0, "sites": []} | folder.read_status()
+    waits = [asdict(wait) for wait in waits_of(folder, standing, live, federation=federation)]
+    data = live | {"study": folder.name} | standing.model_dump(mode="json")
+    data |= {"state_age_s": round(age_s(standing.since), 1), "waits": waits}
+    return data if progress is None else data | {"progress": _progress(progress, study, data)}
 
 
-def show_standing(data: dict[str, Any]) -> Group:
-    """A study's standing for a person: what it is, then one line per site."""
+def show_standing(data: Mapping[str, Any]) -> Group:
+    """A study's standing for 80 columns: how far it is, one line per site, one per thing that waits."""
     head = {"study": data["study"], "state": data["state"], "rounds": f"{data['committed']} of {data['rounds']}"}
-    if data.get("reason"):
-        head |= {"because": data["reason"], "what to do": data["remedy"] or ""}
+    if data["state"] in ENDED and data.get("reason"):
+        head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
+    parts: list[RenderableType] = [facts(head | _figures(data))]
+    if data["state"] == StudyState.RUNNING and not _unserved(data):
+        parts += [Text(f"\n{_where(data)}"), _sites(data["sites"])]
     if data["waits"]:
-        head |= {"but": WAITING, "what to do": data["waits"]}
-    if data["state"] != StudyState.RUNNING or data["waits"]:
-        return Group(facts(head))
+        parts += [Text(), show_waits(("waits", wait) for wait in data["waits"])]
+    return Group(*parts)
+
+
+def show_waits(waits: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
+    """What waits, each behind a word: why, since when, and what whom should do."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold yellow")
+    grid.add_column(overflow="fold")
+    for word, wait in waits:
+        said = f"{wait['why']}, for {duration(wait['since_s'])}. {wait['do']}"
+        grid.add_row(Text(word), Text(printable(said)))
+    return grid
+
+
+def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict[str, Any]:
+    scored = progress.validation(task_for(study.task))
+    return {
+        "median_round_s": progress.median_round_s,
+        "left_s": progress.left_s(max(study.rounds.count - data["committed"], 0)),
+        "received_bytes": progress.received_bytes,
+        "sent_bytes": data.get("sent_bytes", 0),
+        "validation": None if scored is None else asdict(scored),
+    }
+
+
+def _figures(data: Mapping[str, Any]) -> dict[str, str]:
+    found = data.get("progress")
+    if not found:
+        return {}
+    shown = {"traffic": f"{size(found['received_bytes'])} received, {size(found['sent_bytes'])} sent"}
+    if found["median_round_s"] is not None:
+        typical = f"a round takes {duration(found['median_round_s'])}"
+        left = f", the rest about {duration(found['left_s'])}" if data["state"] == StudyState.RUNNING else ""
+        shown["time"] = typical + left
+    if scored := found["validation"]:
+        after = f"after round {scored['model']}" if scored["model"] else "start model"
+        shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {scored['sites']} sites"
+    return shown
+
+
+def _where(data: Mapping[str, Any]) -> str:
+    stage = data.get("stage")
+    if stage is None:
+        return "starting"
+    return f"round {data['round']} of {data['rounds']}" if stage == "train" else _STAGES.get(stage, stage)
+
+
+def _sites(sites: Iterable[Mapping[str, Any]]) -> Table:
     rows = (
-        (s["site"], s["phase"] + (f": {s['cause']}" if s["cause"] else ""), f"{s['seconds']:.0f} s", _yes(s["online"]))
-        for s in data["sites"]
+        (site["site"], _doing(site), duration(site["seconds"]), "yes" if site["online"] else "NO") for site in sites
     )
-    stage = Text(f"\nstage {data.get('stage', 'starting')} of round {data['round']}")
-    return Group(facts(head), stage, table(("site", "is", "for", "connected"), rows))
+    return table(("site", "is", "for", "connected"), rows)
 
 
-def served(federation: Path) -> bool:
-    """Whether `federation serve` runs: it holds its lock as long as it lives."""
-    try:
-        with (federation / "run" / "serve.lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
+def _doing(site: Mapping[str, Any]) -> str:
+    phase = str(site["phase"])
+    doing = str(site.get("doing") or WORDS.get(phase, phase))
+    return f"{doing}: {site['cause']}" if site["cause"] else doing
 
 
-def _age_s(at: str) -> float:
-    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
-
-
-def _yes(value: bool) -> str:
-    return "yes" if value else "NO"
+def _unserved(data: Mapping[str, Any]) -> bool:
+    return any(wait["why"] == UNSERVED for wait in data["waits"])

@@ -66,6 +66,8 @@ def notice_of(evidence: Evidence) -> str | None:
             return f"This study failed. {standing.reason or 'No reason was recorded.'}{behind}"
         case StudyState.STOPPED:
             return f"This study was stopped. {standing.reason or 'No reason was recorded.'}{behind}"
+        case StudyState.PAUSED:
+            return f"This study is paused; the figures are those so far.{behind}"
         case StudyState.QUEUED:
             return f"This study waits to be run.{behind}"
         case StudyState.RUNNING:

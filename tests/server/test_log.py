@@ -10,7 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.claim import AdmissionReason
 from server.journal import Journal
-from server.log import Line, read_log
+from server.log import JournalReader, Line, read_log
 from server.narration import told
 from server.records import (
     EpochClaimed,
@@ -25,6 +25,7 @@ from server.records import (
     SiteScored,
     StudyFailed,
     StudyFinished,
+    StudyPaused,
     StudyStarted,
     StudyStopped,
     UpdateAdmitted,
@@ -71,6 +72,7 @@ SAID: list[tuple[Record, str]] = [
     (RoundFailed(round=2, counted=(), missing={"north": "waiting"}), "fails: nobody counted; without north"),
     (SiteScored(site="north", model_digest=TWO, scores=()), "north scores the model"),
     (StudyStopped(reason="the coordinator asked to stop"), "is stopped: the coordinator asked to stop"),
+    (StudyPaused(), "is paused; the sites keep it open"),
     (StudyFailed(reason="no disk"), "the study fails: no disk"),
     (StudyFinished(model_digest=TWO), "is finished; its model is 222222222222"),
     (SiteClosed(site="north", head=ONE), "north puts the study away"),
@@ -95,8 +97,12 @@ def journal(tmp_path: Path) -> Iterator[Journal]:
         yield journal
 
 
+def reader(folder: Path) -> JournalReader:
+    return JournalReader(folder / "journal.jsonl", public_key=KEY.public_key())
+
+
 def log(folder: Path) -> list[Line]:
-    return list(read_log(folder / "journal.jsonl", public_key=KEY.public_key()))
+    return list(read_log(reader(folder)))
 
 
 @pytest.mark.parametrize(("record", "words"), SAID)
@@ -123,7 +129,7 @@ def test_a_changed_entry_ends_the_log_after_the_sound_ones(journal: Journal, tmp
     path, read = tmp_path / "journal.jsonl", []
     path.write_bytes(path.read_bytes().replace(b'"epoch":1,"pid":10', b'"epoch":1,"pid":11'))
     with pytest.raises(TrustError, match="does not follow"):
-        for line in read_log(path, public_key=KEY.public_key()):
+        for line in read_log(reader(tmp_path)):
             read.append(line.n)
     assert read == [1, 2]
 
@@ -151,7 +157,7 @@ def test_a_log_is_followed_while_it_grows(journal: Journal, tmp_path: Path) -> N
         journal.write(waiting.pop(0))
         path.write_bytes(path.read_bytes() + torn)  # the next entry is on its way
 
-    lines = list(read_log(path, public_key=KEY.public_key(), over=lambda: not waiting, rest=rest))
+    lines = list(read_log(reader(tmp_path), over=lambda: not waiting, rest=rest))
     assert [line.n for line in lines] == [1, 2, 3, 4, 5]
 
 

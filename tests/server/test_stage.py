@@ -16,14 +16,15 @@ from server.conductor import Conductor
 from server.desk import Desk, utc_now
 from server.enrolment import admit, invite, remove
 from server.federation import Federation, LiveRoster, create_federation, load_federation
-from server.journal import Journal, read_history
+from server.journal import Journal, read_history, read_records
 from server.link import Arrival, Unreachable
 from server.owner import claim
-from server.records import EpochClaimed, Record, SiteLost, SiteOpened, StudyFinished, StudyStarted
+from server.records import EpochClaimed, Record, SiteLost, SiteOpened, StudyFinished, StudyPaused, StudyStarted
+from server.requests import PauseAsked
 from server.rounds import Phase, Round
 from server.spool import UpdateSpool
 from server.stage import StageRun
-from server.study_folder import StudyFolder, StudyState
+from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.errors import ResourceError, StaleEpoch, WireCode
@@ -234,7 +235,35 @@ def test_who_lost_the_study_does_not_move_it(desk: Desk) -> None:
 def test_the_close_does_not_wait_for_who_is_away(desk: Desk) -> None:
     line = line_of(desk)
     line.there, line.answer = {"north"}, closing
-    desk.folder.ask_to_stop()
+    desk.folder.ask(Request.STOP)
     conductor(desk).run()
     assert desk.folder.standing().state is StudyState.STOPPED
     assert [site for site, _ in line.sent] == ["north"]
+
+
+def test_a_pause_asks_nobody_and_closes_nothing(desk: Desk) -> None:
+    line = line_of(desk)
+    line.answer = closing
+    desk.folder.ask(Request.PAUSE)
+    conductor(desk).run()
+    assert desk.folder.standing().state is StudyState.PAUSED
+    assert line.sent == []
+    assert [record for _, record in read_records(desk.folder.journal)][-1] == StudyPaused()
+
+
+def test_a_pause_takes_in_what_is_in_hand(desk: Desk) -> None:
+    """One site is asked when the pause comes; its answer counts, and the site that connects later is not asked."""
+    line, state = line_of(desk), a_round(desk)
+    line.there = {"north"}
+
+    def pausing(site: str, message: Any) -> Message | None:
+        desk.folder.ask(Request.PAUSE)
+        line.there = set(SITES)
+        return Refused(address=message.address, refusal=WireCode.DEVICE)
+
+    line.answer = pausing
+    with pytest.raises(PauseAsked):
+        StageRun(desk, state, question=the_work(desk)).run()
+    assert [site for site, _ in line.sent] == ["north"]
+    assert not state.in_hand
+    assert (state.seats["north"].phase, state.seats["south"].phase) == (Phase.REFUSED, Phase.WAITING)

@@ -19,6 +19,7 @@ from server.desk import utc_now
 from server.enrolment import admit, invite, remove
 from server.federation import create_federation, load_federation
 from server.launch import launch
+from server.queue import waits_for_sites
 from server.study_folder import StudyState
 from server.supervisor import START_TRIES, listen_address
 
@@ -104,6 +105,18 @@ def test_a_study_that_only_a_person_can_mend_fails_with_its_reason(
     until(lambda: study.standing().state is StudyState.FAILED, "the study fails")
     assert "not on the roster: east" in str(study.standing().reason)
     assert study.standing().remedy
+
+
+def test_a_study_that_waits_for_its_sites_holds_nobody_up(served: subprocess.Popen[bytes], folder: Path) -> None:
+    """The site of this federation never connects."""
+    first = launch(folder, a_study("first"), source="", start_model=None, now=utc_now())
+    second = launch(folder, a_study("second"), source="", start_model=None, now=utc_now())
+    for study in (first, second):
+        until(lambda study=study: study.standing().state is StudyState.RUNNING, f"{study.name} is started")
+    until(lambda: waits_for_sites(first.read_status()), "the first one waits")
+    for study in (first, second):
+        assert wardround("study", "stop", study.name, "-f", folder).exit_code == 0
+        until(lambda study=study: study.standing().state is StudyState.STOPPED, f"{study.name} is stopped")
 
 
 def test_a_study_whose_process_dies_each_time_fails_and_can_be_tried_again(

@@ -1,0 +1,108 @@
+"""Why a study does not move: for everything that waits, why, since when, and what whom should do."""
+
+import fcntl
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from server.cli.arguments import about, typed
+from server.queue import PLACES
+from server.rounds import Phase
+from server.study_folder import Request, Standing, StudyFolder, StudyState, all_studies
+from shared.errors import WardroundError
+
+QUIET_S = 10.0  # a live view is replaced every few seconds, and a queued study is taken up at once
+START_S = 60.0  # and its process is there soon after, on a busy machine too
+UNSERVED = "nobody serves the federation"
+ABSENT = (Phase.WAITING.value, Phase.LOST.value)
+
+
+@dataclass(frozen=True)
+class Wait:
+    """One thing that waits: why, for how many seconds, and what to do about it."""
+
+    why: str
+    since_s: float
+    do: str
+
+
+def waits_of(folder: StudyFolder, standing: Standing, live: Mapping[str, Any], *, federation: Path) -> list[Wait]:
+    """Everything that a study waits for, nothing if it moves or has ended.
+
+    Args:
+        folder: the study.
+        standing: its state.
+        live: its live view, which is believed only while it is fresh or somebody serves.
+        federation: the federation's folder.
+    """
+    age = age_s(standing.since)
+    match standing.state:
+        case StudyState.PAUSED:
+            return [Wait("the coordinator paused it", age, f"Let it go on: {about('resume', folder.name, federation)}")]
+        case StudyState.QUEUED | StudyState.RUNNING if _unserved(age, live, federation):
+            return [Wait(UNSERVED, age, f"Run: {typed('federation', 'serve', federation)}")]
+        case StudyState.QUEUED:
+            return list(_in_line(folder, age, federation))
+        case StudyState.RUNNING:
+            return [*_requests(folder), *_sites(live)]
+    return []
+
+
+def served(federation: Path) -> bool:
+    """Whether `federation serve` runs: it holds its lock as long as it lives."""
+    try:
+        with (federation / "run" / "serve.lock").open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except BlockingIOError:
+        return True
+    return False
+
+
+def age_s(at: str) -> float:
+    """Seconds since a time (RFC 3339)."""
+    return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
+
+
+def _unserved(age: float, live: Mapping[str, Any], federation: Path) -> bool:
+    quiet = min(age, age_s(str(live["updated"]))) if "updated" in live else age
+    return quiet > QUIET_S and not served(federation)
+
+
+def _in_line(folder: StudyFolder, age: float, federation: Path) -> Iterator[Wait]:
+    running = [other.name for other in all_studies(federation) if other.name != folder.name and _runs(other)]
+    if len(running) >= PLACES:
+        why = f"{PLACES} studies at a time, and {', '.join(running)} are in progress"
+        yield Wait(why, age, f"Nothing, it starts when one ends; or: {about('pause', running[0], federation)}")
+    elif age > START_S:
+        yield Wait("its process does not start", age, "See what `wardround federation serve` says.")
+
+
+def _runs(folder: StudyFolder) -> bool:
+    try:
+        return folder.standing().state is StudyState.RUNNING
+    except WardroundError:
+        return False
+
+
+def _requests(folder: StudyFolder) -> Iterator[Wait]:
+    for request, why in (
+        (Request.STOP, "it is asked to stop, and ends what is in hand"),
+        (Request.PAUSE, "it is asked to pause, and takes in what the sites work on"),
+    ):
+        if folder.asked(request):
+            yield Wait(why, folder.asked_for_s(request), "Nothing.")
+
+
+def _sites(live: Mapping[str, Any]) -> Iterator[Wait]:
+    for site in live.get("sites", ()):
+        name, seconds = str(site["site"]), float(site["seconds"])
+        if site.get("state") == "silent":
+            yield Wait(f"{name} is silent", seconds, f"Call {name}: is its machine busy, or its agent stuck?")
+        elif site["phase"] in ABSENT and not site["online"]:
+            yield Wait(f"{name} is not connected", seconds, f"Call {name}: have its IT run `wardround site start`.")
+        elif site["phase"] == Phase.READY.value:
+            yield Wait(f"{name} waits for its turn to send", seconds, "Nothing: the others are sending.")

@@ -1,0 +1,85 @@
+"""How far a study is, from the entries of its journal as they come.
+
+Times are those that the journal carries, so a study that was resumed keeps its record. How long the rest
+takes is a guess from the committed rounds; the closing trip is not in it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import datetime
+from statistics import median
+
+from server.journal import record_of
+from server.records import RECORDS, Record, RoundCommitted, RoundOpened, UpdateReady, UpdateSpooled
+from shared import metrics
+from shared.ledger import Entry
+from shared.metrics import Score
+from shared.tasks import Task
+
+
+@dataclass(frozen=True)
+class Scored:
+    """A model on validation patients: after how many rounds, at how many sites, its pooled AUROC."""
+
+    model: int
+    sites: int
+    auroc: float
+
+
+@dataclass
+class Progress:
+    """What the entries so far add up to.
+
+    Attributes:
+        round_seconds: of each committed round, from its last opening to its commit.
+        received_bytes: of whole updates.
+    """
+
+    round_seconds: list[float] = field(default_factory=list)
+    received_bytes: int = 0
+    _opened_at: datetime | None = None
+    _scores: dict[int, dict[str, Score]] = field(default_factory=dict)  # by rounds behind the model, by site
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Take in the entries that were added; raises `ProtocolError` for one of another version."""
+        for entry in entries:
+            if entry.type in RECORDS:
+                self._take(datetime.fromisoformat(entry.time), record_of(entry))
+
+    @property
+    def median_round_s(self) -> float | None:
+        """The median of the committed rounds; None before the first."""
+        return median(self.round_seconds) if self.round_seconds else None
+
+    def left_s(self, rounds: int) -> float | None:
+        """How long so many more rounds take, as it looks; None before the first commit."""
+        typical = self.median_round_s
+        return None if typical is None else typical * rounds
+
+    def validation(self, task: Task) -> Scored | None:
+        """The last model that a site scored on its validation patients."""
+        for model, scores in sorted(self._scores.items(), reverse=True):
+            found = task.figures(metrics.add(score.statistics for score in scores.values())).get("auroc")
+            if found is not None:
+                return Scored(model, len(scores), found)
+        return None
+
+    def _take(self, time: datetime, record: Record) -> None:
+        match record:
+            case RoundOpened():
+                self._opened_at = time
+            case RoundCommitted() if self._opened_at is not None:
+                self.round_seconds.append((time - self._opened_at).total_seconds())
+                self._opened_at = None
+            case UpdateSpooled():
+                self.received_bytes += record.update_bytes
+            case UpdateReady():
+                self._score(record)
+
+    def _score(self, record: UpdateReady) -> None:
+        """The scores of round r are of the model that entered it; two models are kept, the rest is over."""
+        model = record.round - 1
+        for score in record.scores:
+            if score.split == "validation":
+                self._scores.setdefault(model, {})[record.site] = score
+        self._scores = {number: scores for number, scores in self._scores.items() if number >= model - 1}
