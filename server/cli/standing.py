@@ -31,6 +31,7 @@ WORDS = {
     "refused": "refused",
     "lost": "line lost",
 }
+_BAR = 30  # characters
 _STAGES = {"open": "opening", "train": "training", "evaluate": "scoring the final model", "close": "closing"}
 
 
@@ -46,7 +47,7 @@ def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | N
 
 def show_standing(data: Mapping[str, Any]) -> Group:
     """A study's standing for 80 columns: how far it is, one line per site, one per thing that waits."""
-    head = {"study": data["study"], "state": data["state"], "rounds": f"{data['committed']} of {data['rounds']}"}
+    head = {"study": data["study"], "state": data["state"], "rounds": _rounds(data["committed"], data["rounds"])}
     if data["state"] in ENDED and data.get("reason"):
         head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
     parts: list[RenderableType] = [facts(head | _figures(data))]
@@ -94,11 +95,18 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
+def _rounds(committed: int, planned: int) -> str:
+    done = _BAR * committed // max(planned, 1)
+    return f"{committed} of {planned}  {'━' * done}{'─' * (_BAR - done)}"
+
+
 def _where(data: Mapping[str, Any]) -> str:
     stage = data.get("stage")
     if stage is None:
         return "starting"
-    return f"round {data['round']} of {data['rounds']}" if stage == "train" else _STAGES.get(stage, stage)
+    here = f"round {data['round']} of {data['rounds']}" if stage == "train" else _STAGES.get(stage, stage)
+    closes = data.get("closes_in_s")
+    return here if closes is None else f"{here}, closes in {duration(max(closes, 0.0))} at the latest"
 
 
 def _sites(sites: Iterable[Mapping[str, Any]]) -> Table:
