@@ -225,6 +225,7 @@ class Answering:
         self._abandon(lambda task: task.message.address.study == study)
         if site.worker.pid is not None:
             site.worker.submit(CloseJob(study_digest=record.open.study.digest()))
+        site.spool.clear(study)
         self._settle(study, message.receipts, before=message.address.round)
         site.studies.save(record.model_copy(update={"closed": True}))
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())

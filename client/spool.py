@@ -112,6 +112,11 @@ class SiteSpool:
             raise Refusal(WireCode.STATE_LOST, remedy="Restore the site's folder `spool/` from backup.")
         return state
 
+    def clear(self, study: str) -> None:
+        """Remove what was begun for a study and never kept; only when the worker is not on it."""
+        for left in (self._folder / study).glob("round-*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+
     def forget_updates(self, study: str, *, through: int) -> list[int]:
         """Drop the update bytes of rounds <= `through`; the records that they were answered stay."""
         dropped = []

@@ -211,6 +211,7 @@ class Conductor:
         link.unlink(missing_ok=True)
         os.link(self._model(), link)
         rename_durably(link, final)
+        link.unlink(missing_ok=True)  # rename(2) does nothing where `final` is that very file already
 
     def reconcile(self) -> None:
         """Write the journal entry of a checkpoint that a crash left without one."""

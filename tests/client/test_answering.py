@@ -306,6 +306,7 @@ def test_work_in_hand_is_abandoned_when_the_study_closes_and_the_next_study_goes
     assert site.line.dropped == [cut_off.id]
     assert site.answering.current is None
     assert site.hands.pid is None
+    assert not list((site.folder / "spool").rglob("*.partial"))
     say.epoch = 2
     site.open()
     site.tell(say.work(1))

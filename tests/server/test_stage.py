@@ -208,6 +208,16 @@ def test_a_finished_study_whose_end_was_cut_short_is_only_closed(desk: Desk) -> 
     assert (desk.folder.path / "model.safetensors").read_bytes() == pack(STATE)
 
 
+def test_a_final_model_that_has_its_name_already_leaves_no_second_one(desk: Desk) -> None:
+    desk.write(StudyFinished(model_digest=START))
+    line_of(desk).answer = closing
+    conductor(desk).run()
+    desk.write(EpochClaimed(epoch=2, pid=1))
+    conductor(desk).run()
+    assert (desk.folder.path / "model.safetensors").read_bytes() == pack(STATE)
+    assert not list(desk.folder.path.glob("*.part"))
+
+
 def test_a_disk_that_refuses_fails_the_study_and_tells_the_sites(desk: Desk) -> None:
     def full(site: str, message: Any) -> Message:
         if isinstance(message, Open):
