@@ -1,9 +1,11 @@
 """A site's folder: where everything of one site lies, and the parts built from it."""
 
 import json
+import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +24,9 @@ from shared.keys import read_identity_hex
 from shared.ledger import Ledger
 
 
-def utc_now() -> str:
-    """The time as RFC 3339 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+def utc_now(clock: Callable[[], float] = time.time) -> str:
+    """The time as RFC 3339 in UTC, to the millisecond; `clock` gives Unix seconds."""
+    return datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,14 @@ class Site:
     now: Callable[[], str] = field(default=utc_now)
 
 
-def open_site(folder: Path, *, say: Callable[[str], None], link: Any = None, worker: Any = None) -> Site:
+def open_site(
+    folder: Path,
+    *,
+    say: Callable[[str], None],
+    link: Any = None,
+    worker: Any = None,
+    clock: Callable[[], float] = time.time,
+) -> Site:
     """Build the parts of the site in `folder`.
 
     Args:
@@ -56,6 +65,7 @@ def open_site(folder: Path, *, say: Callable[[str], None], link: Any = None, wor
         say: prints one line on the site's console.
         link: instead of the line to the server, something with the interface of `Link`.
         worker: instead of a worker process, something with the interface of `WorkerProcess`.
+        clock: Unix time in seconds of this computer.
 
     Raises:
         ConfigError: site.toml or the invitation cannot be used.
@@ -69,23 +79,25 @@ def open_site(folder: Path, *, say: Callable[[str], None], link: Any = None, wor
             f"site.toml names the site {settings.site.name!r}, its invitation {name!r}.",
             remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
         )
-    ledger = Ledger.open(folder / "ledger.jsonl", key=enrolment.identity_key, signer=name, now=utc_now())
+    now = partial(utc_now, clock)
+    ledger = Ledger.open(folder / "ledger.jsonl", key=enrolment.identity_key, signer=name, now=now())
     return Site(
         name=name,
         folder=folder,
         settings=settings,
         coordinator=read_identity_hex(invitation.coordinator_key),
-        link=link or _link(enrolment, folder / "link"),
-        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=utc_now),
+        link=link or _link(enrolment, folder / "link", clock),
+        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now),
         ledger=ledger,
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
         worker=worker or WorkerProcess(folder),
         say=say,
+        now=now,
     )
 
 
-def _link(enrolment: Enrolment, folder: Path) -> Link:
+def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:
     folder.mkdir(mode=0o700, exist_ok=True)
     invitation = enrolment.invitation
     return Link(
@@ -94,6 +106,7 @@ def _link(enrolment: Enrolment, folder: Path) -> Link:
         ca_pem=invitation.ca_certificate.encode(),
         key=enrolment.transport_key,
         folder=folder,
+        clock=clock,
     )
 
 

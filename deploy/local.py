@@ -51,6 +51,7 @@ class LocalFederation:
         threads: CPU threads of each worker.
         device: where the workers compute.
         seed: fixes which patients are for testing; None lets the federation draw its salt.
+        variables: more of the environment of everything that is started.
 
     Attributes:
         processes: by name, `server` or a site's.
@@ -64,10 +65,12 @@ class LocalFederation:
         threads: int = 1,
         device: str = "auto",
         seed: int | None = None,
+        variables: Mapping[str, str] | None = None,
     ) -> None:
         self.root = root
         self.port = free_port()
         self.processes: dict[str, subprocess.Popen[bytes]] = {}
+        self._variables = dict(variables or {})
         self._logs = root / "logs"
         self._logs.mkdir(parents=True)
         self._on_sigterm: signal._HANDLER = signal.SIG_DFL
@@ -108,7 +111,7 @@ class LocalFederation:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
-                env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
+                env=os.environ | self._variables | {PARENT_VARIABLE: str(os.getpid())},
             )
 
     def tree(self) -> dict[str, list[int]]:

@@ -40,6 +40,19 @@ def resume(
 
 
 @app.command()
+@answering("bench.faults")
+def faults(
+    runs: Annotated[int, typer.Option(min=1, help="How many faults strike, one in each study.")] = 12,
+    seed: Seed = 0,
+    keep: Keep = None,
+) -> Answer:
+    """Kill, stop, restart, cut off, fill and starve whatever there is; the study must come out right."""
+    from deploy.bench.faults import missed, run, show
+
+    return _answer(lambda: run(runs=runs, seed=seed, keep=keep), show=show, missed=missed)
+
+
+@app.command()
 @answering("bench.admission")
 def admission(seed: Seed = 0, keep: Keep = None) -> Answer:
     """Let one hostile site send what must not count; the study goes on with the honest ones."""

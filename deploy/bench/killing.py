@@ -12,16 +12,14 @@ the slowest site still trains. Nothing here judges what comes of it.
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
+from deploy.bench.victims import Victim, process_of
 from deploy.local import LocalFederation
 from server.journal import read_records
-from server.owner import read_owner
 from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from server.study_folder import StudyFolder
-from shared.errors import ResourceError
 from shared.ledger import read_entries
 
 RESTART_S = 1.0
@@ -52,7 +50,7 @@ def kill(whom: str, federation: LocalFederation, folder: StudyFolder, *, slowest
     moment, victim = _WHOM[whom]
     watch = Watch(federation, folder, slowest, number)
     federation.wait_for(lambda: moment(watch), patience_s=PATIENCE_S, what=f"the middle of round {number}")
-    process = psutil.Process(victim(watch))
+    process = process_of(victim, federation, folder, site=slowest)
     process.kill()
     if whom == "site":
         federation.processes.pop(slowest).wait()
@@ -97,25 +95,6 @@ class Watch:
         """Sites whose update of the round was admitted."""
         return {r.site for r in self._records() if isinstance(r, UpdateAdmitted)}
 
-    def agent(self) -> int:
-        """Process id of the slowest site's agent."""
-        return self.federation.processes[self.slowest].pid
-
-    def worker(self) -> int:
-        """Process id of its worker."""
-        return _child(self.agent(), "client.worker")
-
-    def serverapp(self) -> int:
-        """Process id of the study's owner."""
-        owner = read_owner(self.folder.path)
-        if owner is None:
-            raise ResourceError("The study has no owner to kill.", remedy="Read run/superlink.log.")
-        return owner.pid
-
-    def superlink(self) -> int:
-        """Process id of the SuperLink."""
-        return _child(self.federation.processes["server"].pid, "flower-superlink")
-
     def _records(self) -> list[Record]:
         path = self.folder.path / "journal.jsonl"
         if not path.exists():
@@ -123,22 +102,14 @@ class Watch:
         return [r for _, r in read_records(path) if getattr(r, "round", None) == self.number]
 
 
-_WHOM: dict[str, tuple[Callable[[Watch], bool], Callable[[Watch], int]]] = {
-    "site": (Watch.training, Watch.agent),
-    "worker": (Watch.training, Watch.worker),
-    "serverapp": (Watch.others_admitted, Watch.serverapp),
-    "superlink": (Watch.others_admitted, Watch.superlink),
+_WHOM: dict[str, tuple[Callable[[Watch], bool], Victim]] = {
+    "site": (Watch.training, Victim.AGENT),
+    "worker": (Watch.training, Victim.WORKER),
+    "serverapp": (Watch.others_admitted, Victim.SERVERAPP),
+    "superlink": (Watch.others_admitted, Victim.SUPERLINK),
 }
 WHOM = tuple(_WHOM)
 
 
 def _reports(record: Record, site: str) -> bool:
     return isinstance(record, UpdateReady) and record.site == site
-
-
-def _child(parent: int, word: str) -> int:
-    """The child of a process whose command line has this word, alone or as a file's name."""
-    for child in psutil.Process(parent).children():
-        if any(Path(part).name == word for part in child.cmdline()):
-            return child.pid
-    raise ResourceError(f"There is no {word} process to kill.", remedy="Read the logs of the federation.")

@@ -1,0 +1,145 @@
+"""`wardround bench faults`: whatever breaks, and whenever, the study finishes and the books are right.
+
+A real federation of four sites runs the same small study again and again; in each run one fault strikes
+(`deploy/bench/fault_plan.py`). A study in which every site counted in every round must come to the
+undisturbed model bit for bit; in any other, the journal says who did not count and why.
+"""
+
+from collections import Counter, deque
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from deploy.bench.aftermath import held_locks, unfinished_files
+from deploy.bench.bed import listening, remains, workplace
+from deploy.bench.fault_bed import fault_bed
+from deploy.bench.fault_plan import Fault, Place, Strike, draw_plan
+from deploy.bench.fault_run import OVER, ROUNDS, TRAIN, run_calm, run_struck
+from deploy.bench.pictures import draw_sites
+from deploy.bench.small_disk import why_not
+from shared.console import progress_console, table
+
+_LEFT = ("left_processes", "left_ports", "left_files", "left_locks")
+
+
+def run(*, runs: int = 12, seed: int = 0, keep: Path | None = None) -> dict[str, Any]:
+    """Run the plan.
+
+    Args:
+        runs: how many faults strike, one in each study.
+        seed: of the plan, the pictures and the studies.
+        keep: a new folder for everything; None keeps nothing.
+
+    Raises:
+        ConfigError: `keep` exists.
+        StudyError: the undisturbed study did not finish.
+    """
+    plan = draw_plan(runs, seed=seed, sites=tuple(TRAIN), rounds=ROUNDS)
+    no_disks = why_not()
+    skipped = [strike for strike in plan if no_disks and strike.card.fault is Fault.DISK]
+    with workplace(keep) as root:
+        found = _run_all(root, [strike for strike in plan if strike not in skipped], seed=seed, disks=not no_disks)
+    said = [{"run": s.run, "fault": s.card.fault, "victim": s.card.victim, "reason": no_disks} for s in skipped]
+    return {"runs": len(found["cases"]), "seed": seed, "sites": len(TRAIN), "rounds": ROUNDS, "skipped": said} | found
+
+
+def _run_all(root: Path, plan: Iterable[Strike], *, seed: int, disks: bool) -> dict[str, Any]:
+    """One federation for as many runs as finish; after one that does not, a new one."""
+    data, waiting = draw_sites(root / "images", TRAIN, seed=seed), deque(plan)
+    cases: list[dict[str, Any]] = []
+    skewed = {strike.site for strike in waiting if strike.card.victim is Place.CLOCK}
+    left: Counter[str] = Counter(dict.fromkeys(_LEFT, 0))
+    calm: dict[str, Any] = {}
+    while waiting or not calm:
+        with fault_bed(root / f"bed-{len(cases)}", data, seed=seed, disks=disks, skewed=skewed) as bed:
+            bed.begin()
+            calm = run_calm(bed, seed=seed)
+            while waiting:
+                cases.append(run_struck(bed, waiting.popleft(), calm, seed=seed))
+                _tell(cases[-1], runs=len(cases) + len(waiting))
+                if not cases[-1]["finished"]:
+                    break
+            ports = listening(bed.federation)
+            bed.federation.stop_all()
+            behind = remains(bed.federation, ports)
+            files = [*unfinished_files(bed.federation.root), *filter(Path.is_file, bed.temporary.rglob("*"))]
+            locks = held_locks(bed.federation.root)
+        left.update(dict(zip(_LEFT, (behind.processes, behind.ports, len(files), len(locks)), strict=True)))
+    return {"undisturbed": calm, "cases": cases} | _totals(cases, left)
+
+
+def _totals(cases: list[dict[str, Any]], left: Counter[str]) -> dict[str, Any]:
+    counted = [case for case in cases if case["all_counted"]]
+    return {
+        "finished": sum(case["finished"] for case in cases),
+        "all_counted": len(counted),
+        "identical": sum(case["identical"] for case in counted),
+        **{word: sum(case[word] for case in cases) for word in ("lost", "double_counted", "unaccounted")},
+        **{word: left[word] + sum(case.get(word, 0) for case in cases) for word in _LEFT},
+        "stages_hit": dict(Counter(case["stage_hit"] for case in cases if case["stage_hit"] != OVER)),
+    }
+
+
+def missed(data: dict[str, Any]) -> Iterator[str]:
+    """What a run promised and did not keep."""
+    for case in data["cases"]:
+        for broken in _missed_by(case):
+            yield f"Run {case['run']} ({case['fault']}, {case['victim']}, at {case['stage_hit']}): {broken}."
+    for word in _LEFT:
+        if data[word]:
+            yield f"{data[word]} {word.removeprefix('left_')} stayed behind."
+
+
+def _missed_by(case: dict[str, Any]) -> Iterator[str]:
+    if not case["finished"]:
+        yield f"the study did not finish by itself: {case['reason']}"
+    if case["all_counted"] and not case["identical"]:
+        yield "every site counted, and the model differs from the undisturbed one"
+    if case["lost"]:
+        yield f"{case['lost']} finished updates neither counted nor were named with a cause"
+    if case["double_counted"] or case["unaccounted"]:
+        yield "the journal and the ledgers do not agree that each update counted once"
+    if not case["ledgers_verify"]:
+        yield "a ledger or the journal does not hold"
+
+
+def show(data: dict[str, Any]) -> RenderableType:
+    """One row per run, and what was skipped."""
+    columns = ("run", "fault", "victim", "site", "stage hit", "s", "counted", "model", "lost", "double", "chains")
+    rows = (
+        (
+            case["run"],
+            case["fault"],
+            case["victim"],
+            case["site"] or "",
+            f"{case['stage_hit']} {case['round_hit'] or ''}",
+            f"{case['seconds']:.1f}",
+            "all" if case["all_counted"] else "fewer",
+            _model(case),
+            case["lost"],
+            case["double_counted"],
+            "hold" if case["ledgers_verify"] else "BROKEN",
+        )
+        for case in data["cases"]
+    )
+    skipped = (f"\nrun {s['run']} skipped ({s['fault']}, {s['victim']}): {s['reason']}" for s in data["skipped"])
+    left = ", ".join(f"{data[word]} {word.removeprefix('left_')}" for word in _LEFT)
+    stages = ", ".join(f"{stage} {count}" for stage, count in data["stages_hit"].items())
+    words = f"\nstages hit: {stages}\nleft behind: {left}"
+    return Group(table(columns, rows), Text("".join([words, *skipped])))
+
+
+def _model(case: dict[str, Any]) -> str:
+    if case["identical"]:
+        return "same"
+    return "DIFFERS" if case["all_counted"] else "its own" if case["finished"] else "NONE"
+
+
+def _tell(case: dict[str, Any], *, runs: int) -> None:
+    end = f"{case['seconds']:.1f} s" if case["finished"] else f"NOT FINISHED: {case['reason']}"
+    progress_console().print(
+        f"{case['run']}/{runs}  {case['fault']} {case['victim']} at {case['stage_hit']}: {end}", markup=False
+    )
