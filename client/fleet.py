@@ -35,7 +35,7 @@ OBJECT_TIMEOUT_S = 120.0  # one object of 4 MiB at 35 kB/s; Flower forgets an up
 _CLOCK_STEP_S = 250.0  # below the 310 s that Flower's window is wide
 _CLOCK_STEPS = 376  # 26 hours
 
-Call = Any  # a grpc.Future of one unary call
+_NEVER_LEFT = "failed to connect"  # gRPC's words for a call that found no line to go out on
 
 
 class Forgotten(LinkError):
@@ -90,8 +90,16 @@ _REFUSALS: tuple[tuple[Any, str, type[LinkError], str, str], ...] = (
 
 
 @dataclass(frozen=True)
+class Call:
+    """A call under way; for `Fleet.finish`."""
+
+    future: Any
+    request_bytes: int
+
+
+@dataclass(frozen=True)
 class Traffic:
-    """What went over the line since the start: bytes of Flower's messages, and calls."""
+    """What went over the line since the start: bytes of Flower's messages, and calls; one that broke counts whole."""
 
     bytes_up: int = 0
     bytes_down: int = 0
@@ -160,10 +168,9 @@ class Fleet:
 
     def begin(self, name: str, request: Any, *, timeout_s: float = OBJECT_TIMEOUT_S) -> Call:
         """Start one call; give what it returns to `finish`."""
-        with self._counting:
-            was = self.traffic
-            self.traffic = Traffic(was.bytes_up + request.ByteSize(), was.bytes_down, was.calls + 1)
-        return getattr(self._stub, name).future(request, timeout=timeout_s, metadata=self._signed())
+        size = request.ByteSize()
+        self._count(up=size, calls=1)
+        return Call(getattr(self._stub, name).future(request, timeout=timeout_s, metadata=self._signed()), size)
 
     def finish(self, call: Call) -> Any:
         """Wait for the answer of a started call; raises as `call`."""
@@ -177,11 +184,19 @@ class Fleet:
         self._channel.close()
 
     def _answer(self, call: Call) -> Any:
-        response = call.result()
+        try:
+            response = call.future.result()
+        except grpc.RpcError as error:
+            if error.code() is grpc.StatusCode.UNAVAILABLE and _NEVER_LEFT in (error.details() or ""):
+                self._count(up=-call.request_bytes, calls=-1)
+            raise
+        self._count(down=response.ByteSize())
+        return response
+
+    def _count(self, *, up: int = 0, down: int = 0, calls: int = 0) -> None:
         with self._counting:
             was = self.traffic
-            self.traffic = Traffic(was.bytes_up, was.bytes_down + response.ByteSize(), was.calls)
-        return response
+            self.traffic = Traffic(was.bytes_up + up, was.bytes_down + down, was.calls + calls)
 
     def _signed(self) -> list[tuple[str, str | bytes]]:
         stamp = datetime.fromtimestamp(self._clock() + self.clock_offset_s, tz=UTC).isoformat()

@@ -82,9 +82,9 @@ def lost(books: Books, records: Iterable[Record]) -> set[Place]:
     return done - settled
 
 
-def unfinished_files(root: Path) -> list[Path]:
+def unfinished_files(root: Path) -> set[Path]:
     """Temporary files and folders that somebody began and nobody finished."""
-    return [path for path in root.rglob("*") if _UNFINISHED.fullmatch(path.name)]
+    return {path for path in root.rglob("*") if _UNFINISHED.fullmatch(path.name)}
 
 
 def held_locks(root: Path) -> list[Path]:

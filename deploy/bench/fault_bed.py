@@ -66,15 +66,30 @@ class FaultBed:
         words = [str(self.federation.sites[site]), str(self._clock(site))]
         self.federation.start_command(site, [sys.executable, "-m", "deploy.bench.skewed_site", *words])
 
-    def inflict(self, strike: Strike, folder: StudyFolder) -> Callable[[], None]:
+    def aim(self, strike: Strike, folder: StudyFolder) -> psutil.Process | None:
+        """The process that a strike would hit, if it is one and runs now; finding it takes longer than a stage."""
+        if not isinstance(strike.card.victim, Victim):
+            return None
+        with contextlib.suppress(ResourceError):
+            return process_of(strike.card.victim, self.federation, folder, site=strike.site)
+        return None
+
+    def inflict(self, strike: Strike, folder: StudyFolder, aimed: psutil.Process | None = None) -> Callable[[], None]:
         """Do what a strike says, now; what is returned undoes it, after its time.
+
+        Args:
+            strike: what to do.
+            folder: the study whose ServerApp may be meant.
+            aimed: what `aim` found a moment ago.
 
         Raises:
             ResourceError: a process to hit does not come up.
         """
         match strike.card.victim:
             case Victim() as victim:
-                return self._hit(strike, victim, self._await(victim, folder, strike.site))
+                there = aimed is not None and aimed.is_running()
+                process = aimed if there and aimed else self._await(strike, folder)
+                return self._hit(strike, victim, process)
             case Place.LINE:
                 relay = self.relays[strike.site]
                 relay.become(LINES[strike.card.fault])
@@ -122,15 +137,13 @@ class FaultBed:
         else:
             self.federation.serve()
 
-    def _await(self, victim: Victim, folder: StudyFolder, site: str) -> psutil.Process:
+    def _await(self, strike: Strike, folder: StudyFolder) -> psutil.Process:
         deadline = time.monotonic() + PATIENCE_S
-        while True:
-            try:
-                return process_of(victim, self.federation, folder, site=site)
-            except ResourceError:
-                if time.monotonic() > deadline:
-                    raise
+        while (process := self.aim(strike, folder)) is None:
+            if time.monotonic() > deadline:
+                raise ResourceError(f"There is no {strike.card.victim} to hit.", remedy="Read the federation's logs.")
             time.sleep(TURN_S)
+        return process
 
     def _clock(self, site: str) -> Path:
         return self.federation.root / f"{site}.clock"

@@ -22,8 +22,9 @@ ROUNDS = 3
 TRAIN = {"north": 48, "east": 64, "south": 96, "west": 256}
 QUORUM = 3  # a site that says no does not end the study
 PATIENCE_S = 240.0
-TURN_S = 0.004  # some stages last milliseconds
-SETTLE_S = 10.0
+TURN_S = 0.002  # some stages last milliseconds
+AIM_S = 0.5
+SETTLE_S, REST_S = 10.0, 0.05
 OVER = "over"  # struck after the study's end
 MOMENTARY = (Fault.KILL, Fault.RESTART)
 OF_A_SITE = (Victim.AGENT, Victim.WORKER, Place.LINE, Place.SITE_DISK, Place.CLOCK)
@@ -70,6 +71,7 @@ def run_calm(bed: FaultBed, *, seed: int) -> dict[str, Any]:
 
 def run_struck(bed: FaultBed, strike: Strike, calm: dict[str, Any], *, seed: int) -> dict[str, Any]:
     """One run of the plan, as JSON values; a study that does not finish is a finding, not an error."""
+    before = unfinished_files(bed.federation.root)
     started, folder = time.monotonic(), queue(bed.federation, _text(f"run-{strike.run}", seed))
     said = _plain(strike)
     try:
@@ -80,23 +82,25 @@ def run_struck(bed: FaultBed, strike: Strike, calm: dict[str, Any], *, seed: int
         reason = f"{error.what} {error.remedy}"
     finished = folder.standing().state is StudyState.FINISHED
     said |= {"finished": finished, "reason": reason, "seconds": round(time.monotonic() - started, 2)}
-    return said | _judged(bed, folder, calm) | _left(bed, folder)
+    return said | _judged(bed, folder, calm) | _left(bed, folder, before)
 
 
 def _strike(bed: FaultBed, strike: Strike, folder: StudyFolder, *, at_s: float) -> dict[str, Any]:
-    """Wait for the moment, strike, hold, undo; where the study was by then."""
-    lookout = Lookout(folder.path / "journal.jsonl", rounds=ROUNDS)
-    while not _over(folder):
-        now = lookout.look()
-        if now.passed(strike.at) if strike.at is not None else time.monotonic() >= at_s:
+    """Wait for the moment, strike, hold, undo; where the study was when the fault had struck."""
+    lookout, aimed, aimed_at = Lookout(folder.path / "journal.jsonl", rounds=ROUNDS), None, 0.0
+    while not (over := _over(folder)):
+        now = time.monotonic()
+        if lookout.look().passed(strike.at) if strike.at is not None else now >= at_s:
             break
+        if now - aimed_at > AIM_S:
+            aimed, aimed_at = bed.aim(strike, folder), now
         time.sleep(TURN_S)
-    over = _over(folder)
-    undo = bed.inflict(strike, folder)
-    hit = lookout.look()
-    if strike.card.fault not in MOMENTARY:
-        time.sleep(strike.hold_s)
-    undo()
+    undo = bed.inflict(strike, folder, aimed)
+    hit = lookout.look(until=time.time())
+    try:
+        time.sleep(0.0 if strike.card.fault in MOMENTARY else strike.hold_s)
+    finally:
+        undo()
     return {"stage_hit": OVER if over else hit.point.value, "round_hit": hit.round}
 
 
@@ -125,14 +129,14 @@ def _judged(bed: FaultBed, folder: StudyFolder, calm: dict[str, Any]) -> dict[st
     return asdict(found) | {"identical": found.weights_sha256 == calm["weights_sha256"]}
 
 
-def _left(bed: FaultBed, folder: StudyFolder) -> dict[str, Any]:
+def _left(bed: FaultBed, folder: StudyFolder, before: set[Path]) -> dict[str, Any]:
     """What nobody holds any more and is still there, once everything has come to rest."""
     deadline = time.monotonic() + SETTLE_S
-    while unfinished_files(bed.federation.root) and time.monotonic() < deadline:
-        time.sleep(10 * TURN_S)
+    while (files := unfinished_files(bed.federation.root) - before) and time.monotonic() < deadline:
+        time.sleep(REST_S)
     return {
         "left_processes": strays(bed.federation),
-        "left_files": len(unfinished_files(bed.federation.root)),
+        "left_files": len(files),
         "left_locks": len(held_locks(folder.path)),
     }
 

@@ -13,7 +13,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from deploy.bench.aftermath import held_locks, unfinished_files
+from deploy.bench.aftermath import held_locks
 from deploy.bench.bed import listening, remains, workplace
 from deploy.bench.fault_bed import fault_bed
 from deploy.bench.fault_plan import Fault, Place, Strike, draw_plan
@@ -65,7 +65,7 @@ def _run_all(root: Path, plan: Iterable[Strike], *, seed: int, disks: bool) -> d
             ports = listening(bed.federation)
             bed.federation.stop_all()
             behind = remains(bed.federation, ports)
-            files = [*unfinished_files(bed.federation.root), *filter(Path.is_file, bed.temporary.rglob("*"))]
+            files = [path for path in bed.temporary.rglob("*") if path.is_file()]
             locks = held_locks(bed.federation.root)
         left.update(dict(zip(_LEFT, (behind.processes, behind.ports, len(files), len(locks)), strict=True)))
     return {"undisturbed": calm, "cases": cases} | _totals(cases, left)

@@ -13,13 +13,16 @@
 Stages follow each other in this order and return to `train` with each round.
 """
 
-from collections.abc import Iterable
+import json
+import math
+from collections import deque
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
-from server.journal import read_records
 from server.records import (
+    RECORDS,
     Record,
     RoundCommitted,
     RoundOpened,
@@ -29,7 +32,7 @@ from server.records import (
     UpdateReady,
     UpdateSpooled,
 )
-from shared.errors import TrustError
+from server.tail import Tail
 
 
 class Point(StrEnum):
@@ -66,36 +69,45 @@ class Reached:
         return self.round, ORDER.index(self.point)
 
 
-def reached(records: Iterable[Record], *, rounds: int) -> Reached:
+class Progress:
     """How far a study is by its journal's records.
 
     Args:
-        records: of the journal, in order.
         rounds: how many the study has.
+
+    Attributes:
+        now: the place that the last record led to.
     """
-    now, cohort, admitted = Reached(0, Point.OPEN), 0, 0
-    for record in records:
+
+    def __init__(self, *, rounds: int) -> None:
+        self.now = Reached(0, Point.OPEN)
+        self._rounds = rounds
+        self._cohort = self._admitted = 0
+
+    def take(self, record: Record) -> None:
+        """Follow the next record."""
         match record:
             case RoundOpened():
-                now, cohort, admitted = Reached(record.round, Point.TRAIN), len(record.cohort), 0
+                self._cohort, self._admitted = len(record.cohort), 0
+                self.now = Reached(record.round, Point.TRAIN)
             case UpdateReady():
-                now = Reached(record.round, Point.READY)
+                self.now = Reached(record.round, Point.READY)
             case UpdateSpooled():
-                now = Reached(record.round, Point.SPOOLED)
+                self.now = Reached(record.round, Point.SPOOLED)
             case UpdateAdmitted():
-                admitted += 1
-                now = Reached(record.round, Point.FOLD if admitted == cohort else Point.ADMITTED)
+                self._admitted += 1
+                self.now = Reached(record.round, Point.FOLD if self._admitted == self._cohort else Point.ADMITTED)
             case RoundCommitted():
-                now = Reached(record.round, Point.COMMITTED if record.round < rounds else Point.EVALUATE)
+                last = record.round == self._rounds
+                self.now = Reached(record.round, Point.EVALUATE if last else Point.COMMITTED)
             case SiteScored():
-                now = Reached(rounds, Point.EVALUATE)
+                self.now = Reached(self._rounds, Point.EVALUATE)
             case StudyFinished():
-                now = Reached(rounds, Point.CLOSE)
-    return now
+                self.now = Reached(self._rounds, Point.CLOSE)
 
 
 class Lookout:
-    """Follows a study's journal from outside.
+    """Follows a study's journal from outside, line by line as it grows.
 
     Args:
         journal: the file; it need not be there yet.
@@ -103,18 +115,18 @@ class Lookout:
     """
 
     def __init__(self, journal: Path, *, rounds: int) -> None:
-        self._journal = journal
-        self._rounds = rounds
-        self._size = 0
-        self._now = Reached(0, Point.OPEN)
+        self._tail = Tail(journal, from_start=True)
+        self._lines: deque[str] = deque()
+        self._progress = Progress(rounds=rounds)
 
-    def look(self) -> Reached:
-        """How far the study is now."""
-        size = self._journal.stat().st_size if self._journal.exists() else 0
-        if size != self._size:
-            try:
-                self._now = reached((record for _, record in read_records(self._journal)), rounds=self._rounds)
-            except TrustError:  # a line is being written over
-                return self._now
-            self._size = size
-        return self._now
+    def look(self, *, until: float = math.inf) -> Reached:
+        """How far the study is now, or was at a time (Unix seconds) since the last look."""
+        self._lines.extend(self._tail.lines())
+        while self._lines:
+            entry = json.loads(self._lines[0])
+            if datetime.fromisoformat(entry["time"]).timestamp() > until:
+                break
+            self._lines.popleft()
+            if (record := RECORDS.get(entry["type"])) is not None:
+                self._progress.take(record.model_validate(entry["data"]))
+        return self._progress.now

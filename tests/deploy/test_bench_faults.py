@@ -13,7 +13,7 @@ from deploy.bench.aftermath import held_locks, lost, unfinished_files
 from deploy.bench.fault_plan import CARDS, Place, Strike, draw_plan
 from deploy.bench.fault_run import ROUNDS, TRAIN
 from deploy.bench.faults import missed, run, show
-from deploy.bench.moments import ORDER, Lookout, Point, Reached, reached
+from deploy.bench.moments import ORDER, Lookout, Point, Progress, Reached
 from deploy.bench.small_disk import fill, make_room, small_disk, why_not
 from deploy.bench.victims import Victim
 from server.records import (
@@ -28,6 +28,8 @@ from server.records import (
     UpdateSpooled,
 )
 from shared.console import Answer, envelope
+from shared.keys import make_identity_key
+from shared.ledger import Ledger, timestamp
 
 SITES = ("a", "b")
 DIGEST = "0" * 64
@@ -116,16 +118,27 @@ LIFE: list[tuple[Record, Reached]] = [
 
 
 def test_each_record_of_a_journal_leads_to_its_stage() -> None:
-    records = [record for record, _ in LIFE]
-    found = [reached(records[: n + 1], rounds=2) for n in range(len(records))]
+    progress, found = Progress(rounds=2), []
+    for record, _ in LIFE:
+        progress.take(record)
+        found.append(progress.now)
     assert found == [place for _, place in LIFE]
-    assert {place.point for _, place in LIFE} == set(Point)
+    assert {place.point for place in found} == set(Point)
     assert all(later.passed(earlier) for earlier, later in pairwise(found))
     assert not found[0].passed(found[1])
 
 
-def test_a_study_without_a_journal_is_at_its_opening(tmp_path: Path) -> None:
-    assert Lookout(tmp_path / "journal.jsonl", rounds=2).look() == Reached(0, Point.OPEN)
+def test_a_journal_is_followed_as_it_grows_and_up_to_a_time(tmp_path: Path) -> None:
+    lookout = Lookout(tmp_path / "journal.jsonl", rounds=2)
+    assert lookout.look() == Reached(0, Point.OPEN)
+    key = make_identity_key()
+    with Ledger.open(tmp_path / "journal.jsonl", key=key, signer="coordinator", now=timestamp(0)) as ledger:
+        for second, (record, _) in enumerate(LIFE[:4]):
+            ledger.append(record.entry_type(), record.model_dump(mode="json"), time=timestamp(second))
+        assert lookout.look(until=1.5) == LIFE[1][1]
+        ledger.sign_head(time=timestamp(9))
+        assert lookout.look(until=2.0) == LIFE[2][1]
+        assert lookout.look() == LIFE[3][1]
 
 
 # ------------------------------------------------------------------ what is lost, and what is left
