@@ -4,17 +4,11 @@ The bundle's own ServerApp runs (at the coordinator, whom Flower trusts) and sen
 so that every agent has a reason to fetch the bundle, if it ever did.
 """
 
-import hashlib
-import io
 import time
-import zipfile
 from pathlib import Path
 
-import psutil
-import tomli_w
-from flwr.proto.control_pb2 import StartRunRequest
+from flower_run import packed, submit
 from flwr.proto.fab_pb2 import Fab
-from flwr.supercore.control import ControlHttpClient
 from live_federation import CalmStudy, LiveFederation
 
 MARKER = "b00by-trap-5f1c"
@@ -45,48 +39,11 @@ def main(grid, context):
 
 def bundle(trapped: Path, sent: Path) -> Fab:
     """A bundle whose every file would leave a trace where it runs."""
-    project = {
-        "project": {"name": "trap", "version": "1.0.0"},
-        "tool": {
-            "flwr": {
-                "app": {
-                    "publisher": "trap",
-                    "components": {"serverapp": "evil_server:app", "clientapp": "client.app:app"},
-                    "config": {},
-                }
-            }
-        },
-    }
     names = ("client/app.py", "client/__init__.py", "sitecustomize.py", "usercustomize.py", "client/worker.py")
-    files = {
+    traps = {
         name: TRAP.format(marker=MARKER, trapped=str(trapped), name=name.replace("/", "_")).encode() for name in names
     }
-    files |= {
-        "pyproject.toml": tomli_w.dumps(project).encode(),
-        "evil_server.py": SERVER.format(marker=MARKER, sent=str(sent)).encode(),
-    }
-    lines = [f"{name},{hashlib.sha256(data).hexdigest()},{len(data) * 8}" for name, data in files.items()]
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w") as archive:
-        for name, data in (files | {".info/CONTENT": "\n".join(lines).encode()}).items():
-            archive.writestr(name, data)
-    content = buffer.getvalue()
-    return Fab(hash_str=hashlib.sha256(content).hexdigest(), content=content)
-
-
-def submit(federation: LiveFederation, fab: Fab) -> None:
-    """Start a run through Flower's Control API, which asks no caller who it is."""
-    words = psutil.Process(federation.superlink_pid()).cmdline()
-    client = ControlHttpClient.from_server_address(
-        f"127.0.0.1:{words[words.index('--port') + 1]}",
-        insecure=False,
-        root_certificates=(federation.federation / "ca" / "certificate.pem").read_bytes(),
-        interceptors=[],
-    )
-    try:
-        assert client.StartRun(StartRunRequest(fab=fab)).run_id
-    finally:
-        client.close()
+    return packed(traps | {"evil_server.py": SERVER.format(marker=MARKER, sent=str(sent)).encode()}, "evil_server:app")
 
 
 def test_no_byte_of_a_foreign_bundle_runs_or_is_written_at_a_site(
