@@ -78,6 +78,23 @@ def report(name: Name, federation: Federation = HERE) -> Answer:
     )
 
 
+@app.command()
+@answering("study.track")
+def track(
+    name: Name,
+    to: Annotated[str, typer.Option("--to", help="The MLflow server, such as http://127.0.0.1:5000.")],
+    federation: Federation = HERE,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the study has ended.")] = False,
+) -> Answer:
+    """Send the study's figures to an MLflow server (extra: tracking)."""
+    from server.report.tracking import EXPERIMENT, Tracker, send_figures
+
+    folder, tracker = find_study(federation, name), Tracker(to)
+    run = send_figures(folder, tracker, follow=follow)
+    data = {"study": name, "experiment": EXPERIMENT, "run": run, "figures": tracker.figures}
+    return Answer(data, f"{tracker.figures} figures are in the experiment {EXPERIMENT}, run {run}.")
+
+
 def _log(folder: StudyFolder, key: Ed25519PublicKey, *, follow: bool) -> Iterator[Line]:
     def over() -> bool:
         return not follow or folder.standing().state in ENDED
