@@ -9,6 +9,7 @@ import contextlib
 import fcntl
 import os
 import random
+import threading
 import time
 from collections import deque
 from typing import IO
@@ -39,14 +40,19 @@ class Agent:
         self._answering = Answering(site, answer=self._post, later=self._take_up_later)
         self._pace = Pace()
         self._stopping = False
+        self._cut: threading.Timer | None = None  # of the line, where stopping takes too long
         self._place: Place | None = None
         self._trouble: WardroundError | None = None
         self._idle_since = time.monotonic()
         self._status_at = 0.0
 
     def stop(self) -> None:
-        """Ask `run` to finish: the current step is finished or spooled first."""
-        self._stopping = True
+        """Ask `run` to finish: the step in hand is finished or spooled; a silent server gets a minute, no more."""
+        if not self._stopping:
+            self._stopping = True
+            self._cut = threading.Timer(DRAIN_S, self._site.link.give_up)
+            self._cut.daemon = True
+            self._cut.start()
 
     def run(self) -> None:
         """Serve until stopped.
@@ -66,6 +72,8 @@ class Agent:
         except DiskFull as error:
             self._complain(error)
         self._site.link.close()
+        if self._cut is not None:
+            self._cut.cancel()
         self._report("stopped")
         lock.close()
 

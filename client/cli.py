@@ -109,7 +109,7 @@ def _described(kind: Literal["dicom", "pictures", "npz"], data: Path, labels: Pa
 @app.command()
 @answering("site.start")
 def start(config: Config = DEFAULT_CONFIG) -> Answer:
-    """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand."""
+    """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand, a second one does not."""
     end_if_asked()
     from client.agent import Agent
     from client.site import open_site, utc_now
@@ -118,8 +118,13 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     folder = folder_of(config)
     site = open_site(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
     agent = Agent(site)
+
+    def stop(number: int, _: object) -> None:
+        agent.stop()
+        signal.signal(number, signal.SIG_DFL)
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: agent.stop())
+        signal.signal(number, stop)
     agent.run()
     return Answer({"site": site.name}, f"Site {site.name} has stopped; finished work is in the spool.")
 
@@ -131,11 +136,13 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     folder = folder_of(config)
     try:
         found: dict[str, Any] = json.loads((folder / "status.json").read_bytes())
-    except (OSError, ValueError):
+        ended = found["state"] == "stopped" or not psutil.pid_exists(int(found["pid"]))
+    except (OSError, ValueError, LookupError, TypeError):
         raise ResourceError(
-            "This site has not been started yet.", remedy="Start it with `wardround site start`."
+            "This site has not been started yet, or its status file is damaged.",
+            remedy="Start it with `wardround site start`.",
         ) from None
-    if found["state"] != "stopped" and not psutil.pid_exists(found["pid"]):
+    if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
     shown = {name: value for name, value in found.items() if value is not None}
     return Answer(found, facts(shown))
@@ -151,7 +158,7 @@ def sent(
     from shared.ledger import read_entries
 
     path = folder_of(config) / "ledger.jsonl"
-    if not path.exists():
+    if not path.is_file():
         raise ConfigError("There is no ledger beside this configuration.", remedy="Name the site's own site.toml.")
     entries = [e for e in read_entries(path) if e.type == "release" and study in (None, e.data["study"])]
     rows = [{"time": e.time, **e.data} for e in entries]

@@ -167,10 +167,18 @@ class Fleet:
         return self._call_with_other_clock(name, request, timeout_s)
 
     def begin(self, name: str, request: Any, *, timeout_s: float = OBJECT_TIMEOUT_S) -> Call:
-        """Start one call; give what it returns to `finish`."""
+        """Start one call; give what it returns to `finish`.
+
+        Raises:
+            LinkError: the channel is closed.
+        """
         size = request.ByteSize()
+        try:
+            future = getattr(self._stub, name).future(request, timeout=timeout_s, metadata=self._signed())
+        except ValueError:  # gRPC's word for a closed channel
+            raise LinkError("This site's line is closed.", remedy="Start the site's agent again.") from None
         self._count(up=size, calls=1)
-        return Call(getattr(self._stub, name).future(request, timeout=timeout_s, metadata=self._signed()), size)
+        return Call(future, size)
 
     def finish(self, call: Call) -> Any:
         """Wait for the answer of a started call; raises as `call`."""

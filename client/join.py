@@ -62,8 +62,8 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
             f"The invitation of site {invited.site!r} has expired.", remedy="Ask the coordinator for a new invitation."
         )
     _refuse_other_site(folder, invited)
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    (folder / "keys").mkdir(mode=0o700, exist_ok=True)
+    for place in (folder, folder / "keys"):
+        _make(place)
     transport_key = _keep(folder / "keys" / "transport.pem", make_transport_key, load_transport_key)
     identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
     write_atomically(folder / "invitation.json", data, mode=0o600)
@@ -113,6 +113,15 @@ def _refuse_other_site(folder: Path, invited: Invitation) -> None:
             f"{folder} belongs to site {known.site!r} of federation {known.federation!r}.",
             remedy="Name a new folder; each site of each federation has its own keys.",
         )
+
+
+def _make(folder: Path) -> None:
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except FileExistsError:
+        raise ConfigError(
+            f"{folder} is a file; a folder belongs there.", remedy="Move it away, or name another folder."
+        ) from None
 
 
 def _keep(path: Path, make: Callable[[], Key], load: Callable[[Path], Key]) -> Key:

@@ -107,6 +107,11 @@ class Link:
         self._membership.leave()
         self._fleet.close()
 
+    def give_up(self) -> None:
+        """End the calls under way, and try none again: this process must end now."""
+        self._membership.give_up()
+        self._fleet.close()
+
     # ------------------------------------------------------------------ receiving
 
     def pull(self) -> Parcel | None:
@@ -180,7 +185,7 @@ class Link:
         except Forgotten:
             self._membership.join()
             return None
-        if not answer.messages_list:
+        if not answer.messages_list or not answer.message_object_trees:
             return None
         note = Note(answer.messages_list[0].metadata, answer.message_object_trees[0])
         return note if re.fullmatch("[0-9a-f]{64}", note.id) else None

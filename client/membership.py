@@ -77,6 +77,10 @@ class Membership:
             self._heart = threading.Thread(target=self._beat, name="heartbeat", daemon=True)
             self._heart.start()
 
+    def give_up(self) -> None:
+        """End every pause at once, this one's and those of who waits for the server."""
+        self._closing.set()
+
     def leave(self) -> None:
         """End the thread, and tell the server that this site is away, if it can be reached."""
         self._closing.set()

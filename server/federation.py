@@ -9,6 +9,7 @@ The folder appears whole or not at all. Who is invited and admitted is decided i
 `server/enrolment.py`, which certificates there are in `server/authority.py`.
 """
 
+import re
 import shutil
 import tempfile
 import tomllib
@@ -142,7 +143,17 @@ def load_federation(folder: Path) -> Federation:
             f"The roster is of federation {roster.federation!r}; federation.toml says {settings.name!r}.",
             remedy="A federation keeps its name; put the old one back.",
         )
-    return Federation(folder, settings, roster, key, _text(folder / "salt").strip())
+    return Federation(folder, settings, roster, key, _salt(folder / "salt"))
+
+
+def _salt(path: Path) -> str:
+    salt = _text(path).strip()
+    if not re.fullmatch("[0-9a-f]{64}", salt):
+        raise ConfigError(
+            "The file salt of the federation is damaged.",
+            remedy="Restore it from your backup: without it no site finds the same test patients again.",
+        )
+    return salt
 
 
 def _build(folder: Path, settings: FederationSettings, *, now: int) -> None:

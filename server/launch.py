@@ -49,9 +49,7 @@ def launch(federation: Path, study: Study, *, source: str, start_model: Path | N
     """
     target = federation / "studies" / study.name
     if target.exists():
-        raise StudyError(
-            f"A study named {study.name} exists already.", remedy="Choose another name: a finished study is kept."
-        )
+        raise _taken(study.name)
     packed = _start_bytes(study, start_model)
     target.parent.mkdir(exist_ok=True)
     building = Path(tempfile.mkdtemp(prefix=f".{study.name}-", dir=target.parent))
@@ -61,12 +59,25 @@ def launch(federation: Path, study: Study, *, source: str, start_model: Path | N
         write_atomically(building / "study.toml", source.encode())
         write_atomically(building / "study.json", study.canonical())
         StudyFolder(building).move(StudyState.QUEUED, now=now)
-        rename_durably(building, target)
+        _put(building, target, study.name)
     except BaseException:
         shutil.rmtree(building, ignore_errors=True)
         raise
     fsync_folder(target.parent)
     return StudyFolder(target)
+
+
+def _put(building: Path, target: Path, name: str) -> None:
+    try:
+        rename_durably(building, target)
+    except OSError:
+        if target.exists():  # launched by somebody else at the same moment
+            raise _taken(name) from None
+        raise
+
+
+def _taken(name: str) -> StudyError:
+    return StudyError(f"A study named {name} exists already.", remedy="Choose another name: a finished study is kept.")
 
 
 def _start_bytes(study: Study, start_model: Path | None) -> bytes:

@@ -8,7 +8,9 @@ Decides how messages and payloads go through Flower's Grid without a whole model
    waits here for one site: a missing object is an empty step of `fetch`, and the caller's lease decides.
 3. A reply is whole when its root object is there, which the sites push last. Then it is confirmed and
    Flower frees it.
-4. No answer of the SuperLink larger than one object is read.
+4. No answer of the SuperLink larger than one object is read, but for the list of replies. A site whose object
+   is larger is at fault, not the line.
+5. A site may answer, and so put its question away, before all of its payload was pushed: no fault either.
 
 It uses ``grid._runtime_client``, its HTTP client and ``grid.node``, which are private in flwr 1.39: the
 Grid's own ``pull_messages`` holds all replies in memory at once. Who may speak for which site is decided
@@ -39,7 +41,7 @@ from flwr.proto.runtime_pb2 import GetNodesRequest, PullAppMessagesRequest, Push
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.task_identity import TaskIdentity
 
-from server.transport import loopback_client
+from server.transport import TooLong, loopback_client
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import (
     OBJECT_LIMIT_BYTES,
@@ -57,6 +59,7 @@ MALFORMED = 0  # the reply does not have Wardround's form (Flower's UNKNOWN)
 LOST = 3  # Flower's MESSAGE_UNAVAILABLE: the reply's upload was given up
 NODE_GONE = 5  # Flower's NODE_UNAVAILABLE: no heartbeat for 20 s
 _TIME_TO_LIVE_S = 7 * 86400.0
+_NEWS_LIMIT_BYTES = 64 * 2**20  # heads and object trees of all replies that came since the last call
 _GIVE_UP_S = 15.0  # a SuperLink on the same computer that is silent for so long is gone
 _AHEAD = 2  # objects under way besides the one that is used
 
@@ -113,7 +116,7 @@ class ServerLink:
         grid._retry_invoker.max_time = _GIVE_UP_S
         context = ssl.create_default_context(cadata=grid._cert.decode("ascii"))
         before = self._client._client
-        self._client._client = loopback_client(context, limit=OBJECT_LIMIT_BYTES)
+        self._client._client = loopback_client(context, limit=_limit)
         before.close()
 
     # ------------------------------------------------------------------ sending
@@ -193,9 +196,9 @@ class ServerLink:
             return lambda: bool(self._call("PushObject", request).stored)
 
         objects = chain(plan.objects(), [(plan.id, lambda: plan.root)])
-        calls = (pushing(name, content()) for name, content in objects if name in wanted)
-        if not all(list(self._ahead(calls))):
-            raise LinkError("The server did not store a message.", remedy="See the SuperLink's log in the run folder.")
+        for stored in self._ahead(pushing(name, content()) for name, content in objects if name in wanted):
+            if not stored:  # the question is answered or withdrawn meanwhile; `poll` says which
+                break
 
     # ------------------------------------------------------------------ receiving
 
@@ -205,7 +208,7 @@ class ServerLink:
         Raises:
             LinkError: the SuperLink is gone.
         """
-        arrivals = list(self._news()) if self._waiting else []
+        arrivals = list(self._news(list(self._waiting))) if self._waiting else []
         for message_id, (site, reply) in list(self._opening.items()):
             arrival = self._open(site, message_id, reply)
             if arrival is not None:
@@ -252,8 +255,12 @@ class ServerLink:
         if arrival._reply:
             self._confirm(arrival._reply)
 
-    def _news(self) -> Iterator[Arrival]:
-        answer = self._call("PullMessages", PullAppMessagesRequest(message_ids=list(self._waiting)))
+    def _news(self, ids: list[str]) -> Iterator[Arrival]:
+        try:
+            answer = self._call("PullMessages", PullAppMessagesRequest(message_ids=ids))
+        except TrustError:
+            yield from self._look_for_the_giant(ids)
+            return
         for message, reply in zip(answer.messages_list, answer.message_object_trees, strict=True):
             message_id = message.metadata.reply_to_message_id
             site = self._waiting.pop(message_id, None)
@@ -265,6 +272,15 @@ class ServerLink:
                 yield Arrival(site, message_id, error=message.error.code)
             else:
                 self._opening[message_id] = (site, reply)
+
+    def _look_for_the_giant(self, ids: list[str]) -> Iterator[Arrival]:
+        """One reply's head or tree fills the list of all; what Flower gave out with it is asked for again."""
+        if len(ids) > 1:
+            for message_id in ids:
+                yield from self._news([message_id])
+        else:
+            self._confirm(ids[0])
+            yield Arrival(self._waiting.pop(ids[0]), ids[0], error=MALFORMED)
 
     def _open(self, site: str, message_id: str, reply: ObjectTree) -> Arrival | None:
         try:
@@ -315,10 +331,16 @@ class ServerLink:
     def _call(self, name: str, request: Any) -> Any:
         try:
             return getattr(self._client, name)(request)
+        except TooLong:
+            raise TrustError("A site's object is larger than any of ours.", remedy="Ask that site's IT.") from None
         except (httpx.HTTPError, RunNotRunningException):
             raise LinkError(
                 "The SuperLink does not answer the study's process.", remedy="`federation serve` resumes the study."
             ) from None
+
+
+def _limit(path: str) -> int:
+    return _NEWS_LIMIT_BYTES if path.endswith("/pull-messages") else OBJECT_LIMIT_BYTES
 
 
 def _not_as_declared(arrival: Arrival) -> TrustError:

@@ -14,6 +14,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from server.federation import existing_federation
 from shared.durable import show_file, write_atomically
 from shared.errors import StudyError
 from shared.study import Section, Study
@@ -137,8 +138,9 @@ def find_study(federation: Path, name: str) -> StudyFolder:
 
     Raises:
         StudyError: there is none; the known names are listed.
+        ConfigError: it is not a federation's folder.
     """
-    known = {folder.name: folder for folder in all_studies(federation)}
+    known = {folder.name: folder for folder in all_studies(existing_federation(federation))}
     if name not in known:
         raise StudyError(
             f"There is no study {name!r} in this federation.",

@@ -9,13 +9,18 @@ import http.client
 import select
 import ssl
 import threading
+from collections.abc import Callable
 
 import httpx
 
 
-def loopback_client(context: ssl.SSLContext, *, limit: int) -> httpx.Client:
+def loopback_client(context: ssl.SSLContext, *, limit: Callable[[str], int]) -> httpx.Client:
     """A client over this transport; arguments as `LoopbackTransport`."""
     return httpx.Client(transport=LoopbackTransport(context, limit=limit), event_hooks={"response": [_let_go]})
+
+
+class TooLong(Exception):
+    """The body of an answer is longer than allowed; it was not read, and asking again would not help."""
 
 
 class LoopbackTransport(httpx.BaseTransport):
@@ -23,11 +28,11 @@ class LoopbackTransport(httpx.BaseTransport):
 
     Args:
         context: whom to trust.
-        limit: bytes that the body of an answer may have.
+        limit: bytes that the body of an answer may have, by the request's path.
         timeout_s: how long the server may be silent.
     """
 
-    def __init__(self, context: ssl.SSLContext, *, limit: int, timeout_s: float = 30.0) -> None:
+    def __init__(self, context: ssl.SSLContext, *, limit: Callable[[str], int], timeout_s: float = 30.0) -> None:
         self._context, self._limit, self._timeout_s = context, limit, timeout_s
         self._mine = threading.local()
         self._all: list[http.client.HTTPSConnection] = []
@@ -36,13 +41,17 @@ class LoopbackTransport(httpx.BaseTransport):
         """Send a request and read the whole answer.
 
         Raises:
-            httpx.TransportError: there is none; also where its body is longer than the limit.
+            TooLong: its body is longer than the limit.
+            httpx.TransportError: there is none.
         """
         connection = self._connection(request.url)
         try:
             connection.request(request.method, request.url.raw_path.decode(), request.read(), dict(request.headers))
             with connection.getresponse() as answer:
-                body = self._body(answer)
+                body = _body(answer, self._limit(request.url.path))
+        except TooLong:
+            connection.close()
+            raise
         except (OSError, http.client.HTTPException) as error:
             connection.close()
             raise httpx.ReadError(type(error).__name__, request=request) from None
@@ -54,13 +63,6 @@ class LoopbackTransport(httpx.BaseTransport):
         for connection in self._all:
             connection.close()
 
-    def _body(self, answer: http.client.HTTPResponse) -> bytes:
-        declared = answer.length
-        body = b"" if declared is not None and declared > self._limit else answer.read(declared or self._limit + 1)
-        if len(body) > self._limit or (declared is not None and len(body) != declared):
-            raise http.client.HTTPException("a body of another length than declared and allowed")
-        return body
-
     def _connection(self, url: httpx.URL) -> http.client.HTTPSConnection:
         """This thread's connection; one that the server has closed meanwhile is opened anew by `request`."""
         found: http.client.HTTPSConnection | None = getattr(self._mine, "connection", None)
@@ -71,6 +73,18 @@ class LoopbackTransport(httpx.BaseTransport):
         elif found.sock is not None and select.select([found.sock], [], [], 0)[0]:
             found.close()  # between two answers the server says nothing but good-bye
         return found
+
+
+def _body(answer: http.client.HTTPResponse, limit: int) -> bytes:
+    declared = answer.length
+    if declared is not None and declared > limit:
+        raise TooLong
+    body = answer.read(limit + 1 if declared is None else declared)
+    if len(body) > limit:
+        raise TooLong
+    if declared is not None and len(body) != declared:
+        raise http.client.IncompleteRead(b"")
+    return body
 
 
 def _let_go(response: httpx.Response) -> None:

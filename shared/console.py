@@ -29,7 +29,7 @@ from rich.console import Console, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from shared.errors import ConfigError, WardroundError
+from shared.errors import ConfigError, WardroundError, naming_disk_full
 
 ENVELOPE_VERSION = 1
 DEBUG_VARIABLE = "WARDROUND_DEBUG"
@@ -65,7 +65,7 @@ def answering(schema: str) -> Callable[[Callable[..., Answer]], Callable[..., No
     def decorate(function: Callable[..., Answer]) -> Callable[..., None]:
         @functools.wraps(function)
         def run(*args: Any, as_json: bool, **kwargs: Any) -> None:
-            with guarded(schema, as_json=as_json), _named_paths(kwargs.values()):
+            with guarded(schema, as_json=as_json), naming_disk_full(), _named_paths(kwargs.values()):
                 _give(schema, function(*args, **kwargs), as_json=as_json)
 
         flag = inspect.Parameter("as_json", inspect.Parameter.KEYWORD_ONLY, default=False, annotation=JsonFlag)
@@ -148,7 +148,7 @@ def _named_paths(arguments: Iterable[object]) -> Iterator[None]:
     """
     try:
         yield
-    except (PermissionError, IsADirectoryError, NotADirectoryError) as error:
+    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
         met = Path(os.fsdecode(error.filename or "")).absolute()
         given = [path for path in arguments if isinstance(path, Path) and met.is_relative_to(path.absolute())]
         if not given:

@@ -128,4 +128,7 @@ def _load(path: Path, role: str) -> object:
 
 
 def _unusable(role: str, why: str) -> TrustError:
-    return TrustError(f"The {role} {why}.", remedy="Restore it from your backup, or join again to make new keys.")
+    return TrustError(
+        f"The {role} {why}.",
+        remedy="Restore it from your backup; without one, a site moves its folder keys/ away and joins again.",
+    )

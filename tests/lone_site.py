@@ -89,6 +89,9 @@ class Line:
     def connect(self) -> None:
         self._try()
 
+    def give_up(self) -> None:
+        self.down = True
+
     def close(self) -> None:
         pass
 

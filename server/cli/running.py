@@ -12,6 +12,7 @@ from rich.text import Text
 
 from server.cli.arguments import HERE, Federation, Name, about
 from server.cli.standing import show_standing, show_waits, standing_of
+from server.federation import existing_federation
 from server.log import JournalReader
 from server.progress import Progress
 from server.study_folder import ENDED, Request, StudyFolder, StudyState, all_studies, find_study
@@ -35,7 +36,7 @@ def status(name: Name, federation: Federation = HERE) -> Answer:
 @answering("study.list")
 def list_studies(federation: Federation = HERE) -> Answer:
     """List the studies of a federation, and why those wait that do."""
-    found = [standing_of(folder, federation=federation) for folder in all_studies(federation)]
+    found = [standing_of(folder, federation=federation) for folder in all_studies(existing_federation(federation))]
     rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
     waits = show_waits((s["study"], wait) for s in found for wait in s["waits"])
     shown = Group(table(("study", "state", "rounds", "since"), rows), *((Text(), waits) if waits.row_count else ()))

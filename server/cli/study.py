@@ -9,11 +9,13 @@ from server.cli import records, running
 from server.cli.arguments import HERE, Federation, Name, about
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
+from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
 
+STUDY_LIMIT_BYTES = 1 << 20
 TEMPLATE = """\
 # A federated study. Every key and its default: docs/study.md
 [study]
@@ -51,7 +53,7 @@ def new(path: Annotated[Path, typer.Argument(help="The study file to write.")]) 
     name = name_for(path)
     text = TEMPLATE.format(name=name)
     parse_study(text)
-    path.write_text(text, encoding="utf-8")
+    write_atomically(path, text.encode())
     return Answer({"study": name, "file": str(path)}, f"Wrote {path}. Edit it, then: wardround study check {path}")
 
 
@@ -71,7 +73,7 @@ def clone(
     if new_name in {known.name for known in all_studies(federation)}:
         raise ConfigError(f"A study named {new_name} exists already.", remedy="Name the file otherwise.")
     study = folder.study()
-    path.write_text(cloned(study, source=folder.source(), name=new_name), encoding="utf-8")
+    write_atomically(path, cloned(study, source=folder.source(), name=new_name).encode())
     start = str(folder.path / START_MODEL) if study.model.start_sha256 else None
     pinned = f"\nTo launch it, add --start-model {start}" if start else ""
     data = {"study": new_name, "file": str(path), "from": name, "start_model": start}
@@ -141,11 +143,15 @@ def read_study(path: Path) -> Study:
         ConfigError: the file is absent or cannot be used.
     """
     try:
-        return parse_study(path.read_text(encoding="utf-8"))
+        with path.open("rb") as file:
+            text = file.read(STUDY_LIMIT_BYTES + 1).decode()
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             f"There is no readable study file at {path}.", remedy="Write one with `wardround study new FILE`."
         ) from None
+    if len(text) > STUDY_LIMIT_BYTES:
+        raise ConfigError(f"{path} is too large for a study file.", remedy="Name the study's own .toml file.")
+    return parse_study(text)
 
 
 def explain_study(study: Study, *, model_bytes: int) -> list[str]:

@@ -217,6 +217,33 @@ def test_memory_does_not_grow_with_the_payload(lab, tmp_path):
     puppet.close()
 
 
+def test_giving_up_ends_a_call_to_a_server_that_is_silent(tmp_path):
+    lab = Lab(tmp_path / "lab")
+    try:
+        link, raised = lab.link(lab.key("site"), tmp_path / "site"), []
+        link.connect()
+
+        def wait():
+            try:
+                while True:
+                    link.pull()
+            except LinkError as error:
+                raised.append(error)
+
+        waiting = threading.Thread(target=wait)
+        waiting.start()
+        os.kill(lab.superlink.pid, signal.SIGSTOP)
+        link.give_up()
+        waiting.join(15)  # far below the deadline of a call
+        assert not waiting.is_alive()
+        assert raised
+        with pytest.raises(LinkError):
+            link.pull()
+        os.kill(lab.superlink.pid, signal.SIGCONT)
+    finally:
+        lab.close()
+
+
 def test_a_restarted_server_is_joined_again(tmp_path):
     lab = Lab(tmp_path / "lab")
     try:

@@ -6,11 +6,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
+import grpc
 import pytest
 from flower_lab import Lab, Out, private_pem, pull, random_file
+from flwr.proto.fleet_pb2_grpc import FleetStub
 
 from server.link import LOST, MALFORMED, NODE_GONE
 
@@ -30,6 +33,12 @@ print("pulled", flush=True)
 link.send(parcel, Out(b"answer", Path(task["payload"])))
 print("sent", flush=True)
 """
+
+
+def unbounded(fleet) -> FleetStub:
+    credentials = grpc.ssl_channel_credentials(fleet._ca_pem)
+    options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
+    return FleetStub(grpc.secure_channel(f"{fleet._host}:{fleet._port}", credentials, options=options))
 
 
 def sha256(path: Path) -> str:
@@ -91,6 +100,33 @@ def test_envelopes_alone(sites):
     assert links["north"].send(parcel, Out(b"answer"))
     arrival = puppet.await_reply()
     assert (arrival["message_id"], arrival["envelope"], arrival["payload_bytes"]) == (asked, "answer", 0)
+
+
+def test_a_site_may_answer_before_all_of_its_question_is_there(sites, tmp_path):
+    puppet, links, _ = sites
+    model, answered = random_file(tmp_path / "model", 45_000_000), []
+    site = threading.Thread(target=lambda: answered.append(links["north"].send(pull(links["north"]), Out(b"no"))))
+    site.start()
+    asked = puppet.push("north", "question", str(model))
+    site.join()
+    assert answered == [True]
+    arrival = puppet.await_reply()
+    assert (arrival["message_id"], arrival["envelope"], arrival["error"]) == (asked, "no", None)
+    puppet.push("north", "again", str(model))
+    assert links["north"].fetch(pull(links["north"]), tmp_path / "got", limit=45_000_000) == sha256(model)
+
+
+def test_an_object_that_is_too_large_is_its_site_s_fault_alone(sites, tmp_path, monkeypatch):
+    puppet, links, _ = sites
+    asked = {name: puppet.push(name, "question") for name in links}
+    with monkeypatch.context() as hostile:  # what such a site would change in its own software
+        hostile.setattr("shared.flower_objects.ENVELOPE_LIMIT_BYTES", 2**24)
+        hostile.setattr(links["north"]._fleet, "_stub", unbounded(links["north"]._fleet))
+        assert links["north"].send(pull(links["north"]), Out(bytes(2**23)))
+    assert links["south"].send(pull(links["south"]), Out(b"answer"))
+    found = {arrival["message_id"]: arrival for arrival in (puppet.await_reply(), puppet.await_reply())}
+    assert found[asked["north"]]["error"] == MALFORMED
+    assert found[asked["south"]]["envelope"] == "answer"
 
 
 def test_a_site_that_was_never_here_gets_no_message(lab):
