@@ -20,7 +20,7 @@ from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
-from client.methods import Layers, Method, Scaffold, State
+from client.methods import State, method_for
 from client.train import fit
 from shared.errors import Refusal, WireCode
 from shared.methods import own_tensors, travelling
@@ -84,7 +84,9 @@ class LocalWork:
             study.model, images=study.images, outputs=study.task.outputs, random=self._random.child("start")
         ).to(self._device)
         self._table = table_of(travelling(self._model, study.training))
-        self._method = self._choose_method()
+        own = own_tensors(self._model, study.training)
+        fresh = {name: value for name, value in state_arrays(self._model).items() if name in own}
+        self._method = method_for(study.training, own=fresh)
 
     def check_tensors(self, tensors: Tensors) -> None:
         """Insist that this wheel's model has exactly the study's tensors.
@@ -141,13 +143,6 @@ class LocalWork:
         load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
         scores = tuple(self._score(split, model_digest) for split in HELD_OUT if len(self._part(split).labels))
         return Worked(None, None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
-
-    def _choose_method(self) -> Method:
-        training = self._study.training
-        if training is not None and training.algorithm == "scaffold":
-            return Scaffold(learning_rate=training.learning_rate)
-        own = own_tensors(self._model, training)
-        return Layers({name: value for name, value in state_arrays(self._model).items() if name in own})
 
     def _part(self, split: HeldOut) -> Examples:
         return self._data.validation if split == "validation" else self._data.test

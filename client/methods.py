@@ -12,6 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from client.change import Change, change_of
+from shared.study import TrainingSpec
 from shared.update import CONTROL, Array
 
 State = Mapping[str, Array]
@@ -31,6 +32,13 @@ class Method(Protocol):
     def end(self, incoming: State, kept: State, trained: State, *, steps: int) -> tuple[Change, State]:
         """What is released and what is kept, from the model's state after so many steps."""
         ...
+
+
+def method_for(training: TrainingSpec | None, *, own: State) -> Method:
+    """The method that a study asks for; `own` are the layers that stay at the site, untrained."""
+    if training is not None and training.algorithm == "scaffold":
+        return Scaffold(learning_rate=training.learning_rate)
+    return Layers(own)
 
 
 class Layers:

@@ -6,9 +6,15 @@ import numpy as np
 import pytest
 from memory_ward import MemoryWard
 
+from client.imaging.cache import prepare
 from client.imaging.settings import DataSettings
+from client.settings import load_settings
 from client.spool import STATE_FILE
+from deploy.bench.trial import Trial
 from server.journal import read_history
+from shared.canonical import digest
+from shared.enrolment import read_invitation
+from shared.study import parse_study
 from shared.update import PackedFile
 
 pytestmark = pytest.mark.usefixtures("flower_process")
@@ -102,3 +108,28 @@ def test_scaffolds_server_variate_is_the_mean_of_the_sites(ward: MemoryWard) -> 
 def test_a_study_that_keeps_state_is_the_same_twice(ward: MemoryWard, algorithm: str) -> None:
     digests = {ward.model_digest(ward.run(text(algorithm, name=f"{algorithm}-{n}"))) for n in (1, 2)}
     assert len(digests) == 1
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "optimizer"), [("fednova", "fedadam"), ("fedbn", "fedavgm"), ("scaffold", "fedavg")]
+)
+def test_a_trial_computes_what_the_engine_computes(
+    ward: MemoryWard, tmp_path: Path, algorithm: str, optimizer: str
+) -> None:
+    """Byte for byte, moments and states included: the benchmark's trial stands for a federation."""
+    asked = text(algorithm, name="trial") + f'[server]\noptimizer = "{optimizer}"\n'
+    study, data = parse_study(asked), {}
+    for name, place in ward.sites.items():
+        settings = load_settings(place / "site.toml")
+        salt = bytes.fromhex(read_invitation((place / "invitation.json").read_bytes()).patient_salt)
+        data[name] = prepare(
+            settings.data, task=study.task, images=study.images, salt=salt, base=place, cache=place / "cache"
+        )
+    digest_of_engine = ward.model_digest(ward.run(asked))
+    (tmp_path / "trial").mkdir()
+    trial = Trial(study, data, tmp_path / "trial")
+    trial.run()
+    assert digest(trial.model.read_bytes()) == digest_of_engine
+    for name, state in trial.kept.items():
+        engines = ward.sites[name] / "spool" / "trial" / "round-000003" / STATE_FILE
+        assert state.read_bytes() == engines.read_bytes()

@@ -88,6 +88,29 @@ def memory(
     return _answer(lambda: run(sites=counts, model_mb=mb), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.methods")
+def methods(
+    *,
+    npz: Annotated[Path | None, typer.Option(help="Compare the methods on this .npz, too.")] = None,
+    partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural.")] = "dirichlet:0.3",
+    sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of each study.")] = 10,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 3,
+    only: Annotated[str, typer.Option(help="Methods, divided by commas; all without it.")] = "",
+    aim: Annotated[float | None, typer.Option(help="AUROC that the advised method must reach.")] = None,
+) -> Answer:
+    """Compare our optimizers with Flower's, and the methods with each other."""
+    from deploy.bench.methods import METHODS, missed, run, show
+
+    asked = tuple(only.split(",")) if only else tuple(METHODS)
+    return _answer(
+        lambda: run(npz=npz, scheme=partition, sites=sites, rounds=rounds, seeds=seeds, methods=asked, aim=aim),
+        show=show,
+        missed=missed,
+    )
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

@@ -82,8 +82,14 @@ def clone(
 
 @app.command()
 @answering("study.check")
-def check(path: Annotated[Path, typer.Argument(help="The study file.")]) -> Answer:
+def check(
+    path: Annotated[Path, typer.Argument(help="The study file.")],
+    labels: Annotated[
+        Path | None, typer.Option(help="Training images by site and class, TOML: advise a method.")
+    ] = None,
+) -> Answer:
     """Explain a study in plain words, and how large its model is."""
+    from server.advice import advise, read_labels
     from server.launch import start_state
     from shared.update import table_of
 
@@ -91,7 +97,10 @@ def check(path: Annotated[Path, typer.Argument(help="The study file.")]) -> Answ
     tensors = table_of(start_state(study))
     size = sum(tensor.nbytes for tensor in tensors)
     words = explain_study(study, model_bytes=size)
+    advice = advise(read_labels(labels)) if labels else None
+    words += [advice.words()] if advice else []
     data = {"study": study.name, "digest": study.digest(), "model_bytes": size, "tensors": len(tensors)}
+    data |= {"advised": advice._asdict() if advice else None}
     return Answer(data | {"explained": words}, "\n".join(f"- {line}" for line in words))
 
 
