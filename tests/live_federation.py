@@ -112,10 +112,13 @@ class LiveFederation(LocalFederation):
 
     # ------------------------------------------------------------ studies
 
-    def launch(self, name: str, *, rounds: int = 3, steps: int = 4, quorum: int = 3, extra: str = "") -> StudyFolder:
-        """Queue a study through the command line."""
+    def launch(
+        self, name: str, *, rounds: int = 3, steps: int = 4, quorum: int = 3, training: str = "", extra: str = ""
+    ) -> StudyFolder:
+        """Queue a study through the command line; `training` are further lines of its section, `extra` of its end."""
         file = self.root / f"{name}.toml"
-        file.write_text(STUDY.format(name=name, rounds=rounds, steps=steps, quorum=quorum) + extra)
+        text = STUDY.replace("[training]\n", f"[training]\n{training}\n")
+        file.write_text(text.format(name=name, rounds=rounds, steps=steps, quorum=quorum) + extra)
         answer("study", "launch", file, "-f", self.federation)
         return find_study(self.federation, name)
 

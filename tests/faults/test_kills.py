@@ -5,6 +5,7 @@ from collections import Counter
 import psutil
 from live_federation import CalmStudy, LiveFederation
 
+from client.jobs import STATE_FILE
 from server.study_folder import StudyFolder
 
 SITES = ("site-1", "site-2", "site-3")
@@ -63,11 +64,35 @@ def test_the_superlink(federation: LiveFederation, calm_study: CalmStudy) -> Non
 
 def test_the_serverapp_of_an_optimizer_that_remembers(federation: LiveFederation) -> None:
     adam = '\n[server]\noptimizer = "fedadam"\n'
-    calm, killed = (federation.launch(name, extra=adam) for name in ("calm-adam", "no-adam"))
+    calm = federation.launch("calm-adam", extra=adam)
     model = federation.finished(calm)
+    killed = federation.launch("no-adam", extra=adam)
     federation.reached(killed, commits=1)
     federation.kill(federation.serverapp_pid(killed))
     assert federation.finished(killed) == model
     assert sum(entry.type == "epoch_claimed" for entry in federation.journal(killed)) == 2
     moments = [(folder.path / "models" / "round-00003.moments").read_bytes() for folder in (calm, killed)]
     assert moments[0] == moments[1]
+
+
+def test_whoever_holds_the_state_of_a_method(federation: LiveFederation) -> None:
+    """SCAFFOLD's variates at the sites and at the server come out the same, whoever died in between."""
+    scaffold = 'momentum = 0.0\nalgorithm = "scaffold"'
+    calm = federation.launch("calm-state", rounds=4, training=scaffold)
+    model = federation.finished(calm)
+    killed = federation.launch("no-state", rounds=4, training=scaffold)
+    federation.reached(killed, commits=1)
+    federation.kill(federation.worker_pid("site-1"))
+    federation.reached(killed, commits=2)
+    federation.kill(federation.processes["site-2"].pid)
+    federation.processes.pop("site-2").wait()
+    federation.start_site("site-2")
+    federation.reached(killed, commits=3)
+    federation.kill(federation.serverapp_pid(killed))
+    assert federation.finished(killed) == model
+    assert [commit.counted for commit in federation.commits(killed)] == [SITES] * 4
+    for site in SITES:
+        spools = [federation.sites[site] / "spool" / folder.name for folder in (calm, killed)]
+        states = [list(spool.glob(f"round-*/{STATE_FILE}")) for spool in spools]
+        assert [[path.parent.name for path in paths] for paths in states] == [["round-000004"]] * 2
+        assert states[0][0].read_bytes() == states[1][0].read_bytes()
