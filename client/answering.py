@@ -10,12 +10,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.egress import Released
-from client.intake import check_epoch, check_model, open_message, outdates
+from client.intake import check_amended, check_epoch, check_model, open_message, outdates
 from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Question, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
+from shared.amendment import trail
 from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.wire import (
     UNADDRESSED,
@@ -149,6 +150,7 @@ class Answering:
     def _act(self, parcel: Parcel, message: Open | Work | Grant | Close, record: StudyRecord | None) -> None:
         check_epoch(record, message)
         if isinstance(message, Open):
+            check_amended(record, message, coordinator=self._site.coordinator)
             self._enqueue(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
         if record is None:
@@ -267,17 +269,17 @@ class Answering:
     def _opened(self, task: Task, done: OpenDone) -> None:
         message = task.message
         assert isinstance(message, Open)  # as `may_end` says
-        before = self._site.studies.find(message.address.study)
-        same = before is not None and before.open.study == message.study
-        chain = before.chain if same and before is not None else {}
-        record = StudyRecord(open=message, epoch=message.address.epoch, chain=chain)
-        contract = record.contract(self._site.name)
-        self._site.studies.save(record)
-        self._site.ledger.append(
-            "contract",
-            {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()},
-            time=self._site.now(),
-        )
+        site, before = self._site, self._site.studies.find(message.address.study)
+        digests = trail(message.study, message.amendments, coordinator=site.coordinator)
+        record = StudyRecord.opened(message, before, digests=digests)
+        contract = record.contract(site.name)
+        site.studies.save(record)
+        agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
+        if message.amendments:
+            agreed |= {"original_digest": digests[0]}
+        site.ledger.append("contract", agreed, time=site.now())
+        if before is not None and before.open.study != message.study:
+            site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
         answer = Opened(
             address=message.address,
             contract_digest=contract.digest(),

@@ -7,6 +7,7 @@ Rules, in order:
 3. Its epoch is not lower than the highest seen in this study.
 4. A model's bytes have the announced size and SHA-256.
 5. A model has exactly the agreed tensors, all finite.
+6. A study that is open here changes by the coordinator's signed amendments alone.
 """
 
 from pathlib import Path
@@ -15,8 +16,9 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from client.study_store import StudyRecord
+from shared.amendment import trail
 from shared.envelope import open_envelope
-from shared.errors import Refusal, TrustError, WireCode
+from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireCode
 from shared.identity import COORDINATOR
 from shared.update import PackedFile, Tensors
 from shared.wire import Close, Grant, Open, Work, decode_to_site, to_site
@@ -40,6 +42,20 @@ def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close
     """
     if record is not None and message.address.epoch < record.epoch:
         raise Refusal(WireCode.STALE_EPOCH)
+
+
+def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed25519PublicKey) -> None:
+    """Rule 6; what an amendment may change and how it is traced back, `shared/amendment.py` says.
+
+    Raises:
+        Refusal: `CONTRACT`.
+    """
+    try:
+        digests = trail(message.study, message.amendments, coordinator=coordinator)
+    except (TrustError, ProtocolError, ConfigError) as error:
+        raise Refusal(WireCode.CONTRACT, remedy=error.what) from None
+    if record is not None and not record.closed and record.open.study.digest() not in digests:
+        raise Refusal(WireCode.CONTRACT, remedy="The study is another one than this site agreed to.")
 
 
 def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> None:

@@ -1,5 +1,6 @@
 """What a site remembers of each study, across restarts: the agreed study, the epoch, the model chain."""
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -21,6 +22,16 @@ class StudyRecord(Section):
     epoch: int
     chain: dict[int, Digest] = Field(default_factory=dict)
     closed: bool = False
+
+    @classmethod
+    def opened(cls, message: Open, before: "StudyRecord | None", *, digests: Sequence[str]) -> "StudyRecord":
+        """What to remember of a study that was opened; `digests` are all that it has had, see `trail`.
+
+        Of the same study, amended or not, the models that were seen stay.
+        """
+        same = before is not None and before.open.study.digest() in digests
+        chain = before.chain if same and before is not None else {}
+        return cls(open=message, epoch=message.address.epoch, chain=chain)
 
     def contract(self, site: str) -> Contract:
         """What may leave this site in the study."""

@@ -15,6 +15,7 @@ from typing import Literal
 
 from server.admission import Admission
 from server.aggregate import fold
+from server.amending import take_up
 from server.checkpoint import Checkpoints, Participation
 from server.claim import Admitted, Expected, share_of
 from server.desk import Desk, utc_now
@@ -111,11 +112,19 @@ class Conductor:
     # ------------------------------------------------------------ stages
 
     def _go_through(self) -> None:
-        study = self._desk.study
+        take_up(self._desk)
         self._open()
-        while study.study.kind == "train" and self._history.last_round < study.rounds.count:
+        while self._rounds_left():
             self._train(self._history.last_round + 1)
         self._evaluate()
+
+    def _rounds_left(self) -> bool:
+        """Whether another round is to be run; an amendment that came meanwhile is put to the sites first."""
+        heed(self._desk.folder)
+        if take_up(self._desk):
+            self._open()
+        study = self._desk.study
+        return study.study.kind == "train" and self._history.last_round < study.rounds.count
 
     def _open(self) -> None:
         state = self._round(Stage.OPEN, 0, absence_s=ABSENCE_S)
@@ -123,7 +132,6 @@ class Conductor:
         self._insist(closing, "open the study")
 
     def _train(self, number: int) -> None:
-        heed(self._desk.folder)
         desk, model = self._desk, self._model()
         digest = self._history.model_digest
         assert digest is not None

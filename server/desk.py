@@ -47,6 +47,7 @@ class Desk:
     spool: UpdateSpool
     say: Callable[[str], None]
     sent_bytes: int = 0  # of models, by every process of the study so far
+    amendments: tuple[str, ...] = ()  # those in force, as they were signed
 
     @property
     def update_limit(self) -> int:
@@ -70,7 +71,9 @@ class Desk:
     def opening(self, number: int, attempt: int) -> Open:
         """The question that opens the study at a site."""
         place = self.address(Stage.OPEN, number, attempt)
-        return Open(address=place, study=self.study, tensors=self.tensors, cohort=self.cohort)
+        return Open(
+            address=place, study=self.study, tensors=self.tensors, cohort=self.cohort, amendments=self.amendments
+        )
 
     def contract(self, site: str) -> Contract:
         """What the site may release."""

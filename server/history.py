@@ -22,6 +22,7 @@ from server.records import (
     SiteOpened,
     SiteRefused,
     SiteScored,
+    StudyAmended,
     StudyFailed,
     StudyFinished,
     StudyStarted,
@@ -41,6 +42,7 @@ class LiveHistory:
 
     Attributes:
         started: the study as launched; None while the journal is empty.
+        amended: the last amendment that came into force, if any.
         epoch: the highest epoch claimed.
         opened: by site, its last word on the study.
         commits: the committed rounds, round 1 first.
@@ -52,6 +54,7 @@ class LiveHistory:
     """
 
     started: StudyStarted | None = None
+    amended: StudyAmended | None = None
     epoch: int = 0
     opened: dict[str, SiteOpened] = field(default_factory=dict)
     commits: list[RoundCommitted] = field(default_factory=list)
@@ -80,6 +83,13 @@ class LiveHistory:
         if self.commits:
             return self.commits[-1].model_digest
         return self.started.start_digest if self.started else None
+
+    @property
+    def study_digest(self) -> str | None:
+        """Digest of the study as it is asked now; None before it started."""
+        if self.amended:
+            return self.amended.study_digest
+        return self.started.study_digest if self.started else None
 
     @property
     def declared(self) -> dict[str, Declared]:
@@ -111,6 +121,8 @@ class LiveHistory:
         match record:
             case StudyStarted():
                 self.started = record
+            case StudyAmended():
+                self.amended = record
             case EpochClaimed():
                 self._claim(record)
             case RoundOpened():
@@ -139,7 +151,11 @@ class LiveHistory:
             case RoundCommitted():
                 here = (record.round, record.previous_digest) == (self.last_round + 1, self.model_digest)
                 return here and set(record.counted) <= self.pending.keys()
-        return True
+        return not isinstance(record, StudyAmended) or self._amends(record)
+
+    def _amends(self, record: StudyAmended) -> bool:
+        number = self.amended.number if self.amended else 0
+        return (record.number, record.previous_digest) == (number + 1, self.study_digest)
 
     def _claim(self, record: EpochClaimed) -> None:
         self.epoch = record.epoch

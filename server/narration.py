@@ -19,6 +19,7 @@ from server.records import (
     SiteRefused,
     SiteScored,
     Split,
+    StudyAmended,
     StudyFailed,
     StudyFinished,
     StudyPaused,
@@ -97,6 +98,8 @@ def _of_update(record: Record) -> str | None:
 
 def _of_round(record: Record) -> str | None:
     match record:
+        case StudyAmended():
+            return f"amendment {record.number}: {record.rounds} rounds, deadline {duration(record.deadline_s)}"
         case RoundOpened():
             return f"the round opens for {_names(record.cohort)}"
         case RoundCommitted():

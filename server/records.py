@@ -40,6 +40,20 @@ class StudyStarted(Record):
     cohort: tuple[Name, ...]
 
 
+class StudyAmended(Record):
+    """A signed amendment came into force: from the study with `previous_digest` to that with `study_digest`.
+
+    `amendment_digest` is the SHA-256 of the amendment as it was signed.
+    """
+
+    number: Count
+    amendment_digest: Digest
+    previous_digest: Digest
+    study_digest: Digest
+    rounds: Count
+    deadline_s: Annotated[float, Field(gt=0)]
+
+
 class EpochClaimed(Record):
     """A process took ownership."""
 
@@ -197,7 +211,7 @@ class RoundFailed(Record):
 RECORDS: dict[str, type[Record]] = {
     record.entry_type(): record
     for record in (
-        *(StudyStarted, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
+        *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteClosed),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

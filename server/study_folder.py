@@ -67,7 +67,7 @@ class StudyFolder:
         return self.path / "journal.jsonl"
 
     def study(self) -> Study:
-        """The study as launched.
+        """The study as it is asked now: as launched, and with the amendments that are in force.
 
         Raises:
             StudyError: the folder holds no sound study.
@@ -78,6 +78,10 @@ class StudyFolder:
             raise StudyError(
                 f"The study {self.name} cannot be read.", remedy="Restore its folder from backup or launch it anew."
             ) from None
+
+    def rewrite(self, study: Study) -> None:
+        """Put an amended study in the place of the one before it, durably."""
+        write_atomically(self.path / "study.json", study.canonical())
 
     def source(self) -> str:
         """The text that the study was launched from; empty if it was not kept."""

@@ -30,6 +30,8 @@ from shared.version import VERSION
 
 PROTOCOL: Literal[1] = 1
 TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
+MOST_AMENDMENTS = 64  # of one study
+Sealed = Annotated[str, Field(pattern=r"^[0-9a-f]{2,4096}$")]  # an amendment as it was signed, in hex
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Claimed = Annotated[int, Field(ge=-(2**40), le=2**40)]
 # What the worker fills in has a closed form: it opens images, and must not be able to say more.
@@ -93,12 +95,13 @@ class Message(Section):
 
 
 class Open(Message):
-    """The study itself; the site answers with its contract digest."""
+    """The study as it is now, with its amendments; the site answers with its contract digest."""
 
     type: Literal["open"] = "open"
     study: Study
     tensors: tuple[TensorSpec, ...]
     cohort: tuple[Name, ...]
+    amendments: Annotated[tuple[Sealed, ...], Field(max_length=MOST_AMENDMENTS)] = ()
 
 
 class Work(Message):

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console, Group
@@ -97,6 +97,26 @@ def stop(name: Name, federation: Federation = HERE) -> Answer:
         _move(folder, StudyState.QUEUED if begun else StudyState.STOPPED, reason="The coordinator asked to stop.")
     see = about("status", name, federation)
     return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
+
+
+@app.command()
+@answering("study.amend")
+def amend(
+    name: Name,
+    rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds the study is to have in all.")] = None,
+    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds that a round may wait for a site.")] = None,
+    federation: Federation = HERE,
+) -> Answer:
+    """Extend a study's rounds or deadline by a signed amendment, to which the sites must agree."""
+    from server.amending import amend as sign
+    from server.federation import load_federation
+
+    folder, _ = _found(federation, name, {*StudyState} - {StudyState.FINISHED}, "amended")
+    made = sign(folder, rounds=rounds, deadline_s=deadline, key=load_federation(federation).coordinator_key)
+    terms = made.after
+    data = {"study": name, "number": made.number, "rounds": terms.rounds, "deadline_s": terms.deadline_s}
+    words = f"Amendment {made.number} is signed: {terms.rounds} rounds, deadline {terms.deadline_s:g} s."
+    return Answer(data, f"{words}\nIt is put to the sites before the next round.")
 
 
 def _looks(folder: StudyFolder, federation: Path) -> Iterator[dict[str, Any]]:

@@ -45,7 +45,7 @@ def integrity_of(evidence: Evidence) -> Integrity:
     claims = ((time, said) for time, said in evidence.records if isinstance(said, EpochClaimed))
     return Integrity(
         study_digest=evidence.study.digest(),
-        study_holds=started.study_digest == evidence.study.digest() if started else None,
+        study_holds=history.study_digest == evidence.study.digest() if started else None,
         start_digest=started.start_digest if started else None,
         model_digest=history.model_digest,
         model_file=file,

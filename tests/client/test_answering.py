@@ -12,12 +12,14 @@ from lone_site import START, UPDATE, LoneSite, a_study, opened, trained
 from client.answering import WORKER_TRIES
 from client.jobs import CloseJob, Failed, OpenJob, Progress, RoundJob, ScoreJob
 from client.join import load_enrolment
+from server.federation import load_federation
+from shared.amendment import Amendment, Terms, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, Refusal, WireCode, refusing_disk_full
 from shared.keys import make_identity_key
 from shared.ledger import read_lines, verify
 from shared.update import pack
-from shared.wire import Stage, encode
+from shared.wire import Open, Stage, encode
 
 NEXT = START.replace(b"\x00\x00\xa0@", b"\x00\x00\xb0@")  # 5.0 -> 5.5: another model of the same table
 
@@ -477,3 +479,56 @@ def test_whatever_was_asked_the_ledger_holds(site: LoneSite) -> None:
     releases = site.entries("release")
     assert [entry["kind"] for entry in releases] == [answer.type for answer in site.answers]
     assert [entry["body_digest"] for entry in releases] == [digest(encode(answer)) for answer in site.answers]
+
+
+# ------------------------------------------------------------ amendments
+
+
+def extended(site: LoneSite, *, rounds: int) -> Open:
+    """The study with more rounds, by a signed amendment, as the coordinator sends it."""
+    launched = site.coordinator.study
+    before = Terms.of(launched)
+    amendment = Amendment(
+        study=launched.name, number=1, original=launched.digest(), previous=launched.digest(),
+        before=before, after=before.model_copy(update={"rounds": rounds}),
+    )  # fmt: skip
+    site.coordinator.study = with_terms(launched, amendment.after)
+    sealed = sign_amendment(amendment, key=load_federation(site.place.federation).coordinator_key)
+    return site.coordinator.open().model_copy(update={"amendments": (sealed,)})
+
+
+def test_an_amendment_makes_a_new_contract_and_the_models_seen_stay(site: LoneSite) -> None:
+    say, launched = site.coordinator, site.coordinator.study.digest()
+    site.open()
+    site.tell(say.work(1))
+    site.finish()
+    site.tell(say.work(3, NEXT, previous_digest=digest(START)), model=NEXT)
+    site.tell(extended(site, rounds=3))
+    site.finish()
+    record = site.site.studies.find("lungs")
+    assert site.answers[-1].contract_digest == record.contract("north").digest()
+    assert (record.contract("north").rounds, record.chain) == (3, {1: digest(START)})
+    assert site.entries("contract")[-1]["original_digest"] == launched
+    assert site.hands.jobs[-1] == CloseJob(study_digest=launched)
+    site.tell(say.work(2, NEXT, previous_digest=digest(START)), model=NEXT)
+    site.finish()
+    site.tell(say.work(3, START, previous_digest=digest(NEXT)), model=START)
+    site.finish()
+    assert [answer.address.round for answer in site.answers if answer.type == "ready"] == [1, 2, 3]
+    assert site.refused() == [WireCode.CONTRACT]  # the third round, before the amendment alone
+
+
+def test_an_open_study_does_not_change_without_an_amendment(site: LoneSite) -> None:
+    site.open()
+    amended = extended(site, rounds=9)
+    site.tell(amended.model_copy(update={"amendments": ()}))
+    site.tell(amended.model_copy(update={"amendments": (amended.amendments[0][:-2] + "00",)}))
+    assert site.refused() == [WireCode.CONTRACT] * 2
+    assert site.site.studies.find("lungs").contract("north").rounds == 2
+
+
+def test_a_site_that_opens_late_follows_the_amendments_back(site: LoneSite) -> None:
+    site.tell(extended(site, rounds=5))
+    site.finish()
+    assert site.answers[-1].type == "opened"
+    assert site.site.studies.find("lungs").contract("north").rounds == 5

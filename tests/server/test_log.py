@@ -23,6 +23,7 @@ from server.records import (
     SiteOpened,
     SiteRefused,
     SiteScored,
+    StudyAmended,
     StudyFailed,
     StudyFinished,
     StudyPaused,
@@ -43,11 +44,16 @@ WORK: dict[str, Any] = {
     **{"round": 1, "update_digest": TWO, "update_bytes": 9, "replayed": False},
     **{"examples": 1200, "patients": 600, "steps": 3, "seconds": {"score": 0.5, "train": 2.0}},
 }
+AMENDED: dict[str, Any] = {"amendment_digest": ONE, "previous_digest": ONE, "study_digest": TWO}
 COMMIT: dict[str, Any] = {"round": 1, "epoch": 1, "model_digest": TWO, "previous_digest": ONE}
 SAID: list[tuple[Record, str]] = [
     (
         StudyStarted(study="chest", study_digest=ONE, start_digest=ONE, cohort=("north", "south")),
         "the study starts with north, south",
+    ),
+    (
+        StudyAmended(**AMENDED, rounds=5, deadline_s=90.0, number=1),
+        "amendment 1: 5 rounds, deadline 1 min 30 s",
     ),
     (EpochClaimed(epoch=1, pid=10), "process 10 takes the study over, epoch 1"),
     (
@@ -77,7 +83,7 @@ SAID: list[tuple[Record, str]] = [
     (StudyFinished(model_digest=TWO), "is finished; its model is 222222222222"),
     (SiteClosed(site="north", head=ONE), "north puts the study away"),
 ]
-FIRST = [record for record, _ in SAID[:5]]
+FIRST = [record for record, _ in SAID if not isinstance(record, StudyAmended)][:5]
 
 
 class Unforeseen(Record):

@@ -11,6 +11,7 @@ import pytest
 from lone_site import a_study
 
 from client.join import join, load_enrolment
+from server.amending import amend, take_up
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
@@ -19,7 +20,17 @@ from server.federation import Federation, LiveRoster, create_federation, load_fe
 from server.journal import Journal, read_history, read_records
 from server.link import Arrival, Unreachable
 from server.owner import claim
-from server.records import EpochClaimed, Record, SiteLost, SiteOpened, StudyFinished, StudyPaused, StudyStarted
+from server.records import (
+    EpochClaimed,
+    Record,
+    SiteLost,
+    SiteOpened,
+    SiteScored,
+    StudyAmended,
+    StudyFinished,
+    StudyPaused,
+    StudyStarted,
+)
 from server.requests import PauseAsked
 from server.rounds import Phase, Round
 from server.spool import UpdateSpool
@@ -27,7 +38,7 @@ from server.stage import StageRun
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
-from shared.errors import ResourceError, StaleEpoch, WireCode
+from shared.errors import ConfigError, ResourceError, StaleEpoch, StudyError, WireCode
 from shared.update import pack, table_of
 from shared.wire import TO_SERVER, Closed, Message, Open, Opened, Refused, Stage, Work, decode_to_site, encode, to_site
 
@@ -277,3 +288,36 @@ def test_a_pause_takes_in_what_is_in_hand(desk: Desk) -> None:
     assert [site for site, _ in line.sent] == ["north"]
     assert not state.in_hand
     assert (state.seats["north"].phase, state.seats["south"].phase) == (Phase.REFUSED, Phase.WAITING)
+
+
+# ------------------------------------------------------------ amendments
+
+
+def test_an_amendment_is_taken_up_once_also_after_a_crash_in_its_midst(desk: Desk) -> None:
+    desk.folder.rewrite(desk.study)
+    launched = desk.study
+    amend(desk.folder, rounds=7, deadline_s=None, key=desk.key)
+    amend(desk.folder, rounds=None, deadline_s=9000.0, key=desk.key)
+    assert take_up(desk)
+    assert (desk.study.rounds.count, desk.study.rounds.deadline_s) == (7, 9000.0)
+    assert desk.folder.study() == desk.study
+    assert len(desk.opening(0, 1).amendments) == 2
+    desk.folder.rewrite(launched)  # as if it had died before the file was written
+    desk.study = launched
+    assert take_up(desk)
+    assert not take_up(desk)
+    assert desk.folder.study().digest() == desk.journal.history.study_digest
+    said = [record for _, record in read_records(desk.folder.journal) if isinstance(record, StudyAmended)]
+    assert [(record.number, record.rounds) for record in said] == [(1, 7), (2, 7)]
+
+
+def test_an_amendment_only_extends_and_not_past_the_last_round(desk: Desk) -> None:
+    desk.folder.rewrite(desk.study)
+    rounds = desk.study.rounds.count
+    less: list[dict[str, Any]] = [{"rounds": rounds}, {"deadline_s": 1.0}, {"rounds": rounds + 1, "deadline_s": 1.0}]
+    for asked in less:
+        with pytest.raises(ConfigError):
+            amend(desk.folder, **{"rounds": None, "deadline_s": None} | asked, key=desk.key)
+    desk.write(SiteScored(site="north", model_digest=START, scores=()))
+    with pytest.raises(StudyError, match="past its last round"):
+        amend(desk.folder, rounds=rounds + 1, deadline_s=None, key=desk.key)
