@@ -16,7 +16,7 @@ def renamed(study: Study, name: str) -> Study:
     Raises:
         ConfigError: the name is not allowed.
     """
-    return parse_study(_toml(study, name))
+    return parse_study(toml_of(study, name))
 
 
 def cloned(study: Study, *, source: str, name: str) -> str:
@@ -32,7 +32,7 @@ def cloned(study: Study, *, source: str, name: str) -> str:
     """
     wanted = renamed(study, name)
     text = _NAME.sub(lambda found: f'{found[1]}"{name}"', source, count=1)
-    return text if _says(text, wanted) else _toml(study, name)
+    return text if _says(text, wanted) else toml_of(study, name)
 
 
 def _says(text: str, study: Study) -> bool:
@@ -42,6 +42,7 @@ def _says(text: str, study: Study) -> bool:
         return False
 
 
-def _toml(study: Study, name: str) -> str:
+def toml_of(study: Study, name: str) -> str:
+    """A study file that says the same as `study` under a name, keys with their default value left out."""
     values = study.model_dump(mode="json", exclude_defaults=True, exclude_none=True)
     return tomli_w.dumps(values | {"study": values["study"] | {"name": name}})

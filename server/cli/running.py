@@ -28,7 +28,7 @@ TURN_S = 0.5
 @answering("study.status")
 def status(name: Name, federation: Federation = HERE) -> Answer:
     """Show where a study stands and what each site is doing."""
-    data = next(_looks(find_study(federation, name), federation))
+    data = next(looks(find_study(federation, name), federation))
     return Answer(data, show_standing(data))
 
 
@@ -47,15 +47,7 @@ def list_studies(federation: Federation = HERE) -> Answer:
 @answering("study.watch")
 def watch(name: Name, federation: Federation = HERE) -> Answer:
     """Follow a study until it ends; Ctrl-C leaves it running."""
-    console, told = progress_console(), ""
-    data: dict[str, Any] = {}
-    with Live(console=console, refresh_per_second=4, transient=True) as live:
-        for data in _looks(find_study(federation, name), federation):
-            live.update(show_standing(data))
-            told = _say_waits(console, data, told)
-            if data["state"] in ENDED:
-                break
-            time.sleep(TURN_S)
+    data = follow(find_study(federation, name), federation)
     error = None
     if data["state"] == StudyState.FAILED:
         error = StudyError(data["reason"] or "The study failed.", remedy=data["remedy"] or "See its journal.")
@@ -66,7 +58,7 @@ def watch(name: Name, federation: Federation = HERE) -> Answer:
 @answering("study.pause")
 def pause(name: Name, federation: Federation = HERE) -> Answer:
     """Take in what the sites work on, then wait; the sites keep the study open."""
-    folder, state = _found(federation, name, {StudyState.QUEUED, StudyState.RUNNING}, "paused")
+    folder, state = one_in(federation, name, {StudyState.QUEUED, StudyState.RUNNING}, "paused")
     folder.ask(Request.PAUSE)  # also where it is queued: its process may be starting at this moment
     if state is StudyState.QUEUED:
         _move(folder, StudyState.PAUSED, reason="The coordinator asked to pause.")
@@ -79,7 +71,7 @@ def pause(name: Name, federation: Federation = HERE) -> Answer:
 def resume(name: Name, federation: Federation = HERE) -> Answer:
     """Let a paused, stopped or failed study go on from its last committed round."""
     resumable = {StudyState.PAUSED, StudyState.STOPPED, StudyState.FAILED}
-    folder, _ = _found(federation, name, resumable, "resumed")
+    folder, _ = one_in(federation, name, resumable, "resumed")
     folder.withdraw_requests()
     _move(folder, StudyState.QUEUED)
     return Answer({"study": name}, f"The study {name} is queued again.")
@@ -90,7 +82,7 @@ def resume(name: Name, federation: Federation = HERE) -> Answer:
 def stop(name: Name, federation: Federation = HERE) -> Answer:
     """Stop a study after the messages in hand; it can be resumed."""
     stoppable = {StudyState.QUEUED, StudyState.RUNNING, StudyState.PAUSED}
-    folder, state = _found(federation, name, stoppable, "stopped")
+    folder, state = one_in(federation, name, stoppable, "stopped")
     folder.ask(Request.STOP)
     if state is not StudyState.RUNNING:  # sites that have opened it are told by its next process, the others need not
         begun = folder.journal.exists()
@@ -111,7 +103,7 @@ def amend(
     from server.amending import amend as sign
     from server.federation import load_federation
 
-    folder, _ = _found(federation, name, {*StudyState} - {StudyState.FINISHED}, "amended")
+    folder, _ = one_in(federation, name, {*StudyState} - {StudyState.FINISHED}, "amended")
     made = sign(folder, rounds=rounds, deadline_s=deadline, key=load_federation(federation).coordinator_key)
     terms = made.after
     data = {"study": name, "number": made.number, "rounds": terms.rounds, "deadline_s": terms.deadline_s}
@@ -119,7 +111,21 @@ def amend(
     return Answer(data, f"{words}\nIt is put to the sites before the next round.")
 
 
-def _looks(folder: StudyFolder, federation: Path) -> Iterator[dict[str, Any]]:
+def follow(folder: StudyFolder, federation: Path) -> dict[str, Any]:
+    """Show a study until it has ended; returns where it stands then."""
+    console, told = progress_console(), ""
+    data: dict[str, Any] = {}
+    with Live(console=console, refresh_per_second=4, transient=True) as live:
+        for data in looks(folder, federation):
+            live.update(show_standing(data))
+            told = _say_waits(console, data, told)
+            if data["state"] in ENDED:
+                break
+            time.sleep(TURN_S)
+    return data
+
+
+def looks(folder: StudyFolder, federation: Path) -> Iterator[dict[str, Any]]:
     """Where a study stands, look after look; its journal is read once."""
     from server.federation import load_federation
 
@@ -138,7 +144,7 @@ def _say_waits(console: Console, data: dict[str, Any], told: str) -> str:
     return waits
 
 
-def _found(federation: Path, name: str, states: set[StudyState], done: str) -> tuple[StudyFolder, StudyState]:
+def one_in(federation: Path, name: str, states: set[StudyState], done: str) -> tuple[StudyFolder, StudyState]:
     """A study in one of these states.
 
     Raises:

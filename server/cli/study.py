@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import records, running
+from server.cli import records, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
@@ -187,5 +187,5 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     return lines
 
 
-for part in (running, records):
+for part in (running, records, replaying):
     app.registered_commands += part.app.registered_commands

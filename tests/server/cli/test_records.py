@@ -73,3 +73,9 @@ def test_two_studies_stand_side_by_side(federation: LiveFederation, calm_study: 
     assert max(map(len, shown.splitlines())) <= 80
     assert "rounds.count" in shown
     assert "updates counted    9 of 9" in shown
+
+
+def test_a_replay_is_the_same_byte_for_byte(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    said = answer("study", "replay", "calm", "-f", federation.federation)
+    assert (said["replay"], said["bit_identical"], said["rounds"]) == ("calm-replay", True, 3)
+    assert (said["first_difference"], said["differ"]) == (None, [])

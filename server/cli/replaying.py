@@ -1,0 +1,68 @@
+"""`wardround study replay`: a finished study again, and whether the same came of it."""
+
+from dataclasses import asdict
+from pathlib import Path
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from server.cli.arguments import HERE, Federation, Name, about
+from server.cli.running import follow, one_in
+from server.replay import Difference, Replayed, compare_runs, replay_of
+from server.study_folder import StudyFolder, StudyState, all_studies
+from shared.console import Answer, answering, table
+from shared.errors import StudyError
+
+app = typer.Typer()
+
+
+@app.command()
+@answering("study.replay")
+def replay(name: Name, federation: Federation = HERE) -> Answer:
+    """Run a finished study again at its sites, and say whether every model is the same byte for byte."""
+    from server.clone import toml_of
+    from server.desk import utc_now
+    from server.journal import read_history
+    from server.launch import START_MODEL, launch
+
+    first, _ = one_in(federation, name, {StudyState.FINISHED}, "replayed")
+    before, study = read_history(first.journal), first.study()
+    assert before.started is not None  # a finished study has begun
+    again = replay_of(study, before.started.cohort, taken={other.name for other in all_studies(federation)})
+    start = first.path / START_MODEL if study.model.start_sha256 else None
+    source = f"# A replay of {name}.\n{toml_of(again, again.name)}"
+    folder = launch(federation, again, source=source, start_model=start, now=utc_now())
+    _finish(folder, federation)
+    found = compare_runs(before, read_history(folder.journal))
+    return answer_of(name, folder.name, found)
+
+
+def _finish(folder: StudyFolder, federation: Path) -> None:
+    """Follow the replay to its end; Ctrl-C leaves it running.
+
+    Raises:
+        StudyError: it did not finish.
+    """
+    state = follow(folder, federation)["state"]
+    if state != StudyState.FINISHED:
+        remedy = f"See `{about('status', folder.name, federation)}`; then replay again."
+        raise StudyError(f"The replay {folder.name} is {state}, so nothing was compared.", remedy=remedy)
+
+
+def answer_of(name: str, replayed: str, found: Replayed) -> Answer:
+    """What differs first, if anything does, and then the verdict."""
+    data = {"study": name, "replay": replayed, "bit_identical": found.bit_identical, **asdict(found)}
+    shown = [_differences(found.differ)] if found.differ else []
+    if found.bit_identical:
+        words = f"{replayed} is {name} again, byte for byte: the start model and {found.rounds} rounds."
+        return Answer(data, Group(*shown, Text(words)))
+    where = f"in round {found.first_difference}" if found.first_difference else "in the start model"
+    why = "See what differs above." if found.differ else "Nothing else differs: look for kernels that do not repeat."
+    error = StudyError(f"{replayed} differs from {name} first {where}.", remedy=why)
+    return Answer(data, Group(*shown), error)
+
+
+def _differences(differ: tuple[Difference, ...]) -> Group:
+    rows = ((d.site or f"round {d.round}", d.what, d.before, d.now) for d in differ)
+    return Group(table(("where", "what", "before", "now"), rows), Text())
