@@ -13,9 +13,9 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from server.cli.waiting import UNSERVED, age_s, waits_of
+from server.cli.waiting import UNSERVED, age_s, is_silent, waits_of
 from server.progress import Progress
-from server.report.words import duration, share, size
+from server.report.words import counted, duration, plain, share, size
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
 from shared.study import Study
@@ -51,10 +51,10 @@ def show_standing(data: Mapping[str, Any]) -> Group:
     if data["state"] in ENDED and data.get("reason"):
         head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
     parts: list[RenderableType] = [facts(head | _figures(data))]
+    if data["waits"]:  # above the sites, of which a terminal may be too short to show all
+        parts += [Text(), show_waits(("waits", wait) for wait in data["waits"])]
     if data["state"] == StudyState.RUNNING and not _unserved(data):
         parts += [Text(f"\n{_where(data)}"), _sites(data["sites"])]
-    if data["waits"]:
-        parts += [Text(), show_waits(("waits", wait) for wait in data["waits"])]
     return Group(*parts)
 
 
@@ -91,7 +91,7 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
         shown["time"] = typical + left
     if scored := found["validation"]:
         after = f"after round {scored['model']}" if scored["model"] else "start model"
-        shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {scored['sites']} sites"
+        shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {counted(scored['sites'], 'site')}"
     return shown
 
 
@@ -110,16 +110,23 @@ def _where(data: Mapping[str, Any]) -> str:
 
 
 def _sites(sites: Iterable[Mapping[str, Any]]) -> Table:
-    rows = (
-        (site["site"], _doing(site), duration(site["seconds"]), "yes" if site["online"] else "NO") for site in sites
-    )
-    return table(("site", "is", "for", "connected"), rows)
+    rows = ((site["site"], _doing(site), duration(site["seconds"]), _sign_of_life(site)) for site in sites)
+    return table(("site", "is", "for", "last sign of life"), rows)
 
 
 def _doing(site: Mapping[str, Any]) -> str:
     phase = str(site["phase"])
-    doing = str(site.get("doing") or WORDS.get(phase, phase))
-    return f"{doing}: {site['cause']}" if site["cause"] else doing
+    doing = "silent" if is_silent(site) else WORDS.get(phase, phase)
+    cause = site["cause"]
+    return f"{doing}: {plain(cause)}" if cause and phase != "lost" else doing
+
+
+def _sign_of_life(site: Mapping[str, Any]) -> str:
+    """The age of its last heartbeat, where the view knows it."""
+    age = site.get("last_sign_s")
+    if age is None:
+        return "connected" if site["online"] else "none"
+    return f"{duration(age)} ago"
 
 
 def _unserved(data: Mapping[str, Any]) -> bool:

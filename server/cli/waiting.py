@@ -9,7 +9,7 @@ from typing import Any
 
 from server.cli.arguments import about, typed
 from server.queue import PLACES
-from server.rounds import Phase
+from server.rounds import IN_HAND, Phase
 from server.study_folder import Request, Standing, StudyFolder, StudyState, all_studies
 from shared.errors import WardroundError
 
@@ -97,11 +97,17 @@ def _requests(folder: StudyFolder) -> Iterator[Wait]:
             yield Wait(why, folder.asked_for_s(request), "Nothing.")
 
 
+def is_silent(site: Mapping[str, Any]) -> bool:
+    """Whether the round still counts on a site whose heartbeats have stopped."""
+    return site.get("state") == "silent" and site["phase"] in (*ABSENT, *IN_HAND)
+
+
 def _sites(live: Mapping[str, Any]) -> Iterator[Wait]:
     for site in live.get("sites", ()):
         name, seconds = str(site["site"]), float(site["seconds"])
-        if site.get("state") == "silent":
-            yield Wait(f"{name} is silent", seconds, f"Call {name}: is its machine busy, or its agent stuck?")
+        if is_silent(site):
+            age = float(site.get("last_sign_s") or seconds)
+            yield Wait(f"{name} is silent", age, f"Call {name}: is its machine on, and its line up?")
         elif site["phase"] in ABSENT and not site["online"]:
             yield Wait(f"{name} is not connected", seconds, f"Call {name}: have its IT run `wardround site start`.")
         elif site["phase"] == Phase.READY.value:

@@ -145,19 +145,22 @@ def test_what_runs_is_shown_on_80_columns(unserved: StudyFolder) -> None:
         {"site": "a-hospital-with-a-very-long-name-by-the-seaside", "phase": "waiting", "online": False}
         | {"seconds": 130.0, "cause": None},
         {"site": "west", "phase": "lost", "online": False, "seconds": 20.0, "cause": "line_lost"},
-        {"site": "east", "phase": "asked", "state": "silent", "doing": "silent for 40 s", "online": True}
+        {"site": "east", "phase": "asked", "state": "silent", "online": False, "last_sign_s": 41.0}
         | {"seconds": 90.0, "cause": None},
+        {"site": "south", "phase": "admitted", "state": "silent", "online": False, "last_sign_s": 50.0}
+        | {"seconds": 60.0, "cause": None},
     ]
     view = {"stage": "train", "round": 2, "rounds": 4, "committed": 1, "closes_in_s": 30.0, "sent_bytes": 2_000_000}
     unserved.write_status(view | {"sites": seats, "updated": ago(0)})
     said = answer("study", "status", "still", "-f", unserved.path.parents[1])
     assert [wait["why"].split(" is ")[1] for wait in said["waits"]] == ["not connected", "not connected", "silent"]
-    assert said["waits"][0]["since_s"] == 130.0
+    assert [wait["since_s"] for wait in said["waits"]] == [130.0, 20.0, 41.0]
     shown = wardround("study", "status", "still", "-f", unserved.path.parents[1]).stdout
     assert max(map(len, shown.splitlines())) <= 80
     assert "round 2 of 4, closes in 30.0 s at the latest" in shown
     assert "0 B received, 2.0 MB sent" in shown
-    assert "silent for 40 s" in shown
+    assert "east silent 1 min 30 s 41.0 s ago" in " ".join(shown.split())
+    assert "south done 1 min 00 s 50.0 s ago" in " ".join(shown.split())
     assert "1 min 15 s" in shown
 
 
