@@ -32,11 +32,12 @@ class Progress:
 
     Attributes:
         round_seconds: of each committed round, from its last opening to its commit.
-        received_bytes: of whole updates.
+        received_bytes: of whole updates, each once.
     """
 
     round_seconds: list[float] = field(default_factory=list)
     received_bytes: int = 0
+    _here: set[str] = field(default_factory=set)  # updates of the round in hand that were received
     _opened_at: datetime | None = None
     _scores: dict[int, dict[str, Score]] = field(default_factory=dict)  # by rounds behind the model, by site
 
@@ -71,7 +72,9 @@ class Progress:
             case RoundCommitted() if self._opened_at is not None:
                 self.round_seconds.append((time - self._opened_at).total_seconds())
                 self._opened_at = None
-            case UpdateSpooled():
+                self._here.clear()
+            case UpdateSpooled() if record.update_digest not in self._here:  # else it lay on the disk already
+                self._here.add(record.update_digest)
                 self.received_bytes += record.update_bytes
             case UpdateReady():
                 self._score(record)

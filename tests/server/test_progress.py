@@ -73,7 +73,8 @@ def test_the_rest_is_guessed_from_the_committed_rounds(study: Growing) -> None:
     study.commits(1)
     assert study.progress.round_seconds == [4.0]  # ready, spooled, admitted, committed
     study.opens(2)
-    study.opens(2)  # its process died; the second opening counts
+    study.ready(2, right=10)
+    study.opens(2)  # its process died; the second opening counts, and the update that was received only once
     study.ready(2, right=10)
     study.commits(2)
     assert study.progress.round_seconds == [4.0, 4.0]
