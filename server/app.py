@@ -6,6 +6,7 @@ What the study's process says, and how it fails, stands in the study's own `log`
 the standard output of its runs to itself.
 """
 
+import contextlib
 import os
 import traceback
 from functools import partial
@@ -38,5 +39,5 @@ def main(grid: Grid, context: Context) -> None:
 def _say(log: Path, line: str) -> None:
     from server.desk import utc_now
 
-    with log.open("a", encoding="utf-8") as file:
+    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:  # a full disk ends no study
         print(f"{utc_now()} {line}", file=file)

@@ -22,7 +22,7 @@ from server.report import write_report
 from server.spool import UpdateSpool
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
-from shared.errors import LinkError, StaleEpoch, WardroundError
+from shared.errors import DiskFull, LinkError, StaleEpoch, WardroundError, naming_disk_full
 from shared.parent import end_with_parent
 from shared.update import PackedFile
 
@@ -32,23 +32,26 @@ NODES_FILE = Path("run") / "nodes.json"
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
     """Own a study and take it to its end; return quietly when another owner took over.
 
-    What only a person can mend (a disk, a damaged file, a roster) fails the study with its reason. A
-    process that never became the owner leaves the study as it is.
+    What only a person can mend (a broken disk, a damaged file, a roster) fails the study with its reason. A
+    process that never became the owner, or that found the disk full, leaves the study as it is.
 
     Raises:
         LinkError: the SuperLink is gone; a new owner will go on.
+        DiskFull: a new owner will go on when there is room.
     """
     end_with_parent()  # the engine; a new owner is on its way then
     try:
-        owner = claim(folder.path, after=_known_epoch(folder))
+        with naming_disk_full():
+            owner = claim(folder.path, after=_known_epoch(folder))
     except WardroundError as error:
         say(f"{error.what} {error.remedy}")
         return
     try:
-        _conduct(federation_folder, folder, owner, grid, say=say)
+        with naming_disk_full():
+            _conduct(federation_folder, folder, owner, grid, say=say)
     except StaleEpoch as stale:
         say(f"{stale.what} {stale.remedy}")
-    except LinkError as error:
+    except (LinkError, DiskFull) as error:
         say(f"{error.what} {error.remedy}")
         raise
     except WardroundError as error:

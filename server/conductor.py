@@ -28,7 +28,7 @@ from server.rounds import Ask, Closing, Phase, Round
 from server.stage import StageRun
 from server.study_folder import StudyState
 from shared.durable import rename_durably
-from shared.errors import LinkError, StaleEpoch, StudyError, WardroundError
+from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.update import PackedFile
 from shared.wire import Close, Message, Receipt, Stage, Work
 
@@ -64,6 +64,7 @@ class Conductor:
         Raises:
             StaleEpoch: another process owns the study now.
             LinkError: the SuperLink is gone; a new owner will go on.
+            DiskFull: a new owner will go on when there is room.
         """
         desk = self._desk
         try:
@@ -77,7 +78,7 @@ class Conductor:
             desk.write(StudyPaused())
             self._move(StudyState.PAUSED, reason="The coordinator asked to pause.")
             desk.say(f"Study {desk.study.name} is paused after {self._history.last_round} rounds.")
-        except (StaleEpoch, LinkError):
+        except (StaleEpoch, LinkError, DiskFull):
             raise
         except WardroundError as error:
             desk.write(StudyFailed(reason=error.what[:500]))

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Self
 
 from shared.durable import rename_durably
-from shared.errors import ResourceError
+from shared.errors import DiskFull, ResourceError
 
 PARTIAL = ".part"
 
@@ -85,7 +85,7 @@ def remove_partial(folder: Path) -> None:
 def disk_refused(error: OSError) -> ResourceError:
     """Say what the disk refused, without naming the file."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-        return ResourceError("The server's disk is full.", remedy="Make room under the federation folder, then resume.")
+        return DiskFull("The server's disk is full.", remedy="Make room under the federation folder.")
     return ResourceError(
         f"The server's disk refused a write ({error.strerror}).", remedy="Check the disk under the federation folder."
     )

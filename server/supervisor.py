@@ -8,6 +8,7 @@ study again whose ServerApp died, and takes everything down with it when it ends
 import fcntl
 import json
 import math
+import shutil
 import signal
 import sys
 import time
@@ -21,6 +22,7 @@ from server.conduct import NODES_FILE
 from server.desk import utc_now
 from server.doorkeeper import TALKATIVE, Doorkeeper
 from server.federation import Federation, load_federation
+from server.launch import START_MODEL
 from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
 from server.study_folder import StudyFolder, StudyState, all_studies
@@ -33,6 +35,7 @@ CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is
 START_TRIES = 5
 RESTART_WAIT_S = (0.5, 30.0)
 NO_RUN = 0
+ROOM_MODELS, ROOM_BYTES = 4, 1 << 20
 
 
 @dataclass
@@ -166,6 +169,9 @@ class Supervisor:
         found = [contender for folder in all_studies(self._folder) if (contender := self._contender(folder))]
         for contender in to_start(found):
             folder = StudyFolder(self._folder / "studies" / contender.study)
+            if not has_room(folder):
+                self._complain(f"Study {folder.name} waits: the server's disk is full. Make room on it.")
+                continue
             self._start(folder, launched=contender.since if contender.state is StudyState.QUEUED else None)
 
     def _contender(self, folder: StudyFolder) -> Contender | None:
@@ -235,6 +241,12 @@ class Supervisor:
                 "This federation is served already.", remedy="Stop the other `wardround federation serve` first."
             ) from None
         return file
+
+
+def has_room(folder: StudyFolder) -> bool:
+    """Whether the disk under a study takes the models and the journal of one more round; updates need more."""
+    model = (folder.path / START_MODEL).stat().st_size
+    return shutil.disk_usage(folder.path).free >= ROOM_MODELS * model + ROOM_BYTES
 
 
 def listen_address(host: str) -> str:

@@ -1,6 +1,5 @@
 """One study with one fault: waits for the moment, lets the bed strike, waits for the end, reads the books."""
 
-import subprocess
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -13,7 +12,6 @@ from deploy.bench.fault_plan import Fault, Place, Strike
 from deploy.bench.moments import Lookout
 from deploy.bench.pictures import SIDE_PX
 from deploy.bench.victims import Victim
-from deploy.local import wardround_command
 from server.federation import load_federation
 from server.study_folder import StudyFolder, StudyState
 from shared.errors import StudyError, WardroundError
@@ -76,7 +74,7 @@ def run_struck(bed: FaultBed, strike: Strike, calm: dict[str, Any], *, seed: int
     said = _plain(strike)
     try:
         said |= _strike(bed, strike, folder, at_s=started + strike.share * calm["seconds"])
-        said |= {"resumed_by_hand": _await_end(bed, folder, by_hand=strike.card.victim is Place.SERVER_DISK)}
+        _await_end(bed, folder)
         reason = folder.standing().reason
     except WardroundError as error:
         reason = f"{error.what} {error.remedy}"
@@ -104,16 +102,8 @@ def _strike(bed: FaultBed, strike: Strike, folder: StudyFolder, *, at_s: float) 
     return {"stage_hit": OVER if over else hit.point.value, "round_hit": hit.round}
 
 
-def _await_end(bed: FaultBed, folder: StudyFolder, *, by_hand: bool = False) -> bool:
-    """Wait until the study is over; whether a person had to let it go on, after making room on the disk."""
-    resumed = False
-    while True:
-        bed.federation.wait_for(lambda: _over(folder), patience_s=PATIENCE_S, what=f"the end of {folder.name}")
-        if resumed or not by_hand or folder.standing().state is not StudyState.FAILED:
-            return resumed
-        words = ["study", "resume", folder.name, "-f", str(bed.federation.federation)]
-        subprocess.run([wardround_command(), *words], check=True, capture_output=True)
-        resumed = True
+def _await_end(bed: FaultBed, folder: StudyFolder) -> None:
+    bed.federation.wait_for(lambda: _over(folder), patience_s=PATIENCE_S, what=f"the end of {folder.name}")
 
 
 def _over(folder: StudyFolder) -> bool:
@@ -153,7 +143,6 @@ def _plain(strike: Strike) -> dict[str, Any]:
         "hold_s": 0.0 if strike.card.fault in MOMENTARY else strike.hold_s,
         "stage_hit": "none",
         "round_hit": 0,
-        "resumed_by_hand": False,
     }
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from server.growing import GrowingFile, disk_refused, remove_partial
-from shared.errors import ResourceError
+from shared.errors import DiskFull, ResourceError
 
 
 def test_it_appears_whole(tmp_path: Path) -> None:
@@ -49,5 +49,6 @@ def test_a_folder_that_is_not_there_is_a_matter_of_the_disk(tmp_path: Path) -> N
 @pytest.mark.parametrize(("code", "what"), [(errno.ENOSPC, "full"), (errno.EIO, "refused")])
 def test_the_disk_s_refusal_has_a_remedy_and_no_path(code: int, what: str) -> None:
     error = disk_refused(OSError(code, "reason", "/secret/path"))
+    assert isinstance(error, DiskFull) == (code == errno.ENOSPC)
     assert what in error.what
     assert "secret" not in error.what + error.remedy

@@ -38,7 +38,7 @@ from server.stage import StageRun
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
-from shared.errors import ConfigError, ResourceError, StaleEpoch, StudyError, WireCode
+from shared.errors import ConfigError, DiskFull, ResourceError, StaleEpoch, StudyError, WireCode
 from shared.update import pack, table_of
 from shared.wire import TO_SERVER, Closed, Message, Open, Opened, Refused, Stage, Work, decode_to_site, encode, to_site
 
@@ -232,13 +232,33 @@ def test_a_final_model_that_has_its_name_already_leaves_no_second_one(desk: Desk
 def test_a_disk_that_refuses_fails_the_study_and_tells_the_sites(desk: Desk) -> None:
     def full(site: str, message: Any) -> Message:
         if isinstance(message, Open):
-            raise ResourceError("The disk is full.", remedy="Make room.")
+            raise ResourceError("The disk refused a write.", remedy="Check the disk.")
         return closing(site, message)
 
     line_of(desk).answer = full
     conductor(desk).run()
-    assert (desk.folder.standing().state, desk.folder.standing().reason) == (StudyState.FAILED, "The disk is full.")
+    assert (desk.folder.standing().state, desk.folder.standing().reason) == (
+        StudyState.FAILED,
+        "The disk refused a write.",
+    )
     assert [(message.type, message.reason) for _, message in line_of(desk).sent[1:]] == [("close", "failed")] * 2
+
+
+def test_a_full_disk_leaves_the_study_to_the_next_owner(desk: Desk) -> None:
+    desk.folder.move(StudyState.RUNNING, now=utc_now())
+
+    def full(site: str, message: Any) -> None:
+        raise DiskFull("The disk is full.", remedy="Make room.")
+
+    line_of(desk).answer = full
+    with pytest.raises(DiskFull):
+        conductor(desk).run()
+    assert desk.folder.standing().state is StudyState.RUNNING
+    assert desk.journal.history.ended is None
+    line_of(desk).answer = closing
+    desk.write(StudyFinished(model_digest=START))
+    conductor(desk).run()
+    assert desk.folder.standing().state is StudyState.FINISHED
 
 
 def test_who_lost_the_study_does_not_move_it(desk: Desk) -> None:
