@@ -442,3 +442,20 @@ def test_a_clock_that_is_days_away(lab, tmp_path):
     error = failure(lab.link, lab.key("days"), tmp_path, clock=lambda: time.time() + 3 * 86400)
     assert "clock is more than 26 hours" in error.what
     assert "NTP" in error.remedy
+
+
+@pytest.mark.parametrize("jump_s", [7200.0, -7200.0])
+def test_a_clock_that_jumps_in_the_middle_of_an_answer(lab, tmp_path, jump_s):
+    key, wrong_s = lab.key(f"jump{jump_s}"), 0.0
+    link = lab.link(key, tmp_path / "site", clock=lambda: time.time() + wrong_s)
+    link.connect()
+    puppet = lab.puppet({"site": key})
+    asked = puppet.push("site", "question", str(random_file(tmp_path / "model", 100_000)))
+    parcel = pull(link)
+    wrong_s = jump_s
+    link.fetch(parcel, tmp_path / "got", limit=100_000)
+    wrong_s = 0.0
+    assert link.send(parcel, Out(b"answer", tmp_path / "got"))
+    assert puppet.await_reply()["message_id"] == asked
+    puppet.close()
+    link.close()
