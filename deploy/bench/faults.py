@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
+import psutil
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -38,12 +39,23 @@ def run(*, runs: int = 12, seed: int = 0, keep: Path | None = None) -> dict[str,
         StudyError: the undisturbed study did not finish.
     """
     plan = draw_plan(runs, seed=seed, sites=tuple(TRAIN), rounds=ROUNDS)
-    no_disks = why_not()
-    skipped = [strike for strike in plan if no_disks and strike.card.fault is Fault.DISK]
+    cannot = _cannot()
+    skipped = [
+        {"run": s.run, "fault": s.card.fault.value, "victim": s.card.victim.value, "reason": cannot[s.card.fault]}
+        for s in plan
+        if s.card.fault in cannot
+    ]
     with workplace(keep) as root:
-        found = _run_all(root, [strike for strike in plan if strike not in skipped], seed=seed, disks=not no_disks)
-    said = [{"run": s.run, "fault": s.card.fault, "victim": s.card.victim, "reason": no_disks} for s in skipped]
-    return {"runs": len(found["cases"]), "seed": seed, "sites": len(TRAIN), "rounds": ROUNDS, "skipped": said} | found
+        can = [strike for strike in plan if strike.card.fault not in cannot]
+        found = _run_all(root, can, seed=seed, disks=Fault.DISK not in cannot)
+    facts = {"runs": len(found["cases"]), "seed": seed, "sites": len(TRAIN), "rounds": ROUNDS, "skipped": skipped}
+    return facts | found
+
+
+def _cannot() -> dict[Fault, str]:
+    """What this system or account cannot do, and why."""
+    no_limit = None if hasattr(psutil.Process, "rlimit") else "needs Linux"
+    return {fault: why for fault, why in ((Fault.DISK, why_not()), (Fault.MEMORY, no_limit)) if why is not None}
 
 
 def _run_all(root: Path, plan: Iterable[Strike], *, seed: int, disks: bool) -> dict[str, Any]:
@@ -107,8 +119,8 @@ def _missed_by(case: dict[str, Any]) -> Iterator[str]:
 
 
 def show(data: dict[str, Any]) -> RenderableType:
-    """One row per run, and what was skipped."""
-    columns = ("run", "fault", "victim", "site", "stage hit", "s", "counted", "model", "lost", "double", "chains")
+    """One row per run, what was left behind and what was skipped."""
+    columns = ("run", "fault", "victim", "site", "stage hit", "s", "model", "books", "left")
     rows = (
         (
             case["run"],
@@ -117,25 +129,34 @@ def show(data: dict[str, Any]) -> RenderableType:
             case["site"] or "",
             f"{case['stage_hit']} {case['round_hit'] or ''}",
             f"{case['seconds']:.1f}",
-            "all" if case["all_counted"] else "fewer",
             _model(case),
-            case["lost"],
-            case["double_counted"],
-            "hold" if case["ledgers_verify"] else "BROKEN",
+            _books(case),
+            sum(case[word] for word in _LEFT if word in case),
         )
         for case in data["cases"]
     )
-    skipped = (f"\nrun {s['run']} skipped ({s['fault']}, {s['victim']}): {s['reason']}" for s in data["skipped"])
-    left = ", ".join(f"{data[word]} {word.removeprefix('left_')}" for word in _LEFT)
     stages = ", ".join(f"{stage} {count}" for stage, count in data["stages_hit"].items())
-    words = f"\nstages hit: {stages}\nleft behind: {left}"
-    return Group(table(columns, rows), Text("".join([words, *skipped])))
+    left = ", ".join(f"{data[word]} {word.removeprefix('left_')}" for word in _LEFT)
+    words = [f"\nstages hit: {stages}", f"left behind: {left}"]
+    words += [f"run {s['run']} skipped ({s['fault']}, {s['victim']}): {s['reason']}" for s in data["skipped"]]
+    return Group(table(columns, rows), Text("\n".join(words)))
 
 
 def _model(case: dict[str, Any]) -> str:
-    if case["identical"]:
-        return "same"
-    return "DIFFERS" if case["all_counted"] else "its own" if case["finished"] else "NONE"
+    """Against the undisturbed one; where a site did not count in some round it must be another."""
+    if not case["finished"]:
+        return "NONE"
+    if not case["all_counted"]:
+        return "fewer"
+    return "same" if case["identical"] else "DIFFERS"
+
+
+def _books(case: dict[str, Any]) -> str:
+    if not case["ledgers_verify"]:
+        return "BROKEN"
+    if case["lost"]:
+        return f"{case['lost']} LOST"
+    return "TWICE" if case["double_counted"] or case["unaccounted"] else "right"
 
 
 def _tell(case: dict[str, Any], *, runs: int) -> None:

@@ -1,12 +1,14 @@
 """The bench of faults: its plan, what it reads in a journal, what it makes of it, and a dozen real faults."""
 
 import fcntl
+import io
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import pytest
+from rich.console import Console
 
 from deploy.bench.accounts import keep_books
 from deploy.bench.aftermath import held_locks, lost, unfinished_files
@@ -240,6 +242,26 @@ def test_each_broken_promise_is_named_with_its_run(broken: dict[str, Any], word:
 
 def test_what_stays_behind_is_named() -> None:
     assert list(missed(data(case(), left_ports=2))) == ["2 ports stayed behind."]
+
+
+def test_the_table_fits_on_eighty_columns_and_names_the_stage_and_the_verdict() -> None:
+    cases = [
+        case(run=60, victim="supervisor", site=None, stage_hit="committed", seconds=101.5),
+        case(all_counted=False, identical=False, victim="server disk"),
+        case(identical=False, lost=1),
+        case(finished=False, ledgers_verify=False),
+    ]
+    console = Console(width=80, file=io.StringIO())
+    console.print(show(data(*cases, skipped=[{"run": 5, "fault": "full", "victim": "site disk", "reason": "no root"}])))
+    lines = console.file.getvalue().splitlines()
+    assert [line.split()[0] for line in lines[:5]] == ["run", "60", "1", "1", "1"]
+    assert "committed 1" in lines[1]
+    assert [(line.split()[-3], line.split()[-2]) for line in lines[1:3]] == [("same", "right"), ("fewer", "right")]
+    assert "DIFFERS" in lines[3]
+    assert "1 LOST" in lines[3]
+    assert "NONE" in lines[4]
+    assert "BROKEN" in lines[4]
+    assert lines[-1] == "run 5 skipped (full, site disk): no root"
 
 
 @pytest.mark.slow
