@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,6 +29,7 @@ from shared.errors import TrustError, WireCode
 from shared.wire import UNADDRESSED, Refused
 
 if TYPE_CHECKING:
+    from client.networks import Networks
     from client.workbench import Workbench
 
 _benches: dict[Path, "Workbench"] = {}
@@ -127,8 +129,16 @@ def _bench(folder: Path) -> "Workbench":
     from client.workbench import Workbench  # torch: not for a message that computes nothing
 
     if folder not in _benches:
-        _benches[folder] = Workbench(folder)
+        _benches[folder] = Workbench(folder, _networks())
     return _benches[folder]
+
+
+@cache
+def _networks() -> "Networks":
+    """Those of all sites of this process."""
+    from client.networks import Networks
+
+    return Networks()
 
 
 @contextmanager

@@ -14,6 +14,7 @@ from typing import Literal
 
 import numpy as np
 import torch
+from torch import nn
 
 from client.change import IDENTITY, Step, apply
 from client.device import ResolvedDevice
@@ -21,11 +22,12 @@ from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
 from client.methods import State, method_for
+from client.networks import Networks, start_network
 from client.train import fit
 from shared.errors import Refusal, WireCode
 from shared.methods import own_tensors, travelling
 from shared.metrics import Score
-from shared.models import build_model, load_state, state_arrays
+from shared.models import load_state, state_arrays
 from shared.randomness import StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
@@ -61,6 +63,7 @@ class LocalWork:
         site: the site's name; part of every derived random stream.
         data: the site's images, split by patient.
         device: where to compute.
+        networks: where the network comes from; its weights are the incoming ones whenever it is used.
         steps: what is done to a change before it is packed, first to last.
     """
 
@@ -71,6 +74,7 @@ class LocalWork:
         site: str,
         data: SiteData,
         device: ResolvedDevice,
+        networks: Networks | None = None,
         steps: tuple[Step, ...] = IDENTITY,
     ) -> None:
         self._study = study
@@ -80,13 +84,16 @@ class LocalWork:
         self._steps = steps
         self._task = task_for(study.task)
         self._random = StudyRandom(study.study.seed)
-        self._model = build_model(
-            study.model, images=study.images, outputs=study.task.outputs, random=self._random.child("start")
-        ).to(self._device)
-        self._table = table_of(travelling(self._model, study.training))
-        own = own_tensors(self._model, study.training)
-        fresh = {name: value for name, value in state_arrays(self._model).items() if name in own}
+        self._networks = networks or Networks()
+        start = start_network(study)
+        self._table = table_of(travelling(start, study.training))
+        own = own_tensors(start, study.training)
+        fresh = {name: value for name, value in state_arrays(start).items() if name in own}
         self._method = method_for(study.training, own=fresh)
+
+    @property
+    def _model(self) -> nn.Module:
+        return self._networks.network(self._study, self._device)
 
     def check_tensors(self, tensors: Tensors) -> None:
         """Insist that this wheel's model has exactly the study's tensors.

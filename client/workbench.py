@@ -21,6 +21,7 @@ from client.jobs import (
     Split,
 )
 from client.local_work import LocalWork, Worked, free_memory, software
+from client.networks import Networks
 from client.settings import load_settings
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WardroundError, WireCode
@@ -28,9 +29,15 @@ from shared.study import Study
 
 
 class Workbench:
-    """All studies of one site, by study digest; data and models load once."""
+    """All studies of one site, by study digest; data and models load once.
 
-    def __init__(self, folder: Path) -> None:
+    Args:
+        folder: the site's.
+        networks: those of the process, where several sites share it.
+    """
+
+    def __init__(self, folder: Path, networks: Networks | None = None) -> None:
+        self._networks = networks or Networks()
         self._folder = folder
         self._settings = load_settings(folder / "site.toml")
         self._threads = use_threads(self._settings.compute.threads)
@@ -48,7 +55,7 @@ class Workbench:
         data = self._data(job.study)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
-        self._works.pop(job.study.digest(), None)  # before the new one: both may not fit the device
+        self._forget(job.study.digest())  # before the new one: both may not fit the device
         self._work(job.study, data).check_tensors(job.tensors)
         return OpenDone(
             place=self._place(),
@@ -74,8 +81,12 @@ class Workbench:
 
     def close(self, job: CloseJob) -> None:
         """Let a study go, and with its model the device's memory."""
-        self._works.pop(job.study_digest, None)
+        self._forget(job.study_digest)
         free_memory()
+
+    def _forget(self, study_digest: str) -> None:
+        if self._works.pop(study_digest, None) is not None:
+            self._networks.forget(study_digest)
 
     def _resolve(self) -> ResolvedDevice:
         if self._device is None:
@@ -106,7 +117,11 @@ class Workbench:
         key = study.digest()
         if key not in self._works:
             self._works[key] = LocalWork(
-                study, site=self._settings.site.name, data=data or self._data(study), device=self._resolve()
+                study,
+                site=self._settings.site.name,
+                data=data or self._data(study),
+                device=self._resolve(),
+                networks=self._networks,
             )
         return self._works[key]
 

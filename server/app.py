@@ -15,6 +15,8 @@ from pathlib import Path
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
+from shared.parent import end_with_parent
+
 FEDERATION_VARIABLE = "WARDROUND_FEDERATION"
 
 app = ServerApp()
@@ -22,12 +24,17 @@ app = ServerApp()
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Run one study to its end, or until another owner takes over."""
+    """Run one study as the engine's child, to its end, or until another owner takes over."""
+    end_with_parent()  # the engine; a new owner is on its way then
+    serve(grid, Path(os.environ[FEDERATION_VARIABLE]), str(context.run_config["study"]))
+
+
+def serve(grid: Grid, federation: Path, study: str) -> None:
+    """Run one study in this process, to its end, or until another owner takes over."""
     from server.conduct import conduct
     from server.study_folder import find_study
 
-    federation = Path(os.environ[FEDERATION_VARIABLE])
-    folder = find_study(federation, str(context.run_config["study"]))
+    folder = find_study(federation, study)
     say = partial(_say, folder.path / "log")
     try:
         conduct(federation, folder, grid, say=say)

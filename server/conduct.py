@@ -23,7 +23,6 @@ from server.spool import UpdateSpool
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, StaleEpoch, WardroundError, naming_disk_full
-from shared.parent import end_with_parent
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
@@ -39,7 +38,6 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
         LinkError: the SuperLink is gone; a new owner will go on.
         DiskFull: a new owner will go on when there is room.
     """
-    end_with_parent()  # the engine; a new owner is on its way then
     try:
         with naming_disk_full():
             owner = claim(folder.path, after=_known_epoch(folder))

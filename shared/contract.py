@@ -12,6 +12,7 @@ door and the server's reception alike:
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -76,13 +77,17 @@ def _score_fault(contract: Contract, score: Score) -> str | None:
     rules = {(rule.kind, rule.name): rule for rule in contract.metrics}
     for name, values in score.statistics.items():
         rule = rules.get(("statistic", name))
-        if rule is None or len(values) != rule.length or not all(rule.low <= v <= rule.high for v in values):
+        if rule is None or len(values) != rule.length or not _within(rule, values):
             return f"the statistic {name} is not as agreed"
     for name, value in score.figures.items():
         rule = rules.get(("figure", name))
         if rule is None or not rule.low <= value <= rule.high:
             return f"the figure {name} is not as agreed"
     return None
+
+
+def _within(rule: MetricRule, values: Sequence[int]) -> bool:
+    return not values or (min(values) >= rule.low and max(values) <= rule.high)
 
 
 def derive_contract(message: Open, *, site: str) -> Contract:

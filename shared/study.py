@@ -6,6 +6,8 @@ about how a study is run; it only says what may be asked and in which units.
 """
 
 import tomllib
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
@@ -231,7 +233,17 @@ class Study(Section):
 
     def digest(self) -> str:
         """SHA-256 (hex) of `canonical`."""
+        return self._digest
+
+    @cached_property
+    def _digest(self) -> str:  # a study is frozen, and asked for its digest with every message
         return digest(self.canonical())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """See pydantic's BaseModel; what changed in the copy changes its digest."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("_digest", None)
+        return copied
 
 
 def parse_study(text: str) -> Study:

@@ -132,7 +132,7 @@ class Classification:
             model_digest=model_digest,
             split=split,
             patients=len(logits),
-            statistics={name: tuple(int(n) for n in value.reshape(-1)) for name, value in statistics.items()},
+            statistics={name: tuple(value.reshape(-1).astype(np.int64).tolist()) for name, value in statistics.items()},
             figures={name: round(value, 4) for name, value in figures.items() if value is not None},
         )
 

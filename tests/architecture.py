@@ -25,13 +25,14 @@ MAY_KNOW = {
     "flwr": (
         *("client/link.py", "client/fleet.py", "client/membership.py", "client/parcels.py", "client/app.py"),
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
-        *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation.py", "deploy/bench/"),
+        *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),
     "monai": ("shared/models.py", "client/imaging/"),
     "torch": (
         *("shared/models.py", "shared/methods.py", "shared/tasks.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
-        "deploy/demo/compare.py",
+        "client/networks.py",
+        *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),
     ),
     "pydicom": ("client/imaging/", "deploy/phantom/"),
     "cryptography": (
