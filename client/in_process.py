@@ -2,8 +2,9 @@
 
 What the agent does with a message is done here by the same `Answering`, behind the same door. Only
 its two neighbours are stand-ins: a link that has one message and sends nothing, and a worker that
-computes where it is asked. State lies in the site's folder and is read anew for each message, because
-the next one may come to another process; data and models stay warm as long as this process lives.
+computes where it is asked. State lies in the site's folder. Because the next message may come to another
+process, what was read of it serves again only while the ledger, to which every answer adds, is as this
+process left it; data and models stay warm as long as this process lives.
 """
 
 import fcntl
@@ -24,7 +25,7 @@ from client.egress import Released
 from client.jobs import CloseJob, Event, Job, Question
 from client.site import Site, open_site
 from client.worker import do_job
-from shared.durable import write_atomically
+from shared.durable import show_file
 from shared.errors import TrustError, WireCode
 from shared.wire import UNADDRESSED, Refused
 
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
     from client.workbench import Workbench
 
 _benches: dict[Path, "Workbench"] = {}
+_sites: dict[Path, tuple[Site, tuple[int, int, int]]] = {}  # with the ledger's mark when it was last left
 
 
 @dataclass(frozen=True)
@@ -58,9 +60,11 @@ def answer(folder: Path, parcel: WholeParcel) -> Released | None:
     """
     folder = folder.resolve()
     with _alone(folder):
-        site = open_site(folder, say=_say, link=_HeldLink(), worker=InProcessWorker(folder))
-        with site.ledger:
+        site = _site(folder)
+        try:
             return _answer(site, parcel)
+        finally:
+            _sites[folder] = site, _mark(folder)
 
 
 class InProcessWorker:
@@ -104,11 +108,26 @@ class _HeldLink:
             raise TrustError(
                 "A payload is larger than announced.", remedy="Ask the coordinator whether the model is the agreed one."
             )
-        write_atomically(into, parcel.payload, mode=0o600)
+        show_file(into, parcel.payload, mode=0o600)  # as a Link does, it does not wait for the disk
         return hashlib.sha256(parcel.payload).hexdigest()
 
     def drop(self, parcel: WholeParcel) -> None:
         """Nothing is kept anywhere."""
+
+
+def _site(folder: Path) -> Site:
+    """The site as this process left it, or opened anew."""
+    site, mark = _sites.pop(folder, (None, None))
+    if site is not None and mark == _mark(folder):
+        return site
+    if site is not None:
+        site.ledger.close()
+    return open_site(folder, say=_say, link=_HeldLink(), worker=InProcessWorker(folder))
+
+
+def _mark(folder: Path) -> tuple[int, int, int]:
+    about = (folder / "ledger.jsonl").stat()
+    return about.st_ino, about.st_size, about.st_mtime_ns
 
 
 def _answer(site: Site, parcel: Any) -> Released | None:

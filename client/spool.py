@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.jobs import STATE_FILE, UPDATE_FILE
-from shared.durable import fsync_folder, write_atomically
+from shared.durable import fsync_folder, wait_for_disk, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Ready
 
@@ -57,7 +57,7 @@ class SiteSpool:
         for path in (workplace / UPDATE_FILE, workplace / STATE_FILE):
             if path.exists():
                 with path.open("rb") as file:
-                    os.fsync(file.fileno())
+                    wait_for_disk(file.fileno())
         write_atomically(workplace / _READY, ready.model_dump_json().encode(), mode=0o600)
         target = self._round(ready.address.study, ready.address.round)
         workplace.rename(target)

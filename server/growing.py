@@ -11,7 +11,7 @@ import tempfile
 from pathlib import Path
 from typing import Self
 
-from shared.durable import rename_durably
+from shared.durable import rename_durably, wait_for_disk
 from shared.errors import DiskFull, ResourceError
 
 PARTIAL = ".part"
@@ -57,7 +57,7 @@ class GrowingFile:
     def finish(self) -> Path:
         """Give the file its name, durably; an older file of that name is replaced."""
         try:
-            os.fsync(self._file.fileno())
+            wait_for_disk(self._file.fileno())
             self._file.close()
             rename_durably(self._temporary, self.target)
         except OSError as error:

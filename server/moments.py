@@ -17,7 +17,7 @@ from typing import Self
 import numpy as np
 
 from server.growing import PARTIAL, disk_refused
-from shared.durable import rename_durably
+from shared.durable import rename_durably, wait_for_disk
 from shared.update import Array, PackedFile, Piece, Tensors, TensorSpec, pack_pieces, packed_order, spans
 
 
@@ -68,7 +68,7 @@ class Moments:
             return None
         try:
             self._file.flush()
-            os.fsync(self._file.fileno())
+            wait_for_disk(self._file.fileno())
             self._file.seek(0)
             digest = hashlib.file_digest(self._file, "sha256").hexdigest()
             rename_durably(self._temporary, self._target)

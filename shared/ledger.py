@@ -19,7 +19,7 @@ from typing import Any, Self
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.chain import CUT, HEAD, LONGEST_LINE, Entry, Tip, Verdict, timestamp, verify, without_newline
-from shared.durable import fsync_folder
+from shared.durable import fsync_folder, wait_for_disk
 from shared.errors import DiskFull, ResourceError, StaleEpoch, TrustError
 
 __all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "timestamp", "verify"]
@@ -105,7 +105,7 @@ class Ledger:
             ResourceError: the disk refused.
         """
         try:
-            os.fsync(self._descriptor)
+            wait_for_disk(self._descriptor)
         except OSError as error:
             raise _disk(error) from None
 
@@ -139,7 +139,7 @@ class Ledger:
                 data = data[os.pwrite(self._descriptor, data, end - len(data)) :]
             os.ftruncate(self._descriptor, end)  # only a torn line reaches further
             if wait:
-                os.fsync(self._descriptor)
+                wait_for_disk(self._descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):
                 os.ftruncate(self._descriptor, before)

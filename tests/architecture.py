@@ -55,6 +55,8 @@ IMPORT_BY_NAME = ("deploy/cli.py",)
 DOOR_FITTERS = ("client/site.py", "deploy/bench/attacker.py")
 SENDER = "client/agent.py"
 LINK_HOLDERS = ("client/site.py", "client/answering.py")
+# Who may run without waiting for the disk: what a power cut may take.
+VOLATILE = ("shared/durable.py", "deploy/simulation/")
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 
 
@@ -279,6 +281,21 @@ def one_sender(tree: Tree) -> Iterator[str]:
                 yield f"{source.path}:{node.lineno} sends past the agent"
 
 
+def durable(tree: Tree) -> Iterator[str]:
+    """Nobody but a simulation may stop waiting for the disk, and all wait through shared/durable.py."""
+    for source in tree.values():
+        if not source.path.startswith(VOLATILE):
+            for line, dotted in source.imports:
+                if dotted in ("shared.durable.never_waiting", "shared.durable._volatile"):
+                    yield f"{source.path}:{line} does not wait for the disk"
+        for node in source.nodes:
+            called = source.called(node.func) if isinstance(node, ast.Call) else ""
+            if called.endswith("never_waiting") and not source.path.startswith(VOLATILE):
+                yield f"{source.path}:{node.lineno} does not wait for the disk"
+            if called == "os.fsync" and source.path != "shared/durable.py":
+                yield f"{source.path}:{node.lineno} waits past shared/durable.py"
+
+
 def sizes(tree: Tree) -> Iterator[str]:
     """A file fits in one reading, a function on one screen."""
     for source in tree.values():
@@ -306,5 +323,5 @@ def _types_of(source: Source) -> Iterator[ast.AST]:
 
 RULES: tuple[Rule, ...] = (
     *(walls, libraries, agent_is_light, no_cycles, no_code_from_data),
-    *(one_door, one_sender, sizes),
+    *(one_door, one_sender, durable, sizes),
 )

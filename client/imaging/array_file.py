@@ -12,6 +12,8 @@ from typing import Self
 import numpy as np
 from numpy.typing import NDArray
 
+from shared.durable import wait_for_disk
+
 
 class ArrayFile:
     """Appends uint16 images of one shape; the count in the header is set on close.
@@ -50,7 +52,7 @@ class ArrayFile:
                 self._file.seek(0)
                 self._header()
                 self._file.flush()
-                os.fsync(self._file.fileno())
+                wait_for_disk(self._file.fileno())
         finally:
             self._file.close()
 

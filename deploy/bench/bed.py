@@ -7,6 +7,7 @@ benchmark's matter.
 import contextlib
 import os
 import socket
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -47,6 +48,15 @@ def workplace(keep: Path | None) -> Iterator[Path]:
         yield Path(folder).resolve()
 
 
+def start_light(federation: LocalFederation, *, group: int) -> None:
+    """Start all sites as light ones, so many to a process; each process stops with the federation."""
+    names = list(federation.sites)
+    for first in range(0, len(names), group):
+        members = names[first : first + group]
+        folders = [str(federation.sites[name]) for name in members]
+        federation.start_command(members[0], [sys.executable, "-m", "deploy.bench.light_site", *folders])
+
+
 def begin(federation: LocalFederation) -> None:
     """Start the server and every site."""
     federation.serve()
@@ -59,26 +69,26 @@ def queue(federation: LocalFederation, text: str) -> StudyFolder:
     return launch(federation.federation, parse_study(text), source=text, start_model=None, now=utc_now())
 
 
-def await_end(federation: LocalFederation, folder: StudyFolder) -> StudyState:
-    """Wait until a study is over, however it ended.
+def await_end(federation: LocalFederation, folder: StudyFolder, *, patience_s: float = STUDY_PATIENCE_S) -> StudyState:
+    """Wait until a study is over, however it ended, for at most so many seconds.
 
     Raises:
         ResourceError: a process of the federation ended, or the study took too long.
     """
     federation.wait_for(
-        lambda: folder.standing().state in ENDED, patience_s=STUDY_PATIENCE_S, what=f"the end of {folder.name}"
+        lambda: folder.standing().state in ENDED, patience_s=patience_s, what=f"the end of {folder.name}"
     )
     return folder.standing().state
 
 
-def finish(federation: LocalFederation, folder: StudyFolder) -> None:
+def finish(federation: LocalFederation, folder: StudyFolder, *, patience_s: float = STUDY_PATIENCE_S) -> None:
     """Wait until a study is finished.
 
     Raises:
         StudyError: it ended otherwise.
         ResourceError: as `await_end`.
     """
-    if await_end(federation, folder) is not StudyState.FINISHED:
+    if await_end(federation, folder, patience_s=patience_s) is not StudyState.FINISHED:
         standing = folder.standing()
         raise StudyError(standing.reason or "The study ended early.", remedy=standing.remedy or "Read the logs.")
 

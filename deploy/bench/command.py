@@ -111,6 +111,33 @@ def methods(
     )
 
 
+@app.command()
+@answering("bench.soak")
+def soak(
+    rounds: Annotated[int, typer.Option(min=5, help="Rounds of the study.")] = 1000,
+    sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 4,
+    seed: Seed = 0,
+    keep: Keep = None,
+) -> Answer:
+    """Run a long study of a tiny model; nothing may grow with its rounds."""
+    from deploy.bench.soak import missed, run, show
+
+    return _answer(lambda: run(rounds=rounds, sites=sites, seed=seed, keep=keep), show=show, missed=missed)
+
+
+@app.command()
+@answering("bench.crowd")
+def crowd(
+    sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 64,
+    mb: Annotated[int, typer.Option(min=1, help="Model size in MB.")] = 1,
+    rounds: Annotated[int, typer.Option(min=3, help="Rounds, of which the first and the last do not count.")] = 5,
+) -> Answer:
+    """Measure what many waiting sites, and their rounds, cost the server."""
+    from deploy.bench.crowd import missed, run, show
+
+    return _answer(lambda: run(sites=sites, model_mb=mb, rounds=rounds), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

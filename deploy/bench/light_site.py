@@ -34,6 +34,7 @@ from client.jobs import (
     Split,
 )
 from client.site import open_site
+from shared.parent import end_if_asked
 from shared.update import PackedFile, Piece, Tensors, pack_pieces, packed_order, spans
 from shared.wire import Counts
 
@@ -131,4 +132,5 @@ def _done(*, examples: int) -> RoundDone:
 
 
 if __name__ == "__main__":
+    end_if_asked()
     sys.exit(main([Path(argument) for argument in sys.argv[1:]]))

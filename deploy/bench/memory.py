@@ -5,21 +5,18 @@ memory of the ServerApp and of the SuperLink is read while a study of a few roun
 """
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterable, Iterator
 from datetime import datetime
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
-import psutil
 from rich.console import Group
 from rich.text import Text
 
 from client.imaging.settings import DataSettings
 from deploy.bench import gauge
-from deploy.bench.bed import ENDED, finish, queue, workplace
+from deploy.bench.bed import finish, queue, start_light, workplace
+from deploy.bench.family import server_parts
 from deploy.bench.gauge import Gauge
 from deploy.bench.noop import study_text, width_for
 from deploy.local import LocalFederation
@@ -35,7 +32,7 @@ SLOPE_AIM = 0.02  # models per site, ServerApp
 PEAK_AIM = 5.0  # models above idle, ServerApp
 RATIO_AIM = 1.3  # SuperLink's peak with the most sites, against that with the fewest
 _PATIENCE_S = 1800.0  # sixteen sites of 100 MB on two busy cores
-_PROGRAMS = {"flwr-serverapp": "serverapp", "flower-superlink": "superlink"}
+_PARTS = ("serverapp", "superlink")
 _METHOD = (
     f"{gauge.METHOD}; idle is the last reading before the first round opens, the peak the highest after it. Each "
     "site's update is random numbers of its own, so that nothing is stored once for two sites. The sites are "
@@ -90,7 +87,7 @@ def show(data: dict[str, Any]) -> Group:
     rows = (
         (
             each["sites"],
-            *(f"{each[name][key] / MB:.0f} MB" for name in ("serverapp", "superlink") for key in _KEYS),
+            *(f"{each[name][key] / MB:.0f} MB" for name in _PARTS for key in _KEYS),
             f"{each['serverapp_models_above_idle']:.2f}",
         )
         for each in data["runs"]
@@ -109,40 +106,12 @@ def _measure(sites: int, *, model_bytes: int, rounds: int) -> dict[str, Any]:
         federation = LocalFederation(root, {name: DataSettings(kind="npz", file=unread) for name in names})
         with federation:
             federation.serve()
-            _start_light(federation)
+            start_light(federation, group=sites)
             text = study_text("memory", width=width_for(model_bytes), rounds=rounds, sites=sites, deadline_s=3600)
-            with Gauge(lambda: _server(federation)) as reader:
+            with Gauge(lambda: server_parts(federation)) as reader:
                 folder = queue(federation, text)
-                _await(federation, folder)
+                finish(federation, folder, patience_s=_PATIENCE_S)
             return _account(folder, reader, sites)
-
-
-def _await(federation: LocalFederation, folder: StudyFolder) -> None:
-    ended = f"the end of {folder.name}"
-    federation.wait_for(lambda: folder.standing().state in ENDED, patience_s=_PATIENCE_S, what=ended)
-    finish(federation, folder)
-
-
-def _start_light(federation: LocalFederation) -> None:
-    """All sites in one process; it is stopped with the federation."""
-    command = [sys.executable, "-m", "deploy.bench.light_site", *map(str, federation.sites.values())]
-    with (federation.root / "logs" / "sites.log").open("wb") as log:
-        federation.processes["site-1"] = subprocess.Popen(
-            command, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
-        )
-
-
-def _server(federation: LocalFederation) -> dict[str, int]:
-    """Process ids of the SuperLink and, while there is one, the ServerApp."""
-    found = {}
-    for process in psutil.Process(federation.processes["server"].pid).children(recursive=True):
-        try:
-            words = process.cmdline()
-        except psutil.Error:
-            continue
-        for program in {Path(word).name for word in words[:3]} & _PROGRAMS.keys():
-            found[_PROGRAMS[program]] = process.pid
-    return found
 
 
 def _account(folder: StudyFolder, reader: Gauge, sites: int) -> dict[str, Any]:
@@ -150,7 +119,7 @@ def _account(folder: StudyFolder, reader: Gauge, sites: int) -> dict[str, Any]:
     opened = next(datetime.fromisoformat(e.time).timestamp() for e, r in records if isinstance(r, RoundOpened))
     size = (folder.path / START_MODEL).stat().st_size
     found: dict[str, Any] = {"sites": sites, "model_bytes": size}
-    for name in _PROGRAMS.values():
+    for name in _PARTS:
         idle, peak = reader.last(name, before=opened), reader.peak(name, after=opened)
         found[name] = {"idle_bytes": idle, "peak_bytes": peak}
         found[f"{name}_models_above_idle"] = round((peak - idle) / size, 3)

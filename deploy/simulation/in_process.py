@@ -3,7 +3,8 @@
 Decides how the cores are used: one lane per core, each a thread that answers for one site at a time
 with a single torch thread. Measured on small networks, lanes scale better than torch's own threads, and
 they give the bytes of a deployment whose workers have one thread. A network whose layers draw random
-numbers gets one lane, because torch's generator belongs to the whole process.
+numbers gets one lane, because torch's generator belongs to the whole process. Nothing waits for the disk:
+a simulation that a power cut takes is run again.
 """
 
 import os
@@ -19,6 +20,7 @@ from client.device import use_threads
 from deploy.simulation.grid import RUN_ID, InProcessGrid
 from server.app import serve
 from server.study_folder import find_study
+from shared.durable import never_waiting
 from shared.study import Study
 
 _DRAWING = frozenset({"efficientnet-b0"})  # its layers are dropped at random
@@ -53,7 +55,7 @@ def simulate_here(federation: Path, sites: Path, study: str, *, cores: int) -> N
     nodes = [{FOLDER_KEY: str(folder)} for folder in folders]
     lanes = lanes_for(find_study(federation, study).study(), cores)
     grid = InProcessGrid(app, nodes, lanes=lanes, begin=_one_thread)
-    with (sites.parent / "sites.log").open("a", encoding="utf-8") as log, redirect_stderr(log), grid:
+    with (sites.parent / "sites.log").open("a", encoding="utf-8") as log, redirect_stderr(log), never_waiting(), grid:
         serve(grid, federation, study)
 
 

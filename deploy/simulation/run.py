@@ -15,6 +15,7 @@ from server.launch import FINAL_MODEL
 from server.records import Record, RoundCommitted, RoundOpened
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
+from shared.durable import never_waiting
 from shared.errors import StudyError
 
 METHOD = (
@@ -51,7 +52,8 @@ def run(
         StudyError: the study did not finish.
     """
     say(f"Provisioning {wish.sites} virtual sites ...")
-    made = make_federation(root, wish)
+    with never_waiting():
+        made = make_federation(root, wish)
     say("Running the study ...")
     if ray:
         from deploy.simulation.ray_engine import simulate

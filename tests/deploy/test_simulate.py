@@ -167,7 +167,7 @@ def test_the_model_does_not_depend_on_the_number_of_lanes(tmp_path: Path, study_
     assert one["weights_sha256"] == two["weights_sha256"]
     assert (two["sites"], two["rounds"], two["lanes"], two["engine"]) == (4, 2, 2, "in-process")
     assert len(two["seconds"]) == 2
-    assert two["ratio"] == pytest.approx(two["seconds_per_round"] / two["plain_loop_s"], abs=0.01)
+    assert two["ratio"] == pytest.approx(two["seconds_per_round"] / two["plain_loop_s"], rel=0.05)
     assert "ratio" not in one
 
     history = read_history(Path(two["study_folder"]) / "journal.jsonl")

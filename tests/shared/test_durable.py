@@ -9,7 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from shared.durable import fsync_folder, locked, rename_durably, show_file, write_atomically
+from shared.durable import (
+    fsync_folder,
+    locked,
+    never_waiting,
+    rename_durably,
+    show_file,
+    wait_for_disk,
+    write_atomically,
+)
 
 ROOT = Path(__file__).parents[2]
 
@@ -108,3 +116,13 @@ while True:
             process.kill()
         data = path.read_bytes()
         assert data in (b"a" * 300_000, b"b" * 300_000)
+
+
+def test_the_disk_is_waited_for_except_where_nobody_needs_it() -> None:
+    nowhere = 2**30  # fsync refuses it, if it is asked
+    with pytest.raises(OSError, match="descriptor"):
+        wait_for_disk(nowhere)
+    with never_waiting():
+        wait_for_disk(nowhere)
+    with pytest.raises(OSError, match="descriptor"):
+        wait_for_disk(nowhere)
