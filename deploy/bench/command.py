@@ -138,6 +138,27 @@ def crowd(
     return _answer(lambda: run(sites=sites, model_mb=mb, rounds=rounds), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.simulate")
+def simulate(
+    *,
+    sites: Annotated[int, typer.Option(min=2, help="Number of virtual sites.")] = 100,
+    few: Annotated[int, typer.Option(min=1, help="The number whose memory is compared.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of each study.")] = 3,
+    npz: Annotated[Path | None, typer.Option(help="Images as one .npz; without one, some are drawn.")] = None,
+    peers: Annotated[Path | None, typer.Option(help="Folder with run_pfl.py, to run pfl beside ours.")] = None,
+    pfl_python: Annotated[Path | None, typer.Option(help="A Python that has pfl (with --peers).")] = None,
+) -> Answer:
+    """Measure what federation costs over many virtual sites in one process."""
+    from deploy.bench.simulate import missed, run, show
+
+    return _answer(
+        lambda: run(few=few, sites=sites, rounds=rounds, npz=npz, peers=peers, python=pfl_python),
+        show=show,
+        missed=missed,
+    )
+
+
 def _answer(
     run: Callable[[], Facts],
     *,
