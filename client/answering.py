@@ -4,18 +4,17 @@ A message is opened and checked, turned into a job or an answer, and answered ex
 the door. Nothing here knows the network or the images: answers go to `answer`, jobs to the worker.
 """
 
-from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 from client.egress import Released
 from client.intake import check_amended, check_epoch, check_model, open_message, outdates
-from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Question, RoundDone, RoundJob, job_for, may_end
+from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
+from client.workload import Task, Workload
 from shared.amendment import trail
 from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.wire import (
@@ -36,19 +35,8 @@ from shared.wire import (
 WORKER_TRIES = 3
 
 
-@dataclass
-class Task:
-    """A job of the worker and the message that waits for its result."""
-
-    parcel: Parcel
-    message: Open | Work
-    job: Question
-    workplace: Path | None = None
-    tries: int = 1
-
-
 class Answering:
-    """The tasks in hand, oldest first; the first one is with the worker.
+    """Takes messages in, and the worker's words on what is in hand.
 
     Args:
         site: the parts to work with.
@@ -63,12 +51,12 @@ class Answering:
         self._site = site
         self._answer = answer
         self._later = later
-        self._tasks: deque[Task] = deque()
+        self._workload = Workload(site)
 
     @property
     def current(self) -> Task | None:
         """The task that the worker is on."""
-        return self._tasks[0] if self._tasks else None
+        return self._workload.current
 
     def receive(self, parcel: Parcel) -> None:
         """Answer one message from the server, or put its job in the queue.
@@ -104,19 +92,20 @@ class Answering:
             False if the worker said what does not belong to its task. It was ended as after a crash, and
             whatever else that worker said is void.
         """
-        if not isinstance(event, OpenDone | RoundDone | Failed) or not self._tasks:
+        task = self.current
+        if not isinstance(event, OpenDone | RoundDone | Failed) or task is None:
             return True
-        if not may_end(self._tasks[0].job, event):
+        if not may_end(task.job, event):
             self._site.say("The worker answered something else than it was asked.")
             self.worker_died()
             return False
-        task = self._tasks.popleft()
+        self._workload.done()
         try:
             self._answer_with(task, event)
         except DiskFull as error:
             self._site.say(f"{error.what} {error.remedy} The answer is made again when there is room.")
             self._later(task.parcel)
-        self._next()
+        self._workload.go_on()
         return True
 
     def _answer_with(self, task: Task, event: OpenDone | RoundDone | Failed) -> None:
@@ -151,7 +140,7 @@ class Answering:
         check_epoch(record, message)
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
-            self._enqueue(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
+            self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
         if record is None:
             raise Refusal(WireCode.UNKNOWN_STUDY)
@@ -159,7 +148,7 @@ class Answering:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
         if isinstance(message, Work):
-            self._abandon(lambda task: outdates(message, task.message))
+            self._workload.abandon(lambda task: outdates(message, task.message))
             self._settle(message.address.study, message.receipts, before=message.address.round)
             self._work(parcel, message, record)
         elif isinstance(message, Grant):
@@ -177,7 +166,7 @@ class Answering:
         if done is not None:
             self._report(parcel, message, record, done, replayed=True)
             return
-        if self._take_over(parcel, message):
+        if self._workload.take_over(parcel, message):
             return
         record = record.with_model(place.round, message.model_digest, message.previous_digest)
         study = record.open.study
@@ -197,22 +186,7 @@ class Answering:
         )
         site.studies.save(record)
         job = job_for(message, study, model=model, state=state, out=workplace)
-        self._enqueue(Task(parcel, message, job, workplace))
-
-    def _take_over(self, parcel: Parcel, message: Work) -> bool:
-        """Let a repeated message wait for work that is already in hand; the older message is dropped."""
-        for task in self._tasks:
-            same = isinstance(task.message, Work) and (
-                task.message.address.study == message.address.study
-                and task.message.address.round == message.address.round
-                and task.message.model_digest == message.model_digest
-            )
-            if same:
-                if task.parcel.id != parcel.id:
-                    self._site.link.drop(task.parcel)
-                task.parcel, task.message = parcel, message
-                return True
-        return False
+        self._workload.add(Task(parcel, message, job, workplace))
 
     def _upload(self, parcel: Parcel, message: Grant, record: StudyRecord) -> None:
         place = message.address
@@ -224,7 +198,7 @@ class Answering:
 
     def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
         site, study = self._site, message.address.study
-        self._abandon(lambda task: task.message.address.study == study)
+        self._workload.abandon(lambda task: task.message.address.study == study)
         if site.worker.pid is not None:
             site.worker.submit(CloseJob(study_digest=record.open.study.digest()))
         site.spool.clear(study)
@@ -235,21 +209,13 @@ class Answering:
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
         site.say(f"Study {study}: {message.reason}.")
 
-    def _abandon(self, over: Callable[[Task], bool]) -> None:
-        """Nobody waits for these tasks any more; a worker that is on one ends, and the next task begins."""
-        first = self.current
-        for task in filter(over, self._tasks):
-            self._site.link.drop(task.parcel)
-        self._tasks = deque(task for task in self._tasks if not over(task))
-        if first is not self.current:
-            self._site.worker.end()
-            self._next()
-
     def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int) -> None:
         """Write receipts down; updates of rounds that are over need not be kept."""
         site = self._site
         dropped = site.spool.forget_updates(study, through=before - 1)
         for receipt in receipts:
+            if receipt.outcome == "late":
+                site.say(f"Round {receipt.round} of {study} closed without this site: its work came too late.")
             if receipt.round in dropped:
                 site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)
         if dropped:
@@ -335,12 +301,3 @@ class Answering:
     def _refuse(self, parcel: Parcel, refused: Refused, record: StudyRecord | None) -> None:
         contract = record.contract(self._site.name) if record else None
         self._answer(parcel, self._site.egress.release(refused, contract=contract))
-
-    def _enqueue(self, task: Task) -> None:
-        self._tasks.append(task)
-        if len(self._tasks) == 1:
-            self._site.worker.submit(task.job)
-
-    def _next(self) -> None:
-        if self._tasks:
-            self._site.worker.submit(self._tasks[0].job)

@@ -32,8 +32,8 @@ class Participation(Section):
     """Who counted in a round, and for each other site of the cohort, why it did not."""
 
     counted: tuple[str, ...]
-    late: tuple[str, ...] = ()
-    refused: tuple[str, ...] = ()
+    late: dict[str, str] = Field(default_factory=dict)
+    refused: dict[str, str] = Field(default_factory=dict)
     absent: dict[str, str] = Field(default_factory=dict)
 
 

@@ -22,10 +22,11 @@ from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
 from server.optimizers import optimizer_for
+from server.receipts import receipts_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
 from server.requests import PauseAsked, StopAsked, heed
-from server.rounds import Ask, Closing, Phase, Round
-from server.stage import StageRun
+from server.rounds import Ask, Closing, Round
+from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from shared.durable import rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
@@ -153,7 +154,7 @@ class Conductor:
         if not closing.enough:
             desk.write(RoundFailed(round=number, counted=closing.counted, missing=closing.missing))
         self._insist(closing, f"finish round {number}")
-        self._commit(number, digest, closing, state, run.admitted)
+        self._commit(number, digest, closing, run.admitted)
 
     def _evaluate(self) -> None:
         number, model, digest = self._history.last_round + 1, self._model(), self._history.model_digest
@@ -180,9 +181,7 @@ class Conductor:
 
     # ------------------------------------------------------------ commit
 
-    def _commit(
-        self, number: int, previous: str, closing: Closing, state: Round, admitted: dict[str, Admitted]
-    ) -> None:
+    def _commit(self, number: int, previous: str, closing: Closing, admitted: dict[str, Admitted]) -> None:
         """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
         model = PackedFile(self._model())
@@ -190,7 +189,6 @@ class Conductor:
         share = share_of(updates, self._history.declared)
         weighed = [(update.examples, update.packed) for update in updates]
         aggregate = fold(weighed, model, efforts=efforts, share=share)
-        refused = {s.site for s in state.seats.values() if s.phase is Phase.REFUSED}
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:
             desk.journal.sync()  # the journal may say less than a checkpoint by one entry, never by more
@@ -201,9 +199,7 @@ class Conductor:
                 epoch=desk.owner.epoch,
                 previous_digest=previous,
                 participation=Participation(
-                    counted=closing.counted,
-                    refused=tuple(sorted(refused)),
-                    absent={site: cause for site, cause in closing.missing.items() if site not in refused},
+                    counted=closing.counted, late=closing.late, refused=closing.refused, absent=closing.absent
                 ),
                 norms=self._history.norms.after(tuple(update.norm for update in updates)),
                 moments=moments,
@@ -259,6 +255,7 @@ class Conductor:
             slot_bytes=slot_bytes,
             lease_s=self._desk.study.transfer.lease_s,
             absence_s=absence_s,
+            grace_s=spec.grace_s if stage in WORKING else None,
         )
 
     def _present(self) -> tuple[str, ...]:
@@ -281,27 +278,7 @@ class Conductor:
         )
 
     def _receipts(self, site: str) -> tuple[Receipt, ...]:
-        """The word on the last committed round for one site, if the site had sent an update."""
-        if not self._history.commits:
-            return ()
-        last = self._history.commits[-1]
-        sent = self._history.sent.get((last.round, site))
-        if sent is None:
-            return ()
-        outcome: Literal["counted", "refused", "late"] = "late"
-        if site in last.counted:
-            outcome = "counted"
-        elif site in last.refused:
-            outcome = "refused"
-        return (
-            Receipt(
-                study=self._desk.study.name,
-                round=last.round,
-                outcome=outcome,
-                update_digest=sent,
-                model_digest=last.model_digest,
-            ),
-        )
+        return receipts_for(site, self._history)
 
     def _expected(self) -> Expected:
         return Expected(

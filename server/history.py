@@ -49,7 +49,8 @@ class LiveHistory:
         norms: admitted norms of the last committed rounds.
         seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
         pending: by site, what was admitted in the round that is not committed yet.
-        sent: by round and site, the digest of the update last reported, from the last committed round on.
+        worked: by site, the last round that it worked in, and the digest of the update that it announced
+            there; None if the round closed before it announced one.
         ended: how the study ended, if it did.
     """
 
@@ -61,7 +62,7 @@ class LiveHistory:
     norms: NormHistory = field(default_factory=NormHistory)
     seen: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
-    sent: dict[tuple[int, str], str] = field(default_factory=dict)
+    worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     ended: Ended | None = None
 
     @classmethod
@@ -134,7 +135,7 @@ class LiveHistory:
             case SiteOpened():
                 self.opened[record.site] = record
             case UpdateReady() if record.update_digest:
-                self.sent[record.round, record.site] = record.update_digest
+                self.worked[record.site] = (record.round, record.update_digest)
             case StudyFinished() | StudyStopped() | StudyFailed():
                 self.ended = record
 
@@ -170,7 +171,9 @@ class LiveHistory:
             if update.norm > 0:
                 self.seen.setdefault(update.site, set()).add(update.update_digest)
         self.pending = {}
-        self.sent = {place: digest for place, digest in self.sent.items() if place[0] >= record.round}
+        for site in record.late:
+            if self.worked.get(site, (0, None))[0] < record.round:
+                self.worked[site] = (record.round, None)
 
 
 @dataclass

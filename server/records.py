@@ -188,15 +188,18 @@ class UpdateRefused(Record):
 
 
 class RoundCommitted(Record):
-    """The round's model is on disk; who counted, and why each other site of the cohort did not."""
+    """The round's model is on disk; who counted, and by site why each other one of the cohort did not.
+
+    Late was who worked or had announced an update, absent who never answered, was cut off or removed.
+    """
 
     round: Count
     epoch: Count
     model_digest: Digest
     previous_digest: Digest
     counted: tuple[Name, ...]
-    late: tuple[Name, ...] = ()
-    refused: tuple[Name, ...] = ()
+    late: dict[Name, Text] = Field(default_factory=dict)
+    refused: dict[Name, Text] = Field(default_factory=dict)
     absent: dict[Name, Text] = Field(default_factory=dict)
 
 

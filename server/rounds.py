@@ -3,10 +3,15 @@
 Each cohort site has a seat that walks through
 
     waiting -> asked -> ready -> granted -> spooled -> admitted        (an update is wanted)
-                  └-> lost (asked again when it is back)  └-> refused
+                  └-> lost (asked again when it is back)  └-> refused      └-> removed (from the roster)
 
 A seat without an update to give goes from asked to admitted. The conductor tells the round what
-happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`).
+happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`): when every seat is
+settled, at the deadline, or `grace_s` after the quorum was complete. Whoever does not count then is
+
+    refused   it said no, or its update was refused;
+    late      it was at work, or had announced its update;
+    absent    it never answered, its line was lost, or it was removed.
 
 Slots are bytes: the sum of the updates on their way never exceeds `slot_bytes` (one update may
 always travel). A slot is granted in advance with the question to as many sites as fit, and is a
@@ -31,9 +36,10 @@ class Phase(StrEnum):
     ADMITTED = "admitted"
     REFUSED = "refused"
     LOST = "lost"
+    REMOVED = "removed"
 
 
-SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED})
+SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED, Phase.REMOVED})
 IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
 
 
@@ -62,11 +68,18 @@ class Ask:
 
 @dataclass(frozen=True)
 class Closing:
-    """The round is over: who counted, who did not and why, and whether that is enough."""
+    """The round is over: who counted, for each other site why it did not, and whether that is enough."""
 
     counted: tuple[str, ...]
-    missing: dict[str, str]
+    late: dict[str, str]
+    refused: dict[str, str]
+    absent: dict[str, str]
     enough: bool
+
+    @property
+    def missing(self) -> dict[str, str]:
+        """Everybody who did not count, with the cause."""
+        return dict(sorted((self.late | self.refused | self.absent).items()))
 
 
 class Round:
@@ -83,6 +96,7 @@ class Round:
         lease_s: how long a granted slot may stand still while others wait.
         absence_s: how long sites that are not connected hold up the rest, once the quorum is
             there; None means until the deadline.
+        grace_s: how long everybody else is waited for once the quorum is there; None means until the deadline.
     """
 
     def __init__(
@@ -98,12 +112,14 @@ class Round:
         slot_bytes: int = 0,
         lease_s: float = 30.0,
         absence_s: float | None = None,
+        grace_s: float | None = None,
     ) -> None:
         self.stage = stage
         self.number = number
         self.seats = {site: Seat(site, since=opened_at) for site in sorted(cohort)}
         self.deadline_at = opened_at + deadline_s
         self._absent_at = self.deadline_at if absence_s is None else min(opened_at + absence_s, self.deadline_at)
+        self._grace_s = grace_s
         self._quorum = quorum
         self._update_bytes = update_bytes
         self._slot_bytes = slot_bytes
@@ -154,21 +170,35 @@ class Round:
         return granted
 
     def closing(self, now: float) -> Closing | None:
-        """The round's end, when all seats are settled or the deadline has passed; None before."""
-        enough = sum(s.phase is Phase.ADMITTED for s in self.seats.values()) >= self._quorum
-        if any(self._holds_up(seat, now, enough=enough) for seat in self.seats.values()):
+        """The round's end, when all seats are settled or its time is over; None before."""
+        counted, closes_at = self._counted(), self.closes_at
+        enough = len(counted) >= self._quorum
+        if any(self._holds_up(seat, now, closes_at, enough=enough) for seat in self.seats.values()):
             return None
-        counted = tuple(s.site for s in self.seats.values() if s.phase is Phase.ADMITTED)
-        missing = {s.site: s.cause or s.phase.value for s in self.seats.values() if s.phase is not Phase.ADMITTED}
-        return Closing(counted, missing, enough=enough)
+        causes: dict[str, dict[str, str]] = {"late": {}, "refused": {}, "absent": {}}
+        for seat in self.seats.values():
+            if seat.phase is not Phase.ADMITTED:
+                causes[_kind(seat)][seat.site] = seat.cause or seat.phase.value
+        return Closing(tuple(seat.site for seat in counted), **causes, enough=enough)
 
-    def _holds_up(self, seat: Seat, now: float, *, enough: bool) -> bool:
+    @property
+    def closes_at(self) -> float:
+        """When the round closes at the latest, as things stand, but for an update that is being examined."""
+        times = sorted(seat.since for seat in self._counted())
+        if self._grace_s is None or not 0 < self._quorum <= len(times):
+            return self.deadline_at
+        return min(times[self._quorum - 1] + self._grace_s, self.deadline_at)
+
+    def _counted(self) -> list[Seat]:
+        return [seat for seat in self.seats.values() if seat.phase is Phase.ADMITTED]
+
+    def _holds_up(self, seat: Seat, now: float, closes_at: float, *, enough: bool) -> bool:
         if seat.phase in SETTLED:
             return False
         if seat.phase is Phase.SPOOLED:
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
-        return now < (self._absent_at if absent else self.deadline_at)
+        return now < (min(self._absent_at, closes_at) if absent else closes_at)
 
     # ------------------------------------------------------------ what happened
 
@@ -201,6 +231,12 @@ class Round:
         self.seats[site].cause = cause
         self._free(self.seats[site], Phase.REFUSED, now)
 
+    def removed(self, site: str, *, now: float) -> None:
+        """The site is no longer on the roster."""
+        seat = self.seats[site]
+        seat.cause = None
+        self._free(seat, Phase.REMOVED, now)
+
     def lost(self, site: str, cause: str, *, now: float) -> None:
         """The line to the site is gone; it is asked again when it is back before the deadline."""
         seat = self.seats[site]
@@ -232,3 +268,11 @@ class Round:
         seat.since = seat.progress_at = now
         if phase in (Phase.ASKED, Phase.ADMITTED):
             seat.cause = None
+
+
+def _kind(seat: Seat) -> str:
+    """The word for a seat that did not count; whoever announced an update is late, even if its line broke then."""
+    if seat.phase is Phase.REFUSED:
+        return "refused"
+    announced = seat.phase is Phase.LOST and seat.ready is not None
+    return "late" if announced or seat.phase in IN_HAND else "absent"

@@ -298,7 +298,7 @@ class StageRun:
                 self._deliveries.abort(seat.site)
                 self._desk.write(SiteLost(round=self._state.number, site=seat.site, cause="removed"))
                 self._desk.say(f"{seat.site} is no longer on the roster and is not asked any more.")
-                self._state.refused(seat.site, "removed", now=time.monotonic())
+                self._state.removed(seat.site, now=time.monotonic())
 
     def _lose(self, site: str, cause: str) -> None:
         if self._state.seats[site].phase in SETTLED:

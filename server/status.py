@@ -31,6 +31,6 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
             for seat in state.seats.values()
         ],
         "sent_bytes": desk.sent_bytes,
-        "closes_in_s": round(state.deadline_at - now, 1),
+        "closes_in_s": round(state.closes_at - now, 1),
         "updated": utc_now(),
     }

@@ -160,13 +160,15 @@ class RoundsSpec(Section):
     """How many rounds, with whom, and how long the server waits.
 
     `sites` empty means every site on the roster. A round closes when all cohort sites are done,
-    or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted.
+    or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted, or
+    `grace_s` (seconds) after the quorum was complete; None waits for the others until the deadline.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
     sites: tuple[Name, ...] = ()
     quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
+    grace_s: Annotated[float, Field(ge=0, le=7 * 86400)] | None = None
 
 
 class AdmissionSpec(Section):

@@ -73,13 +73,14 @@ UNADDRESSED = Address(study="unknown", epoch=1, round=0, attempt=1, stage=Stage.
 class Receipt(Section):
     """The server's word on one finished round for one site.
 
-    `outcome` is `counted` only after the checkpoint that holds the update is on disk.
+    `outcome` is `counted` only after the checkpoint that holds the update is on disk; `update_digest` is
+    None if the round closed before the site announced an update.
     """
 
     study: Name
     round: Count
     outcome: Literal["counted", "refused", "late"]
-    update_digest: Digest
+    update_digest: Digest | None
     model_digest: Digest  # the committed global model
 
 

@@ -7,6 +7,7 @@ import typer
 
 from server.cli import records, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about
+from server.cli.explain import explain_rounds
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
 from shared.durable import write_atomically
@@ -173,6 +174,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"
         f" a round counts with at least {rounds.quorum} of them and waits at most {rounds.deadline_s:.0f} s.",
+        *explain_rounds(rounds),
     ]
     if train is not None:
         work = f"{train.epochs_per_round} epoch(s)" if train.epochs_per_round else f"{train.steps_per_round} step(s)"

@@ -1,7 +1,7 @@
 """Who counted in each round, who did not and why, and what was refused in the whole study.
 
-A site is late if it had reported its work of the round but did not count for want of time; a site
-that gave no sign of work is absent.
+A site is late if it was at work or had reported its work of the round, but did not count for want of
+time; a site that gave no sign of work is absent.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -122,7 +122,7 @@ def _seat(
         return Seat("counted")
     if refusal is not None:
         return Seat("refused", plain(_codes(refusal)[0]))
-    causes = end.missing if isinstance(end, RoundFailed) else end.absent if end else {}
+    causes = end.missing if isinstance(end, RoundFailed) else end.late | end.absent if end else {}
     why = plain(causes[site]) if site in causes else "The round was not closed." if end is None else None
     late = worked or (isinstance(end, RoundCommitted) and site in end.late)
     return Seat("late" if late else "absent", why)

@@ -31,6 +31,7 @@ _CAUSES = {
     Phase.GRANTED.value: "Its update was still on its way when the round closed.",
     Phase.SPOOLED.value: "Its update had arrived, but was not examined before the round closed.",
     Phase.LOST.value: "The line was lost.",
+    Phase.REMOVED.value: "It was taken off the roster.",
     "line_lost": "The line was lost.",
     "reopened": "It opened the study anew and had not answered when the round closed.",
     "opens the study anew": "It was opening the study anew when the round closed.",

@@ -162,7 +162,7 @@ def committed(number: int, *, hostile: bool) -> RoundCommitted:
         model_digest=MODEL,
         previous_digest=MODEL,
         counted=(*HONEST, HOSTILE) if hostile else HONEST,
-        refused=() if hostile else (HOSTILE,),
+        refused={} if hostile else {HOSTILE: "norm"},
     )
 
 

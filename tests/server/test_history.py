@@ -196,5 +196,5 @@ def test_what_a_conductor_keeps_does_not_grow_with_what_sites_report() -> None:
         ]  # fmt: skip
         for record in (*reports, *one_round(number)):
             history.apply(record)
-        assert history.sent == {(number, site): digest(number) for site in SITES}
+        assert history.worked == {site: (number, digest(number)) for site in SITES}
     assert not hasattr(history, "readies")

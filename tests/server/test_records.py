@@ -27,8 +27,8 @@ SAMPLES: list[Record] = [
             "model_digest": DIGEST,
             "previous_digest": DIGEST,
             "counted": ["north"],
-            "late": ["south"],
-            "refused": ["west"],
+            "late": {"south": "asked"},
+            "refused": {"west": "norm"},
             "absent": {"east": "line lost"},
         }
     ),

@@ -177,6 +177,56 @@ def test_at_the_deadline_the_quorum_decides_and_the_missing_are_named() -> None:
     assert state.closing(60.0).enough
 
 
+def test_the_grace_begins_when_the_quorum_is_complete() -> None:
+    state = a_round(quorum=2, grace_s=5.0)
+    state.asks(SITES, now=0)
+    finish(state, "east", now=10)
+    assert (state.closes_at, state.closing(50)) == (60.0, None)
+    finish(state, "north", now=20)
+    assert (state.closes_at, state.closing(24.9)) == (25.0, None)
+    finish(state, "south", now=24.9)
+    assert state.closes_at == 25.0
+    assert state.closing(25.0).counted == ("east", "north", "south")
+
+
+def test_the_grace_never_outlasts_the_deadline() -> None:
+    state = a_round(quorum=1, grace_s=500.0)
+    state.asks(SITES, now=0)
+    finish(state, "east", now=1)
+    assert state.closing(59.9) is None
+    assert state.closing(60.0).enough
+
+
+def test_no_grace_closes_the_round_with_its_quorum_but_not_over_an_update_under_examination() -> None:
+    state = a_round(quorum=1, grace_s=0.0)
+    state.asks(SITES, now=0)
+    state.ready("north", report(uploaded=True), now=1)
+    state.spooled("north", now=2)
+    finish(state, "east", now=2)
+    assert state.closing(3) is None
+    state.admitted("north", now=3)
+    assert state.closing(3).counted == ("east", "north")
+
+
+def test_late_refused_and_absent_are_told_apart() -> None:
+    cohort = ("announced", "counts", "cut", "never", "removed", "refused", "sending", "working")
+    state = a_round(cohort=cohort, quorum=1)
+    state.asks(set(cohort) - {"never"}, now=0)
+    finish(state, "counts", now=1)
+    for site in ("announced", "sending"):
+        state.ready(site, report(uploaded=site == "sending"), now=1)
+    state.lost("announced", "the upload broke off", now=2)
+    state.lost("cut", "line_lost", now=2)
+    state.refused("refused", "norm", now=2)
+    state.removed("removed", now=2)
+    closing = state.closing(60.0)
+    assert closing.counted == ("counts",)
+    assert closing.late == {"announced": "the upload broke off", "sending": "granted", "working": "asked"}
+    assert closing.refused == {"refused": "norm"}
+    assert closing.absent == {"cut": "line_lost", "never": "waiting", "removed": "removed"}
+    assert closing.missing == closing.late | closing.refused | closing.absent
+
+
 def test_an_update_that_is_whole_is_waited_for_past_the_deadline() -> None:
     state = a_round(cohort=("east",), quorum=1)
     state.asks(SITES, now=0)

@@ -170,7 +170,8 @@ def test_a_site_that_is_removed_in_a_round_is_waited_for_no_longer(desk: Desk, r
     line_of(desk).answer, state = leaving, a_round(desk)
     closing = StageRun(desk, state, question=the_work(desk)).run()
     assert closing.missing == {"north": "device", "south": "removed"}
-    assert state.seats["south"].phase is Phase.REFUSED
+    assert state.seats["south"].phase is Phase.REMOVED
+    assert closing.absent == {"south": "removed"}
     assert written(desk) == [SiteLost(round=1, site="south", cause="removed")]
 
 

@@ -61,7 +61,7 @@ def troubled(wards: Any) -> Any:
     ward = wards.new(sites=("north", "south", "west", "never")).begin(opened=("north", "south", "west"))
     ward.say(ward.opening(1, asked=("north", "south", "west"))).say(ward.ready(1, "north"), ward.ready(1, "south"))
     ward.say(UpdateRefused(round=1, site="south", reasons=(AdmissionReason.NORM,), detail="9 against 3"))
-    ward.commit(1, "north", refused=("south",), absent={"west": "line_lost"})
+    ward.commit(1, "north", refused={"south": "norm"}, absent={"west": "line_lost"})
     return ward.end(StudyState.FAILED, reason="Too few sites.", remedy="Call <them>.")
 
 

@@ -27,15 +27,15 @@ def test_every_kind_of_seat(wards: Any) -> None:
     for site in ("counts", "late", "refused"):
         ward.say(ward.ready(1, site))
     ward.say(refused(1, "refused", AdmissionReason.NORM), SiteLost(round=1, site="lost", cause="line_lost"))
-    absent = {"late": "granted", "lost": "line_lost", "silent": "asked"}
-    ward.commit(1, "counts", refused=("refused",), absent=absent)
+    absent = {"lost": "line_lost", "silent": "waiting"}
+    ward.commit(1, "counts", late={"late": "granted"}, refused={"refused": "norm"}, absent=absent)
     (only,) = rounds(ward)
     assert only.seats == {
         "counts": Seat("counted"),
         "late": Seat("late", "Its update was still on its way when the round closed."),
         "lost": Seat("absent", "The line was lost."),
         "refused": Seat("refused", "The update is far larger than those of the last rounds."),
-        "silent": Seat("absent", "It had not answered when the round closed."),
+        "silent": Seat("absent", "It was not connected."),
         "unopened": Seat("not asked", "It had not opened the study."),
     }
 
@@ -81,7 +81,7 @@ def test_refusals_are_drawn_together_by_site_and_reason(wards: Any) -> None:
     ward = wards.new().begin()
     for number in (1, 2, 3):
         ward.say(ward.opening(number)).say(refused(number, "south", AdmissionReason.NORM, AdmissionReason.DTYPE))
-        ward.commit(number, "north", refused=("south",))
+        ward.commit(number, "north", refused={"south": "norm"})
     ward.say(SiteRefused(round=4, site="south", code=WireCode.OUT_OF_MEMORY))
     by_server, by_site = refusals_of(read_history(ward.folder.path / "journal.jsonl"))
     assert (by_server.site, by_server.by, by_server.rounds) == ("south", "server", (1, 2, 3))

@@ -1,0 +1,82 @@
+"""The work in hand at a site: jobs of its worker, oldest first, each with the message that awaits its result.
+
+The first one is with the worker. Which messages bring work, and what is answered, `client/answering.py`
+decides.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from client.jobs import Question
+from client.site import Site
+from shared.wire import Open, Work
+
+if TYPE_CHECKING:
+    from client.link import Parcel
+
+
+@dataclass
+class Task:
+    """A job of the worker and the message that waits for its result."""
+
+    parcel: "Parcel"
+    message: Open | Work
+    job: Question
+    workplace: Path | None = None
+    tries: int = 1
+
+
+class Workload:
+    """The tasks in hand of one site."""
+
+    def __init__(self, site: Site) -> None:
+        self._site = site
+        self._tasks: deque[Task] = deque()
+
+    @property
+    def current(self) -> Task | None:
+        """The task that the worker is on."""
+        return self._tasks[0] if self._tasks else None
+
+    def add(self, task: Task) -> None:
+        """Put a task in the queue; the worker begins if it is the only one."""
+        self._tasks.append(task)
+        if len(self._tasks) == 1:
+            self.go_on()
+
+    def done(self) -> Task:
+        """Take the current task out; call `go_on` once it is answered."""
+        return self._tasks.popleft()
+
+    def go_on(self) -> None:
+        """Give the worker the next task, if there is one."""
+        if self._tasks:
+            self._site.worker.submit(self._tasks[0].job)
+
+    def take_over(self, parcel: "Parcel", message: Work) -> bool:
+        """Let a repeated message wait for work that is already in hand; the older message is dropped."""
+        for task in self._tasks:
+            same = isinstance(task.message, Work) and (
+                task.message.address.study == message.address.study
+                and task.message.address.round == message.address.round
+                and task.message.model_digest == message.model_digest
+            )
+            if same:
+                if task.parcel.id != parcel.id:
+                    self._site.link.drop(task.parcel)
+                task.parcel, task.message = parcel, message
+                return True
+        return False
+
+    def abandon(self, over: Callable[[Task], bool]) -> None:
+        """Nobody waits for these tasks any more; a worker that is on one ends, and the next task begins."""
+        first = self.current
+        for task in filter(over, self._tasks):
+            self._site.link.drop(task.parcel)
+        self._tasks = deque(task for task in self._tasks if not over(task))
+        if first is not self.current:
+            self._site.worker.end()
+            self.go_on()

@@ -1,0 +1,14 @@
+"""What a study's rounds mean for the sites, in plain words; one sentence for each key that was set."""
+
+from shared.study import RoundsSpec
+
+
+def explain_rounds(rounds: RoundsSpec) -> list[str]:
+    """How long a round waits for whom, and what becomes of those who come too late."""
+    lines = []
+    if rounds.grace_s is not None:
+        lines.append(
+            f"Once {rounds.quorum} counted, the round waits {rounds.grace_s:g} s more for the others;"
+            " whoever is still at work then is late, and is told so."
+        )
+    return lines

@@ -1,0 +1,35 @@
+"""The receipts: what each site is told of its work in the last round for which it worked.
+
+Pure; the receipts ride on the next message to the site. A site that was at work when a round closed
+without it is told so, too, though the server holds no digest of its work.
+"""
+
+from typing import Literal
+
+from server.history import LiveHistory
+from server.records import RoundCommitted
+from shared.wire import Receipt
+
+
+def receipts_for(site: str, history: LiveHistory) -> tuple[Receipt, ...]:
+    """The word on the last committed round in which a site worked; none while that round is open."""
+    number, update_digest = history.worked.get(site, (0, None))
+    if not 1 <= number <= history.last_round:
+        return ()
+    committed = history.commits[number - 1]
+    assert history.started is not None
+    return (
+        Receipt(
+            study=history.started.study,
+            round=number,
+            outcome=_outcome(site, committed),
+            update_digest=update_digest,
+            model_digest=committed.model_digest,
+        ),
+    )
+
+
+def _outcome(site: str, committed: RoundCommitted) -> Literal["counted", "refused", "late"]:
+    if site in committed.counted:
+        return "counted"
+    return "refused" if site in committed.refused else "late"
