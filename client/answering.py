@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from client.egress import Released
-from client.intake import check_amended, check_epoch, check_model, open_message, outdates
+from client.intake import check_amended, check_epoch, check_model, late_round, open_message, outdates
 from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
@@ -148,6 +148,8 @@ class Answering:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
         if isinstance(message, Work):
+            if (number := late_round(message, record.open.study)) is not None:
+                record = self._answer_late(parcel, message, record, number)
             self._workload.abandon(lambda task: outdates(message, task.message))
             self._settle(message.address.study, message.receipts, before=message.address.round)
             self._work(parcel, message, record)
@@ -155,6 +157,18 @@ class Answering:
             self._upload(parcel, message, record)
         else:
             self._close(parcel, message, record)
+
+    def _answer_late(self, parcel: Parcel, message: Work, record: StudyRecord, number: int) -> StudyRecord:
+        """Work of round `number`, finished or in hand, answers this message, and no new work is begun."""
+        site, place = self._site, message.address
+        done = site.spool.find_unforgotten(place.study, number)
+        if done is None:
+            self._workload.carry_over(parcel, message)
+        elif site.spool.find(place.study, place.round, message.model_digest) is None:
+            site.spool.carry(done, message)
+        record = record.with_model(place.round, message.model_digest, message.previous_digest)
+        site.studies.save(record)
+        return record
 
     def _work(self, parcel: Parcel, message: Work, record: StudyRecord) -> None:
         site, place = self._site, message.address
@@ -212,7 +226,7 @@ class Answering:
     def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int) -> None:
         """Write receipts down; updates of rounds that are over need not be kept."""
         site = self._site
-        dropped = site.spool.forget_updates(study, through=before - 1)
+        dropped = site.spool.forget_updates(study, through=before - 1, in_hand=self._workload.workplaces)
         for receipt in receipts:
             if receipt.outcome == "late":
                 site.say(f"Round {receipt.round} of {study} closed without this site: its work came too late.")
@@ -270,9 +284,10 @@ class Answering:
             update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
             if update is None:
                 raise Refusal(WireCode.WORKER_CRASHED)
+        asked = task.late or message
         ready = Ready(
-            address=message.address,
-            model_digest=message.model_digest,
+            address=asked.address,
+            model_digest=asked.model_digest,
             update_digest=update[0] if update else None,
             update_bytes=update[1] if update else 0,
             uploaded=False,
@@ -282,7 +297,10 @@ class Answering:
             seconds=done.seconds,
         )
         (task.workplace / "incoming.safetensors").unlink(missing_ok=True)
-        self._report(task.parcel, message, record, site.spool.keep(ready, task.workplace), replayed=False)
+        spooled = site.spool.keep(ready, task.workplace)
+        if task.late is not None:
+            spooled = site.spool.carry(spooled, message)
+        self._report(task.parcel, message, record, spooled, replayed=False)
 
     def _report(self, parcel: Parcel, message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
         """Say that a round is ready; the update goes along when its slot was granted in advance."""

@@ -20,8 +20,9 @@ from shared.amendment import trail
 from shared.envelope import open_envelope
 from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireCode
 from shared.identity import COORDINATOR
+from shared.study import Study
 from shared.update import PackedFile, Tensors
-from shared.wire import Close, Grant, Open, Work, decode_to_site, to_site
+from shared.wire import Close, Grant, Open, Stage, Work, decode_to_site, to_site
 
 
 def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> Open | Work | Grant | Close:
@@ -84,6 +85,13 @@ def outdates(new: Work, old: Open | Work) -> bool:
         return False
     replaced = old.address.epoch < new.address.epoch and old.model_digest != new.model_digest
     return old.address.round < new.address.round or replaced
+
+
+def late_round(message: Work, study: Study) -> int | None:
+    """The round that closed without this site's work, if that work may answer this message instead of new work."""
+    if study.rounds.late == "drop" or message.address.stage is not Stage.TRAIN:
+        return None
+    return next((r.round for r in message.receipts if r.outcome == "late" and r.study == study.name), None)
 
 
 def _finite(packed: PackedFile) -> bool:

@@ -15,13 +15,14 @@ import os
 import shutil
 import stat
 import tempfile
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
 from client.jobs import STATE_FILE, UPDATE_FILE
 from shared.durable import fsync_folder, wait_for_disk, write_atomically
 from shared.errors import Refusal, WireCode
-from shared.wire import Ready
+from shared.wire import Late, Ready, Work
 
 _READY = "ready.json"
 
@@ -78,13 +79,27 @@ class SiteSpool:
             raise Refusal(WireCode.MODEL_SWITCHED, remedy="Ask the coordinator why the round's model changed.")
         return Spooled(ready, place / UPDATE_FILE if update_exists(place) else None)
 
-    def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:
-        """The spooled round whose update has this digest."""
+    def find_unforgotten(self, study: str, number: int) -> Spooled | None:
+        """What was finished for this round, if its update is still here."""
         place = self._round(study, number)
         if not update_exists(place):
             return None
-        ready = Ready.model_validate_json((place / _READY).read_bytes())
-        return Spooled(ready, place / UPDATE_FILE) if ready.update_digest == update_digest else None
+        return Spooled(Ready.model_validate_json((place / _READY).read_bytes()), place / UPDATE_FILE)
+
+    def carry(self, done: Spooled, work: Work) -> Spooled:
+        """Let work that was late for its own round be the answer to a later one, too; the bytes are the same file."""
+        assert done.update is not None
+        place, was = work.address, done.ready
+        late = was.late or Late(round=was.address.round, model_digest=was.model_digest)
+        told = {"address": place, "model_digest": work.model_digest, "late": late, "scores": ()}
+        workplace = self.workplace(place.study, place.round)
+        os.link(done.update, workplace / UPDATE_FILE)
+        return self.keep(was.model_copy(update=told), workplace)
+
+    def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:
+        """The spooled round whose update has this digest."""
+        done = self.find_unforgotten(study, number)
+        return done if done is not None and done.ready.update_digest == update_digest else None
 
     def go_on(self, study: str, *, counted: int, before: int, keeps: bool) -> Path | None:
         """The state that work on round `before` goes on from; no other of an earlier round is kept on.
@@ -117,12 +132,17 @@ class SiteSpool:
         for left in (self._folder / study).glob("round-*.partial"):
             shutil.rmtree(left, ignore_errors=True)
 
-    def forget_updates(self, study: str, *, through: int) -> list[int]:
-        """Drop the update bytes of rounds <= `through`; the records that they were answered stay."""
+    def forget_updates(self, study: str, *, through: int, in_hand: Collection[Path] = ()) -> list[int]:
+        """Drop the update bytes of rounds <= `through`, and workplaces that are not in hand any more.
+
+        The records that the rounds were answered stay.
+        """
         dropped = []
         for place in sorted((self._folder / study).glob("round-[0-9]*")):
             number = int(place.name.removeprefix("round-").split(".")[0])
             if number > through:
+                continue
+            if place in in_hand:
                 continue
             if place.suffix:
                 shutil.rmtree(place, ignore_errors=True)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.jobs import Question
+from client.jobs import Question, RoundJob
 from client.site import Site
 from shared.wire import Open, Work
 
@@ -20,13 +20,17 @@ if TYPE_CHECKING:
 
 @dataclass
 class Task:
-    """A job of the worker and the message that waits for its result."""
+    """A job of the worker and the message that waits for its result.
+
+    `late` is the message that brought the job, if the job came too late for it and answers a later one.
+    """
 
     parcel: "Parcel"
     message: Open | Work
     job: Question
     workplace: Path | None = None
     tries: int = 1
+    late: Work | None = None
 
 
 class Workload:
@@ -40,6 +44,11 @@ class Workload:
     def current(self) -> Task | None:
         """The task that the worker is on."""
         return self._tasks[0] if self._tasks else None
+
+    @property
+    def workplaces(self) -> set[Path]:
+        """Where the worker writes, or will."""
+        return {task.workplace for task in self._tasks if task.workplace is not None}
 
     def add(self, task: Task) -> None:
         """Put a task in the queue; the worker begins if it is the only one."""
@@ -70,6 +79,15 @@ class Workload:
                 task.parcel, task.message = parcel, message
                 return True
         return False
+
+    def carry_over(self, parcel: "Parcel", message: Work) -> None:
+        """Let training that is in hand for an earlier round of the study answer this one instead."""
+        for task in self._tasks:
+            mine = task.message.address.study == message.address.study and isinstance(task.job, RoundJob)
+            if mine and isinstance(task.message, Work) and task.message.address.round < message.address.round:
+                self._site.link.drop(task.parcel)
+                task.late = task.late or task.message
+                task.parcel, task.message = parcel, message
 
     def abandon(self, over: Callable[[Task], bool]) -> None:
         """Nobody waits for these tasks any more; a worker that is on one ends, and the next task begins."""

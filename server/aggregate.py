@@ -3,16 +3,17 @@
 Decides how tensors are averaged; which updates count is decided by admission, how the aggregate
 moves the model by the server's optimizer.
 
-Fixed point. Site i has the weight p_i = n_i / sum(n) (float64, n_i its examples). Each element x of
+Fixed point. Site i has the weight p_i = n_i / sum(n) (float64, n_i its examples, of late work less; the
+sum is exact before it is rounded, so that it does not depend on the order, either). Each element x of
 its change becomes the integer q_i = rint(x * p_i * 2**40), and the integers are summed in int64.
 Integer addition is associative and commutative and nothing overflows, so the sum does not depend on
 the order of the sites:
 
-    |sum q_i| <= sum (2**22 * n_i / sum(n) * (1 + 2**-53)**2 * 2**40 + 1/2)
+    |sum q_i| <= sum (2**22 * n_i / sum(n) * (1 + 2**-53)**3 * 2**40 + 1/2)
               <= 2**62 * (1 + 2**-51) + N / 2
               <  2**62 + 2**13  <  2**63 - 1        for N <= 10 000 sites,
 
-because admission refuses |x| > CHANGE_BOUND = 2**22; the division and the product round once each
+because admission refuses |x| > CHANGE_BOUND = 2**22; the sum, the division and the product round once each
 (the power of two is exact) and rint moves by at most 1/2. The error of a site's term is at most
 2**-41 (4.5e-13), where a float32 weight of 1e-4 resolves 7e-12.
 
@@ -52,6 +53,9 @@ _ONE = float(2**40)
 _MEAN, _VARIANCE = "running_mean", "running_var"
 
 
+Weighed = Sequence[tuple[float, PackedFile]]
+
+
 class Folded(NamedTuple):
     """A run of the aggregate, in C order from element `start` of one tensor.
 
@@ -68,7 +72,7 @@ class Folded(NamedTuple):
 
 
 def fold(
-    updates: Sequence[tuple[int, PackedFile]],
+    updates: Weighed,
     model: PackedFile,
     *,
     efforts: Sequence[float] | None = None,
@@ -77,8 +81,8 @@ def fold(
     """The aggregate of one round, piece by piece in packed order.
 
     Args:
-        updates: (examples, update) of each admitted site, in any order; every update has the
-            model's table. If no site counts an example, the sites weigh the same.
+        updates: (weight, update) of each admitted site, in any order; the weight is its examples, and
+            every update has the model's table. If no site counts an example, the sites weigh the same.
         model: the model that the sites started from.
         efforts: of each update, by which its change is normalised (0: it has none); None for a plain mean.
         share: of all the study's examples, those of these updates' sites; control variates move by it.
@@ -101,11 +105,11 @@ class _Cohort:
     share: float
 
     @classmethod
-    def of(cls, updates: Sequence[tuple[int, PackedFile]], efforts: Sequence[float] | None, share: float) -> "_Cohort":
+    def of(cls, updates: Weighed, efforts: Sequence[float] | None, share: float) -> "_Cohort":
         examples = [n for n, _ in updates]
         if not 1 <= len(updates) <= SITES_BOUND or min(examples) < 0:
             raise ValueError(f"a fold needs 1 to {SITES_BOUND} updates with weights of at least 0")
-        total = sum(examples)
+        total = math.fsum(examples)
         files = tuple(file for _, file in updates)
         weights = tuple(n / total if total else 1 / len(examples) for n in examples)
         pulls, scale = (weights, 1.0) if efforts is None else _normalised(weights, efforts)

@@ -97,7 +97,10 @@ class Expected:
 
 @dataclass(frozen=True, kw_only=True)
 class Admitted:
-    """An update that counts: its weight in the fold is `examples`; `steps` are the optimizer's at the site."""
+    """An update that counts; `steps` are the optimizer's at the site.
+
+    Its weight in the fold is `examples` times `discount`, which is 1 unless the update is late.
+    """
 
     site: str
     examples: int
@@ -105,6 +108,12 @@ class Admitted:
     norm: float
     update_digest: str
     packed: PackedFile
+    discount: float = 1.0
+
+    @property
+    def weight(self) -> float:
+        """What the update weighs against the others of its round."""
+        return self.examples * self.discount
 
 
 def share_of(updates: Iterable[Admitted], declared: Mapping[str, Declared]) -> float:

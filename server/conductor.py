@@ -187,7 +187,7 @@ class Conductor:
         model = PackedFile(self._model())
         efforts = efforts_of(desk.study.training, (update.steps for update in updates))
         share = share_of(updates, self._history.declared)
-        weighed = [(update.examples, update.packed) for update in updates]
+        weighed = [(update.weight, update.packed) for update in updates]
         aggregate = fold(weighed, model, efforts=efforts, share=share)
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:

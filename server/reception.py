@@ -7,12 +7,13 @@ Rules, in order:
 3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
    that answers this stage.
 4. It is about the model that was sent, and its scores are what `shared/contract.py` allows.
+5. Late work is of a round for which its site still owes it, and started from that round's model.
 
 Whether an update counts is admission's matter; what follows from an answer, the round's.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 from server.claim import AdmissionReason
 from server.link import Arrival
@@ -34,11 +35,15 @@ ANSWERS: dict[Stage, type[Answer]] = {
 
 @dataclass(frozen=True)
 class Question:
-    """What was asked: of whom, where, and about which model (None: about none)."""
+    """What was asked: of whom, where, and about which model (None: about none).
+
+    `owed` gives the rounds whose late work may answer it, and the model that each started from.
+    """
 
     site: str
     address: Address
     model_digest: str | None = None
+    owed: Mapping[int, str] = field(default_factory=dict)
 
 
 class NotAsAsked(Exception):
@@ -74,7 +79,7 @@ def read_answer(arrival: Arrival, question: Question, *, roster: Roster, contrac
         raise NotAsAsked(WireCode.PROTOCOL, f"{error.what} {error.remedy}") from None
     except TrustError as error:
         raise NotAsAsked(AdmissionReason.MALFORMED, error.what) from None
-    for check in _RULES:  # 3, 4
+    for check in _RULES:  # 3, 4, 5
         check(answer, question, contract)
     return answer
 
@@ -100,4 +105,10 @@ def _about_model(answer: Answer, question: Question, contract: Contract) -> None
         raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
 
 
-_RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model)
+def _owed_if_late(answer: Answer, question: Question, contract: Contract) -> None:
+    late = answer.late if isinstance(answer, Ready) else None
+    if late is not None and question.owed.get(late.round) != late.model_digest:
+        raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The late work is of no round for which the site owes it.")
+
+
+_RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model, _owed_if_late)

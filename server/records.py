@@ -145,7 +145,10 @@ class RoundOpened(Record):
 
 
 class UpdateReady(Record):
-    """A site reports its work of a round; `seconds` by phase."""
+    """A site reports its work of a round; `seconds` by phase.
+
+    `late_from` names the earlier round whose work it is, and from whose model it started.
+    """
 
     round: Count
     site: Name
@@ -157,6 +160,7 @@ class UpdateReady(Record):
     replayed: bool
     scores: tuple[Score, ...] = ()
     seconds: Seconds = Field(default_factory=dict)
+    late_from: Count | None = None
 
 
 class UpdateSpooled(Record):
@@ -169,13 +173,15 @@ class UpdateSpooled(Record):
 
 
 class UpdateAdmitted(Record):
-    """A site's update counts, if the round commits."""
+    """A site's update counts, if the round commits; its weight is `examples` times `discount` (below 1 if late)."""
 
     round: Count
     site: Name
     update_digest: Digest
     examples: Count
     norm: Annotated[float, Field(ge=0)]
+    late_from: Count | None = None
+    discount: Annotated[float, Field(gt=0, le=1)] = 1.0
 
 
 class UpdateRefused(Record):

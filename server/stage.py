@@ -10,9 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.admission import Admission
-from server.claim import AdmissionReason, Admitted, Claim, Expected, Refused
+from server.answers import claim_of, ready_record
+from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
 from server.desk import Desk
+from server.lateness import discount, owed
 from server.link import MALFORMED, Arrival, Unreachable
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
@@ -22,7 +24,6 @@ from server.records import (
     SiteRefused,
     SiteScored,
     UpdateAdmitted,
-    UpdateReady,
     UpdateRefused,
     UpdateSpooled,
 )
@@ -150,7 +151,9 @@ class StageRun:
         except Unreachable:
             self._lose(site, "line_lost")
             return
-        self._asked[message_id] = Question(site, message.address, self._model_digest)
+        desk = self._desk
+        owing = owed(site, desk.journal.history, desk.study.rounds) if self._admission else {}
+        self._asked[message_id] = Question(site, message.address, self._model_digest, owing)
 
     def _withdraw(self, site: str) -> None:
         for message_id in [m for m, q in self._asked.items() if q.site == site]:
@@ -234,7 +237,7 @@ class StageRun:
             desk.link.drop(arrival)
             self._refuse(site, AdmissionReason.OVERSIZE, "the announced update is absent or larger than agreed")
             return
-        desk.write(_ready_record(site, self._state.number, answer))
+        desk.write(ready_record(site, self._state.number, answer))
         held = desk.spool.find(self._state.number, site, answer.update_digest)
         self._state.ready(site, answer, now=now)
         if held is not None:
@@ -275,17 +278,32 @@ class StageRun:
         assert path is not None
         expected = replace(self._expected, admitted=frozenset(self.admitted), declared=desk.journal.history.declared)
         try:
-            update = self._admission.admit(_claim(site, ready), path, expected)
+            update = self._admission.admit(claim_of(site, ready), path, expected)
         except Refused as refusal:
             desk.say(f"{site}: {refusal.what}")
             desk.write(UpdateRefused(round=number, site=site, reasons=refusal.reasons, detail=refusal.detail))
             self._state.refused(site, refusal.reason.value, now=time.monotonic())
             return
-        self.admitted[site] = update
-        desk.write(
-            UpdateAdmitted(round=number, site=site, update_digest=digest, examples=update.examples, norm=update.norm)
+        self._count(replace(update, discount=self._discount(ready)), late_from=ready.late.round if ready.late else None)
+
+    def _count(self, update: Admitted, *, late_from: int | None) -> None:
+        self.admitted[update.site] = update
+        self._desk.write(
+            UpdateAdmitted(
+                round=self._state.number,
+                site=update.site,
+                update_digest=update.update_digest,
+                examples=update.examples,
+                norm=update.norm,
+                late_from=late_from,
+                discount=update.discount,
+            )
         )
-        self._state.admitted(site, now=time.monotonic())
+        self._state.admitted(update.site, now=time.monotonic())
+
+    def _discount(self, ready: Ready) -> float:
+        staleness = self._state.number - ready.late.round if ready.late else 0
+        return discount(staleness=staleness, exponent=self._desk.study.rounds.staleness_exponent)
 
     # ------------------------------------------------------------ no
 
@@ -316,25 +334,3 @@ class StageRun:
             self._desk.write(UpdateRefused(round=number, site=site, reasons=(cause,), detail=detail))
         self._desk.say(f"{site} does not count in round {number}: {detail}")
         self._state.refused(site, cause.value, now=time.monotonic())
-
-
-def _ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
-    return UpdateReady(
-        round=number,
-        site=site,
-        update_digest=answer.update_digest,
-        update_bytes=answer.update_bytes,
-        replayed=answer.replayed,
-        scores=answer.scores,
-        seconds=answer.seconds,
-        **answer.counts.model_dump(),
-    )
-
-
-def _claim(site: str, ready: Ready) -> Claim:
-    return Claim(
-        site=site,
-        update_digest=ready.update_digest or "",
-        update_bytes=ready.update_bytes,
-        **ready.counts.model_dump(),
-    )

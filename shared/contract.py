@@ -6,7 +6,8 @@ door and the server's reception alike:
 
 1. updates are for the agreed rounds, final scores for the one closing trip after them;
 2. a report's scores are about the model that was sent, one per split, test patients only in the
-   closing trip, and name only agreed metrics, with agreed length and range;
+   closing trip, and name only agreed metrics, with agreed length and range; work that was late for
+   its own, earlier round brings none;
 3. all of them together fit into one entry of a ledger.
 
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
@@ -58,11 +59,8 @@ class Contract(Section):
 
 def report_fault(contract: Contract, report: Ready) -> str | None:
     """Which of rules 2 and 3 a report breaks, in words; None if it breaks none."""
-    splits = [score.split for score in report.scores]
-    if len(set(splits)) != len(splits):
-        return "a split is scored twice"
-    if "test" in splits and report.address.stage is not Stage.EVALUATE:
-        return "test patients are scored in the closing trip alone"
+    if fault := _place_fault(report):
+        return fault
     for score in report.scores:
         if score.model_digest != report.model_digest:
             return "a score is about another model"
@@ -70,6 +68,17 @@ def report_fault(contract: Contract, report: Ready) -> str | None:
             return fault
     if len(canonical([score.model_dump(mode="json") for score in report.scores])) > SCORES_LIMIT_BYTES:
         return "the scores are too long for an entry of a ledger"
+    return None
+
+
+def _place_fault(report: Ready) -> str | None:
+    splits = [score.split for score in report.scores]
+    if report.late is not None and (splits or not 1 <= report.late.round < report.address.round):
+        return "late work is of an earlier round and brings no scores"
+    if len(set(splits)) != len(splits):
+        return "a split is scored twice"
+    if "test" in splits and report.address.stage is not Stage.EVALUATE:
+        return "test patients are scored in the closing trip alone"
     return None
 
 

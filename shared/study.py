@@ -162,6 +162,9 @@ class RoundsSpec(Section):
     `sites` empty means every site on the roster. A round closes when all cohort sites are done,
     or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted, or
     `grace_s` (seconds) after the quorum was complete; None waits for the others until the deadline.
+
+    Work that is late is lost with `late = "drop"`. With `next` it counts in the round that is open when
+    it comes, in the place of new work, its weight times (1 + rounds that it is late)**-staleness_exponent.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
@@ -169,6 +172,8 @@ class RoundsSpec(Section):
     quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
     grace_s: Annotated[float, Field(ge=0, le=7 * 86400)] | None = None
+    late: Literal["drop", "next"] = "drop"
+    staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
 
 
 class AdmissionSpec(Section):
@@ -209,6 +214,8 @@ class Study(Section):
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
         if self.training is not None and self.training.algorithm == "fedbn":
             self._check_own_norms()
+        if self.rounds.late == "next" and self.keeps_state:
+            raise ValueError("rounds.late = next does not go with what a site keeps between rounds: it would be stale")
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
         return self

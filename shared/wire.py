@@ -166,11 +166,19 @@ class Opened(Message):
     software: Software
 
 
+class Late(Section):
+    """The round that work was done for, and the model that it started from; the round closed without it."""
+
+    round: Count
+    model_digest: Digest
+
+
 class Ready(Message):
     """The round's work is done, spooled, and released.
 
     `update_digest` is None for a scoring-only trip. `uploaded` says that the update travels with
-    this message. `seconds` are durations by phase.
+    this message. `seconds` are durations by phase. `late` says that the update is not of the round of
+    the address, but of an earlier one; it brings no scores then, which would be of another model.
     """
 
     type: Literal["ready"] = "ready"
@@ -182,6 +190,7 @@ class Ready(Message):
     counts: Counts
     scores: tuple[Score, ...]
     seconds: Seconds
+    late: Late | None = None
 
 
 class Uploaded(Message):

@@ -52,14 +52,16 @@ TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int6
 COUNTS = Counts(examples=8, patients=5, steps=2)
 
 
-def a_study(name: str = "lungs", *, rounds: int = 2, sites: tuple[str, ...] = (), **changes: Any) -> Study:
+def a_study(
+    name: str = "lungs", *, rounds: int = 2, sites: tuple[str, ...] = (), late: str = "drop", **changes: Any
+) -> Study:
     """A small study of binary classification."""
     fields: dict[str, Any] = {
         "study": {"name": name},
         "task": {"classes": ["opacity"]},
         "images": {"size_px": 28},
         "training": {"steps_per_round": 2, "batch_size": 8},
-        "rounds": {"count": rounds, "sites": sites},
+        "rounds": {"count": rounds, "sites": sites, "late": late},
     }
     return Study.model_validate(fields | changes)
 

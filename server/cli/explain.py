@@ -11,4 +11,10 @@ def explain_rounds(rounds: RoundsSpec) -> list[str]:
             f"Once {rounds.quorum} counted, the round waits {rounds.grace_s:g} s more for the others;"
             " whoever is still at work then is late, and is told so."
         )
+    if rounds.late == "next":
+        half = 2**-rounds.staleness_exponent
+        lines.append(
+            "Work that is late counts once in the next round, in the place of new work: one round late,"
+            f" it weighs {half:.0%} of its examples, and less the later it is."
+        )
     return lines

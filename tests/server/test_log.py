@@ -74,7 +74,7 @@ SAID: list[tuple[Record, str]] = [
         "south's update is refused: The update is far larger",
     ),
     (SiteLost(round=1, site="south", cause="line_lost"), "south is lost: The line was lost."),
-    (RoundCommitted(**COMMIT, counted=("north",), refused=("south",)), "is committed: north; without south"),
+    (RoundCommitted(**COMMIT, counted=("north",), refused={"south": "norm"}), "is committed: north; without south"),
     (RoundFailed(round=2, counted=(), missing={"north": "waiting"}), "fails: nobody counted; without north"),
     (SiteScored(site="north", model_digest=TWO, scores=()), "north scores the model"),
     (StudyStopped(reason="the coordinator asked to stop"), "is stopped: the coordinator asked to stop"),

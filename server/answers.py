@@ -1,0 +1,30 @@
+"""A site's report of its work, as the journal writes it down and as admission reads it."""
+
+from server.claim import Claim
+from server.records import UpdateReady
+from shared.wire import Ready
+
+
+def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
+    """The journal's entry about a report in round `number`."""
+    return UpdateReady(
+        round=number,
+        site=site,
+        update_digest=answer.update_digest,
+        update_bytes=answer.update_bytes,
+        replayed=answer.replayed,
+        late_from=answer.late.round if answer.late else None,
+        scores=answer.scores,
+        seconds=answer.seconds,
+        **answer.counts.model_dump(),
+    )
+
+
+def claim_of(site: str, answer: Ready) -> Claim:
+    """What the announced update says about itself."""
+    return Claim(
+        site=site,
+        update_digest=answer.update_digest or "",
+        update_bytes=answer.update_bytes,
+        **answer.counts.model_dump(),
+    )
