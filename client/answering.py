@@ -9,7 +9,7 @@ from pathlib import Path
 
 from client.egress import Released
 from client.intake import check_amended, check_epoch, check_model, late_round, open_message, outdates
-from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, RoundDone, RoundJob, job_for, may_end
+from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Progress, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
 from client.spool import Spooled, written_update
@@ -93,6 +93,8 @@ class Answering:
             whatever else that worker said is void.
         """
         task = self.current
+        if isinstance(event, Progress) and task is not None:
+            task.progress, task.signed = event, self._site.now()
         if not isinstance(event, OpenDone | RoundDone | Failed) or task is None:
             return True
         if not may_end(task.job, event):

@@ -106,10 +106,11 @@ class RoundDone(Section):
 
 
 class Progress(Section):
-    """A sign of life during training."""
+    """A sign of life during training: how many steps are done, and of how many, if that is known."""
 
     event: Literal["progress"] = "progress"
-    steps: int
+    steps: Count
+    planned: Count | None = None
 
 
 class Failed(Section):

@@ -111,7 +111,7 @@ class LocalWork:
         kept: Path | None = None,
         model_digest: str,
         number: int,
-        on_step: Callable[[int], None] | None = None,
+        on_step: Callable[[int, int | None], None] | None = None,
     ) -> Worked:
         """Score the incoming model on validation patients, then train on it.
 
@@ -120,7 +120,7 @@ class LocalWork:
             kept: `Worked.kept` of the last round that counted; None before the first.
             model_digest: its SHA-256, which the scores name.
             number: the round, counted from 1.
-            on_step: called after each optimiser step with the number of steps so far.
+            on_step: as in `client.train.fit`.
         """
         assert self._study.training is not None
         started = time.monotonic()

@@ -51,7 +51,7 @@ def fit(
     device: torch.device | str,
     augment: Augment | None = None,
     correction: Mapping[str, Array] | None = None,
-    on_step: Callable[[int], None] | None = None,
+    on_step: Callable[[int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fit:
     """Train the model in place for one round.
@@ -65,22 +65,24 @@ def fit(
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
-        on_step: told the number of steps done after each; may raise to stop.
+        on_step: told, after each step, how many are done of how many; may raise to stop.
         clock: seconds, for `Fit.seconds`.
     """
     started = clock()
     trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
+    smallest = _smallest_batch(model)
+    planned = planned_steps(len(examples), spec, smallest=smallest)
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         torch.manual_seed(random.child("layers").integer())
-        for batch in _batches(examples, spec, smallest=_smallest_batch(model), random=random):
+        for batch in _batches(examples, spec, smallest=smallest, random=random):
             images = to_network(examples.images[batch])
             images = images if augment is None else augment(images, noise)
             loss += trainer.step(images, torch.from_numpy(examples.labels[batch])) * len(batch)
             seen, steps = seen + len(batch), steps + 1
             if on_step is not None:
-                on_step(steps)
+                on_step(steps, planned)
     mean = float(loss) / seen if seen else None
     return Fit(steps, len(examples), examples.patient_count, clock() - started, mean)
 
@@ -162,6 +164,16 @@ def _optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
 def _smallest_batch(model: nn.Module) -> int:
     """A batch norm cannot take the variance of one value per channel."""
     return 2 if any(isinstance(layer, _BATCH_NORMS) for layer in model.modules()) else 1
+
+
+def planned_steps(count: int, spec: TrainingSpec, *, smallest: int = 1) -> int:
+    """How many steps a round takes at a site with `count` training images; see `_batches`."""
+    if min(count, spec.batch_size) < smallest:
+        return 0
+    if spec.epochs_per_round is None:
+        return spec.steps_per_round or 0
+    whole, rest = divmod(count, spec.batch_size)
+    return spec.epochs_per_round * (whole + (rest >= smallest))
 
 
 def _batches(examples: Examples, spec: TrainingSpec, *, smallest: int, random: StudyRandom) -> Iterator[Integers]:

@@ -64,7 +64,7 @@ class Workbench:
             software=software(),
         )
 
-    def round(self, job: RoundJob, *, on_step: Callable[[int], None]) -> RoundDone:
+    def round(self, job: RoundJob, *, on_step: Callable[[int, int | None], None]) -> RoundDone:
         """Train one round; write the update, and what the site keeps of the round, beside the agent's spool."""
         done = self._work(job.study).train(
             job.model, kept=job.state, model_digest=job.model_digest, number=job.round, on_step=on_step

@@ -91,10 +91,10 @@ class _Beat:
         self._events = events
         self._last = time.monotonic()
 
-    def __call__(self, steps: int) -> None:
+    def __call__(self, steps: int, planned: int | None) -> None:
         if time.monotonic() - self._last >= PROGRESS_EVERY_S:
             self._last = time.monotonic()
-            self._events.write(to_line(Progress(steps=steps)))
+            self._events.write(to_line(Progress(steps=steps, planned=planned)))
 
 
 if __name__ == "__main__":

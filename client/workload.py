@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.jobs import Question, RoundJob
+from client.jobs import Progress, Question, RoundJob
 from client.site import Site
 from shared.wire import Open, Work
 
@@ -22,7 +22,8 @@ if TYPE_CHECKING:
 class Task:
     """A job of the worker and the message that waits for its result.
 
-    `late` is the message that brought the job, if the job came too late for it and answers a later one.
+    `progress` is the worker's last sign of life, and `signed` when it came (RFC 3339, UTC). `late` is the
+    message that brought the job, if the job came too late for it and answers a later one.
     """
 
     parcel: "Parcel"
@@ -31,6 +32,8 @@ class Task:
     workplace: Path | None = None
     tries: int = 1
     late: Work | None = None
+    progress: Progress | None = None
+    signed: str | None = None
 
 
 class Workload:

@@ -30,6 +30,7 @@ from typing import Any, TypeVar
 
 import httpx
 from flwr.app import MessageType
+from flwr.proto.control_pb2 import ListNodesRequest
 from flwr.proto.message_pb2 import (
     ConfirmMessageReceivedRequest,
     Metadata,
@@ -38,9 +39,12 @@ from flwr.proto.message_pb2 import (
     PushObjectRequest,
 )
 from flwr.proto.runtime_pb2 import GetNodesRequest, PullAppMessagesRequest, PushAppMessagesRequest
+from flwr.supercore.control.control_http_client import ControlHttpClient
 from flwr.supercore.run import RunNotRunningException
+from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 
+from server.pulse import Pulse, pulses_of
 from server.transport import TooLong, loopback_client
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import (
@@ -163,6 +167,14 @@ class ServerLink:
         """Sites whose heartbeat is not overdue."""
         alive = {node.node_id for node in self._call("GetNodes", GetNodesRequest()).nodes}
         return {site for site, node in self._nodes.items() if node in alive}
+
+    def pulses(self) -> dict[str, Pulse]:
+        """By site, its last heartbeat; a site that has never connected is not in it.
+
+        The SuperLink tells this to anybody on its computer, at the address where it speaks to its runs.
+        """
+        nodes = self._call("ListNodes", ListNodesRequest(), of=ControlHttpClient).nodes_info
+        return pulses_of(nodes, {node: site for site, node in self._nodes.items()}, now=self._clock())
 
     def close(self) -> None:
         """End the threads; calls under way finish first."""
@@ -328,9 +340,9 @@ class ServerLink:
         request = ConfirmMessageReceivedRequest(node=self._node, run_id=self._run_id, message_object_id=name)
         self._call("ConfirmMessageReceived", request)
 
-    def _call(self, name: str, request: Any) -> Any:
+    def _call(self, name: str, request: Any, *, of: Any = RuntimeHttpClient) -> Any:
         try:
-            return getattr(self._client, name)(request)
+            return getattr(of, name)(self._client, request)
         except TooLong:
             raise TrustError("A site's object is larger than any of ours.", remedy="Ask that site's IT.") from None
         except (httpx.HTTPError, RunNotRunningException):

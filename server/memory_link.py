@@ -12,6 +12,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, Rec
 from flwr.serverapp import Grid
 
 from server.link import MALFORMED, Arrival, Lost
+from server.pulse import Pulse
 from shared.errors import TrustError
 
 
@@ -85,6 +86,10 @@ class MemoryLink:
             self._meeting.add(self._send(node, MessageType.QUERY, RecordDict()))
         self._met |= nodes
         return {site for site, node in self._nodes.items() if node in nodes}
+
+    def pulses(self) -> dict[str, Pulse]:
+        """Virtual nodes have no heartbeat: those that are there are alive."""
+        return dict.fromkeys(self.online(), Pulse(age_s=0.0, alive=True))
 
     def close(self) -> None:
         """Nothing is open."""

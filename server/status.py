@@ -5,12 +5,26 @@ import time
 from typing import Any
 
 from server.desk import Desk, utc_now
-from server.rounds import Round
+from server.pulse import Pulse
+from server.rounds import SETTLED, Phase, Round, Seat
+from shared.wire import Stage
+
+DOING = {
+    Phase.WAITING: "waiting",
+    Phase.LOST: "waiting",
+    Phase.ASKED: "working",
+    Phase.READY: "waiting",
+    Phase.GRANTED: "uploading",
+    Phase.SPOOLED: "uploading",
+    Phase.ADMITTED: "counted",
+    Phase.REFUSED: "refused",
+    Phase.REMOVED: "absent",
+}
 
 
 def live_view(desk: Desk, state: Round) -> dict[str, Any]:
     """Round, stage and seats as JSON values; ages are in seconds."""
-    now, online = time.monotonic(), desk.link.online()
+    now, pulses = time.monotonic(), desk.link.pulses()
     history = desk.journal.history
     return {
         "study": desk.study.name,
@@ -20,17 +34,32 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
         "committed": history.last_round,
         "epoch": desk.owner.epoch,
         "pid": os.getpid(),
-        "sites": [
-            {
-                "site": seat.site,
-                "phase": seat.phase.value,
-                "online": seat.site in online,
-                "seconds": round(now - seat.since, 1),
-                "cause": seat.cause,
-            }
-            for seat in state.seats.values()
-        ],
+        "sites": [seat_view(seat, pulses.get(seat.site), state.stage, now=now) for seat in state.seats.values()],
         "sent_bytes": desk.sent_bytes,
         "closes_in_s": round(state.closes_at - now, 1),
         "updated": utc_now(),
+    }
+
+
+def seat_view(seat: Seat, pulse: Pulse | None, stage: Stage, *, now: float) -> dict[str, Any]:
+    """One site in the round.
+
+    `state` is online, silent (its heartbeats have stopped) or absent (it has not connected since the server
+    was started), and `last_sign_s` the age of its last heartbeat. `doing` is what it does in the round.
+    """
+    state = "absent" if pulse is None else "online" if pulse.alive else "silent"
+    doing = DOING[seat.phase]
+    if seat.phase is Phase.ADMITTED and stage is not Stage.TRAIN:
+        doing = "done"
+    elif seat.phase not in SETTLED and state != "online":
+        doing = state
+    return {
+        "site": seat.site,
+        "phase": seat.phase.value,
+        "doing": doing,
+        "state": state,
+        "online": state == "online",
+        "last_sign_s": None if pulse is None else round(pulse.age_s, 1),
+        "seconds": round(now - seat.since, 1),
+        "cause": seat.cause,
     }

@@ -80,6 +80,9 @@ class Puppet:
     def online(self) -> list:
         return sorted(self.link.online())
 
+    def pulses(self) -> dict:
+        return {site: [pulse.age_s, pulse.alive] for site, pulse in self.link.pulses().items()}
+
     def foreign(self, site) -> None:
         content = RecordDict({"metrics": MetricRecord({"loss": 1.0})})
         self.grid.push_messages([Message(content, self.nodes[site], "train")])

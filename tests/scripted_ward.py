@@ -23,6 +23,7 @@ from server.history import StudyHistory
 from server.journal import Journal, read_history
 from server.link import Arrival
 from server.owner import claim
+from server.pulse import Pulse
 from server.records import EpochClaimed, StudyStarted
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
@@ -160,6 +161,9 @@ class Line:
 
     def online(self) -> set[str]:
         return self.there
+
+    def pulses(self) -> dict[str, Pulse]:
+        return dict.fromkeys(self.online(), Pulse(age_s=1.0, alive=True))
 
     def drop(self, arrival: Arrival) -> None:
         """Nothing is kept."""

@@ -101,6 +101,15 @@ def test_progress_and_a_result_that_nobody_asked_for_are_no_answers(site: LoneSi
     assert site.line.sent == []
 
 
+def test_the_workers_progress_is_known_while_it_trains(site: LoneSite) -> None:
+    site.open()
+    site.tell(site.coordinator.work(1))
+    assert site.answering.current.progress is None
+    site.answering.hear(Progress(steps=3, planned=20))
+    assert site.answering.current.progress == Progress(steps=3, planned=20)
+    assert site.answering.current.signed is not None
+
+
 # ------------------------------------------------------------ again, and after a crash
 
 

@@ -63,7 +63,7 @@ class Broken:
     def __init__(self, error: Exception) -> None:
         self._error = error
 
-    def round(self, job: Any, *, on_step: Callable[[int], None]) -> Any:
+    def round(self, job: Any, *, on_step: Callable[[int, int | None], None]) -> Any:
         raise self._error
 
     def open(self, job: Any) -> Any:

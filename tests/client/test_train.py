@@ -159,18 +159,26 @@ def test_every_step_is_told_and_may_stop_the_work() -> None:
     class Stop(Exception):
         """The site was asked to stop."""
 
-    told: list[int] = []
+    told: list[tuple[int, int | None]] = []
 
-    def on_step(done: int) -> None:
-        told.append(done)
+    def on_step(done: int, planned: int | None) -> None:
+        told.append((done, planned))
         if done == 2:
             raise Stop
 
     before = torch.random.get_rng_state()
     with pytest.raises(Stop):
         trained(asked(), on_step=on_step)
-    assert told == [1, 2]
+    assert told == [(1, 4), (2, 4)]
     assert torch.equal(torch.random.get_rng_state(), before)
+
+
+@pytest.mark.parametrize("keys", [{}, {"epochs_per_round": 3}, {"steps_per_round": 5}, {"batch_size": 29}])
+@pytest.mark.parametrize("norm", ["group", "batch"])  # a batch norm leaves a last batch of one image out
+def test_as_many_steps_are_planned_as_are_taken(keys: dict[str, int], norm: str) -> None:
+    told: list[tuple[int, int | None]] = []
+    report, _ = trained(asked(**keys), model=network(norm), on_step=lambda *step: told.append(step))
+    assert told[-1] == (report.steps, report.steps)
 
 
 # ------------------------------------------------------------------ order and randomness

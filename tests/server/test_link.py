@@ -62,6 +62,7 @@ def test_twelve_megabytes_go_both_ways_between_two_sites(sites, tmp_path):
     puppet, links, _ = sites
     model = random_file(tmp_path / "model", 12_000_000)
     assert puppet.online() == ["north", "south"]
+    assert {site for site, (age_s, alive) in puppet.pulses().items() if alive and age_s < 20} == {"north", "south"}
     asked = {puppet.push(name, f"question to {name}", str(model)): name for name in links}
     updates = {}
     for name, link in links.items():
@@ -132,6 +133,7 @@ def test_an_object_that_is_too_large_is_its_site_s_fault_alone(sites, tmp_path, 
 def test_a_site_that_was_never_here_gets_no_message(lab):
     puppet = lab.puppet({"north": lab.key("never")})
     assert "has not been here" in puppet.push("north", "question")["what"]
+    assert puppet.pulses() == {}
     puppet.close()
 
 
@@ -142,6 +144,7 @@ def test_a_site_that_left_is_gone(sites):
     arrival = puppet.await_reply()
     assert (arrival["site"], arrival["message_id"], arrival["error"]) == ("north", asked, NODE_GONE)
     assert puppet.online() == ["south"]
+    assert {site: alive for site, (_, alive) in puppet.pulses().items()} == {"north": False, "south": True}
 
 
 def test_a_payload_larger_than_allowed_is_refused_before_it_is_read(sites, tmp_path):

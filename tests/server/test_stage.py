@@ -20,6 +20,7 @@ from server.federation import Federation, LiveRoster, create_federation, load_fe
 from server.journal import Journal, read_history, read_records
 from server.link import Arrival, Unreachable
 from server.owner import claim
+from server.pulse import Pulse
 from server.records import (
     EpochClaimed,
     Record,
@@ -77,6 +78,9 @@ class Line:
 
     def online(self) -> set[str]:
         return self.there
+
+    def pulses(self) -> dict[str, Pulse]:
+        return dict.fromkeys(self.online(), Pulse(age_s=1.0, alive=True))
 
     def drop(self, arrival: Arrival) -> None:
         """Nothing is kept."""
