@@ -73,11 +73,11 @@ def _conduct(
     start = folder.path / START_MODEL
     with Journal.open(folder.journal, key=federation.coordinator_key, clock=utc_now) as journal:
         started = journal.history.started
-        sites, quorum = federation.roster.sites(), study.rounds.quorum
+        sites, rounds = federation.roster.sites(), study.rounds
         if started:
-            cohort = remaining(sites, started.cohort, quorum=quorum)
+            cohort = remaining(sites, started.cohort, quorum=rounds.quorum, sample=rounds.sample)
         else:
-            cohort = choose(sites, study.rounds.sites, quorum=quorum)
+            cohort = choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample)
         desk = Desk(
             study=study,
             folder=folder,

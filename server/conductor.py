@@ -18,6 +18,7 @@ from server.aggregate import fold
 from server.amending import take_up
 from server.checkpoint import Checkpoints, Participation
 from server.claim import Admitted, Expected, share_of
+from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
@@ -30,6 +31,7 @@ from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from shared.durable import rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
+from shared.randomness import StudyRandom
 from shared.update import PackedFile
 from shared.wire import Close, Message, Receipt, Stage, Work
 
@@ -137,7 +139,7 @@ class Conductor:
         desk, model = self._desk, self._model()
         digest = self._history.model_digest
         assert digest is not None
-        opened = self._present()
+        opened = self._drawn(number)
         desk.write(RoundOpened(round=number, epoch=desk.owner.epoch, model_digest=digest, cohort=opened))
         limit = desk.update_limit
         state = self._round(Stage.TRAIN, number, cohort=opened, update_bytes=limit, slot_bytes=desk.slot_bytes)
@@ -263,6 +265,24 @@ class Conductor:
         members, opened = self._desk.members(time.time()), self._history.declared.keys()
         there = opened if members <= opened else opened | self._desk.link.online()
         return tuple(sorted(there & members))
+
+    def _drawn(self, number: int) -> tuple[str, ...]:
+        """The sites that a round asks; of a sample, after a restart, those that it had asked."""
+        present, study = self._present(), self._desk.study
+        if study.rounds.sample is None:
+            return present
+        opened, before = self._history.asked
+        if opened == number:
+            return tuple(site for site in before if site in present)
+        assert self._history.started is not None
+        cohort = self._history.started.cohort
+        return draw(
+            cohort,
+            set(present),
+            self._desk.link.online(),
+            size=sample_size(study.rounds.sample, len(cohort)),
+            random=StudyRandom(study.study.seed).child("cohort", number),
+        )
 
     def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
         commits = self._history.commits

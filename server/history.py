@@ -49,6 +49,7 @@ class LiveHistory:
         norms: admitted norms of the last committed rounds.
         seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
         pending: by site, what was admitted in the round that is not committed yet.
+        asked: the round that was opened last, and its cohort.
         worked: by site, the last round that it worked in, and the digest of the update that it announced
             there; None if the round closed before it announced one.
         ended: how the study ended, if it did.
@@ -62,6 +63,7 @@ class LiveHistory:
     norms: NormHistory = field(default_factory=NormHistory)
     seen: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
+    asked: tuple[int, tuple[str, ...]] = (0, ())
     worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     ended: Ended | None = None
 
@@ -127,7 +129,7 @@ class LiveHistory:
             case EpochClaimed():
                 self._claim(record)
             case RoundOpened():
-                self.pending = {}
+                self.pending, self.asked = {}, (record.round, record.cohort)
             case UpdateAdmitted():
                 self.pending[record.site] = record
             case RoundCommitted():

@@ -163,17 +163,27 @@ class RoundsSpec(Section):
     or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted, or
     `grace_s` (seconds) after the quorum was complete; None waits for the others until the deadline.
 
+    `sample` is how many of the cohort are asked in a round, or which share of it if it is below 1; None
+    asks everybody. Who, is drawn anew for each round from the study's seed.
+
     Work that is late is lost with `late = "drop"`. With `next` it counts in the round that is open when
     it comes, in the place of new work, its weight times (1 + rounds that it is late)**-staleness_exponent.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
     sites: tuple[Name, ...] = ()
+    sample: Annotated[int, Field(ge=1, le=10_000)] | Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
     grace_s: Annotated[float, Field(ge=0, le=7 * 86400)] | None = None
     late: Literal["drop", "next"] = "drop"
     staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
+
+    @model_validator(mode="after")
+    def _sample_reaches_quorum(self) -> Self:
+        if isinstance(self.sample, int) and self.sample < self.quorum:
+            raise ValueError("sample is smaller than quorum: a round could never close")
+        return self
 
 
 class AdmissionSpec(Section):

@@ -80,7 +80,10 @@ def sections(file: str) -> dict[str, dict[str, Any]]:
 
 def allowed(field: dict[str, Any]) -> str | None:
     """What the schema permits, in the words of the documents; None where words say it better."""
-    field = next((choice for choice in field.get("anyOf", []) if choice.get("type") != "null"), field)
+    either = [choice for choice in field.get("anyOf", []) if choice.get("type") != "null"]
+    if len(either) > 1:
+        return ", or ".join(allowed(choice) or "" for choice in either)
+    field = either[0] if either else field
     if choices := field.get("enum") or ([field["const"]] if "const" in field else None):
         return ", ".join(f"`{choice}`" for choice in choices)
     if field["type"] == "boolean":

@@ -6,6 +6,9 @@ from shared.study import RoundsSpec
 def explain_rounds(rounds: RoundsSpec) -> list[str]:
     """How long a round waits for whom, and what becomes of those who come too late."""
     lines = []
+    if rounds.sample is not None:
+        who = f"{rounds.sample:.0%} of the sites" if rounds.sample < 1 else f"{rounds.sample} sites"
+        lines.append(f"Each round asks {who} alone, drawn anew from the seed; the closing trip asks all of them.")
     if rounds.grace_s is not None:
         lines.append(
             f"Once {rounds.quorum} counted, the round waits {rounds.grace_s:g} s more for the others;"

@@ -72,12 +72,16 @@ def rounds_of(evidence: Evidence) -> tuple[RoundFacts, ...]:
     cohort = sorted(history.started.cohort) if history.started else []
     refused = {(said.round, said.site): said for said in history.refusals}
     worked = {(said.round, said.site) for said in history.readies}
+    sampled = evidence.study.rounds.sample is not None
+    unasked = "It was not drawn for this round." if sampled else "It had not opened the study."
     found = []
     for number, times in sorted(openings.items()):
         (opened_at, opened), (ended_at, end) = times[-1], ends.get(number, (None, None))
         committed = isinstance(end, RoundCommitted)
         seats = {
-            site: _seat(site, opened, end, refused.get((number, site)), worked=(number, site) in worked)
+            site: _seat(site, end, refused.get((number, site)), worked=(number, site) in worked)
+            if site in opened.cohort
+            else Seat("not asked", unasked)
             for site in cohort
         }
         seconds = (ended_at - opened_at).total_seconds() if committed and ended_at is not None else None
@@ -113,11 +117,7 @@ def _ends(evidence: Evidence) -> dict[int, tuple[datetime, RoundCommitted | Roun
     return {said.round: (time, said) for time, said in ended}
 
 
-def _seat(
-    site: str, opened: RoundOpened, end: End, refusal: UpdateRefused | SiteRefused | None, *, worked: bool
-) -> Seat:
-    if site not in opened.cohort:
-        return Seat("not asked", "It had not opened the study.")
+def _seat(site: str, end: End, refusal: UpdateRefused | SiteRefused | None, *, worked: bool) -> Seat:
     if end is not None and site in end.counted:
         return Seat("counted")
     if refusal is not None:

@@ -5,9 +5,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from scripted_ward import SITES, Reply, Ward, ready, trained
+from scripted_ward import SITES, PowerCut, Reply, Ward, ready, trained
 
-from shared.wire import Refused, Stage, Work
+from shared.wire import Grant, Refused, Stage, Work
 
 
 @pytest.fixture
@@ -46,3 +46,26 @@ def test_each_kind_of_who_did_not_count_is_named_with_its_cause(ward: Ward) -> N
 
     (only,) = ward.run(script, rounds={"count": 1, "quorum": 1, "grace_s": 0.2}).history.commits
     assert (only.counted, only.refused, only.late) == (("east",), {"north": "device"}, {"south": "granted"})
+
+
+def test_a_sample_asks_the_same_sites_after_a_restart_and_others_in_other_rounds(ward: Ward) -> None:
+    def script(site: str, message: Any) -> Reply:
+        training = isinstance(message, Work) and message.address.stage is Stage.TRAIN
+        return trained(site, message) if training else None
+
+    def cut(site: str, message: Any) -> Reply:
+        """South asks for its slot; when that is granted, the round is open."""
+        if isinstance(message, Grant):
+            raise PowerCut
+        reply = script(site, message)
+        return (reply[0].model_copy(update={"uploaded": False}), b"") if isinstance(reply, tuple) else reply
+
+    rounds = {"count": 12, "sample": 1, "quorum": 1}
+    calm = ward.run(script, name="calm", rounds=rounds)
+    counted = [commit.counted for commit in calm.history.commits]
+    assert {len(sites) for sites in counted} == {1}
+    assert {site for sites in counted for site in sites} == set(SITES)
+    assert len(ward.run(cut, name="cut", rounds=rounds).history.commits) == 0
+    resumed = ward.run(script, name="cut", rounds=rounds)
+    assert [commit.counted for commit in resumed.history.commits] == counted
+    assert resumed.history.model_digest == calm.history.model_digest

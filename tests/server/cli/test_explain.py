@@ -14,3 +14,13 @@ def test_what_is_not_set_is_not_explained() -> None:
 
 def test_the_grace_is_explained() -> None:
     assert "Once 3 counted, the round waits 20 s more" in said(quorum=3, grace_s=20)
+
+
+def test_late_work_is_explained_with_its_weight() -> None:
+    assert "it weighs 71% of its examples" in said(late="next")
+    assert "it weighs 50% of its examples" in said(late="next", staleness_exponent=1)
+
+
+def test_a_sample_is_explained_as_a_number_or_a_share() -> None:
+    assert "Each round asks 20 sites alone" in said(sample=20)
+    assert "Each round asks 10% of the sites alone" in said(sample=0.1)
