@@ -19,7 +19,7 @@ from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
 from shared.metrics import Integers
 from shared.randomness import StudyRandom
-from shared.study import TrainingSpec
+from shared.study import STEPS_BOUND, TrainingSpec
 from shared.tasks import Task
 from shared.update import Array
 
@@ -59,14 +59,14 @@ def fit(
     Args:
         model: holds the incoming weights; it is moved to the device and left there.
         examples: the site's training split.
-        spec: optimiser, batch size, and epochs or steps.
+        spec: optimiser, batch size, and epochs, steps or seconds.
         task: gives the loss.
         random: the study's randomness at (round, site); decides order, augmentation and dropout.
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
-        on_step: told, after each step, how many are done of how many; may raise to stop.
-        clock: seconds, for `Fit.seconds`.
+        on_step: told, after each step, how many are done of how many (None: as time allows); may raise to stop.
+        clock: seconds, for `Fit.seconds` and for the time that a round may take.
     """
     started = clock()
     trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
@@ -76,7 +76,8 @@ def fit(
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         torch.manual_seed(random.child("layers").integer())
-        for batch in _batches(examples, spec, smallest=smallest, random=random):
+        batches = _batches(examples, spec, smallest=smallest, random=random)
+        for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
             images = to_network(examples.images[batch])
             images = images if augment is None else augment(images, noise)
             loss += trainer.step(images, torch.from_numpy(examples.labels[batch])) * len(batch)
@@ -130,6 +131,11 @@ class _Trainer:
         self._scaler.update()
         return loss.detach()
 
+    def settle(self) -> None:
+        """Wait until the device has done what it was given; the CPU has, always."""
+        if self._cuda:
+            torch.cuda.synchronize(self.device)
+
     def _to_device(self, tensor: Tensor) -> Tensor:
         if not self._cuda:
             return tensor.to(self.device)
@@ -166,8 +172,10 @@ def _smallest_batch(model: nn.Module) -> int:
     return 2 if any(isinstance(layer, _BATCH_NORMS) for layer in model.modules()) else 1
 
 
-def planned_steps(count: int, spec: TrainingSpec, *, smallest: int = 1) -> int:
-    """How many steps a round takes at a site with `count` training images; see `_batches`."""
+def planned_steps(count: int, spec: TrainingSpec, *, smallest: int = 1) -> int | None:
+    """How many steps a round takes at a site with `count` training images; None if the clock decides."""
+    if spec.seconds_per_round is not None:
+        return None
     if min(count, spec.batch_size) < smallest:
         return 0
     if spec.epochs_per_round is None:
@@ -184,4 +192,18 @@ def _batches(examples: Examples, spec: TrainingSpec, *, smallest: int, random: S
     orders = (random.child("order", epoch).generator().permutation(len(examples)) for epoch in epochs)
     starts = range(0, len(examples), spec.batch_size)
     batches = (order[start : start + spec.batch_size] for order in orders for start in starts)
-    return islice((batch for batch in batches if len(batch) >= smallest), spec.steps_per_round)
+    most = STEPS_BOUND if spec.steps_per_round is None else spec.steps_per_round
+    return islice((batch for batch in batches if len(batch) >= smallest), most)
+
+
+def _in_time(
+    batches: Iterator[Integers], seconds: float | None, *, clock: Callable[[], float], settle: Callable[[], None]
+) -> Iterator[Integers]:
+    """The batches whose steps fit into so many seconds, judged by the mean step so far; at least one."""
+    started = clock() if seconds is not None else 0.0
+    for done, batch in enumerate(batches):
+        if seconds is not None and done:
+            settle()
+            if (clock() - started) * (done + 1) / done > seconds:
+                return
+        yield batch

@@ -37,7 +37,7 @@ from pathlib import Path
 from server.claim import AdmissionReason, Admitted, Claim, Declared, Expected, Refused
 from server.norms import Measured, measure
 from shared.errors import TrustError
-from shared.study import TrainingSpec
+from shared.study import STEPS_BOUND, TrainingSpec
 from shared.update import PackedFile, Tensors, payload_limit
 
 __all__ = ["Admission", "AdmissionReason", "Admitted", "Claim", "Declared", "Expected", "Refused"]
@@ -142,6 +142,8 @@ def _most_steps(training: TrainingSpec | None, examples: int) -> int:
         return 0
     if training.steps_per_round is not None:
         return training.steps_per_round
+    if training.seconds_per_round is not None:
+        return STEPS_BOUND  # how fast a site is, nobody else knows
     return (training.epochs_per_round or 0) * math.ceil(examples / training.batch_size)
 
 

@@ -19,6 +19,8 @@ Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
+STEPS_BOUND = 1_000_000  # optimiser steps that a site may take in one round
+
 
 class Section(BaseModel):
     """A frozen part of a configuration that refuses unknown keys."""
@@ -84,9 +86,11 @@ class ModelSpec(Section):
 
 
 class TrainingSpec(Section):
-    """The site's local work in one round. Exactly one of epochs and steps is given.
+    """The site's local work in one round. Exactly one of epochs, steps and seconds is given.
 
-    `steps_per_round = 0` asks the sites only to score the model and send it back unchanged.
+    `steps_per_round = 0` asks the sites only to score the model and send it back unchanged. With
+    `seconds_per_round` a site takes as many steps as fit into so many seconds of its own clock, at least
+    one: what the sites take differs, and a repeated round would take others.
     """
 
     algorithm: Literal["fedavg", "fedprox", "fednova", "fedbn", "scaffold"] = "fedavg"
@@ -97,13 +101,15 @@ class TrainingSpec(Section):
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.0
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     epochs_per_round: Annotated[int, Field(ge=1, le=1000)] | None = None
-    steps_per_round: Annotated[int, Field(ge=0, le=1_000_000)] | None = None
+    steps_per_round: Annotated[int, Field(ge=0, le=STEPS_BOUND)] | None = None
+    seconds_per_round: Annotated[float, Field(gt=0, le=86400)] | None = None
     amp: bool = False
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
-        if (self.epochs_per_round is None) == (self.steps_per_round is None):
-            raise ValueError("give either epochs_per_round or steps_per_round")
+        lengths = (self.epochs_per_round, self.steps_per_round, self.seconds_per_round)
+        if sum(length is not None for length in lengths) != 1:
+            raise ValueError("give one of epochs_per_round, steps_per_round and seconds_per_round")
         if (self.algorithm == "fedprox") != (self.proximal_mu > 0):
             raise ValueError("proximal_mu > 0 goes with algorithm = fedprox, and only with it")
         return self
@@ -114,6 +120,8 @@ class TrainingSpec(Section):
             raise ValueError("fednova goes with optimizer = sgd: how far adam and adamw go in a step is not known")
         if self.algorithm == "scaffold" and (self.optimizer != "sgd" or self.momentum):
             raise ValueError("scaffold goes with optimizer = sgd and momentum = 0: it takes the change for a gradient")
+        if self.algorithm == "scaffold" and self.seconds_per_round is not None:
+            raise ValueError("scaffold does not go with seconds_per_round: it expects as many steps of every site")
         return self
 
 
@@ -224,10 +232,16 @@ class Study(Section):
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
         if self.training is not None and self.training.algorithm == "fedbn":
             self._check_own_norms()
-        if self.rounds.late == "next" and self.keeps_state:
-            raise ValueError("rounds.late = next does not go with what a site keeps between rounds: it would be stale")
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
+        return self
+
+    @model_validator(mode="after")
+    def _rounds_fit_training(self) -> Self:
+        if self.training is not None and (self.training.seconds_per_round or 0) >= self.rounds.deadline_s:
+            raise ValueError("training.seconds_per_round leaves no time before rounds.deadline_s")
+        if self.rounds.late == "next" and self.keeps_state:
+            raise ValueError("rounds.late = next does not go with what a site keeps between rounds: it would be stale")
         return self
 
     def _check_own_norms(self) -> None:

@@ -1,6 +1,6 @@
-"""What a study's rounds mean for the sites, in plain words; one sentence for each key that was set."""
+"""What a study's rounds mean for the sites, in plain words."""
 
-from shared.study import RoundsSpec
+from shared.study import RoundsSpec, TrainingSpec
 
 
 def explain_rounds(rounds: RoundsSpec) -> list[str]:
@@ -21,3 +21,12 @@ def explain_rounds(rounds: RoundsSpec) -> list[str]:
             f" it weighs {half:.0%} of its examples, and less the later it is."
         )
     return lines
+
+
+def explain_length(training: TrainingSpec) -> str:
+    """How much a site does in one round."""
+    if training.seconds_per_round is not None:
+        return f"as many steps as fit into {training.seconds_per_round:g} s of its own clock (and says how many)"
+    if training.epochs_per_round:
+        return f"{training.epochs_per_round} epoch(s)"
+    return f"{training.steps_per_round} step(s)"

@@ -7,7 +7,7 @@ import typer
 
 from server.cli import records, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about
-from server.cli.explain import explain_rounds
+from server.cli.explain import explain_length, explain_rounds
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
 from shared.durable import write_atomically
@@ -177,7 +177,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         *explain_rounds(rounds),
     ]
     if train is not None:
-        work = f"{train.epochs_per_round} epoch(s)" if train.epochs_per_round else f"{train.steps_per_round} step(s)"
+        work = explain_length(train)
         lines.append(
             f"In each of {rounds.count} rounds a site takes {work} of {train.optimizer}"
             f" (learning rate {train.learning_rate:g}, batches of {train.batch_size}), by {train.algorithm}."

@@ -182,12 +182,14 @@ def _about(evidence: Evidence) -> About:
 def _training(training: TrainingSpec | None) -> str | None:
     if training is None:
         return None
-    unit, number = ("epoch", training.epochs_per_round or 0)
+    length = counted(training.epochs_per_round or 0, "epoch")
     if training.steps_per_round is not None:
-        unit, number = "step", training.steps_per_round
+        length = counted(training.steps_per_round, "step")
+    if training.seconds_per_round is not None:
+        length = f"the steps of {training.seconds_per_round:g} s"
     proximal = f" (mu {training.proximal_mu:g})" if training.proximal_mu else ""
     return (
-        f"{training.algorithm}{proximal}, {counted(number, unit)} per round, {training.optimizer}"
+        f"{training.algorithm}{proximal}, {length} per round, {training.optimizer}"
         f" at {training.learning_rate:g}, batches of {training.batch_size}"
     )
 

@@ -101,6 +101,20 @@ def test_progress_and_a_result_that_nobody_asked_for_are_no_answers(site: LoneSi
     assert site.line.sent == []
 
 
+def test_an_answer_that_is_asked_for_again_tells_the_steps_that_were_taken(tmp_path: Path) -> None:
+    by_time = a_study(training={"seconds_per_round": 5, "batch_size": 8})
+    site = LoneSite(tmp_path, study=by_time)
+    site.open()
+    site.tell(site.coordinator.work(1, slot=0))
+    site.finish()
+    site.start()
+    site.tell(site.coordinator.work(1))
+    first, again = site.answers[-2:]
+    assert (again.replayed, again.counts, again.update_digest) == (True, first.counts, first.update_digest)
+    assert site.hands.jobs == []
+    site.close()
+
+
 def test_the_workers_progress_is_known_while_it_trains(site: LoneSite) -> None:
     site.open()
     site.tell(site.coordinator.work(1))

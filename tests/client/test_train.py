@@ -181,6 +181,36 @@ def test_as_many_steps_are_planned_as_are_taken(keys: dict[str, int], norm: str)
     assert told[-1] == (report.steps, report.steps)
 
 
+class Ticking:
+    """A clock on which every look takes so long."""
+
+    def __init__(self, tick_s: float) -> None:
+        self._tick_s, self.now = tick_s, 0.0
+
+    def __call__(self) -> float:
+        self.now += self._tick_s
+        return self.now
+
+
+def in_seconds(seconds: float, **keys: Any) -> TrainingSpec:
+    return TrainingSpec.model_validate({"batch_size": 8, "seconds_per_round": seconds, **keys})
+
+
+@pytest.mark.parametrize(("tick_s", "steps"), [(1.0, 10), (2.0, 5), (3.0, 3), (100.0, 1)])
+def test_as_many_steps_are_taken_as_fit_into_the_time(tick_s: float, steps: int) -> None:
+    told: list[tuple[int, int | None]] = []
+    report, _ = trained(in_seconds(10.0), clock=Ticking(tick_s), on_step=lambda *step: told.append(step))
+    assert report.steps == steps
+    assert told == [(done, None) for done in range(1, steps + 1)]
+
+
+def test_steps_by_time_are_the_first_ones_of_a_round_by_steps() -> None:
+    """What the clock decides is how many; their order and randomness are the study's."""
+    _, by_time = trained(in_seconds(7.0), clock=Ticking(1.0))
+    _, by_steps = trained(asked(steps_per_round=7))
+    assert pack(state_arrays(by_time)) == pack(state_arrays(by_steps))
+
+
 # ------------------------------------------------------------------ order and randomness
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from server.admission import Admission, AdmissionReason, Claim, Declared, Expected, Refused
 from server.norms import NormHistory
 from shared import update
-from shared.study import TrainingSpec
+from shared.study import STEPS_BOUND, TrainingSpec
 from shared.update import pack, payload_limit, table_of
 
 MODEL = {
@@ -113,6 +113,7 @@ def test_an_implausible_claim_is_refused_before_its_file_is_looked_at(tmp_path: 
         (None, 0),
         (TrainingSpec(steps_per_round=0), 0),
         (TrainingSpec(steps_per_round=7), 7),
+        (TrainingSpec(seconds_per_round=9.0), STEPS_BOUND),
         (TrainingSpec(epochs_per_round=3, batch_size=32), 12),
     ],
 )

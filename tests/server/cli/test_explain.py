@@ -1,7 +1,7 @@
 """`study check` says in plain words what the rounds' keys mean."""
 
-from server.cli.explain import explain_rounds
-from shared.study import RoundsSpec
+from server.cli.explain import explain_length, explain_rounds
+from shared.study import RoundsSpec, TrainingSpec
 
 
 def said(**keys: object) -> str:
@@ -24,3 +24,11 @@ def test_late_work_is_explained_with_its_weight() -> None:
 def test_a_sample_is_explained_as_a_number_or_a_share() -> None:
     assert "Each round asks 20 sites alone" in said(sample=20)
     assert "Each round asks 10% of the sites alone" in said(sample=0.1)
+
+
+def test_the_length_of_a_round_is_explained_in_its_own_unit() -> None:
+    said = [explain_length(TrainingSpec.model_validate(keys)) for keys in (
+        {"epochs_per_round": 2}, {"steps_per_round": 0}, {"seconds_per_round": 90},
+    )]  # fmt: skip
+    assert said[:2] == ["2 epoch(s)", "0 step(s)"]
+    assert "fit into 90 s of its own clock" in said[2]

@@ -1,0 +1,68 @@
+"""What a study may ask for, and which of its keys do not go together."""
+
+from typing import Any
+
+import pytest
+
+from shared.errors import ConfigError
+from shared.study import parse_study
+
+STUDY = """
+[study]
+name = "chest"
+[task]
+classes = ["opacity"]
+[training]
+{training}
+[rounds]
+{rounds}
+"""
+
+
+def study(training: str = "epochs_per_round = 1", rounds: str = "count = 3") -> Any:
+    return parse_study(STUDY.format(training=training, rounds=rounds))
+
+
+@pytest.mark.parametrize(
+    "training",
+    ["", "epochs_per_round = 1\nsteps_per_round = 3", "steps_per_round = 0\nseconds_per_round = 5"],
+)
+def test_a_round_has_one_length(training: str) -> None:
+    with pytest.raises(ConfigError, match="give one of epochs_per_round, steps_per_round and seconds_per_round"):
+        study(training)
+
+
+def test_the_time_of_a_round_ends_before_its_deadline() -> None:
+    assert study("seconds_per_round = 50", "deadline_s = 60").training.seconds_per_round == 50
+    with pytest.raises(ConfigError, match="leaves no time before"):
+        study("seconds_per_round = 60", "deadline_s = 60")
+
+
+@pytest.mark.parametrize(("written", "sample"), [("4", 4), ("0.25", 0.25), ("1", 1)])
+def test_a_sample_is_a_number_or_a_share_and_stays_that_on_its_way(written: str, sample: float) -> None:
+    asked = study(rounds=f"sample = {written}")
+    sent = type(asked).model_validate_json(asked.canonical())
+    for rounds in (asked.rounds, sent.rounds):
+        assert (rounds.sample, type(rounds.sample)) == (sample, type(sample))
+
+
+@pytest.mark.parametrize("written", ["0", "0.0", "1.5", "-1"])
+def test_no_other_sample_is_taken(written: str) -> None:
+    with pytest.raises(ConfigError, match=r"rounds\.sample"):
+        study(rounds=f"sample = {written}")
+
+
+def test_a_sample_below_the_quorum_is_refused() -> None:
+    with pytest.raises(ConfigError, match="sample is smaller than quorum"):
+        study(rounds="sample = 2\nquorum = 3")
+
+
+def test_scaffold_does_not_go_with_steps_by_time() -> None:
+    with pytest.raises(ConfigError, match="as many steps of every site"):
+        study('algorithm = "scaffold"\nmomentum = 0\nseconds_per_round = 5')
+
+
+@pytest.mark.parametrize("algorithm", ["scaffold", "fedbn"])
+def test_late_work_does_not_go_with_what_a_site_keeps(algorithm: str) -> None:
+    with pytest.raises(ConfigError, match="would be stale"):
+        study(f'algorithm = "{algorithm}"\nmomentum = 0\nsteps_per_round = 5', 'late = "next"')
