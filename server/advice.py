@@ -64,7 +64,7 @@ def advise(labels: Labels) -> Advice:
     sizes = [sum(site.values()) for site in labels.values()]
     if skew > SKEWED:
         reason = f"the sites' classes differ (skew {skew:.2f}), and their local work would drift apart"
-        return Advice({"algorithm": "scaffold", "momentum": 0.0, "learning_rate": 0.1}, skew, reason)
+        return Advice({"algorithm": "scaffold", "momentum": 0.0, "learning_rate": 0.15}, skew, reason)
     if max(sizes) > UNEQUAL * min(sizes):
         reason = f"the sites' classes are alike (skew {skew:.2f}), their numbers of images are not"
         return Advice({"algorithm": "fednova"}, skew, reason)

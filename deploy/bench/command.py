@@ -95,7 +95,7 @@ def methods(
     npz: Annotated[Path | None, typer.Option(help="Compare the methods on this .npz, too.")] = None,
     partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural.")] = "dirichlet:0.3",
     sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites.")] = 4,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of each study.")] = 10,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of each study.")] = 15,
     seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 3,
     only: Annotated[str, typer.Option(help="Methods, divided by commas; all without it.")] = "",
     aim: Annotated[float | None, typer.Option(help="AUROC that the advised method must reach.")] = None,

@@ -45,6 +45,12 @@ quorum = 2
 deadline_s = 3600
 """
 
+METHODS = {
+    "fednova": "Each site's change is divided by how far its optimiser went, so that more steps do not pull further.",
+    "fedbn": "The normalisation layers stay at each site, as its own; the final model has none.",
+    "scaffold": "Half of what a site sends are control variates, which correct the local steps of all.",
+}
+
 
 @app.command()
 @answering("study.new")
@@ -185,6 +191,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         move = study.server.model_dump(exclude={"optimizer"}, exclude_none=True)
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
+        lines += [METHODS[train.algorithm]] if train.algorithm in METHODS else []
     lines.append("The final model is scored once on test patients of every site.")
     return lines
 

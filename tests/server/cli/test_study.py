@@ -39,6 +39,29 @@ def test_a_study_file_with_an_unknown_key_names_the_known_ones(tmp_path: Path) -
     assert "extra: unknown key; known here: " in what
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "words"),
+    [("fednova", "how far its optimiser went"), ("fedbn", "stay at each site"), ("scaffold", "control variates")],
+)
+def test_a_method_is_explained(tmp_path: Path, algorithm: str, words: str) -> None:
+    path = tmp_path / "s.toml"
+    text = STUDY.format(name="s", rounds=1, steps=1, quorum=1).replace('norm = "none"', 'norm = "group"')
+    path.write_text(text.replace("[training]", f'[training]\nmomentum = 0.0\nalgorithm = "{algorithm}"'))
+    assert sum(words in line for line in answer("study", "check", path)["explained"]) == 1
+
+
+def test_a_method_is_advised_from_label_counts(tmp_path: Path) -> None:
+    path, labels = tmp_path / "s.toml", tmp_path / "labels.toml"
+    path.write_text(STUDY.format(name="s", rounds=1, steps=1, quorum=1))
+    assert answer("study", "check", path)["advised"] is None
+    labels.write_text("[ward-a]\nyes = 90\nno = 10\n[ward-b]\nyes = 10\nno = 90\n")
+    said = answer("study", "check", path, "--labels", labels)
+    assert said["advised"]["training"]["algorithm"] == "scaffold"
+    assert any(line.startswith("Advised for these sites: algorithm = scaffold") for line in said["explained"])
+    labels.write_text("[ward-a]\nyes = 90\n")
+    assert refused("study", "check", path, "--labels", labels)[0] == 3
+
+
 def test_the_servers_move_is_explained_with_its_numbers(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     text = STUDY.format(name="s", rounds=1, steps=1, quorum=1)
