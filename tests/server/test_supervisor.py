@@ -23,7 +23,7 @@ from server.queue import waits_for_sites
 from server.study_folder import StudyState
 from server.supervisor import START_TRIES, listen_address
 
-PATIENCE_S = 90.0
+PATIENCE_S = 300.0  # five starts of a process, on a machine that does much else
 
 
 def until(condition: Callable[[], object], what: str) -> None:
