@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from itertools import islice
 
-from server.link import Arrival, Lost, ServerLink
+from server.arrival import Arrival, Lost
+from server.link import ServerLink
 from server.spool import SpoolWriter, UpdateSpool
 from shared.errors import TrustError
 from shared.wire import Ready

@@ -22,7 +22,6 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -44,6 +43,7 @@ from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 
+from server.arrival import LOST, MALFORMED, Arrival, Lost, Unreachable
 from server.pulse import Pulse, pulses_of
 from server.transport import TooLong, loopback_client
 from shared.errors import LinkError, TrustError
@@ -59,42 +59,10 @@ from shared.flower_objects import (
 
 T = TypeVar("T")
 
-MALFORMED = 0  # the reply does not have Wardround's form (Flower's UNKNOWN)
-LOST = 3  # Flower's MESSAGE_UNAVAILABLE: the reply's upload was given up
-NODE_GONE = 5  # Flower's NODE_UNAVAILABLE: no heartbeat for 20 s
 _TIME_TO_LIVE_S = 7 * 86400.0
 _NEWS_LIMIT_BYTES = 64 * 2**20  # heads and object trees of all replies that came since the last call
 _GIVE_UP_S = 15.0  # a SuperLink on the same computer that is silent for so long is gone
 _AHEAD = 2  # objects under way besides the one that is used
-
-
-@dataclass(frozen=True)
-class Arrival:
-    """One reply, or Flower's word that there will be none.
-
-    Attributes:
-        site: who was asked; who answered is for the envelope's signature to say.
-        message_id: what `ServerLink.push` returned.
-        envelope: the signed envelope, not verified; empty with an error.
-        payload_bytes: the declared length of the payload; 0 without one.
-        error: None, `NODE_GONE`, `LOST`, or another of Flower's error codes.
-    """
-
-    site: str
-    message_id: str
-    envelope: bytes = field(default=b"", repr=False)
-    payload_bytes: int = 0
-    error: int | None = None
-    _reply: str = ""
-    _chunks: tuple[str, ...] = field(default=(), repr=False)
-
-
-class Lost(LinkError):
-    """The reply will not arrive: its upload was given up or its objects are gone."""
-
-
-class Unreachable(LinkError):
-    """The site cannot be sent anything now; the line to the others works."""
 
 
 class _NotYet(Exception):

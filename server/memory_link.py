@@ -11,7 +11,7 @@ from pathlib import Path
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MessageType, RecordDict
 from flwr.serverapp import Grid
 
-from server.link import MALFORMED, Arrival, Lost
+from server.arrival import MALFORMED, Arrival, Lost
 from server.pulse import Pulse
 from shared.errors import TrustError
 

@@ -8,15 +8,17 @@ Rules, in order:
    that answers this stage.
 4. It is about the model that was sent, and its scores are what `shared/contract.py` allows.
 5. Late work is of a round for which its site still owes it, and started from that round's model.
+6. An update that it says travels along does: as many bytes as announced.
 
 Whether an update counts is admission's matter; what follows from an answer, the round's.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import TypeGuard
 
+from server.arrival import Arrival
 from server.claim import AdmissionReason
-from server.link import Arrival
 from shared.contract import Contract, report_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
@@ -81,6 +83,8 @@ def read_answer(arrival: Arrival, question: Question, *, roster: Roster, contrac
         raise NotAsAsked(AdmissionReason.MALFORMED, error.what) from None
     for check in _RULES:  # 3, 4, 5
         check(answer, question, contract)
+    if _carries_update(answer) and not 0 < arrival.payload_bytes == answer.update_bytes:  # 6
+        raise NotAsAsked(AdmissionReason.DIGEST, "The answer carries no update of the announced size.")
     return answer
 
 
@@ -109,6 +113,10 @@ def _owed_if_late(answer: Answer, question: Question, contract: Contract) -> Non
     late = answer.late if isinstance(answer, Ready) else None
     if late is not None and question.owed.get(late.round) != late.model_digest:
         raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The late work is of no round for which the site owes it.")
+
+
+def _carries_update(answer: Answer) -> TypeGuard[Ready | Uploaded]:
+    return isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)
 
 
 _RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model, _owed_if_late)

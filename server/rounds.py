@@ -42,6 +42,9 @@ class Phase(StrEnum):
 SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED, Phase.REMOVED})
 IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
 
+FREE_LOSSES = 3
+LONGEST_WAIT_S = 30.0
+
 
 @dataclass
 class Seat:
@@ -55,6 +58,13 @@ class Seat:
     progress_at: float = 0.0
     ready: Ready | None = None
     cause: str | None = None
+    losses: int = 0
+
+    @property
+    def ask_at(self) -> float:
+        """When a lost site may be asked again: at once at first, then after ever longer waits."""
+        waits = 0.0 if self.losses < FREE_LOSSES else min(2.0 ** (self.losses - FREE_LOSSES), LONGEST_WAIT_S)
+        return self.since + waits
 
 
 @dataclass(frozen=True)
@@ -137,7 +147,7 @@ class Round:
         """
         present, held, asks = set(online), set(spooled), []
         for seat in self.seats.values():
-            if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present:
+            if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present or now < seat.ask_at:
                 continue
             seat.attempt += 1
             seat.holds_slot = self._update_bytes > 0 and seat.site not in held and self._has_room()
@@ -242,6 +252,7 @@ class Round:
         seat = self.seats[site]
         if seat.phase not in SETTLED:
             seat.cause = cause
+            seat.losses += 1
             self._free(seat, Phase.LOST, now)
 
     # ------------------------------------------------------------ slots

@@ -11,11 +11,11 @@ from pathlib import Path
 
 from server.admission import Admission
 from server.answers import claim_of, ready_record
+from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
 from server.desk import Desk
 from server.lateness import discount, owed
-from server.link import MALFORMED, Arrival, Unreachable
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     SiteClosed,
@@ -172,11 +172,11 @@ class StageRun:
             desk.link.drop(arrival)  # an answer to a question that was asked anew
             return
         site = question.site
-        if arrival.error == MALFORMED:
-            self._refuse(site, AdmissionReason.MALFORMED, "the answer is not in the form of an answer")
+        if arrival.error in (LOST, NODE_GONE):
+            self._lose(site, "line_lost")
             return
         if arrival.error is not None:
-            self._lose(site, "line_lost")
+            self._refuse(site, AdmissionReason.MALFORMED, "the answer is not in the form of an answer")
             return
         try:
             answer = read_answer(arrival, question, roster=desk.roster(), contract=desk.contract(site), at=time.time())

@@ -14,6 +14,7 @@ import numpy as np
 from lone_site import a_study
 
 from client.join import join, load_enrolment
+from server.arrival import Arrival
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
@@ -21,7 +22,6 @@ from server.enrolment import admit, invite
 from server.federation import LiveRoster, create_federation, load_federation
 from server.history import StudyHistory
 from server.journal import Journal, read_history
-from server.link import Arrival
 from server.owner import claim
 from server.pulse import Pulse
 from server.records import EpochClaimed, StudyStarted

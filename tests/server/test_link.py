@@ -15,7 +15,7 @@ import pytest
 from flower_lab import Lab, Out, private_pem, pull, random_file
 from flwr.proto.fleet_pb2_grpc import FleetStub
 
-from server.link import LOST, MALFORMED, NODE_GONE
+from server.arrival import LOST, MALFORMED, NODE_GONE
 
 CHILD = """
 import json, sys, time

@@ -9,7 +9,7 @@ import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
 
-from server.link import MALFORMED, Lost
+from server.arrival import MALFORMED, Lost
 from server.memory_link import MemoryLink
 from shared.errors import TrustError
 

@@ -8,9 +8,9 @@ import pytest
 from lone_site import COUNTS, LoneSite, a_score
 
 from client.join import load_enrolment
+from server.arrival import Arrival
 from server.claim import AdmissionReason
 from server.federation import load_federation
-from server.link import Arrival
 from server.reception import ANSWERS, NotAsAsked, Question, read_answer
 from shared.contract import derive_contract
 from shared.envelope import seal
@@ -33,6 +33,7 @@ from shared.wire import (
 
 MODEL = "a" * 64
 AT = 1_800_000_100.0
+BYTES = 5  # of an update
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +69,7 @@ def heard(site: LoneSite, message: Message | bytes, question: Question, **how: A
     key = how.get("key") or load_enrolment(site.place.sites[who]).identity_key
     envelope = seal(body, key=key, signer=how.get("signer", who), purpose=how.get("purpose", TO_SERVER))
     return read_answer(
-        Arrival("north", "id", envelope),
+        Arrival("north", "id", envelope, payload_bytes=how.get("payload_bytes", BYTES)),
         question,
         roster=load_federation(site.place.federation).roster,
         contract=derive_contract(site.coordinator.open(), site="north"),
@@ -94,7 +95,7 @@ def answers(place: Address) -> dict[Stage, Message]:
             device="cpu", fell_back=False, threads=1, software=software,
         ),
         Stage.TRAIN: ready(place),
-        Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=1),
+        Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=BYTES),
         Stage.EVALUATE: ready(place),
         Stage.CLOSE: Closed(address=place, head=MODEL),
     }  # fmt: skip
@@ -114,6 +115,18 @@ def test_an_answer_that_belongs_to_another_stage_never_counts(site: LoneSite, st
     for answer in answers(question.address).values():
         if not isinstance(answer, ANSWERS[stage]):
             assert refused(site, answer, question) is AdmissionReason.MALFORMED
+
+
+@pytest.mark.parametrize("carried", [0, BYTES - 1, BYTES + 1])
+def test_an_update_that_is_said_to_travel_along_does(site: LoneSite, carried: int) -> None:
+    for stage, changes in ((Stage.TRAIN, {"uploaded": True}), (Stage.UPLOAD, {})):
+        question = asked(site, stage)
+        place = question.address
+        answer = answers(place)[stage]
+        if isinstance(answer, Ready):
+            answer = ready(place, update_digest="b" * 64, update_bytes=BYTES, **changes)
+        assert heard(site, answer, question) == answer
+        assert refused(site, answer, question, payload_bytes=carried) is AdmissionReason.DIGEST
 
 
 def test_a_refusal_needs_no_address(site: LoneSite) -> None:

@@ -5,7 +5,7 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
-from server.rounds import SETTLED, Phase, Round
+from server.rounds import LONGEST_WAIT_S, SETTLED, Phase, Round
 from shared.wire import Address, Counts, Ready, Stage
 
 SITES = ("east", "north", "south", "west")
@@ -344,3 +344,15 @@ def test_only_sites_that_wait_or_are_lost_are_looked_for() -> None:
     assert state.unasked
     state.asks(SITES, now=2)
     assert not state.unasked
+
+
+def test_a_site_that_is_lost_again_and_again_is_asked_after_ever_longer_waits() -> None:
+    state, now, gaps = a_round(cohort=["north"]), 0.0, []
+    for _ in range(12):
+        asked_at = next(at for at in (now + step / 2 for step in range(200)) if state.asks(["north"], now=at))
+        gaps.append(asked_at - now)
+        now = asked_at
+        state.lost("north", "line_lost", now=now)
+    assert gaps[:3] == [0.0, 0.0, 0.0]
+    assert gaps == sorted(gaps)
+    assert gaps[-1] == LONGEST_WAIT_S

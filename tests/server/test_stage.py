@@ -12,13 +12,13 @@ from lone_site import a_study
 
 from client.join import join, load_enrolment
 from server.amending import amend, take_up
+from server.arrival import Arrival, Unreachable
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
 from server.enrolment import admit, invite, remove
 from server.federation import Federation, LiveRoster, create_federation, load_federation
 from server.journal import Journal, read_history, read_records
-from server.link import Arrival, Unreachable
 from server.owner import claim
 from server.pulse import Pulse
 from server.records import (
