@@ -96,3 +96,10 @@ def test_whoever_holds_the_state_of_a_method(federation: LiveFederation) -> None
         states = [list(spool.glob(f"round-*/{STATE_FILE}")) for spool in spools]
         assert [[path.parent.name for path in paths] for paths in states] == [["round-000004"]] * 2
         assert states[0][0].read_bytes() == states[1][0].read_bytes()
+
+
+def test_a_superlink_that_is_asked_to_end_as_a_study_is_launched(
+    federation: LiveFederation, calm_study: CalmStudy
+) -> None:
+    psutil.Process(federation.superlink_pid()).terminate()
+    holds(federation, federation.launch("as-it-ends"), calm_study)
