@@ -8,11 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from flwr.app import ConfigRecord, Context, Message, RecordDict
 from typer.testing import CliRunner
 
-from client.networks import Networks
 from deploy.cli import app
 from deploy.simulation.grid import InProcessGrid
 from deploy.simulation.in_process import available_cores, lanes_for
@@ -121,24 +119,11 @@ def test_nobody_is_waited_for_longer_than_was_said() -> None:
         gate.set()
 
 
-# ------------------------------------------------------------------ networks that sites share
+# ------------------------------------------------------------------ studies and lanes
 
 
 def study(name: str = "squares", norm: str = "group") -> Study:
     return parse_study(STUDY.format(quorum=2, norm=norm).replace("squares", name))
-
-
-def test_a_thread_has_one_network_for_each_study_and_shares_it_with_nobody() -> None:
-    networks, cpu, others = Networks(), torch.device("cpu"), []
-    first = networks.network(study(), cpu)
-    thread = threading.Thread(target=lambda: others.append(networks.network(study(), cpu)))
-    thread.start()
-    thread.join()
-    assert networks.network(study(), cpu) is first
-    assert networks.network(study("other"), cpu) is not first
-    assert others[0] is not first
-    networks.forget(study().digest())
-    assert networks.network(study(), cpu) is not first
 
 
 def test_a_copy_of_a_study_that_says_something_else_has_another_digest() -> None:
