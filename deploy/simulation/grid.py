@@ -5,6 +5,7 @@ idles while another has a queue. No line, no copy, no serialisation; how many by
 bounded by the server's own slots. What a message means is left to the two apps.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -53,6 +54,9 @@ class InProcessGrid(Grid):  # type: ignore[misc]  # flwr is not typed
         return self
 
     def __exit__(self, *exc: object) -> None:
+        with contextlib.suppress(queue.Empty):  # whoever leaves early waits for the work in hand alone
+            while True:
+                self._waiting.get_nowait()
         for _ in self._threads:
             self._waiting.put(None)
         for thread in self._threads:

@@ -119,6 +119,23 @@ def test_nobody_is_waited_for_longer_than_was_said() -> None:
         gate.set()
 
 
+@pytest.mark.usefixtures("flower_process")
+def test_who_leaves_early_waits_for_the_work_in_hand_alone() -> None:
+    begun, gate, answered = threading.Event(), threading.Event(), []
+
+    def slow(message: Message, context: Context) -> Message:
+        begun.set()
+        gate.wait(60)
+        answered.append(message.metadata.message_id)
+        return Message(RecordDict(), reply_to=message)
+
+    with InProcessGrid(slow, [{"name": "a"}], lanes=1) as grid:
+        first, *_ = grid.push_messages([Message(RecordDict(), 1, "train") for _ in range(5)])
+        assert begun.wait(60)
+        threading.Timer(2.0, gate.set).start()
+    assert answered == [first]
+
+
 # ------------------------------------------------------------------ studies and lanes
 
 
