@@ -87,9 +87,7 @@ class ServerLink:
         self._threads = ThreadPoolExecutor(_AHEAD + 1, thread_name_prefix="objects")
         grid._retry_invoker.max_time = _GIVE_UP_S
         context = ssl.create_default_context(cadata=grid._cert.decode("ascii"))
-        before = self._client._client
-        self._client._client = loopback_client(context, limit=_limit)
-        before.close()
+        self._client._client = loopback_client(context, limit=_limit)  # the engine's own may be in use, and is let go
 
     # ------------------------------------------------------------------ sending
 

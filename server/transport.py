@@ -35,7 +35,7 @@ class LoopbackTransport(httpx.BaseTransport):
     def __init__(self, context: ssl.SSLContext, *, limit: Callable[[str], int], timeout_s: float = 30.0) -> None:
         self._context, self._limit, self._timeout_s = context, limit, timeout_s
         self._mine = threading.local()
-        self._all: list[http.client.HTTPSConnection] = []
+        self._all: list[tuple[http.client.HTTPSConnection, threading.Lock]] = []
 
     def handle_request(self, request: httpx.Request) -> httpx.Response:
         """Send a request and read the whole answer.
@@ -44,7 +44,20 @@ class LoopbackTransport(httpx.BaseTransport):
             TooLong: its body is longer than the limit.
             httpx.TransportError: there is none.
         """
-        connection = self._connection(request.url)
+        connection, in_use = self._connection(request.url)
+        with in_use:
+            return self._exchange(connection, request)
+
+    def close(self) -> None:
+        """Close the connections of all threads, each when its call is over.
+
+        A descriptor that is closed under a call may be another file's the moment after.
+        """
+        for connection, in_use in self._all:
+            with in_use:
+                connection.close()
+
+    def _exchange(self, connection: http.client.HTTPSConnection, request: httpx.Request) -> httpx.Response:
         try:
             connection.request(request.method, request.url.raw_path.decode(), request.read(), dict(request.headers))
             with connection.getresponse() as answer:
@@ -58,20 +71,15 @@ class LoopbackTransport(httpx.BaseTransport):
         headers = [(name, value) for name, value in answer.getheaders() if name.lower() != "transfer-encoding"]
         return httpx.Response(answer.status, headers=headers, content=body, request=request)
 
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        for connection in self._all:
-            connection.close()
-
-    def _connection(self, url: httpx.URL) -> http.client.HTTPSConnection:
+    def _connection(self, url: httpx.URL) -> tuple[http.client.HTTPSConnection, threading.Lock]:
         """This thread's connection; one that the server has closed meanwhile is opened anew by `request`."""
-        found: http.client.HTTPSConnection | None = getattr(self._mine, "connection", None)
+        found: tuple[http.client.HTTPSConnection, threading.Lock] | None = getattr(self._mine, "found", None)
         if found is None:
-            found = http.client.HTTPSConnection(url.host, url.port, context=self._context, timeout=self._timeout_s)
-            self._mine.connection = found
+            made = http.client.HTTPSConnection(url.host, url.port, context=self._context, timeout=self._timeout_s)
+            found = self._mine.found = made, threading.Lock()
             self._all.append(found)
-        elif found.sock is not None and select.select([found.sock], [], [], 0)[0]:
-            found.close()  # between two answers the server says nothing but good-bye
+        elif found[0].sock is not None and select.select([found[0].sock], [], [], 0)[0]:
+            found[0].close()  # between two answers the server says nothing but good-bye
         return found
 
 
