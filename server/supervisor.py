@@ -178,7 +178,8 @@ class Supervisor:
         """The study's claim to a place; None if it neither runs nor waits for one."""
         try:
             standing = folder.standing()
-        except WardroundError:
+        except WardroundError as error:
+            self._complain(f"{error.what} {error.remedy}")
             return None
         if standing.state not in (StudyState.RUNNING, StudyState.QUEUED):
             return None

@@ -17,7 +17,7 @@ from server.log import JournalReader
 from server.progress import Progress
 from server.study_folder import ENDED, Request, StudyFolder, StudyState, all_studies, find_study
 from shared.console import Answer, answering, progress_console, table
-from shared.errors import StudyError
+from shared.errors import StudyError, WardroundError
 
 app = typer.Typer()
 
@@ -36,11 +36,21 @@ def status(name: Name, federation: Federation = HERE) -> Answer:
 @answering("study.list")
 def list_studies(federation: Federation = HERE) -> Answer:
     """List the studies of a federation, and why those wait that do."""
-    found = [standing_of(folder, federation=federation) for folder in all_studies(existing_federation(federation))]
+    found = [_listed(folder, federation) for folder in all_studies(existing_federation(federation))]
     rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
     waits = show_waits((s["study"], wait) for s in found for wait in s["waits"])
     shown = Group(table(("study", "state", "rounds", "since"), rows), *((Text(), waits) if waits.row_count else ()))
     return Answer({"studies": found}, shown)
+
+
+def _listed(folder: StudyFolder, federation: Path) -> dict[str, Any]:
+    """A study's standing; one whose folder is damaged says so, and hides no other."""
+    try:
+        return standing_of(folder, federation=federation)
+    except WardroundError as error:
+        damage = {"why": error.what, "since_s": 0.0, "do": error.remedy}
+        nothing = {"round": 0, "rounds": 0, "committed": 0, "sites": [], "since": ""}
+        return nothing | {"study": folder.name, "state": "unreadable", "waits": [damage]}
 
 
 @app.command()

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import shlex
+import shutil
 import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -217,3 +218,25 @@ def test_the_command_that_follows_a_launch_can_be_typed(unserved: StudyFolder, t
 
 def test_a_new_study_needs_a_folder(tmp_path: Path) -> None:
     assert refused("study", "new", tmp_path / "nowhere" / "s.toml")[0] == 3
+
+
+@pytest.mark.parametrize("file", ["state.json", "study.json"])
+def test_a_damaged_study_is_listed_as_such_and_hides_no_other(unserved: StudyFolder, file: str) -> None:
+    federation = unserved.path.parents[1]
+    shutil.copytree(unserved.path, unserved.path.with_name("whole"))
+    (unserved.path / file).write_bytes(b"")
+    listed = {study["study"]: study for study in answer("study", "list", "-f", federation)["studies"]}
+    assert listed["whole"]["state"] == "queued"
+    assert listed[unserved.name]["state"] == "unreadable"
+    assert listed[unserved.name]["waits"][0]["do"].startswith("Restore its folder from backup")
+    assert wardround("study", "list", "-f", federation).exit_code == 0
+
+
+def test_a_folder_that_is_no_federation_is_said_to_be_none(tmp_path: Path) -> None:
+    for words in (("list",), ("status", "x"), ("watch", "x"), ("log", "x")):
+        code, what = refused("study", *words, "-f", tmp_path)
+        assert (code, "is not a federation folder" in what) == (3, True)
+
+
+def test_a_file_without_an_end_is_no_study_file() -> None:
+    assert "too large for a study file" in refused("study", "check", "/dev/zero")[1]
