@@ -71,8 +71,8 @@ def run(*, victims: tuple[str, ...] = WHOM, seed: int = 0, keep: Path | None = N
         federation = LocalFederation(root / "bench", data, device="cpu")
         with federation:
             begin(federation)
-            folders = [queue(federation, _study_text(whom, seed)) for whom in (None, *victims)]
-            undisturbed, *cases = (_follow(federation, *pair) for pair in zip(folders, (None, *victims), strict=True))
+            runs = (_follow(federation, queue(federation, _study_text(whom, seed)), whom) for whom in (None, *victims))
+            undisturbed, *cases = runs  # one after the other: studies that are queued together run side by side
             ports = listening(federation)
         left = remains(federation, ports)
     return {
