@@ -20,7 +20,6 @@ from shared.errors import Refusal, TrustError, WireCode
 from shared.update import PackedFile
 from shared.wire import Closed, Message, Opened, Ready, Refused, Uploaded
 
-BLOCK_BYTES = 1 << 20
 MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Refused)
 
 
@@ -57,11 +56,8 @@ def check_payload(contract: Contract, payload: Path) -> None:
 
 def sha256_of(path: Path) -> str:
     """SHA-256 (hex) of a file, read in blocks."""
-    state = hashlib.sha256()
     with path.open("rb") as file:
-        while block := file.read(BLOCK_BYTES):
-            state.update(block)
-    return state.hexdigest()
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _check_place(contract: Contract, message: Message) -> None:
