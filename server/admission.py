@@ -116,7 +116,7 @@ class _Case:
 
     @cached_property
     def measured(self) -> Measured:
-        return measure(self.packed, self.tensors)
+        return measure(self.packed)
 
 
 # ------------------------------------------------------------------ the rules, numbered as in the module's head

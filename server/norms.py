@@ -13,7 +13,7 @@ from pydantic import Field
 
 from server.aggregate import CHANGE_BOUND
 from shared.study import Section
-from shared.update import Array, PackedFile, Tensors, spans
+from shared.update import Array, PackedFile
 
 HISTORY_ROUNDS = 3
 MEDIAN_FLOOR = 1e-6  # a median of zero (nobody trained) still lets rounding through
@@ -52,21 +52,20 @@ class Measured:
     norm: float
 
 
-def measure(packed: PackedFile, tensors: Tensors) -> Measured:
-    """Read an update that has this table once, run by run.
+def measure(packed: PackedFile) -> Measured:
+    """Read an update once, piece by piece; the same bytes always have the same norm.
 
-    The order of the sums is fixed by the table, so the same bytes always have the same norm.
+    Raises:
+        TrustError: a tensor of it is none that a model of ours has.
     """
     squares, finite, in_range = 0.0, True, True
-    for tensor in sorted(tensors, key=lambda t: t.name):
-        for start, stop in spans(tensor):
-            values = packed.run(tensor.name, start, stop)
-            if tensor.dtype == "int64":
-                in_range = in_range and _within(values, 0, INTEGER_BOUND)
-                continue
-            finite = finite and bool(np.isfinite(values).all())
-            in_range = in_range and finite and _within(values, -CHANGE_BOUND, CHANGE_BOUND)
-            squares += _sum_of_squares(values) if in_range else 0.0
+    for _, _, values in packed.pieces():
+        if values.dtype.kind == "i":
+            in_range = in_range and _within(values, 0, INTEGER_BOUND)
+            continue
+        finite = finite and bool(np.isfinite(values).all())
+        in_range = in_range and finite and _within(values, -CHANGE_BOUND, CHANGE_BOUND)
+        squares += _sum_of_squares(values) if in_range else 0.0
     return Measured(finite, in_range, math.sqrt(squares))
 
 

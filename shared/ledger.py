@@ -131,7 +131,10 @@ class Ledger:
             return self._write(line, wait=wait)
 
     def _write(self, line: bytes, *, wait: bool = True) -> Entry:
-        entry, tip = self._tip.follow(line)
+        try:
+            entry, tip = self._tip.follow(line)
+        except TrustError:  # whole floats above 2^53 have a canonical form, and could not be read again
+            raise ValueError("the data of an entry must survive being written and read") from None
         data, end = memoryview(line + b"\n"), self._size + len(line) + 1
         before = os.fstat(self._descriptor).st_size
         try:

@@ -15,6 +15,7 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
+from io import BufferedReader
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -134,7 +135,8 @@ def _header(tensors: Tensors) -> bytes:
 
 
 class PackedFile:
-    """A packed buffer on disk, read tensor by tensor or run by run; it keeps no file open.
+    """A packed buffer on disk, read tensor by tensor or run by run; it keeps no file open
+    but while it is walked through.
 
     The header is bounded and checked (safetensors' own rules, and no name twice) before anything
     else is read.
@@ -178,30 +180,42 @@ class PackedFile:
             KeyError: the file holds no such tensor.
             TrustError: its dtype is none of ours, or the file ends before `stop`.
         """
+        with self.path.open("rb") as file:
+            return self._read(file, name, start, stop)
+
+    def tensor(self, name: str) -> Array:
+        """One whole tensor, copied from the file; raises as `run`."""
+        with self.path.open("rb") as file:
+            return self._whole(file, name)
+
+    def items(self) -> Iterator[tuple[str, Array]]:
+        """All tensors in the order of their names, one in memory at a time."""
+        with self.path.open("rb") as file:
+            for name in sorted(self._places):
+                yield name, self._whole(file, name)
+
+    def pieces(self) -> Iterator[Piece]:
+        """The whole file as pieces in packed order; raises as `table` and `run`."""
+        tensors = packed_order(self.table())
+        with self.path.open("rb") as file:
+            for tensor in tensors:
+                for start, stop in spans(tensor):
+                    yield Piece(tensor.name, start, self._read(file, tensor.name, start, stop))
+
+    def _whole(self, file: BufferedReader, name: str) -> Array:
+        shape = self._places[name].shape
+        return self._read(file, name, 0, math.prod(shape)).reshape(shape)
+
+    def _read(self, file: BufferedReader, name: str, start: int, stop: int) -> Array:
         place = self._places[name]
         dtype = _LITTLE_ENDIAN.get(place.dtype)
         if dtype is None:
             raise _not_packed()
-        values = np.fromfile(self.path, dtype, stop - start, offset=place.offset + start * dtype.itemsize)
-        if values.size != stop - start:
+        values = np.empty(stop - start, dtype)
+        file.seek(place.offset + start * dtype.itemsize)
+        if file.readinto(values.view(np.uint8).data) != values.nbytes:
             raise _not_packed()
         return values
-
-    def tensor(self, name: str) -> Array:
-        """One whole tensor, copied from the file; raises as `run`."""
-        shape = self._places[name].shape
-        return self.run(name, 0, math.prod(shape)).reshape(shape)
-
-    def items(self) -> Iterator[tuple[str, Array]]:
-        """All tensors in the order of their names, one in memory at a time."""
-        for name in sorted(self._places):
-            yield name, self.tensor(name)
-
-    def pieces(self) -> Iterator[Piece]:
-        """The whole file as pieces in packed order; raises as `table` and `run`."""
-        for tensor in packed_order(self.table()):
-            for start, stop in spans(tensor):
-                yield Piece(tensor.name, start, self.run(tensor.name, start, stop))
 
 
 class _Place(NamedTuple):

@@ -138,11 +138,12 @@ def test_the_ledgers_own_types_are_not_for_callers(tmp_path: Path, reserved: str
         ledger.append(reserved, {}, time=NOW)
 
 
-def test_bad_data_leaves_the_ledger_usable(tmp_path: Path) -> None:
+@pytest.mark.parametrize("bad", [float("nan"), 1e17])
+def test_bad_data_leaves_the_ledger_usable(tmp_path: Path, bad: float) -> None:
     path = tmp_path / "ledger.jsonl"
     with opened(path) as ledger:
         with pytest.raises(ValueError, match=r".+"):
-            ledger.append("release", {"loss": float("nan")}, time=NOW)
+            ledger.append("release", {"loss": bad}, time=NOW)
         ledger.append("release", {"loss": 0.5}, time=NOW)
     assert types(path) == ["release"]
 
