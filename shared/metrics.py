@@ -7,7 +7,7 @@ machine, and resolution follows magnitude, so that timid and saturated models ar
 Which statistics a task gives is decided in `shared.tasks`; what may leave, by the contract.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -179,57 +179,17 @@ def balanced_accuracy(confusion: Integers) -> float | None:
 
 def auroc_exact(scores: Floats, positive: Mask) -> float | None:
     """Area under the ROC curve of (n,) raw scores, ties as half; None without both classes."""
-    value = float(_Ranking(scores, positive).auroc(np.ones((1, len(scores))))[0])
+    value = float(Ranking(scores, positive).auroc(np.ones((1, len(scores))))[0])
     return None if np.isnan(value) else value
 
 
-def bootstrap_interval(
-    scores: Floats, positive: Mask, sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int = 2000
-) -> Interval | None:
-    """AUROC with the 95 % percentile interval over patients drawn again within each site.
-
-    Of several classes it is the mean over those that have patients of both kinds (macro,
-    one-vs-rest); a resample draws the same patients for all classes.
+class Ranking:
+    """Patients in the order of their scores, ready for AUROC under many weightings.
 
     Args:
-        scores: (n,) one score per patient, or (n, classes).
-        positive: (n,) or (n, classes) bool truth.
-        sites: (n,) the site of each patient; the strata.
-        rng: decides the draws.
-        draws: how many resamples; those that lack either kind in a class are left out.
-
-    Returns:
-        None if no class has patients of both kinds.
+        scores: (n,) one per patient.
+        positive: (n,) bool truth.
     """
-    rankings = _rankings(scores, positive)
-    if not rankings:
-        return None
-    return _percentiles(
-        _macro(rankings, np.ones((1, len(scores)))),
-        [_macro(rankings, w) for w in _resamples(sites, rng=rng, draws=draws)],
-    )
-
-
-def paired_interval(
-    first: Floats,
-    second: Floats,
-    positive: Mask,
-    sites: Sequence[Any] | Integers,
-    *,
-    rng: np.random.Generator,
-    draws: int = 2000,
-) -> Interval | None:
-    """AUROC of `first` minus that of `second` on the same patients, as `bootstrap_interval`."""
-    one, two = _rankings(first, positive), _rankings(second, positive)
-    if not one:
-        return None
-    whole = np.ones((1, len(first)))
-    differences = [_macro(one, w) - _macro(two, w) for w in _resamples(sites, rng=rng, draws=draws)]
-    return _percentiles(_macro(one, whole) - _macro(two, whole), differences)
-
-
-class _Ranking:
-    """Patients in the order of their scores, ready for AUROC under many weightings."""
 
     def __init__(self, scores: Floats, positive: Mask) -> None:
         self._order = np.argsort(scores, kind="stable")
@@ -247,29 +207,3 @@ class _Ranking:
         won = (positives * (np.cumsum(negatives, axis=1) - negatives / 2)).sum(axis=1)
         pairs = positives.sum(axis=1) * negatives.sum(axis=1)
         return np.where(pairs > 0, won / np.maximum(pairs, 1), np.nan)
-
-
-def _rankings(scores: Floats, positive: Mask) -> list[_Ranking]:
-    """One for each class that has patients of both kinds."""
-    rows = np.asarray(positive, bool).reshape(len(positive), -1).T
-    columns = np.asarray(scores).reshape(rows.shape[::-1]).T
-    return [_Ranking(s, p) for s, p in zip(columns, rows, strict=True) if p.any() and not p.all()]
-
-
-def _macro(rankings: Sequence[_Ranking], weights: Floats) -> Floats:
-    """(k, n) weights of the patients to (k,) mean areas; NaN where a class lacks either kind."""
-    return np.asarray(np.mean([ranking.auroc(weights) for ranking in rankings], axis=0))
-
-
-def _resamples(sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int) -> Iterable[Floats]:
-    strata = [np.flatnonzero(np.asarray(sites) == site) for site in np.unique(np.asarray(sites))]
-    for start in range(0, draws, 100):  # 100 at a time bounds memory
-        weights = np.zeros((min(100, draws - start), len(sites)))
-        for members in strata:
-            weights[:, members] = rng.multinomial(len(members), np.full(len(members), 1 / len(members)), len(weights))
-        yield weights
-
-
-def _percentiles(value: Floats, resampled: Sequence[Floats]) -> Interval:
-    low, high = np.nanpercentile(np.concatenate(resampled), [2.5, 97.5])
-    return Interval(float(value[0]), float(low), float(high))

@@ -26,12 +26,17 @@ from deploy.demo.cast import Cast, npz_cast
 from server.advice import advise
 from shared.console import progress_console, table
 from shared.errors import ConfigError
-from shared.metrics import Floats, Integers, Interval, bootstrap_interval, paired_interval
+from shared.metrics import Integers, Interval
+from shared.resampling import Figure, balanced_accuracy, bootstrap_interval, difference, macro_auroc
 from shared.study import Study
 from shared.tasks import task_for
 
 LARGEST_DIFFERENCE = 1e-6
 DRAWS = 2000
+_LEGEND = (
+    "* what `study check` advises from the sites' label counts. The 95 % intervals of the differences are of the same "
+    "test patients, drawn again within each site; balanced accuracy calls at probability 0.5, or the likeliest class."
+)
 PLAIN = "fedavg"
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
     "fedavg": {},
@@ -46,11 +51,10 @@ METHODS: dict[str, dict[str, dict[str, Any]]] = {
 }
 
 
-class Ranked(NamedTuple):
-    """What ranks the test patients, who is positive, and the number of each one's site."""
+class Scored(NamedTuple):
+    """A method's figures, and the number of the site of each test patient."""
 
-    margins: Floats
-    truth: np.ndarray[Any, np.dtype[np.bool_]]
+    figures: dict[str, Figure | None]
     strata: Integers
 
 
@@ -98,13 +102,14 @@ def run(
 
 def missed(data: dict[str, Any]) -> Iterator[str]:
     """What a run promised and did not keep."""
-    for name, difference in data["flower"].items():
-        if not difference <= LARGEST_DIFFERENCE:
-            yield f"{name} differs from Flower's by {difference:.1e}."
+    for name, largest in data["flower"].items():
+        if not largest <= LARGEST_DIFFERENCE:
+            yield f"{name} differs from Flower's by {largest:.1e}."
     for case in data["seeds"]:
-        found = case["methods"].get(case["advised"], {}).get("auroc")
-        if data["aim"] is not None and found is not None and found < data["aim"]:
-            yield f"Seed {case['seed']}: the advised {case['advised']} reaches {found:.4f}, below {data['aim']}."
+        advised, aim = case["advised"], data["aim"]
+        found = case["methods"].get(advised, {}).get("auroc")
+        if aim is not None and found is not None and found["value"] < aim:
+            yield f"Seed {case['seed']}: the advised {advised} reaches {found['value']:.4f}, below {aim}."
 
 
 def show(data: dict[str, Any]) -> RenderableType:
@@ -113,40 +118,40 @@ def show(data: dict[str, Any]) -> RenderableType:
         table(("optimizer", "largest difference to Flower's"), ((k, f"{v:.1e}") for k, v in data["flower"].items()))
     ]
     if data["seeds"]:
-        columns = ("seed", "method", "AUROC", "95 %", "minus FedAvg", "95 %")
+        columns = ("seed", "method", "AUROC", "minus FedAvg", "bal. acc.", "minus FedAvg")
         rows = (_row(case, name) for case in data["seeds"] for name in case["methods"])
-        parts += [Text(""), table(columns, rows), Text("\n* what `study check` advises from the sites' label counts")]
+        parts += [Text(""), table(columns, rows), Text(f"\n{_LEGEND}")]
     return Group(*parts)
 
 
 def _row(case: dict[str, Any], name: str) -> tuple[str, ...]:
-    found, less = case["methods"][name], case["minus_fedavg"].get(name)
+    found, less = case["methods"][name], case["minus_fedavg"].get(name, {})
     star = " *" if name == case["advised"] else ""
-    return (
-        *(str(case["seed"]), name + star, *_estimate(found)),
-        *(_estimate(less) if less else ("", "")),
-    )
+    cells = (cell for figure in found for cell in (_value(found[figure]), _gap(less.get(figure))))
+    return str(case["seed"]), name + star, *cells
 
 
-def _estimate(found: dict[str, float | None]) -> tuple[str, str]:
-    if found["auroc"] is None:
-        return "none", ""
-    return f"{found['auroc']:.4f}", f"{found['low']:.4f} to {found['high']:.4f}"
+def _value(found: dict[str, float] | None) -> str:
+    return "none" if found is None else f"{found['value']:.4f}"
+
+
+def _gap(found: dict[str, float] | None) -> str:
+    return "" if found is None else f"{found['low']:+.3f} to {found['high']:+.3f}"
 
 
 def _compare(cast: Cast, folder: Path, methods: Sequence[str]) -> dict[str, Any]:
     """Every method on one division of the file."""
     study, seed = cast.study, cast.study.study.seed
     data = {name: _prepared(settings, study, folder) for name, settings in cast.data.items()}
-    ranked, seconds = dict[str, Ranked](), dict[str, float]()
+    scored, seconds = dict[str, Scored](), dict[str, float]()
     for name in methods:
         progress_console().print(f"Seed {seed}: {name} ...")
         began = time.monotonic()
         (place := folder / f"study-{name}").mkdir()
         trial = Trial(varied(study, name), data, place)
         trial.run()
-        ranked[name], seconds[name] = _ranked(trial), round(time.monotonic() - began, 1)
-    others = ranked.keys() - {PLAIN} if PLAIN in ranked else set()
+        scored[name], seconds[name] = _scored(trial), round(time.monotonic() - began, 1)
+    others = scored.keys() - {PLAIN} if PLAIN in scored else set()
     labels = {name: dict(site.counts.classes[Split.TRAIN]) for name, site in data.items()}
     advised = advise(labels)
     return {
@@ -154,8 +159,8 @@ def _compare(cast: Cast, folder: Path, methods: Sequence[str]) -> dict[str, Any]
         "labels": labels,
         "skew": round(advised.skew, 4),
         "advised": advised.training["algorithm"],
-        "methods": {name: _figures(one, seed) for name, one in ranked.items()},
-        "minus_fedavg": {name: _less(one, ranked[PLAIN], seed) for name, one in ranked.items() if name in others},
+        "methods": {name: _intervals(one, seed) for name, one in scored.items()},
+        "minus_fedavg": {name: _intervals(_minus(scored[name], scored[PLAIN]), seed) for name in sorted(others)},
         "seconds": seconds,
     }
 
@@ -173,22 +178,26 @@ def varied(study: Study, method: str) -> Study:
     return Study.model_validate(plain)
 
 
-def _ranked(trial: Trial) -> Ranked:
+def _scored(trial: Trial) -> Scored:
     logits, targets, strata = trial.test_logits()
-    return Ranked(*task_for(trial.study.task).one_vs_rest(logits, targets), strata)
+    margins, truth = task_for(trial.study.task).one_vs_rest(logits, targets)
+    return Scored(
+        {"auroc": macro_auroc(margins, truth), "balanced_accuracy": balanced_accuracy(margins, truth)}, strata
+    )
 
 
-def _figures(one: Ranked, seed: int) -> dict[str, float | None]:
-    rng = np.random.default_rng(seed)
-    return _named(bootstrap_interval(one.margins, one.truth, one.strata, rng=rng, draws=DRAWS))
-
-
-def _less(one: Ranked, other: Ranked, seed: int) -> dict[str, float | None]:
+def _minus(one: Scored, other: Scored) -> Scored:
     """What a method has more than another, on the same patients."""
-    rng = np.random.default_rng(seed)
-    return _named(paired_interval(one.margins, other.margins, one.truth, one.strata, rng=rng, draws=DRAWS))
+    gaps = {name: difference(figure, other.figures[name]) for name, figure in one.figures.items()}
+    return Scored(gaps, one.strata)
 
 
-def _named(found: Interval | None) -> dict[str, float | None]:
-    value, low, high = (None, None, None) if found is None else (round(float(v), 4) for v in found)
-    return {"auroc": value, "low": low, "high": high}
+def _intervals(one: Scored, seed: int) -> dict[str, dict[str, float] | None]:
+    return {
+        name: _named(bootstrap_interval(figure, one.strata, rng=np.random.default_rng(seed), draws=DRAWS))
+        for name, figure in one.figures.items()
+    }
+
+
+def _named(found: Interval | None) -> dict[str, float] | None:
+    return None if found is None else {key: round(float(value), 4) for key, value in found._asdict().items()}

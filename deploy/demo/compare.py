@@ -26,10 +26,11 @@ from client.imaging.transforms import augmentation
 from client.settings import load_settings
 from client.train import fit
 from shared.enrolment import read_invitation
-from shared.metrics import Interval, bootstrap_interval, paired_interval
+from shared.metrics import Interval
 from shared.models import build_model, load_state
 from shared.parent import end_if_asked
 from shared.randomness import StudyRandom
+from shared.resampling import bootstrap_interval, difference, macro_auroc
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile
@@ -112,7 +113,7 @@ class Comparison:
     def _figures(self, scored: Scored) -> dict[str, Any]:
         margins, truth = self._one_vs_rest(scored)
         rng = np.random.default_rng(self._study.study.seed)
-        found = bootstrap_interval(margins, truth, self._strata, rng=rng, draws=DRAWS)
+        found = bootstrap_interval(macro_auroc(margins, truth), self._strata, rng=rng, draws=DRAWS)
         return {**self._named(found), **self._at_threshold(scored)}
 
     def _at_threshold(self, scored: Scored) -> dict[str, Any]:
@@ -131,7 +132,8 @@ class Comparison:
     def _difference(self, first: Scored, second: Scored) -> dict[str, Any]:
         (one, truth), (two, _) = self._one_vs_rest(first), self._one_vs_rest(second)
         rng = np.random.default_rng(self._study.study.seed)
-        return self._named(paired_interval(one, two, truth, self._strata, rng=rng, draws=DRAWS))
+        gap = difference(macro_auroc(one, truth), macro_auroc(two, truth))
+        return self._named(bootstrap_interval(gap, self._strata, rng=rng, draws=DRAWS))
 
     def _one_vs_rest(self, scored: Scored) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]:
         return self._task.one_vs_rest(scored.test, self._targets(self._test))

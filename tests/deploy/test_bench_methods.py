@@ -23,10 +23,10 @@ CASE = {
     "seed": 1,
     "advised": "scaffold",
     "methods": {
-        "fedavg": {"auroc": 0.9, "low": 0.8, "high": 1.0},
-        "scaffold": {"auroc": 0.92, "low": 0.8, "high": 1.0},
+        "fedavg": {"auroc": {"value": 0.9, "low": 0.8, "high": 1.0}, "balanced_accuracy": None},
+        "scaffold": {"auroc": {"value": 0.92, "low": 0.8, "high": 1.0}, "balanced_accuracy": None},
     },
-    "minus_fedavg": {"scaffold": {"auroc": 0.02, "low": -0.01, "high": 0.05}},
+    "minus_fedavg": {"scaffold": {"auroc": {"value": 0.02, "low": -0.01, "high": 0.05}, "balanced_accuracy": None}},
 }
 
 
@@ -67,5 +67,6 @@ def test_methods_are_compared_on_the_same_patients(tmp_path: Path) -> None:
     assert case["minus_fedavg"].keys() == {"fedbn", "scaffold"}
     assert case["labels"].keys() == {"site-1", "site-2"}
     for name, less in case["minus_fedavg"].items():
-        exact = case["methods"][name]["auroc"] - case["methods"]["fedavg"]["auroc"]
-        assert less["auroc"] == pytest.approx(exact, abs=2e-4)
+        for figure in ("auroc", "balanced_accuracy"):
+            exact = case["methods"][name][figure]["value"] - case["methods"]["fedavg"][figure]["value"]
+            assert less[figure]["value"] == pytest.approx(exact, abs=2e-4)
