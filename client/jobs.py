@@ -17,7 +17,8 @@ from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
 UPDATE_FILE = "update.safetensors"
 STATE_FILE = "state.safetensors"
 
-Split = Literal["train", "validation", "test"]
+HeldOut = Literal["validation", "test"]
+Split = Literal["train", HeldOut]
 
 
 class ProbeJob(Section):
@@ -51,12 +52,13 @@ class RoundJob(Section):
 
 
 class ScoreJob(Section):
-    """Score a model on validation and test patients; nothing is trained."""
+    """Score a model on the patients of these splits; nothing is trained."""
 
     job: Literal["score"] = "score"
     study: Study
     model: Path
     model_digest: Digest
+    splits: tuple[HeldOut, ...]
     state: Path | None = None
 
 
@@ -138,7 +140,8 @@ def job_for(message: Work, study: Study, *, model: Path, state: Path | None, out
     digest, number = message.model_digest, message.address.round
     if message.address.stage is Stage.TRAIN:
         return RoundJob(study=study, round=number, model=model, model_digest=digest, state=state, out=out)
-    return ScoreJob(study=study, model=model, model_digest=digest, state=state)
+    splits: tuple[HeldOut, ...] = ("validation",) if message.address.stage is Stage.VALIDATE else ("validation", "test")
+    return ScoreJob(study=study, model=model, model_digest=digest, splits=splits, state=state)
 
 
 def to_line(message: Job | Event) -> bytes:

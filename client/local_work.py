@@ -7,10 +7,9 @@ anything to what is computed. Models, data and device stay warm between rounds.
 import gc
 import platform
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 import numpy as np
 import torch
@@ -21,6 +20,7 @@ from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
+from client.jobs import HeldOut
 from client.methods import State, method_for
 from client.networks import Networks, start_network
 from client.train import fit
@@ -35,7 +35,6 @@ from shared.update import PackedFile, Tensors, pack, table_of
 from shared.version import VERSION
 from shared.wire import Counts, Seconds, Software
 
-HeldOut = Literal["validation", "test"]
 HELD_OUT: tuple[HeldOut, ...] = ("validation", "test")
 _NOTHING = Counts(examples=0, patients=0, steps=0)
 
@@ -144,11 +143,13 @@ class LocalWork:
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         return Worked(pack(apply(change, self._steps)), pack(own) if own else None, counts, scores, _rounded(seconds))
 
-    def score(self, incoming: Path, *, kept: Path | None = None, model_digest: str) -> Worked:
-        """Score a model on validation and test patients (the closing trip, or an evaluation study)."""
+    def score(
+        self, incoming: Path, *, kept: Path | None = None, model_digest: str, splits: Sequence[HeldOut] = HELD_OUT
+    ) -> Worked:
+        """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
         load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
-        scores = tuple(self._score(split, model_digest) for split in HELD_OUT if len(self._part(split).labels))
+        scores = tuple(self._score(split, model_digest) for split in splits if len(self._part(split).labels))
         return Worked(None, None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
 
     def _part(self, split: HeldOut) -> Examples:

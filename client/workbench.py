@@ -76,8 +76,9 @@ class Workbench:
         return _done(done)
 
     def score(self, job: ScoreJob) -> RoundDone:
-        """Score a model on the held-out patients."""
-        return _done(self._work(job.study).score(job.model, kept=job.state, model_digest=job.model_digest))
+        """Score a model on the held-out patients that are asked for."""
+        work = self._work(job.study)
+        return _done(work.score(job.model, kept=job.state, model_digest=job.model_digest, splits=job.splits))
 
     def close(self, job: CloseJob) -> None:
         """Let a study go, and with its model the device's memory."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from server.desk import Desk
-from server.history import LiveHistory
+from server.history import LiveHistory, StudyHistory
 from server.journal import read_history
 from server.records import StudyAmended
 from server.study_folder import StudyFolder
@@ -73,11 +73,18 @@ def amend(folder: StudyFolder, *, rounds: int | None, deadline_s: float | None, 
 
 
 def _check_amendable(folder: StudyFolder, study: Study, *, number: int) -> None:
-    """Test patients are scored once, so that a study whose model they have scored gets no more rounds."""
+    """Test patients are scored once, so that a study whose last round is decided gets no more of them."""
     if study.study.kind != "train":
         raise StudyError("A study that only scores a model has no rounds to extend.", remedy="Launch another study.")
-    closing = folder.read_status().get("stage") == Stage.EVALUATE.value
-    if closing or (folder.journal.exists() and read_history(folder.journal).scored):
+    closing = folder.read_status().get("stage") in (Stage.VALIDATE.value, Stage.EVALUATE.value)
+    history = read_history(folder.journal) if folder.journal.exists() else StudyHistory()
+    if history.trained is not None and history.trained.cause == "patience":
+        raise StudyError(
+            f"The study stopped early, after round {history.trained.round}: no model since that after round"
+            f" {history.trained.best} was better.",
+            remedy="Clone it, give [selection] more patience_rounds, and launch the clone.",
+        )
+    if closing or history.scored or history.trained:
         raise StudyError("The study is past its last round.", remedy="Clone it, and launch the clone.")
     if number > MOST_AMENDMENTS:
         raise StudyError(
@@ -116,6 +123,9 @@ def take_up(desk: Desk) -> bool:
     """
     taken = False
     for waiting in pending(desk.folder, desk.study, coordinator=desk.key.public_key()):
+        if desk.journal.history.trained is not None:
+            desk.say(f"Amendment {waiting.amendment.number} came after the last round and has no effect.")
+            break
         known = desk.journal.history.amended
         if known is None or known.number < waiting.amendment.number:  # else a crash came before study.json
             desk.write(_record(waiting))

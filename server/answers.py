@@ -1,7 +1,7 @@
 """A site's report of its work, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import UpdateReady
+from server.records import SiteScored, SiteValidated, UpdateReady
 from shared.wire import Ready
 
 
@@ -18,6 +18,16 @@ def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
         seconds=answer.seconds,
         **answer.counts.model_dump(),
     )
+
+
+def scored_at_closing(site: str, answer: Ready) -> SiteScored:
+    """The journal's entry about the scores of the closing trip."""
+    return SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores)
+
+
+def scored_after_rounds(site: str, answer: Ready, *, model: int) -> SiteValidated:
+    """The journal's entry about the scores of a validation trip, of the model after round `model`."""
+    return SiteValidated(site=site, model=model, model_digest=answer.model_digest, scores=answer.scores)
 
 
 def claim_of(site: str, answer: Ready) -> Claim:

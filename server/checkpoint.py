@@ -11,7 +11,7 @@ The model is streamed from pieces and never stands whole in memory. The start mo
 
 import hashlib
 import re
-from collections.abc import Iterable
+from collections.abc import Container, Iterable
 from pathlib import Path
 
 from pydantic import Field, ValidationError
@@ -21,7 +21,7 @@ from server.moments import Moments
 from server.norms import NormHistory
 from server.records import RoundCommitted
 from shared.durable import write_atomically
-from shared.errors import ResourceError
+from shared.errors import ResourceError, StudyError
 from shared.study import Digest, Section
 from shared.update import Piece, Tensors, pack_pieces
 
@@ -156,12 +156,32 @@ class Checkpoints:
         last = self._path(number - 1, "moments") if before and before.moments_digest else None
         return Moments(self._path(number, "moments"), kinds=kinds, tensors=tensors, number=number, last=last)
 
-    def prune(self, number: int) -> None:
-        """Remove rounds before `number - 1`, and what any process left unfinished."""
+    def insist(self, number: int, digest: str) -> None:
+        """Raise unless the model of a round is here with this SHA-256; round 0, the start model, is not looked at.
+
+        Raises:
+            StudyError: it is not.
+            ResourceError: the disk refused.
+        """
+        try:
+            sound = number == 0 or self._holds("safetensors", number, digest)
+        except FileNotFoundError:
+            sound = False
+        except OSError as error:
+            raise _unreadable(error) from None
+        if not sound:
+            raise model_missing(number)
+
+    def prune(self, number: int, *, keep: Container[int] = ()) -> None:
+        """Remove rounds before `number - 1`, and what any process left unfinished.
+
+        Of the rounds to keep the models stay, and nothing else.
+        """
         remove_partial(self._folder)
         for path in self._folder.glob("round-*"):
             match = re.match(r"round-(\d{5,})\.", path.name)
-            if match and int(match[1]) < number - 1:
+            kept = match and path.suffix == ".safetensors" and int(match[1]) in keep
+            if match and int(match[1]) < number - 1 and not kept:
                 path.unlink(missing_ok=True)
 
     def _path(self, number: int, suffix: str) -> Path:
@@ -178,6 +198,13 @@ class Checkpoints:
                 file.write(chunk)
             file.finish()
             return file.digest
+
+
+def model_missing(number: int) -> StudyError:
+    """The error of a study whose model of a round is not what its journal says."""
+    return StudyError(
+        f"The model of round {number} is missing or damaged.", remedy="Restore the study's models folder from backup."
+    )
 
 
 def _unreadable(error: OSError) -> ResourceError:

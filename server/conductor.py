@@ -1,4 +1,4 @@
-"""Conducts a study: open, rounds, closing trip, close; and commits each round in a fixed order.
+"""Conducts a study: open, rounds, validation trip, closing trip, close; and commits each round in a fixed order.
 
     spooled -> admitted -> folded -> journal so far (fsync) -> checkpoint (temporary, fsync, rename)
     -> journal -> receipts
@@ -9,14 +9,16 @@ is in the spool, and a new owner goes on from there.
 
 import os
 import time
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
 from server.admission import Admission
 from server.aggregate import fold
 from server.amending import take_up
-from server.checkpoint import Checkpoints, Participation
+from server.answers import scored_after_rounds, scored_at_closing
+from server.checkpoint import Checkpoints, Participation, model_missing
 from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
@@ -24,16 +26,17 @@ from server.efforts import efforts_of
 from server.launch import FINAL_MODEL, START_MODEL
 from server.optimizers import optimizer_for
 from server.receipts import receipts_for
-from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
+from server.records import Record, RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
 from server.requests import PauseAsked, StopAsked, heed
 from server.rounds import Ask, Closing, Round
+from server.selector import Selector
 from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from shared.durable import rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.update import PackedFile
-from shared.wire import Close, Message, Receipt, Stage, Work
+from shared.wire import Close, Message, Ready, Receipt, Stage, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
@@ -52,6 +55,7 @@ class Conductor:
         self._desk = desk
         self._history = desk.journal.history
         self._checkpoints = checkpoints
+        self._selector = Selector(desk)
         study = desk.study
         self._optimizer = optimizer_for(study.server)
         self._admission = Admission(
@@ -91,7 +95,7 @@ class Conductor:
             self._finish()
 
     def _finish(self) -> None:
-        desk, digest = self._desk, self._history.model_digest
+        desk, digest = self._desk, self._history.final_digest
         assert digest is not None
         if not isinstance(self._history.ended, StudyFinished):
             desk.write(StudyFinished(model_digest=digest))
@@ -120,15 +124,15 @@ class Conductor:
         self._open()
         while self._rounds_left():
             self._train(self._history.last_round + 1)
-        self._evaluate()
+        self._validate()
+        self._score(Stage.EVALUATE, self._desk.study.closing_number, of=self._history.final_round)
 
     def _rounds_left(self) -> bool:
         """Whether another round is to be run; an amendment that came meanwhile is put to the sites first."""
         heed(self._desk.folder)
         if take_up(self._desk):
             self._open()
-        study = self._desk.study
-        return study.study.kind == "train" and self._history.last_round < study.rounds.count
+        return not self._selector.ends_training()
 
     def _open(self) -> None:
         state = self._round(Stage.OPEN, 0, absence_s=ABSENCE_S)
@@ -136,7 +140,7 @@ class Conductor:
         self._insist(closing, "open the study")
 
     def _train(self, number: int) -> None:
-        desk, model = self._desk, self._model()
+        desk, model = self._desk, self._model(number - 1)
         digest = self._history.model_digest
         assert digest is not None
         opened = self._drawn(number)
@@ -158,18 +162,34 @@ class Conductor:
         self._insist(closing, f"finish round {number}")
         self._commit(number, digest, closing, run.admitted)
 
-    def _evaluate(self) -> None:
-        number, model, digest = self._history.last_round + 1, self._model(), self._history.model_digest
+    def _validate(self) -> None:
+        """Have the last model scored as all before it were, and take the best of them; once."""
+        desk, last = self._desk, self._history.last_round
+        if not desk.study.selection.validation_trips:
+            return
+        if self._history.chosen is None:
+            record = partial(scored_after_rounds, model=last)
+            self._score(Stage.VALIDATE, desk.study.agreed_rounds + 1, of=last, record=record)
+        chosen = self._selector.choose()
+        self._checkpoints.insist(chosen.round, chosen.model_digest)
+        self._checkpoints.prune(last, keep=(chosen.round,))
+
+    def _score(
+        self, stage: Stage, number: int, *, of: int, record: Callable[[str, Ready], Record] = scored_at_closing
+    ) -> None:
+        """A trip after the rounds, on which the sites score the model after round `of`."""
+        model, digest = self._model(of), self._history.digest_after(of)
         assert digest is not None
-        state = self._round(Stage.EVALUATE, number, cohort=self._present())
+        state = self._round(stage, number, cohort=self._present())
         closing = StageRun(
             self._desk,
             state,
-            question=lambda ask: self._work(Stage.EVALUATE, number, ask, model, digest),
+            question=lambda ask: self._work(stage, number, ask, model, digest),
             payload=model,
             model_digest=digest,
+            scored=record,
         ).run()
-        self._insist(closing, "score the final model")
+        self._insist(closing, f"score the {'last' if stage is Stage.VALIDATE else 'final'} model")
 
     def _close(self, reason: Literal["finished", "stopped", "failed"]) -> None:
         number = self._history.last_round + 1
@@ -186,7 +206,7 @@ class Conductor:
     def _commit(self, number: int, previous: str, closing: Closing, admitted: dict[str, Admitted]) -> None:
         """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
-        model = PackedFile(self._model())
+        model = PackedFile(self._model(number - 1))
         efforts = efforts_of(desk.study.training, (update.steps for update in updates))
         share = share_of(updates, self._history.declared)
         weighed = [(update.weight, update.packed) for update in updates]
@@ -207,7 +227,7 @@ class Conductor:
                 moments=moments,
             )
             desk.journal.write(checkpoint.committed)
-        self._checkpoints.prune(number)
+        self._checkpoints.prune(number, keep=range(number) if desk.study.selection.model == "best" else ())
         desk.spool.forget_before(number + 1)
         desk.say(f"Round {number}/{desk.study.rounds.count}: {len(closing.counted)} sites counted.")
 
@@ -216,7 +236,7 @@ class Conductor:
         final = self._desk.folder.path / FINAL_MODEL
         link = final.with_suffix(".part")
         link.unlink(missing_ok=True)
-        os.link(self._model(), link)
+        os.link(self._model(self._history.final_round), link)
         rename_durably(link, final)
         link.unlink(missing_ok=True)  # rename(2) does nothing where `final` is that very file already
 
@@ -226,10 +246,7 @@ class Conductor:
         if latest is not None and latest.round == self._history.last_round + 1:
             self._desk.write(latest.committed)
         if (latest.round if latest else 0) < self._history.last_round:
-            raise StudyError(
-                f"The model of round {self._history.last_round} is missing or damaged.",
-                remedy="Restore the study's models folder from backup.",
-            )
+            raise model_missing(self._history.last_round)
 
     # ------------------------------------------------------------ parts
 
@@ -285,12 +302,11 @@ class Conductor:
         )
 
     def _work(self, stage: Stage, number: int, ask: Ask, model: Path, digest: str) -> Work:
-        commits = self._history.commits
         return Work(
             address=self._desk.address(stage, number, ask.attempt),
             study_digest=self._desk.study.digest(),
             model_digest=digest,
-            previous_digest=commits[-1].previous_digest if commits else None,
+            previous_digest=self._digest_before(number),
             payload_bytes=model.stat().st_size,
             slot_bytes=self._desk.update_limit if ask.slot_granted else 0,
             counted_round=self._history.counted_round(ask.site),
@@ -307,10 +323,16 @@ class Conductor:
             seen=self._history.seen,
         )
 
-    def _model(self) -> Path:
-        """The last committed model, or the start model."""
-        last = self._history.last_round
-        return self._checkpoints.model(last) if last else self._desk.folder.path / START_MODEL
+    def _digest_before(self, number: int) -> str | None:
+        """The model of the round or trip before; after the validation trip that is the last model."""
+        commits = self._history.commits
+        if number > self._desk.study.agreed_rounds + 1:
+            return self._history.model_digest
+        return commits[-1].previous_digest if commits else None
+
+    def _model(self, number: int) -> Path:
+        """The model after a committed round, or the start model (0)."""
+        return self._checkpoints.model(number) if number else self._desk.folder.path / START_MODEL
 
     @staticmethod
     def _insist(closing: Closing, what: str) -> None:

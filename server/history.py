@@ -13,6 +13,7 @@ from server.claim import Declared
 from server.norms import NormHistory
 from server.records import (
     EpochClaimed,
+    ModelChosen,
     Record,
     RoundCommitted,
     RoundFailed,
@@ -22,11 +23,13 @@ from server.records import (
     SiteOpened,
     SiteRefused,
     SiteScored,
+    SiteValidated,
     StudyAmended,
     StudyFailed,
     StudyFinished,
     StudyStarted,
     StudyStopped,
+    TrainingEnded,
     UpdateAdmitted,
     UpdateReady,
     UpdateRefused,
@@ -52,6 +55,8 @@ class LiveHistory:
         asked: the round that was opened last, and its cohort.
         worked: by site, the last round that it worked in, and the digest of the update that it announced
             there; None if the round closed before it announced one.
+        trained: after which round no other is run, and why, if that was decided.
+        chosen: the final model, if it was chosen.
         ended: how the study ended, if it did.
     """
 
@@ -65,6 +70,8 @@ class LiveHistory:
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
     asked: tuple[int, tuple[str, ...]] = (0, ())
     worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    trained: TrainingEnded | None = None
+    chosen: ModelChosen | None = None
     ended: Ended | None = None
 
     @classmethod
@@ -83,8 +90,22 @@ class LiveHistory:
     @property
     def model_digest(self) -> str | None:
         """Digest of the last committed model, or of the start model; None before the study started."""
-        if self.commits:
-            return self.commits[-1].model_digest
+        return self.digest_after(self.last_round)
+
+    @property
+    def final_round(self) -> int:
+        """How many rounds are behind the final model: the chosen one, or the last as long as none is chosen."""
+        return self.chosen.round if self.chosen else self.last_round
+
+    @property
+    def final_digest(self) -> str | None:
+        """Digest of the final model; None before the study started."""
+        return self.digest_after(self.final_round)
+
+    def digest_after(self, number: int) -> str | None:
+        """Digest of the model after so many rounds, 0 being the start model; None if it is not there."""
+        if number:
+            return self.commits[number - 1].model_digest if number <= self.last_round else None
         return self.started.start_digest if self.started else None
 
     @property
@@ -136,6 +157,10 @@ class LiveHistory:
                 self._commit(record)
             case SiteOpened():
                 self.opened[record.site] = record
+            case TrainingEnded():
+                self.trained = record
+            case ModelChosen():
+                self.chosen = record
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
             case StudyFinished() | StudyStopped() | StudyFailed():
@@ -148,17 +173,28 @@ class LiveHistory:
             case EpochClaimed():
                 return record.epoch > self.epoch
             case RoundOpened():
-                return (record.round, record.model_digest) == (self.last_round + 1, self.model_digest)
+                here = (record.round, record.model_digest) == (self.last_round + 1, self.model_digest)
+                return here and self.trained is None
             case UpdateAdmitted():
                 return record.round == self.last_round + 1 and record.site not in self.pending
             case RoundCommitted():
                 here = (record.round, record.previous_digest) == (self.last_round + 1, self.model_digest)
                 return here and set(record.counted) <= self.pending.keys()
-        return not isinstance(record, StudyAmended) or self._amends(record)
+        return self._decided(record)
 
-    def _amends(self, record: StudyAmended) -> bool:
-        number = self.amended.number if self.amended else 0
-        return (record.number, record.previous_digest) == (number + 1, self.study_digest)
+    def _decided(self, record: Record) -> bool:
+        """Of what is decided on the way, whether it can be decided now; anything else can come at any time."""
+        match record:
+            case StudyAmended():
+                number = self.amended.number if self.amended else 0
+                here = (record.number, record.previous_digest) == (number + 1, self.study_digest)
+                return here and self.trained is None
+            case TrainingEnded():
+                return self.trained is None and record.round == self.last_round
+            case ModelChosen():
+                known = record.model_digest == self.digest_after(record.round)
+                return known and self.chosen is None and self.trained is not None
+        return True
 
     def _claim(self, record: EpochClaimed) -> None:
         self.epoch = record.epoch
@@ -184,6 +220,7 @@ class StudyHistory(LiveHistory):
 
     Attributes:
         readies, refusals, losses, failures: as they were written, all rounds.
+        validated: by site, from the trip that scored the last model.
         scored, closed: by site, from the closing trip.
     """
 
@@ -191,6 +228,7 @@ class StudyHistory(LiveHistory):
     refusals: list[UpdateRefused | SiteRefused] = field(default_factory=list)
     losses: list[SiteLost] = field(default_factory=list)
     failures: list[RoundFailed] = field(default_factory=list)
+    validated: dict[str, SiteValidated] = field(default_factory=dict)
     scored: dict[str, SiteScored] = field(default_factory=dict)
     closed: dict[str, SiteClosed] = field(default_factory=dict)
 
@@ -200,6 +238,8 @@ class StudyHistory(LiveHistory):
         match record:
             case SiteScored():
                 self.scored[record.site] = record
+            case SiteValidated():
+                self.validated[record.site] = record
             case SiteClosed():
                 self.closed[record.site] = record
             case UpdateReady():

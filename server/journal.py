@@ -19,6 +19,7 @@ from server.records import (
     Record,
     RoundCommitted,
     SiteScored,
+    SiteValidated,
     StudyFailed,
     StudyFinished,
     StudyPaused,
@@ -33,7 +34,7 @@ from shared.ledger import Entry, Ledger, read_entries
 
 _ENDING = (StudyFinished, StudyStopped, StudyPaused, StudyFailed)
 _SEALING = (RoundCommitted, *_ENDING)  # the head that follows waits for the disk
-_RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored)
+_RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored, SiteValidated)
 
 
 class Journal:

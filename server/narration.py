@@ -9,6 +9,7 @@ from typing import Any, get_args
 
 from server.records import (
     EpochClaimed,
+    ModelChosen,
     Record,
     RoundCommitted,
     RoundFailed,
@@ -18,6 +19,7 @@ from server.records import (
     SiteOpened,
     SiteRefused,
     SiteScored,
+    SiteValidated,
     Split,
     StudyAmended,
     StudyFailed,
@@ -25,19 +27,21 @@ from server.records import (
     StudyPaused,
     StudyStarted,
     StudyStopped,
+    TrainingEnded,
     UpdateAdmitted,
     UpdateReady,
     UpdateRefused,
     UpdateSpooled,
 )
-from server.report.words import counted, duration, plain, share, size
+from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def told(record: Record) -> str:
     """One record in plain words, without its round and time."""
-    return _of_study(record) or _of_site(record) or _of_update(record) or _of_round(record) or _by_name(record)
+    parts = (_of_study, _of_site, _of_update, _of_round, _of_selection)
+    return next((words for part in parts if (words := part(record))), None) or _by_name(record)
 
 
 def told_by_ledger(entry_type: str, data: dict[str, Any]) -> str:
@@ -78,6 +82,17 @@ def _of_site(record: Record) -> str | None:
             return f"{record.site} scores the model{_areas(record)}"
         case SiteClosed():
             return f"{record.site} puts the study away"
+    return None
+
+
+def _of_selection(record: Record) -> str | None:
+    match record:
+        case TrainingEnded():
+            return f"training ends: {why_ended(record)}"
+        case SiteValidated():
+            return f"{record.site} scores {model_after(record.model)}{_areas(record)}"
+        case ModelChosen():
+            return f"{model_after(record.round)} is chosen: {why_chosen(record)}"
     return None
 
 
@@ -123,6 +138,6 @@ def _without(sites: Iterable[str]) -> str:
     return f"; without {names}" if (names := _names(sites)) else ""
 
 
-def _areas(record: SiteScored) -> str:
+def _areas(record: SiteScored | SiteValidated) -> str:
     areas = [f"{s.split} {share(s.figures['auroc'])}" for s in record.scores if "auroc" in s.figures]
     return f"; AUROC {', '.join(areas)}" if areas else ""

@@ -10,7 +10,7 @@ from datetime import datetime
 from statistics import median
 
 from server.journal import record_of
-from server.records import RECORDS, Record, RoundCommitted, RoundOpened, UpdateReady, UpdateSpooled
+from server.records import RECORDS, Record, RoundCommitted, RoundOpened, SiteValidated, UpdateReady, UpdateSpooled
 from shared import metrics
 from shared.ledger import Entry
 from shared.metrics import Score
@@ -77,11 +77,12 @@ class Progress:
                 self._here.add(record.update_digest)
                 self.received_bytes += record.update_bytes
             case UpdateReady():
-                self._score(record)
+                self._score(record.round - 1, record)
+            case SiteValidated():
+                self._score(record.model, record)
 
-    def _score(self, record: UpdateReady) -> None:
+    def _score(self, model: int, record: UpdateReady | SiteValidated) -> None:
         """The scores of round r are of the model that entered it; two models are kept, the rest is over."""
-        model = record.round - 1
         for score in record.scores:
             if score.split == "validation":
                 self._scores.setdefault(model, {})[record.site] = score

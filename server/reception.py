@@ -30,6 +30,7 @@ ANSWERS: dict[Stage, type[Answer]] = {
     Stage.OPEN: Opened,
     Stage.TRAIN: Ready,
     Stage.UPLOAD: Uploaded,
+    Stage.VALIDATE: Ready,
     Stage.EVALUATE: Ready,
     Stage.CLOSE: Closed,
 }

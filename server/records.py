@@ -12,6 +12,7 @@ from pydantic import Field
 from server.claim import AdmissionReason
 from shared.errors import WireCode
 from shared.metrics import Score
+from shared.selection import Metric
 from shared.study import Digest, Name, Section
 from shared.wire import Count, Seconds
 
@@ -83,6 +84,30 @@ class StudyFailed(Record):
     reason: Text
 
 
+class TrainingEnded(Record):
+    """No further round is run after `round`: all are done, or no model was better than that after `best`."""
+
+    round: Count
+    cause: Literal["rounds", "patience"]
+    best: Count | None = None
+
+
+class ModelChosen(Record):
+    """The model after `round` (0: the start model) is the final one.
+
+    `candidates` are the models that all sites of `cohort` scored, by the rounds behind them, and `value` is
+    the pooled figure of the chosen one. Unless the cause is `best`, the last model was taken for want of figures.
+    """
+
+    round: Count
+    model_digest: Digest
+    cause: Literal["best", "unscored", "undefined"]
+    metric: Metric
+    value: float | None = None
+    cohort: tuple[Name, ...] = ()
+    candidates: tuple[Count, ...] = ()
+
+
 # ------------------------------------------------------------------ a site
 
 
@@ -121,6 +146,15 @@ class SiteScored(Record):
     """A site scored the model it was sent on the closing trip."""
 
     site: Name
+    model_digest: Digest
+    scores: tuple[Score, ...]
+
+
+class SiteValidated(Record):
+    """A site scored the model after round `model` on validation patients alone, in a trip after the last round."""
+
+    site: Name
+    model: Count
     model_digest: Digest
     scores: tuple[Score, ...]
 
@@ -221,7 +255,8 @@ RECORDS: dict[str, type[Record]] = {
     record.entry_type(): record
     for record in (
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
-        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteClosed),
+        *(TrainingEnded, ModelChosen),
+        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )
 }

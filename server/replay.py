@@ -35,17 +35,19 @@ class Replayed:
     Attributes:
         rounds: how many rounds the first run committed.
         first_difference: the first round whose models differ, 0 for the start model; None if none does.
+        same_choice: whether the final model is that of the same round.
         differ: what else was not the same, which may be why.
     """
 
     rounds: int
     first_difference: int | None
+    same_choice: bool
     differ: tuple[Difference, ...]
 
     @property
     def bit_identical(self) -> bool:
         """Whether every model of the two runs is the same byte for byte."""
-        return self.first_difference is None
+        return self.first_difference is None and self.same_choice
 
 
 def replay_of(study: Study, cohort: tuple[str, ...], *, taken: set[str]) -> Study:
@@ -66,7 +68,8 @@ def replay_of(study: Study, cohort: tuple[str, ...], *, taken: set[str]) -> Stud
 def compare_runs(before: StudyHistory, now: StudyHistory) -> Replayed:
     """Hold a replay against the run that it repeats."""
     differ = (*_of_sites(before, now), *_of_rounds(before, now))
-    return Replayed(len(before.commits), _first_difference(before, now), differ)
+    same_choice = before.final_round == now.final_round
+    return Replayed(len(before.commits), _first_difference(before, now), same_choice, differ)
 
 
 def _name(study: str, number: int) -> str:
@@ -107,3 +110,12 @@ def _of_rounds(before: StudyHistory, now: StudyHistory) -> Iterator[Difference]:
     for one, other in zip(before.commits, now.commits, strict=False):
         if one.counted != other.counted:
             yield Difference("counted", None, ", ".join(one.counted), ", ".join(other.counted), round=one.round)
+    one_chosen, other_chosen = _choosing(before), _choosing(now)
+    if one_chosen != other_chosen:
+        yield Difference("chosen by", None, one_chosen, other_chosen, round=before.final_round)
+
+
+def _choosing(history: StudyHistory) -> str:
+    """Who decided which model is the final one, and among how many."""
+    chosen = history.chosen
+    return f"{', '.join(chosen.cohort)}, of {len(chosen.candidates)}" if chosen else "nobody"

@@ -96,7 +96,7 @@ class Round:
     """The seats of one stage of a study.
 
     Args:
-        stage: open, train, evaluate or close.
+        stage: open, train, validate, evaluate or close.
         number: 0 for open, then from 1.
         cohort: the sites asked.
         quorum: how many must count.

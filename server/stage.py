@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.admission import Admission
-from server.answers import claim_of, ready_record
+from server.answers import claim_of, ready_record, scored_at_closing
 from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
@@ -18,11 +18,11 @@ from server.desk import Desk
 from server.lateness import discount, owed
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
+    Record,
     SiteClosed,
     SiteLost,
     SiteOpened,
     SiteRefused,
-    SiteScored,
     UpdateAdmitted,
     UpdateRefused,
     UpdateSpooled,
@@ -38,7 +38,7 @@ TURN_S = 0.1
 QUICK_TURN_S = 0.05
 QUICK_FOR_S = 1.0  # after something moved, more follows soon
 STATUS_EVERY_S = 1.0
-WORKING = (Stage.TRAIN, Stage.EVALUATE)
+WORKING = (Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE)
 
 
 class StageRun:
@@ -52,6 +52,7 @@ class StageRun:
         model_digest: the model that answers must be about.
         admission: the rules for updates; None where no update is wanted.
         expected: what admission awaits.
+        scored: what is written of an answer that brings scores alone.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class StageRun:
         model_digest: str | None = None,
         admission: Admission | None = None,
         expected: Expected | None = None,
+        scored: Callable[[str, Ready], Record] = scored_at_closing,
     ) -> None:
         self.admitted: dict[str, Admitted] = {}
         self._desk = desk
@@ -73,6 +75,7 @@ class StageRun:
         self._model_digest = model_digest
         self._admission = admission
         self._expected = expected
+        self._scored = scored
         self._asked: dict[str, Question] = {}
         self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
         self._reopened: set[str] = set()
@@ -229,8 +232,7 @@ class StageRun:
         if self._admission is None:
             if answer.uploaded:
                 desk.link.drop(arrival)
-            scored = SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores)
-            desk.write(scored)
+            desk.write(self._scored(site, answer))
             self._state.admitted(site, now=now)
             return
         if answer.update_digest is None or answer.update_bytes > desk.update_limit:

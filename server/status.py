@@ -32,6 +32,8 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
         "rounds": desk.study.rounds.count,
         "stage": state.stage.value,
         "committed": history.last_round,
+        "trained": history.trained.model_dump(mode="json") if history.trained else None,
+        "chosen": history.chosen.model_dump(mode="json") if history.chosen else None,
         "epoch": desk.owner.epoch,
         "pid": os.getpid(),
         "sites": [seat_view(seat, pulses.get(seat.site), state.stage, now=now) for seat in state.seats.values()],

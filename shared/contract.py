@@ -4,10 +4,11 @@ It is derived from the study alone, so both sides reach the same bytes; its SHA-
 every release. What of a release has a place and what a report may hold is decided here, for the site's
 door and the server's reception alike:
 
-1. updates are for the agreed rounds, final scores for the one closing trip after them;
-2. a report's scores are about the model that was sent, one per split, test patients only in the
-   closing trip, and name only agreed metrics, with agreed length and range; work that was late for
-   its own, earlier round brings none;
+1. updates are for the agreed rounds, scores alone for the agreed validation trips after them and the one
+   closing trip after these;
+2. only the report of a round brings an update; a report's scores are about the model that was sent, one
+   per split, test patients only in the closing trip, and name only agreed metrics, with agreed length
+   and range; work that was late for its own, earlier round brings none;
 3. all of them together fit into one entry of a ledger.
 
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
@@ -32,14 +33,15 @@ SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
 class Contract(Section):
     """What may leave `site` in one study, and nothing else.
 
-    `payload_bytes` bounds the packed update of one round (0: no update at all); `rounds` is the
-    highest round number that may be answered.
+    `payload_bytes` bounds the packed update of one round (0: no update at all); `rounds` is the highest
+    number of a round that trains, and `validation_trips` so many numbers follow it before the closing trip.
     """
 
     study: Name
     study_digest: Digest
     site: Name
     rounds: Annotated[int, Field(ge=0)]
+    validation_trips: Annotated[int, Field(ge=0)] = 0
     tensors: Tensors
     payload_bytes: Annotated[int, Field(ge=0)]
     metrics: tuple[MetricRule, ...]
@@ -49,12 +51,15 @@ class Contract(Section):
         return digest(canonical(self.model_dump(mode="json")))
 
     def allows(self, stage: Stage, number: int) -> bool:
-        """Whether a round's number may be answered at a stage; the closing trip follows the agreed rounds."""
+        """Whether a number may be answered at a stage: first the rounds, then the trips, the closing trip last."""
+        closing = self.rounds + self.validation_trips + 1
         if stage in (Stage.TRAIN, Stage.UPLOAD):
             return 1 <= number <= self.rounds
+        if stage is Stage.VALIDATE:
+            return self.rounds < number < closing
         if stage is Stage.EVALUATE:
-            return number == self.rounds + 1
-        return 0 <= number <= self.rounds + 1
+            return number == closing
+        return 0 <= number <= closing
 
 
 def report_fault(contract: Contract, report: Ready) -> str | None:
@@ -77,6 +82,8 @@ def _place_fault(report: Ready) -> str | None:
         return "late work is of an earlier round and brings no scores"
     if len(set(splits)) != len(splits):
         return "a split is scored twice"
+    if report.update_digest is not None and report.address.stage is not Stage.TRAIN:
+        return "a trip that only scores brings no update"
     if "test" in splits and report.address.stage is not Stage.EVALUATE:
         return "test patients are scored in the closing trip alone"
     return None
@@ -107,7 +114,8 @@ def derive_contract(message: Open, *, site: str) -> Contract:
         study=study.name,
         study_digest=study.digest(),
         site=site,
-        rounds=study.rounds.count if trains else 0,
+        rounds=study.agreed_rounds,
+        validation_trips=study.selection.validation_trips,
         tensors=message.tensors if trains else (),
         payload_bytes=payload_limit(message.tensors) if trains else 0,
         metrics=task_for(study.task).rules(),

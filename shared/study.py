@@ -10,22 +10,18 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, Field, ValidationError, model_validator
 
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
+from shared.section import Section as Section  # noqa: PLC0414 - everybody takes it from here
+from shared.selection import SelectionSpec, selection_fault
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
 ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 STEPS_BOUND = 1_000_000  # optimiser steps that a site may take in one round
-
-
-class Section(BaseModel):
-    """A frozen part of a configuration that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class About(Section):
@@ -221,6 +217,7 @@ class Study(Section):
     training: TrainingSpec | None = None
     server: ServerSpec = ServerSpec()
     rounds: RoundsSpec = RoundsSpec()
+    selection: SelectionSpec = SelectionSpec()
     admission: AdmissionSpec = AdmissionSpec()
     transfer: TransferSpec = TransferSpec()
 
@@ -244,6 +241,14 @@ class Study(Section):
             raise ValueError("rounds.late = next does not go with what a site keeps between rounds: it would be stale")
         return self
 
+    @model_validator(mode="after")
+    def _selection_fits(self) -> Self:
+        algorithm = self.training.algorithm if self.training else None
+        sampled = self.rounds.sample is not None
+        if fault := selection_fault(self.selection, kind=self.study.kind, algorithm=algorithm, sampled=sampled):
+            raise ValueError(fault)
+        return self
+
     def _check_own_norms(self) -> None:
         if self.model.norm == "none":
             raise ValueError("fedbn leaves the norm layers at the sites, and model.norm = none has no such layers")
@@ -259,6 +264,16 @@ class Study(Section):
     def keeps_state(self) -> bool:
         """Whether a site keeps something of its own from one round to the next."""
         return self.training is not None and self.training.algorithm in ("fedbn", "scaffold")
+
+    @property
+    def agreed_rounds(self) -> int:
+        """The highest number of a round that trains; 0 if the study does not train."""
+        return self.rounds.count if self.study.kind == "train" else 0
+
+    @property
+    def closing_number(self) -> int:
+        """The number of the closing trip, after those of all rounds and validation trips, run or not."""
+        return self.agreed_rounds + self.selection.validation_trips + 1
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the whole study, defaults included."""

@@ -7,6 +7,7 @@ The stages of a study are, in order:
     open      server: the study, tensor table, cohort        site: Opened (contract, counts)
     train     server: Work + model, slot maybe granted       site: Ready (+ update if granted)
     upload    server: Grant of a slot                        site: Uploaded + update
+    validate  server: Work + model (validation trip)         site: Ready (validation metrics only)
     evaluate  server: Work + model (closing trip)            site: Ready (metrics only)
     close     server: Close with the last receipts           site: Closed
 
@@ -53,6 +54,7 @@ class Stage(StrEnum):
     OPEN = "open"
     TRAIN = "train"
     UPLOAD = "upload"
+    VALIDATE = "validate"
     EVALUATE = "evaluate"
     CLOSE = "close"
 
@@ -108,7 +110,7 @@ class Open(Message):
 class Work(Message):
     """Train or evaluate on the model that travels as payload.
 
-    `previous_digest` chains models: it is the model of the round before (None in round 1).
+    `previous_digest` chains models: it is the model of the round or trip before (None in round 1).
     `slot_bytes` is a pre-granted upload slot; 0 means report ready and wait for a Grant. `counted_round`
     is the last round in which this site counted (0: none): the site goes on from what it kept then.
     """
@@ -220,11 +222,11 @@ ToServer = Annotated[Opened | Ready | Uploaded | Closed | Refused, Field(discrim
 
 _PLACES: dict[str, tuple[Stage, ...]] = {
     "open": (Stage.OPEN,),
-    "work": (Stage.TRAIN, Stage.EVALUATE),
+    "work": (Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE),
     "grant": (Stage.UPLOAD,),
     "close": (Stage.CLOSE,),
     "opened": (Stage.OPEN,),
-    "ready": (Stage.TRAIN, Stage.EVALUATE),
+    "ready": (Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE),
     "uploaded": (Stage.UPLOAD,),
     "closed": (Stage.CLOSE,),
     "refused": tuple(Stage),

@@ -7,6 +7,7 @@ the federation's coordinator does.
 
 import hashlib
 from collections import deque
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -277,7 +278,7 @@ class LoneSite:
                 (job.out / "update.safetensors").write_bytes(update)
                 self.answering.hear(trained(self.coordinator.study, job.model_digest))
             case ScoreJob() as job:
-                self.answering.hear(scored(self.coordinator.study, job.model_digest))
+                self.answering.hear(scored(self.coordinator.study, job.model_digest, splits=job.splits))
 
     # ------------------------------------------------------------ what came of it
 
@@ -316,8 +317,8 @@ def trained(study: Study, model_digest: str) -> RoundDone:
     return RoundDone(counts=COUNTS, scores=scores, seconds={"train": 0.5})
 
 
-def scored(study: Study, model_digest: str) -> RoundDone:
-    """The worker's word on the closing trip."""
-    scores = tuple(a_score(study, model_digest, split=split) for split in ("validation", "test"))
+def scored(study: Study, model_digest: str, *, splits: Iterable[str] = ("validation", "test")) -> RoundDone:
+    """The worker's word on a trip that only scores."""
+    scores = tuple(a_score(study, model_digest, split=split) for split in splits)
     nothing = Counts(examples=0, patients=0, steps=0)
     return RoundDone(counts=nothing, scores=scores, seconds={"score": 0.5})

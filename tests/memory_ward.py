@@ -72,6 +72,6 @@ class MemoryWard:
 
     def model_digest(self, folder: StudyFolder) -> str:
         """Of the final model."""
-        digest = read_history(folder.path / "journal.jsonl").model_digest
+        digest = read_history(folder.path / "journal.jsonl").final_digest
         assert digest is not None
         return digest

@@ -38,7 +38,7 @@ def _figures(side: Side) -> dict[str, str]:
         "updates received": size(side.update_bytes),
         "time in all": duration(side.seconds),
         "median round": duration(side.round_seconds),
-        "model": (side.model_digest or _UNSET)[:12],
+        "final model": f"{side.model_digest[:12]}, of round {side.model_round}" if side.model_digest else _UNSET,
     }
 
 

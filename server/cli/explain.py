@@ -1,5 +1,7 @@
 """What a study's rounds mean for the sites, in plain words."""
 
+from server.report.words import METRICS, counted, size
+from shared.selection import SelectionSpec
 from shared.study import RoundsSpec, TrainingSpec
 
 
@@ -30,3 +32,23 @@ def explain_length(training: TrainingSpec) -> str:
     if training.epochs_per_round:
         return f"{training.epochs_per_round} epoch(s)"
     return f"{training.steps_per_round} step(s)"
+
+
+def explain_selection(selection: SelectionSpec, *, rounds: int, model_bytes: int) -> list[str]:
+    """Which model will be the final one, and what may end the training before the last round."""
+    lines, metric = [], METRICS[selection.metric]
+    if selection.patience_rounds is not None:
+        gain = f" by more than {selection.min_gain:g}" if selection.min_gain else ""
+        waits = counted(selection.patience_rounds, "round")
+        lines.append(
+            f"Training ends early when for {waits} no model was better{gain} than the best before"
+            f" ({metric} of the validation patients of all sites together)."
+        )
+    if selection.model == "last":
+        return [*lines, "The final model is the last one."]
+    return [
+        *lines,
+        f"The final model is the one with the best {metric} on the validation patients of all sites together, by the"
+        " scores of the same sites for every model; the last model is sent out once more to be scored for that.",
+        f"Until it is chosen the server keeps the model of every round, up to {size(rounds * model_bytes)}.",
+    ]

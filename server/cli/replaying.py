@@ -57,10 +57,16 @@ def answer_of(name: str, replayed: str, found: Replayed) -> Answer:
     if found.bit_identical:
         words = f"{replayed} is {name} again, byte for byte: the start model and {found.rounds} rounds."
         return Answer(data, Group(*shown, Text(words)))
-    where = f"in round {found.first_difference}" if found.first_difference else "in the start model"
+    where = _where(found)
     why = "See what differs above." if found.differ else "Nothing else differs: look for kernels that do not repeat."
     error = StudyError(f"{replayed} differs from {name} first {where}.", remedy=why)
     return Answer(data, Group(*shown), error)
+
+
+def _where(found: Replayed) -> str:
+    if found.first_difference is None:
+        return "in which model was chosen"
+    return f"in round {found.first_difference}" if found.first_difference else "in the start model"
 
 
 def _differences(differ: tuple[Difference, ...]) -> Group:

@@ -15,7 +15,8 @@ from rich.text import Text
 
 from server.cli.waiting import UNSERVED, age_s, is_silent, waits_of
 from server.progress import Progress
-from server.report.words import counted, duration, plain, share, size
+from server.records import ModelChosen, TrainingEnded
+from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
 from shared.study import Study
@@ -32,7 +33,13 @@ WORDS = {
     "lost": "line lost",
 }
 _BAR = 30  # characters
-_STAGES = {"open": "opening", "train": "training", "evaluate": "scoring the final model", "close": "closing"}
+_STAGES = {
+    "open": "opening",
+    "train": "training",
+    "validate": "scoring the last model, to choose the best",
+    "evaluate": "scoring the final model",
+    "close": "closing",
+}
 
 
 def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | None = None) -> dict[str, Any]:
@@ -50,7 +57,7 @@ def show_standing(data: Mapping[str, Any]) -> Group:
     head = {"study": data["study"], "state": data["state"], "rounds": _rounds(data["committed"], data["rounds"])}
     if data["state"] in ENDED and data.get("reason"):
         head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
-    parts: list[RenderableType] = [facts(head | _figures(data))]
+    parts: list[RenderableType] = [facts(head | _figures(data) | _decided(data))]
     if data["waits"]:  # above the sites, of which a terminal may be too short to show all
         parts += [Text(), show_waits(("waits", wait) for wait in data["waits"])]
     if data["state"] == StudyState.RUNNING and not _unserved(data):
@@ -71,9 +78,10 @@ def show_waits(waits: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
 
 def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict[str, Any]:
     scored = progress.validation(task_for(study.task))
+    left = 0 if data.get("trained") else max(study.rounds.count - data["committed"], 0)
     return {
         "median_round_s": progress.median_round_s,
-        "left_s": progress.left_s(max(study.rounds.count - data["committed"], 0)),
+        "left_s": progress.left_s(left),
         "received_bytes": progress.received_bytes,
         "sent_bytes": data.get("sent_bytes", 0),
         "validation": None if scored is None else asdict(scored),
@@ -92,6 +100,17 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
     if scored := found["validation"]:
         after = f"after round {scored['model']}" if scored["model"] else "start model"
         shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {counted(scored['sites'], 'site')}"
+    return shown
+
+
+def _decided(data: Mapping[str, Any]) -> dict[str, str]:
+    """Why no more rounds are run, and which model is the final one, if that was decided."""
+    shown = {}
+    if data.get("trained"):
+        shown["training"] = why_ended(TrainingEnded.model_validate(data["trained"]))
+    if data.get("chosen"):
+        chosen = ModelChosen.model_validate(data["chosen"])
+        shown["chosen"] = f"{model_after(chosen.round)}: {why_chosen(chosen)}"
     return shown
 
 

@@ -7,7 +7,7 @@ import typer
 
 from server.cli import records, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about
-from server.cli.explain import explain_length, explain_rounds
+from server.cli.explain import explain_length, explain_rounds, explain_selection
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
 from shared.durable import write_atomically
@@ -192,6 +192,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
         lines += [METHODS[train.algorithm]] if train.algorithm in METHODS else []
+        lines += explain_selection(study.selection, rounds=rounds.count, model_bytes=model_bytes)
     lines.append("The final model is scored once on test patients of every site.")
     return lines
 

@@ -36,7 +36,10 @@ class Dot:
 
 @dataclass(frozen=True)
 class Curve:
-    """The validation curve: paths are SVG path data, `band` the 95 % interval of the pooled line."""
+    """The validation curve: paths are SVG path data, `band` the 95 % interval of the pooled line.
+
+    `chosen` is the final model, if it was chosen from them.
+    """
 
     width: float
     height: float
@@ -50,6 +53,7 @@ class Curve:
     dots: tuple[Dot, ...]
     last: Dot
     last_label: str
+    chosen: Dot | None
 
 
 @dataclass(frozen=True)
@@ -90,7 +94,9 @@ class Grid:
     left_out: int
 
 
-def curve_of(points: Sequence[Point], *, width: float = 720, height: float = 290) -> Curve | None:
+def curve_of(
+    points: Sequence[Point], *, chosen: int | None = None, width: float = 720, height: float = 290
+) -> Curve | None:
     """The curve of those models whose pooled AUROC is defined; None if there are none."""
     drawn = [point for point in points if point.auroc.value is not None]
     if not drawn:
@@ -115,6 +121,7 @@ def curve_of(points: Sequence[Point], *, width: float = 720, height: float = 290
         dots=dots if len(dots) <= MOST_DOTS else (),
         last=dots[-1],
         last_label=f"{drawn[-1].auroc.value:.3f}",
+        chosen=next((dot for point, dot in zip(drawn, dots, strict=True) if point.model == chosen), None),
     )
 
 

@@ -35,7 +35,8 @@ class Side:
         update_bytes: what the server received of updates.
         seconds: from the first entry of the journal to the last; None before the first.
         round_seconds: the median of the committed rounds.
-        model_digest: the last committed model.
+        model_digest: the final model, the last committed one unless another was chosen.
+        model_round: the rounds behind it.
     """
 
     study: str
@@ -52,11 +53,12 @@ class Side:
     seconds: float | None
     round_seconds: float | None
     model_digest: str | None
+    model_round: int
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """Two studies; `same_model` says that their last models are equal byte for byte."""
+    """Two studies; `same_model` says that their final models are equal byte for byte."""
 
     a: Side
     b: Side
@@ -97,6 +99,7 @@ def side_of(facts: Facts) -> Side:
         seconds=facts.about.seconds,
         round_seconds=median(seconds) if seconds else None,
         model_digest=facts.integrity.model_digest,
+        model_round=facts.integrity.model_round,
     )
 
 

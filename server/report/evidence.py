@@ -46,7 +46,7 @@ class Evidence:
     Attributes:
         records: what the journal says, each with its time, oldest first.
         history: what the records add up to.
-        model_file: the last committed model, or the one that the study started from.
+        model_file: the final model; as long as none is chosen the last one, which may be the start model.
     """
 
     study: Study
@@ -93,7 +93,7 @@ def _chain(journal: Path) -> Chain:
 
 def _model_file(folder: Path, history: StudyHistory) -> ModelFile:
     models = Checkpoints(folder / START_MODEL.parent)
-    path = models.model(history.last_round) if history.commits else folder / START_MODEL
+    path = models.model(history.final_round) if history.final_round else folder / START_MODEL
     name = path.relative_to(folder).as_posix()
     if not path.exists():
         return ModelFile(name, None)

@@ -8,6 +8,7 @@ from itertools import chain
 
 from server.history import StudyHistory
 from server.records import Split
+from server.report.choice import Choice, choice_of
 from server.report.evidence import Evidence
 from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
@@ -89,6 +90,7 @@ class Facts:
     headline: Headline
     not_for: str
     patients: dict[Split, int]
+    choice: Choice | None
     curve: tuple[Point, ...]
     validation: Pooled
     test: Pooled
@@ -117,6 +119,7 @@ def facts_of(evidence: Evidence) -> Facts:
         ),
         not_for=NOT_FOR,
         patients={split: _patients(history, split, history.opened) for split in SPLITS},
+        choice=choice_of(history),
         curve=validation_curve(task, history),
         validation=pooled(task, study.task.classes, validation),
         test=pooled_test,

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from server.report.evidence import Evidence
 from server.report.scores import Estimate, Pooled
-from server.report.words import counted
+from server.report.words import counted, model_after
 from server.study_folder import StudyState
 
 NOT_FOR = (
@@ -45,7 +45,7 @@ def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients:
         subject = f"The model after {trained}" if trains else "The model under study"
         return Headline(f"{subject} was not scored on test patients, so there is no result.", "", "")
     measured = f" on {counted(test.patients, 'test patient')} of {counted(len(test.sites), 'site')}"
-    subject = f"After {trained}, the model" if trains else "The model under study"
+    subject = f"After {trained}, {_subject(evidence)}" if trains else "The model under study"
     if test.auroc.value is None:
         return Headline(f"{subject} was scored{measured}, but its AUROC is not defined: {test.auroc.why}.", "", "")
     name = "macro AUROC" if test.classes else "AUROC"
@@ -72,6 +72,13 @@ def notice_of(evidence: Evidence) -> str | None:
             return f"This study waits to be run.{behind}"
         case StudyState.RUNNING:
             return f"This study is still running; the figures are those so far.{behind}"
+
+
+def _subject(evidence: Evidence) -> str:
+    chosen = evidence.history.chosen
+    if chosen is None or chosen.cause != "best":
+        return "the model"
+    return f"{model_after(chosen.round)}, the best on validation patients,"
 
 
 def _range(estimate: Estimate) -> str:

@@ -21,7 +21,8 @@ class Epoch:
 class Integrity:
     """Attributes:
     study_digest: of the study as it lies in the folder; `study_holds`: as the journal has it.
-    model_digest: of the last committed model by the journal; `model_holds`: as its file has it.
+    model_digest: of the final (or last committed) model by the journal; `model_holds`: as its file has it.
+    model_round: the rounds behind that model.
     epochs: every owner; a resume makes a further one.
     heads: by site, where its own ledger stood when it put the study away.
     contracts: by site, the digest of what it agreed to release.
@@ -31,6 +32,7 @@ class Integrity:
     study_holds: bool | None
     start_digest: str | None
     model_digest: str | None
+    model_round: int
     model_file: ModelFile
     model_holds: bool | None
     chain: Chain
@@ -47,9 +49,10 @@ def integrity_of(evidence: Evidence) -> Integrity:
         study_digest=evidence.study.digest(),
         study_holds=history.study_digest == evidence.study.digest() if started else None,
         start_digest=started.start_digest if started else None,
-        model_digest=history.model_digest,
+        model_digest=history.final_digest,
+        model_round=history.final_round,
         model_file=file,
-        model_holds=file.digest == history.model_digest if history.model_digest and file.digest else None,
+        model_holds=file.digest == history.final_digest if history.final_digest and file.digest else None,
         chain=evidence.chain,
         epochs=tuple(
             Epoch(said.epoch, time.isoformat(timespec="seconds").replace("+00:00", "Z")) for time, said in claims

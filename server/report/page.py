@@ -36,7 +36,7 @@ def render(facts: Facts) -> str:
         .get_template("page.html.jinja")
         .render(
             facts=facts,
-            curve=curve_of(facts.curve),
+            curve=curve_of(facts.curve, chosen=facts.choice.round if facts.choice else None),
             grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
             interval=interval_scale(estimates, width=INTERVAL_WIDTH),
             interval_width=INTERVAL_WIDTH,

@@ -1,8 +1,8 @@
 """How well the models did, each score told at the model it belongs to.
 
 The scores that arrive with the updates of round r are of the model that entered it, the model after
-round r - 1; those of the closing trip are of the final model. Figures of several sites come from
-their added statistics; a site's own AUROC is the figure it released.
+round r - 1; those of the validation trip are of the last model, those of the closing trip of the final
+one. Figures of several sites come from their added statistics; a site's own AUROC is the figure it released.
 """
 
 import math
@@ -85,15 +85,15 @@ class SiteScore:
 
 def validation_curve(task: Task, history: StudyHistory) -> tuple[Point, ...]:
     """Validation figures of each model that was scored, the start model (0) first."""
-    last, by_model = history.last_round, _with_updates(history)
-    by_model[last] = by_model.get(last, {}) | _of_closing_trip(history, "validation")
+    final, by_model = history.final_round, validation_scores(history)
+    by_model[final] = by_model.get(final, {}) | _of_closing_trip(history, "validation")
     return tuple(_point(task, number, scores) for number, scores in sorted(by_model.items()) if scores)
 
 
 def final_scores(history: StudyHistory, split: Split) -> Scores:
-    """By site, what is known of the last committed model on a split."""
+    """By site, what is known of the final model on a split; as long as none is chosen, of the last one."""
     closing = _of_closing_trip(history, split)
-    return _with_updates(history).get(history.last_round, {}) | closing if split == "validation" else closing
+    return validation_scores(history).get(history.final_round, {}) | closing if split == "validation" else closing
 
 
 def pooled(task: Task, classes: tuple[str, ...], scores: Scores) -> Pooled:
@@ -132,21 +132,21 @@ def site_score(task: Task, score: Score | None) -> SiteScore:
     return SiteScore(score.patients, Estimate(released, found.low, found.high, why))
 
 
-def _with_updates(history: StudyHistory) -> dict[int, Scores]:
-    """By number of the model: the validation scores that came with updates of the round it entered."""
-    start = history.started.start_digest if history.started else None
-    digests = [start, *(commit.model_digest for commit in history.commits)]
+def validation_scores(history: StudyHistory) -> dict[int, Scores]:
+    """By number of the model: the scores that came with updates of the round it entered, or in the validation trip."""
     found: dict[int, Scores] = {}
     for report in history.readies:
         number = report.round - 1
-        if number < len(digests):
-            for score in _matching(report.scores, digests[number], "validation"):
-                found.setdefault(number, {})[report.site] = score
+        for score in _matching(report.scores, history.digest_after(number), "validation"):
+            found.setdefault(number, {})[report.site] = score
+    for site, said in history.validated.items():
+        for score in _matching(said.scores, history.digest_after(said.model), "validation"):
+            found.setdefault(said.model, {})[site] = score
     return found
 
 
 def _of_closing_trip(history: StudyHistory, split: Split) -> Scores:
-    digest = history.model_digest
+    digest = history.final_digest
     return {site: score for site, said in history.scored.items() for score in _matching(said.scores, digest, split)}
 
 

@@ -8,6 +8,7 @@ import csv
 import io
 from collections.abc import Iterator
 
+from server.report.choice import Choice
 from server.report.facts import Facts, SiteFacts
 from server.report.participation import RoundFacts
 from server.report.scores import Estimate, Point, Pooled
@@ -36,6 +37,8 @@ def rows(facts: Facts) -> Iterator[Row]:
     yield from (("pooled", "", "", f"test.at_threshold.{k}", v) for k, v in facts.threshold.figures.items())
     if facts.threshold.why:
         yield "pooled", "", "", "threshold.why", facts.threshold.why
+    if facts.choice:
+        yield from _choice(facts.choice)
     for point in facts.curve:
         yield from _point(point)
     for site in facts.sites:
@@ -75,6 +78,7 @@ def _study(facts: Facts) -> Iterator[Row]:
         "study_holds": _flag(proof.study_holds),
         "start_digest": proof.start_digest,
         "model_digest": proof.model_digest,
+        "model_round": proof.model_round,
         "model_holds": _flag(proof.model_holds),
         "model_file": proof.model_file.path,
         "journal_entries": proof.chain.entries,
@@ -103,6 +107,19 @@ def _pooled(split: str, scored: Pooled) -> Iterator[Row]:
     yield from (("pooled", "", "", f"{split}.{name}", value) for name, value in scored.figures.items())
     for name, value in scored.classes.items():
         yield "pooled", "", "", f"{split}.auroc.{name}", "" if value is None else value
+
+
+def _choice(choice: Choice) -> Iterator[Row]:
+    said = {
+        "stopped": choice.stopped,
+        "chosen.round": choice.round,
+        "chosen.why": choice.why,
+        "chosen.metric": choice.metric,
+        "chosen.value": choice.value,
+        "chosen.sites": ", ".join(choice.cohort) or None,
+    }
+    yield from (("study", "", "", name, value) for name, value in said.items() if value is not None)
+    yield from (("model", "", number, "candidate", 1) for number in choice.candidates)
 
 
 def _point(point: Point) -> Iterator[Row]:

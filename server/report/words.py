@@ -3,6 +3,7 @@
 from collections.abc import Iterable
 
 from server.claim import AdmissionReason as Why
+from server.records import ModelChosen, TrainingEnded
 from server.rounds import Phase
 from shared.errors import TEMPLATES
 
@@ -42,6 +43,35 @@ _WORDS = _CAUSES | {code.value: text for code, text in TEMPLATES.items()} | {w.v
 def plain(code: str) -> str:
     """A reason or cause as a sentence."""
     return _WORDS.get(code) or f"{code[:1].upper()}{code[1:].rstrip('.')}."
+
+
+METRICS: dict[str, str] = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "loss": "log loss"}
+
+
+def model_after(number: int) -> str:
+    """A global model by the rounds behind it."""
+    return f"the model of round {number}" if number else "the start model"
+
+
+def why_ended(ended: TrainingEnded) -> str:
+    """Why no further round was run."""
+    if ended.cause == "rounds":
+        return f"all {counted(ended.round, 'round')} are done"
+    assert ended.best is not None
+    waited = counted(ended.round - 1 - ended.best, "round")
+    best = f"that of round {ended.best}" if ended.best else "the start model"
+    return f"stopped after round {ended.round}: no better model than {best} for {waited}"
+
+
+def why_chosen(chosen: ModelChosen) -> str:
+    """Why this model is the final one."""
+    metric, sites = METRICS[chosen.metric], counted(len(chosen.cohort), "site")
+    if chosen.cause == "unscored":
+        return "it is the last one, and no site scored any on validation patients"
+    if chosen.cause == "undefined":
+        return f"it is the last one, and the {metric} of the validation patients of {sites} is not defined"
+    candidates = counted(len(chosen.candidates), "model")
+    return f"its {metric} on the validation patients of {sites} is {share(chosen.value)}, the best of {candidates}"
 
 
 def counted(number: int, noun: str) -> str:

@@ -71,6 +71,29 @@ def test_the_closing_trip_sends_figures_and_no_update(site: LoneSite) -> None:
     assert site.uploads == []
 
 
+def test_the_validation_trip_scores_validation_patients_and_test_patients_wait_for_the_chosen_model(
+    tmp_path: Path,
+) -> None:
+    site = LoneSite(tmp_path, study=a_study(selection={"model": "best"}))
+    say = site.coordinator
+    site.open()
+    site.tell(say.work(3, NEXT, address=say.address(Stage.VALIDATE, 3)), model=NEXT)
+    site.finish()
+    assert [score.split for score in site.answers[-1].scores] == ["validation"]
+    site.tell(say.work(4, START, previous_digest=digest(NEXT), address=say.address(Stage.EVALUATE, 4)))
+    site.finish()
+    assert [score.split for score in site.answers[-1].scores] == ["validation", "test"]
+    assert [job.splits for job in site.hands.jobs if isinstance(job, ScoreJob)] == [
+        ("validation",),
+        ("validation", "test"),
+    ]
+    for stage, number in ((Stage.VALIDATE, 3), (Stage.EVALUATE, 4)):  # each number was answered, of one model
+        other = START if stage is Stage.VALIDATE else NEXT
+        site.tell(say.work(number, other, address=say.address(stage, number)), model=other)
+    assert site.refused() == [WireCode.MODEL_SWITCHED] * 2
+    site.close()
+
+
 def test_without_a_slot_the_update_waits_for_its_grant(site: LoneSite) -> None:
     site.open()
     site.tell(site.coordinator.work(1, slot=0))

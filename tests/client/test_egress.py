@@ -148,6 +148,46 @@ def test_agreed_scores_leave(site: LoneSite, contract: Contract) -> None:
     site.site.egress.release(scores(site, *both), contract=contract)
 
 
+@pytest.fixture
+def choosing(site: LoneSite) -> Contract:
+    """Of a study of two rounds, a validation trip (3) and a closing trip (4)."""
+    study = a_study(selection={"model": "best"})
+    return derive_contract(site.coordinator.open().model_copy(update={"study": study}), site="north")
+
+
+@pytest.mark.parametrize(
+    ("stage", "number"),
+    [(Stage.VALIDATE, 2), (Stage.VALIDATE, 4), (Stage.EVALUATE, 3), (Stage.TRAIN, 3), (Stage.CLOSE, 5)],
+)
+def test_each_trip_has_one_number(site: LoneSite, choosing: Contract, stage: Stage, number: int) -> None:
+    message = ready(site, None, address=site.coordinator.address(stage, number))
+    assert "beyond the agreed number" in refused(site, choosing, message)
+
+
+def test_in_a_study_that_takes_the_last_model_there_is_no_validation_trip(site: LoneSite, contract: Contract) -> None:
+    for number in (2, 3):
+        message = ready(site, None, address=site.coordinator.address(Stage.VALIDATE, number))
+        assert "beyond the agreed number" in refused(site, contract, message)
+
+
+def test_test_patients_are_scored_in_the_closing_trip_alone(site: LoneSite, choosing: Contract) -> None:
+    place = {stage: site.coordinator.address(stage, n) for stage, n in ((Stage.VALIDATE, 3), (Stage.EVALUATE, 4))}
+    tested, validated = (a_score(site.coordinator.study, MODEL, split=split) for split in ("test", "validation"))
+    for given in ((tested,), (validated, tested)):
+        breach = ready(site, None, address=place[Stage.VALIDATE], scores=given)
+        assert "closing trip alone" in refused(site, choosing, breach)
+    site.site.egress.release(ready(site, None, address=place[Stage.VALIDATE], scores=(validated,)), contract=choosing)
+    both = ready(site, None, address=place[Stage.EVALUATE], scores=(validated, tested))
+    site.site.egress.release(both, contract=choosing)
+
+
+def test_a_validation_trip_brings_no_update(site: LoneSite, choosing: Contract, tmp_path: Path) -> None:
+    payload = tmp_path / "update"
+    payload.write_bytes(UPDATE)
+    message = ready(site, address=site.coordinator.address(Stage.VALIDATE, 3))
+    assert "only scores brings no update" in refused(site, choosing, message, payload)
+
+
 @pytest.mark.parametrize("part", ["statistics", "figures"])
 def test_a_metric_that_nobody_agreed_to(site: LoneSite, contract: Contract, part: str) -> None:
     extra = {"mustermann": (1,) if part == "statistics" else 1.0}
@@ -233,7 +273,14 @@ def test_an_update_in_a_study_that_only_scores(site: LoneSite, tmp_path: Path) -
     opening = site.coordinator.open().model_copy(update={"study": scoring})
     contract = derive_contract(opening, site="north")
     message = ready(site, address=site.coordinator.address(Stage.EVALUATE, 1))
-    assert "larger than agreed" in refused(site, contract, message, payload)
+    assert "only scores brings no update" in refused(site, contract, message, payload)
+
+
+def test_an_update_that_is_larger_than_agreed(site: LoneSite, contract: Contract, tmp_path: Path) -> None:
+    payload = tmp_path / "update"
+    payload.write_bytes(UPDATE)
+    small = contract.model_copy(update={"payload_bytes": len(UPDATE) - 1})
+    assert "larger than agreed" in refused(site, small, ready(site), payload)
 
 
 # ------------------------------------------------------------ the door itself

@@ -14,6 +14,7 @@ from server.log import JournalReader, Line, read_log
 from server.narration import told
 from server.records import (
     EpochClaimed,
+    ModelChosen,
     Record,
     RoundCommitted,
     RoundFailed,
@@ -23,12 +24,14 @@ from server.records import (
     SiteOpened,
     SiteRefused,
     SiteScored,
+    SiteValidated,
     StudyAmended,
     StudyFailed,
     StudyFinished,
     StudyPaused,
     StudyStarted,
     StudyStopped,
+    TrainingEnded,
     UpdateAdmitted,
     UpdateReady,
     UpdateRefused,
@@ -46,6 +49,7 @@ WORK: dict[str, Any] = {
 }
 AMENDED: dict[str, Any] = {"amendment_digest": ONE, "previous_digest": ONE, "study_digest": TWO}
 COMMIT: dict[str, Any] = {"round": 1, "epoch": 1, "model_digest": TWO, "previous_digest": ONE}
+CHOSEN: dict[str, Any] = {"round": 1, "model_digest": TWO, "metric": "auroc"}
 SAID: list[tuple[Record, str]] = [
     (
         StudyStarted(study="chest", study_digest=ONE, start_digest=ONE, cohort=("north", "south")),
@@ -76,6 +80,22 @@ SAID: list[tuple[Record, str]] = [
     (SiteLost(round=1, site="south", cause="line_lost"), "south is lost: The line was lost."),
     (RoundCommitted(**COMMIT, counted=("north",), refused={"south": "norm"}), "is committed: north; without south"),
     (RoundFailed(round=2, counted=(), missing={"north": "waiting"}), "fails: nobody counted; without north"),
+    (
+        TrainingEnded(round=12, cause="patience", best=6),
+        "training ends: stopped after round 12: no better model than that of round 6 for 5 rounds",
+    ),
+    (TrainingEnded(round=2, cause="patience", best=0), "no better model than the start model for 1 round"),
+    (TrainingEnded(round=3, cause="rounds"), "training ends: all 3 rounds are done"),
+    (SiteValidated(site="north", model=2, model_digest=TWO, scores=()), "north scores the model of round 2"),
+    (
+        ModelChosen(**CHOSEN, cause="best", value=0.9125, cohort=("north", "south"), candidates=(0, 1, 2)),
+        "round 1 is chosen: its AUROC on the validation patients of 2 sites is 0.912, the best of 3 models",
+    ),
+    (ModelChosen(**CHOSEN, cause="unscored"), "it is the last one, and no site scored any"),
+    (
+        ModelChosen(**CHOSEN, cause="undefined", cohort=("north",)),
+        "of the validation patients of 1 site is not defined",
+    ),
     (SiteScored(site="north", model_digest=TWO, scores=()), "north scores the model"),
     (StudyStopped(reason="the coordinator asked to stop"), "is stopped: the coordinator asked to stop"),
     (StudyPaused(), "is paused; the sites keep it open"),

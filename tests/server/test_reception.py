@@ -96,6 +96,7 @@ def answers(place: Address) -> dict[Stage, Message]:
         ),
         Stage.TRAIN: ready(place),
         Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=BYTES),
+        Stage.VALIDATE: ready(place),
         Stage.EVALUATE: ready(place),
         Stage.CLOSE: Closed(address=place, head=MODEL),
     }  # fmt: skip
@@ -205,6 +206,7 @@ def test_forty_copies_of_a_score_do_not_count(site: LoneSite) -> None:
 
 def test_test_patients_are_scored_in_the_closing_trip_alone(site: LoneSite) -> None:
     score = a_score(site.coordinator.study, MODEL, split="test")
-    question, closing = asked(site), asked(site, Stage.EVALUATE)
-    assert refused(site, ready(question.address, scores=(score,)), question) is WireCode.CONTRACT
+    closing = asked(site, Stage.EVALUATE)
+    for question in (asked(site), asked(site, Stage.VALIDATE)):
+        assert refused(site, ready(question.address, scores=(score,)), question) is WireCode.CONTRACT
     assert heard(site, ready(closing.address, scores=(score,)), closing)

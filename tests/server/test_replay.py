@@ -7,7 +7,17 @@ import pytest
 
 from server.cli.replaying import answer_of
 from server.history import StudyHistory
-from server.records import EpochClaimed, Record, RoundCommitted, RoundOpened, SiteOpened, StudyStarted, UpdateAdmitted
+from server.records import (
+    EpochClaimed,
+    ModelChosen,
+    Record,
+    RoundCommitted,
+    RoundOpened,
+    SiteOpened,
+    StudyStarted,
+    TrainingEnded,
+    UpdateAdmitted,
+)
 from server.replay import Difference, Replayed, compare_runs, replay_of
 from shared.study import parse_study
 
@@ -56,7 +66,7 @@ def test_the_same_is_asked_of_the_same_sites_under_a_free_name() -> None:
 
 def test_equal_models_are_bit_identical() -> None:
     found = compare_runs(run(), run())
-    assert found == Replayed(rounds=2, first_difference=None, differ=())
+    assert found == Replayed(rounds=2, first_difference=None, same_choice=True, differ=())
     assert found.bit_identical
 
 
@@ -79,3 +89,25 @@ def test_the_answer_is_no_with_the_round_where_they_part() -> None:
     assert said.error is not None
     assert "differs from lungs first in round 1" in said.error.what
     assert answer_of("lungs", "lungs-replay", compare_runs(run(), run())).error is None
+
+
+def choosing(number: int, *cohort: str) -> StudyHistory:
+    """A run that takes the model of this round, by the scores of these sites."""
+    history = run()
+    history.apply(TrainingEnded(round=2, cause="rounds"))
+    said: dict[str, Any] = {"cause": "best", "metric": "auroc", "value": 0.9, "candidates": (0, 1, 2)}
+    history.apply(ModelChosen(round=number, model_digest=MODELS["abc"[number]], cohort=cohort, **said))
+    return history
+
+
+def test_another_choice_among_the_same_models_is_not_identical() -> None:
+    found = compare_runs(choosing(1, "north", "south"), choosing(2, "north"))
+    assert (found.first_difference, found.bit_identical) == (None, False)
+    assert found.differ == (Difference("chosen by", None, "north, south, of 3", "north, of 3", round=1),)
+    said = answer_of("lungs", "lungs-replay", found)
+    assert said.error is not None
+    assert "differs from lungs first in which model was chosen" in said.error.what
+
+
+def test_the_same_choice_is_identical() -> None:
+    assert compare_runs(choosing(1, "north"), choosing(1, "north")).bit_identical

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ConfigError
-from shared.study import parse_study
+from shared.study import Study, parse_study
 
 STUDY = """
 [study]
@@ -66,3 +66,40 @@ def test_scaffold_does_not_go_with_steps_by_time() -> None:
 def test_late_work_does_not_go_with_what_a_site_keeps(algorithm: str) -> None:
     with pytest.raises(ConfigError, match="would be stale"):
         study(f'algorithm = "{algorithm}"\nmomentum = 0\nsteps_per_round = 5', 'late = "next"')
+
+
+# ------------------------------------------------------------ [selection]
+
+
+def selecting(selection: str, *, training: str = "epochs_per_round = 1", rounds: str = "count = 3") -> Study:
+    return parse_study(STUDY.format(training=training, rounds=rounds) + f"[selection]\n{selection}\n")
+
+
+def test_the_trips_follow_the_rounds_and_the_closing_trip_comes_last() -> None:
+    asked = [selecting(text) for text in ("", "patience_rounds = 2", 'model = "best"')]
+    assert [study.closing_number for study in asked] == [4, 4, 5]
+
+
+@pytest.mark.parametrize(
+    ("selection", "others", "words"),
+    [
+        ('model = "best"', {"rounds": "count = 3\nsample = 2"}, "rounds.sample has each model scored by other sites"),
+        ("patience_rounds = 2", {"rounds": "count = 3\nsample = 0.5"}, "could not compare them"),
+        ('model = "best"', {"training": 'algorithm = "fedbn"\nsteps_per_round = 2'}, "fedbn goes with selection.model"),
+        ("min_gain = 0.1", {}, "min_gain goes with patience_rounds"),
+    ],
+)
+def test_a_selection_that_could_not_be_fair_is_refused(selection: str, others: dict[str, str], words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        selecting(selection, **others)
+
+
+def test_fedbn_may_stop_early_and_keeps_its_last_model() -> None:
+    assert selecting("patience_rounds = 2", training='algorithm = "fedbn"\nsteps_per_round = 2').selection.compares
+
+
+def test_a_study_that_only_scores_has_nothing_to_select_from() -> None:
+    text = STUDY.replace('name = "chest"', 'name = "chest"\nkind = "evaluate"').replace("[training]\n{training}", "")
+    model = f'[model]\nstart_sha256 = "{"0" * 64}"\n'
+    with pytest.raises(ConfigError, match="has one model"):
+        parse_study(text.format(rounds="") + model + '[selection]\nmodel = "best"\n')

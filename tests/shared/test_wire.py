@@ -35,7 +35,7 @@ def from_server(place: Address) -> dict[Message, set[Stage]]:
         slot_bytes=0,
     )
     return {
-        work: {Stage.TRAIN, Stage.EVALUATE},
+        work: {Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE},
         Grant(address=place, update_digest=DIGEST, lease_s=1.0): {Stage.UPLOAD},
         Close(address=place, reason="finished"): {Stage.CLOSE},
     }

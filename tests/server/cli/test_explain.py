@@ -1,6 +1,7 @@
 """`study check` says in plain words what the rounds' keys mean."""
 
-from server.cli.explain import explain_length, explain_rounds
+from server.cli.explain import explain_length, explain_rounds, explain_selection
+from shared.selection import SelectionSpec
 from shared.study import RoundsSpec, TrainingSpec
 
 
@@ -32,3 +33,16 @@ def test_the_length_of_a_round_is_explained_in_its_own_unit() -> None:
     )]  # fmt: skip
     assert said[:2] == ["2 epoch(s)", "0 step(s)"]
     assert "fit into 90 s of its own clock" in said[2]
+
+
+def test_the_final_model_is_explained_and_what_it_costs() -> None:
+    def said(**keys: object) -> str:
+        return " ".join(explain_selection(SelectionSpec.model_validate(keys), rounds=10, model_bytes=2_000_000))
+
+    assert said() == "The final model is the last one."
+    early = said(patience_rounds=3, min_gain=0.01, metric="loss")
+    assert "for 3 rounds no model was better by more than 0.01 than the best before (log loss" in early
+    assert "The final model is the last one." in early
+    best = said(model="best", metric="balanced_accuracy")
+    assert "the best balanced accuracy on the validation patients of all sites together" in best
+    assert "the model of every round, up to 20.0 MB" in best

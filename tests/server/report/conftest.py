@@ -13,14 +13,17 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from server.journal import Journal
 from server.records import (
     EpochClaimed,
+    ModelChosen,
     Record,
     RoundCommitted,
     RoundOpened,
     SiteClosed,
     SiteOpened,
     SiteScored,
+    SiteValidated,
     StudyFinished,
     StudyStarted,
+    TrainingEnded,
     UpdateAdmitted,
     UpdateReady,
     UpdateSpooled,
@@ -141,6 +144,16 @@ class StudyOnDisk:
             self.say(SiteScored(site=site, model_digest=sha256(f"model {model}"), scores=both))
         return self
 
+    def choose(self, model: int, last: int, *, cause: str = "rounds", best: int | None = None) -> Self:
+        """All sites score the last model, and this one is taken."""
+        self.say(TrainingEnded.model_validate({"round": last, "cause": cause, "best": best}))
+        for site in self.sites:
+            scores = (self.score(last, site),)
+            self.say(SiteValidated(site=site, model=last, model_digest=sha256(f"model {last}"), scores=scores))
+        said: dict[str, Any] = {"cause": "best", "metric": "auroc", "value": 0.875, "cohort": self.sites}
+        digest = sha256(f"model {model}")
+        return self.say(ModelChosen(round=model, model_digest=digest, candidates=tuple(range(last + 1)), **said))
+
     def finish(self, model: int) -> Self:
         self.say(StudyFinished(model_digest=sha256(f"model {model}")))
         self.say(*(SiteClosed(site=site, head=sha256(f"ledger of {site}")) for site in self.sites))
@@ -181,6 +194,13 @@ class Wards:
         for number in range(1, rounds + 1):
             ward.whole_round(number)
         return ward.closing_trip(rounds).finish(rounds)
+
+    def chosen(self, model: int = 2, *, rounds: int = 4, planned: int = 9) -> StudyOnDisk:
+        """A study that stopped early and took an earlier model than its last."""
+        ward = self.new(study_of(rounds=planned)).begin()
+        for number in range(1, rounds + 1):
+            ward.whole_round(number)
+        return ward.choose(model, rounds, cause="patience", best=model).closing_trip(model).finish(model)
 
 
 @pytest.fixture

@@ -1,0 +1,64 @@
+"""What a study asks about its final model: the last one or the best, and when further rounds are not worth running.
+
+The keys and which other keys they go with; how models are compared is `server/selection.py`'s.
+"""
+
+from typing import Annotated, Literal, Self
+
+from pydantic import Field, model_validator
+
+from shared.section import Section
+
+Metric = Literal["auroc", "balanced_accuracy", "loss"]
+
+
+class SelectionSpec(Section):
+    """Which of the models that the rounds made is the final one, judged on the pooled validation patients.
+
+    Training ends early once `patience_rounds` models in a row were not better by more than `min_gain` than
+    the best before them; None runs all rounds. Of `loss` less is better, of the others more.
+    """
+
+    model: Literal["last", "best"] = "last"
+    metric: Metric = "auroc"
+    patience_rounds: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    min_gain: Annotated[float, Field(ge=0, le=10)] = 0.0
+
+    @model_validator(mode="after")
+    def _gain_has_patience(self) -> Self:
+        if self.min_gain and self.patience_rounds is None:
+            raise ValueError("min_gain goes with patience_rounds: the best model is the best, by however little")
+        return self
+
+    @property
+    def compares(self) -> bool:
+        """Whether anything depends on how the models compare."""
+        return self.model == "best" or self.patience_rounds is not None
+
+    @property
+    def validation_trips(self) -> int:
+        """How many trips after the last round score models on validation patients alone."""
+        return int(self.model == "best")
+
+
+def selection_fault(spec: SelectionSpec, *, kind: str, algorithm: str | None, sampled: bool) -> str | None:
+    """Why a study cannot select so, in words; None if it can.
+
+    Args:
+        spec: what is asked.
+        kind: the study's.
+        algorithm: how it trains, if it does.
+        sampled: whether each round asks other sites.
+    """
+    if not spec.compares:
+        return None
+    if kind == "evaluate":
+        return "a study of kind evaluate has one model: [selection] has nothing to select from"
+    if sampled:
+        return "rounds.sample has each model scored by other sites, so that [selection] could not compare them"
+    if spec.model == "best" and algorithm == "fedbn":
+        return (
+            "fedbn goes with selection.model = last: each site keeps the norm layers of its last round,"
+            " which do not belong to an earlier model"
+        )
+    return None
