@@ -2,6 +2,7 @@
 
     evidence    what lies in the study's folder, read once
     scores      how well the models did          participation   who counted, and why not
+    choice      which model is final            matrix          each model at each site
     work        seconds and bytes                integrity       digests, heads, owners
     facts       all of these, joined             table           the same, in long format
     charts      where things are drawn           page            the HTML

@@ -12,6 +12,7 @@ from server.report.choice import Choice, choice_of
 from server.report.evidence import Evidence
 from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
+from server.report.matrix import Matrix, matrix_of
 from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
 from server.report.scores import (
     AtThreshold,
@@ -92,6 +93,7 @@ class Facts:
     patients: dict[Split, int]
     choice: Choice | None
     curve: tuple[Point, ...]
+    matrix: Matrix | None
     validation: Pooled
     test: Pooled
     threshold: AtThreshold
@@ -121,6 +123,7 @@ def facts_of(evidence: Evidence) -> Facts:
         patients={split: _patients(history, split, history.opened) for split in SPLITS},
         choice=choice_of(history),
         curve=validation_curve(task, history),
+        matrix=matrix_of(task, history, _cohort(history)),
         validation=pooled(task, study.task.classes, validation),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),

@@ -15,6 +15,8 @@ from server.report.words import counted, duration, share, size, spans
 
 _DOING = {"score": "scoring", "train": "training"}
 INTERVAL_WIDTH = 150.0
+MOST_HEAT = 45  # percent
+MOST_COLUMNS = 8  # of a table beside its heads, on paper
 MOST_ROWS = 300  # of a table that names single rounds; report.csv has all
 
 
@@ -42,6 +44,7 @@ def render(facts: Facts) -> str:
             interval_width=INTERVAL_WIDTH,
             missed=missed(facts),
             most_rows=MOST_ROWS,
+            most_columns=MOST_COLUMNS,
             gaps=gaps(facts),
             phases=sorted({phase for site in facts.sites for phase in site.work.seconds}),
             software=sorted({name for machine in machines for name in machine.software}),
@@ -75,6 +78,11 @@ def doing(phase: str) -> str:
     return _DOING.get(phase, phase)
 
 
+def heat(area: float) -> int:
+    """How much of the colour, in percent, stands behind an AUROC: none for chance, and text stays legible on most."""
+    return round(MOST_HEAT * max(0.0, min(1.0, 2 * area - 1)))
+
+
 def _environment() -> Environment:
     environment = Environment(
         loader=PackageLoader("server.report", "."),
@@ -84,5 +92,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans, "doing": doing}
+    environment.filters["heat"] = heat
     environment.globals["counted"] = counted
     return environment

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 from server.report.choice import Choice
 from server.report.facts import Facts, SiteFacts
+from server.report.matrix import MatrixRow
 from server.report.participation import RoundFacts
 from server.report.scores import Estimate, Point, Pooled
 from server.report.work import RoundWork
@@ -41,6 +42,8 @@ def rows(facts: Facts) -> Iterator[Row]:
         yield from _choice(facts.choice)
     for point in facts.curve:
         yield from _point(point)
+    for shown in facts.matrix.rows if facts.matrix else ():
+        yield from _matrix(shown)
     for site in facts.sites:
         yield from _site(site)
         yield from _proof(site.site, facts)
@@ -130,6 +133,15 @@ def _point(point: Point) -> Iterator[Row]:
     if point.loss is not None:
         yield "model", "", point.model, "validation.loss", point.loss
     yield from (("model", site, point.model, "validation.auroc", area) for site, area in point.by_site.items())
+
+
+def _matrix(shown: MatrixRow) -> Iterator[Row]:
+    """The intervals; the AUROCs themselves stand there of every model."""
+    if shown.role:
+        yield "model", "", shown.model, "role", shown.role
+    for site, scored in shown.by_site.items():
+        found = Estimate(None, scored.auroc.low, scored.auroc.high, scored.auroc.why)
+        yield from _estimate("model", site, shown.model, "validation.auroc", found)
 
 
 def _site(found: SiteFacts) -> Iterator[Row]:

@@ -1,0 +1,78 @@
+"""Each model on each site's held-out patients: a row for a model, a column for a site.
+
+The models of a study are many; the rows are the start model, a few between, the final one and the last.
+All figures are AUROCs on validation patients, as the sites released them, with intervals from their statistics.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from server.history import StudyHistory
+from server.report.scores import Estimate, Scores, SiteScore, final_scores, pooled, site_score, validation_scores
+from server.report.words import model_after
+from shared.tasks import Task
+
+MOST_MODELS = 6  # of the rounds between the first and the last
+
+
+@dataclass(frozen=True)
+class MatrixRow:
+    """One model at every site.
+
+    Attributes:
+        model: the rounds behind it.
+        role: what it is besides, such as the last one; empty if nothing.
+        by_site: its figure on each site's patients.
+        pooled: that on the patients of all sites that scored it.
+    """
+
+    model: int
+    role: str
+    by_site: dict[str, SiteScore]
+    pooled: Estimate
+
+    @property
+    def name(self) -> str:
+        """The model in words."""
+        return model_after(self.model)
+
+
+@dataclass(frozen=True)
+class Matrix:
+    """Models by sites; `left_out` is how many models that were scored have no row."""
+
+    sites: tuple[str, ...]
+    rows: tuple[MatrixRow, ...]
+    left_out: int
+
+
+def matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix | None:
+    """The matrix of the global models; None where fewer than two sites scored any."""
+    scores = validation_scores(history)
+    scores[history.final_round] = final_scores(history, "validation")
+    known = {number: by_site for number, by_site in sorted(scores.items()) if by_site}
+    columns = tuple(site for site in sites if any(site in by_site for by_site in known.values()))
+    if len(columns) < 2:
+        return None
+    shown = rows_shown(list(known), final=history.final_round)
+    rows = tuple(_row(task, number, known[number], columns, role=_role(number, history)) for number in shown)
+    return Matrix(columns, rows, len(known) - len(rows))
+
+
+def rows_shown(models: Sequence[int], *, final: int) -> list[int]:
+    """The first and the last of these models, the final one, and a few evenly between."""
+    last = len(models) - 1
+    steps = min(MOST_MODELS + 1, last) or 1
+    places = {round(step * last / steps) for step in range(steps + 1)}
+    return sorted({models[place] for place in places} | ({final} & set(models)))
+
+
+def _row(task: Task, number: int, scores: Scores, sites: Sequence[str], *, role: str) -> MatrixRow:
+    by_site = {site: site_score(task, scores.get(site)) for site in sites}
+    return MatrixRow(number, role, by_site, pooled(task, (), scores).auroc)
+
+
+def _role(number: int, history: StudyHistory) -> str:
+    if history.chosen is not None and number == history.final_round:
+        return "chosen"
+    return "last" if number == history.last_round and number else ""

@@ -1,0 +1,85 @@
+"""Each model at each site: the rows that are shown, what is missing, and every figure in the table, too."""
+
+import itertools
+from typing import Any
+
+import pytest
+
+from server.report.evidence import read_evidence
+from server.report.facts import facts_of
+from server.report.matrix import MOST_MODELS, rows_shown
+from server.report.page import heat, render
+from server.report.table import rows
+
+
+def test_few_models_are_all_shown_and_of_many_the_ends_the_final_one_and_some_between() -> None:
+    assert rows_shown([0, 1, 2], final=2) == [0, 1, 2]
+    assert rows_shown([4], final=4) == [4]
+    shown = rows_shown(list(range(101)), final=37)
+    assert len(shown) <= MOST_MODELS + 3
+    assert {0, 37, 100} <= set(shown)
+    gaps = [b - a for a, b in itertools.pairwise(shown)]
+    assert max(gaps) <= 100 / MOST_MODELS
+
+
+def test_a_cell_is_the_figure_that_the_site_released(wards: Any) -> None:
+    ward = wards.chosen(2, rounds=4)
+    facts = facts_of(read_evidence(ward.folder))
+    assert facts.matrix is not None
+    assert [(row.model, row.role) for row in facts.matrix.rows] == [
+        (0, ""),
+        (1, ""),
+        (2, "chosen"),
+        (3, ""),
+        (4, "last"),
+    ]
+    for row in facts.matrix.rows:
+        for site in ward.sites:
+            assert row.by_site[site].auroc.value == ward.score(row.model, site).figures["auroc"]
+    assert facts.matrix.rows[2].pooled == facts.curve[2].auroc
+
+
+def test_a_site_that_did_not_score_a_model_has_a_dash_there(wards: Any) -> None:
+    ward = wards.new().begin().whole_round(1)
+    ward.say(ward.opening(2), ward.ready(2, "north"), ward.ready(2, "south")).commit(2, "north", "south")
+    facts = facts_of(read_evidence(ward.folder))
+    assert facts.matrix is not None
+    assert facts.matrix.sites == ("north", "south", "west")
+    assert facts.matrix.rows[1].by_site["west"].auroc.why == "the site did not score it"
+    page = render(facts)
+    section = page[page.index('id="matrix"') : page.index('id="participation"')]
+    assert section.count('title="the site did not score it"') == 1
+    assert section.count('scope="row"') == 2
+
+
+def test_one_site_alone_makes_no_matrix(wards: Any) -> None:
+    facts = facts_of(read_evidence(wards.new(sites=("north",)).begin().whole_round(1).folder))
+    assert facts.matrix is None
+    assert 'id="matrix"' not in render(facts)
+
+
+@pytest.mark.parametrize(("sites", "heads"), [(8, 8), (9, 4)])
+def test_with_many_sites_the_table_is_turned_so_that_it_fits_on_paper(wards: Any, sites: int, heads: int) -> None:
+    ward = wards.new(sites=tuple(f"site-{n}" for n in range(sites))).begin()
+    for number in (1, 2, 3):
+        ward.whole_round(number)
+    page = render(facts_of(read_evidence(ward.closing_trip(3).finish(3).folder)))
+    section = page[page.index('class="matrix"') : page.index('id="participation"')]
+    assert section.count('scope="row"') == (4 if sites == 8 else sites + 1)
+    assert section.count('<th scope="col">') == heads
+    assert section.count('<td class="heat') == 4 * (sites + 1)
+
+
+def test_every_figure_is_in_the_table(wards: Any) -> None:
+    facts = facts_of(read_evidence(wards.chosen(2, rounds=4).folder))
+    cells = {(site, number, name): value for scope, site, number, name, value in rows(facts) if scope == "model"}
+    assert facts.matrix is not None
+    for row in facts.matrix.rows:
+        for site, scored in row.by_site.items():
+            for name, value in (("", scored.auroc.value), (".low", scored.auroc.low), (".high", scored.auroc.high)):
+                assert cells.get((site, row.model, f"validation.auroc{name}")) == value
+
+
+def test_the_better_the_darker_and_chance_is_white() -> None:
+    assert heat(0.2) == heat(0.5) == 0
+    assert 0 < heat(0.7) < heat(0.9) < heat(1.0) < 50
