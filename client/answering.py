@@ -194,12 +194,10 @@ class Answering:
         except TrustError:
             raise Refusal(WireCode.MODEL_UNSOUND) from None
         check_model(model, found=found, digest=message.model_digest, tensors=record.open.tensors)
-        site.ledger.append(
-            "model_received",
-            {"study": place.study, "round": place.round, "model_digest": message.model_digest},
-            time=site.now(),
-            wait=False,  # the release that follows from it waits
-        )
+        received: dict[str, object] = {"study": place.study, "round": place.round, "model_digest": message.model_digest}
+        if owner := record.contract(site.name).own_model_at(place.round):
+            received["own_model_of"] = owner
+        site.ledger.append("model_received", received, time=site.now(), wait=False)  # the release from it waits
         site.studies.save(record)
         job = job_for(message, study, model=model, state=state, out=workplace)
         self._workload.add(Task(parcel, message, job, workplace))
@@ -259,6 +257,9 @@ class Answering:
         agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
         if message.amendments:
             agreed |= {"original_digest": digests[0]}
+        if contract.own_models:
+            agreed |= {"own_models": ", ".join(contract.own_models)}
+            site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
         site.ledger.append("contract", agreed, time=site.now())
         if before is not None and before.open.study != message.study:
             site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now

@@ -1,7 +1,7 @@
 """A site's report of its work, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import SiteScored, SiteValidated, UpdateReady
+from server.records import OwnModelScored, SiteScored, SiteValidated, UpdateReady
 from shared.wire import Ready
 
 
@@ -28,6 +28,11 @@ def scored_at_closing(site: str, answer: Ready) -> SiteScored:
 def scored_after_rounds(site: str, answer: Ready, *, model: int) -> SiteValidated:
     """The journal's entry about the scores of a validation trip, of the model after round `model`."""
     return SiteValidated(site=site, model=model, model_digest=answer.model_digest, scores=answer.scores)
+
+
+def scored_own(site: str, answer: Ready, *, of: str) -> OwnModelScored:
+    """The journal's entry about the scores of a site's own model."""
+    return OwnModelScored(of=of, site=site, model_digest=answer.model_digest, scores=answer.scores)
 
 
 def claim_of(site: str, answer: Ready) -> Claim:

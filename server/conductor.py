@@ -1,4 +1,4 @@
-"""Conducts a study: open, rounds, validation trip, closing trip, close; and commits each round in a fixed order.
+"""Conducts a study: open, rounds, trips, close; and commits each round in a fixed order.
 
     spooled -> admitted -> folded -> journal so far (fsync) -> checkpoint (temporary, fsync, rename)
     -> journal -> receipts
@@ -9,34 +9,33 @@ is in the spool, and a new owner goes on from there.
 
 import os
 import time
-from collections.abc import Callable, Iterable
-from functools import partial
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Literal
 
 from server.admission import Admission
 from server.aggregate import fold
 from server.amending import take_up
-from server.answers import scored_after_rounds, scored_at_closing
 from server.checkpoint import Checkpoints, Participation, model_missing
 from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
-from server.launch import FINAL_MODEL, START_MODEL
+from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
 from server.receipts import receipts_for
-from server.records import Record, RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
+from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
 from server.requests import PauseAsked, StopAsked, heed
 from server.rounds import Ask, Closing, Round
 from server.selector import Selector
 from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
+from server.trips import Trip, Trips
 from shared.durable import rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.update import PackedFile
-from shared.wire import Close, Message, Ready, Receipt, Stage, Work
+from shared.wire import Close, Message, Receipt, Stage, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
@@ -56,6 +55,7 @@ class Conductor:
         self._history = desk.journal.history
         self._checkpoints = checkpoints
         self._selector = Selector(desk)
+        self._trips = Trips(desk, checkpoints, self._selector, score=self._score)
         study = desk.study
         self._optimizer = optimizer_for(study.server)
         self._admission = Admission(
@@ -124,8 +124,7 @@ class Conductor:
         self._open()
         while self._rounds_left():
             self._train(self._history.last_round + 1)
-        self._validate()
-        self._score(Stage.EVALUATE, self._desk.study.closing_number, of=self._history.final_round)
+        self._trips.run()
 
     def _rounds_left(self) -> bool:
         """Whether another round is to be run; an amendment that came meanwhile is put to the sites first."""
@@ -140,7 +139,7 @@ class Conductor:
         self._insist(closing, "open the study")
 
     def _train(self, number: int) -> None:
-        desk, model = self._desk, self._model(number - 1)
+        desk, model = self._desk, self._trips.model(number - 1)
         digest = self._history.model_digest
         assert digest is not None
         opened = self._drawn(number)
@@ -162,34 +161,20 @@ class Conductor:
         self._insist(closing, f"finish round {number}")
         self._commit(number, digest, closing, run.admitted)
 
-    def _validate(self) -> None:
-        """Have the last model scored as all before it were, and take the best of them; once."""
-        desk, last = self._desk, self._history.last_round
-        if not desk.study.selection.validation_trips:
-            return
-        if self._history.chosen is None:
-            record = partial(scored_after_rounds, model=last)
-            self._score(Stage.VALIDATE, desk.study.agreed_rounds + 1, of=last, record=record)
-        chosen = self._selector.choose()
-        self._checkpoints.insist(chosen.round, chosen.model_digest)
-        self._checkpoints.prune(last, keep=(chosen.round,))
-
-    def _score(
-        self, stage: Stage, number: int, *, of: int, record: Callable[[str, Ready], Record] = scored_at_closing
-    ) -> None:
-        """A trip after the rounds, on which the sites score the model after round `of`."""
-        model, digest = self._model(of), self._history.digest_after(of)
-        assert digest is not None
-        state = self._round(stage, number, cohort=self._present())
+    def _score(self, trip: Trip) -> Closing:
+        """Have the sites score a model after the rounds."""
+        quorum, absence_s = (None, None) if trip.needed else (0, ABSENCE_S)
+        state = self._round(trip.stage, trip.number, cohort=self._present(), quorum=quorum, absence_s=absence_s)
         closing = StageRun(
             self._desk,
             state,
-            question=lambda ask: self._work(stage, number, ask, model, digest),
-            payload=model,
-            model_digest=digest,
-            scored=record,
+            question=lambda ask: self._work(trip.stage, trip.number, ask, trip.model, trip.digest),
+            payload=trip.model,
+            model_digest=trip.digest,
+            scored=trip.record,
         ).run()
-        self._insist(closing, f"score the {'last' if stage is Stage.VALIDATE else 'final'} model")
+        self._insist(closing, f"score the {'last' if trip.stage is Stage.VALIDATE else 'final'} model")
+        return closing
 
     def _close(self, reason: Literal["finished", "stopped", "failed"]) -> None:
         number = self._history.last_round + 1
@@ -206,7 +191,7 @@ class Conductor:
     def _commit(self, number: int, previous: str, closing: Closing, admitted: dict[str, Admitted]) -> None:
         """Fold, step, checkpoint, journal; the receipts ride on the next message to each site."""
         desk, updates = self._desk, [admitted[site] for site in closing.counted]
-        model = PackedFile(self._model(number - 1))
+        model = PackedFile(self._trips.model(number - 1))
         efforts = efforts_of(desk.study.training, (update.steps for update in updates))
         share = share_of(updates, self._history.declared)
         weighed = [(update.weight, update.packed) for update in updates]
@@ -228,7 +213,7 @@ class Conductor:
             )
             desk.journal.write(checkpoint.committed)
         self._checkpoints.prune(number, keep=range(number) if desk.study.selection.model == "best" else ())
-        desk.spool.forget_before(number + 1)
+        desk.spool.forget_before(number if desk.study.selection.cross_site else number + 1)
         desk.say(f"Round {number}/{desk.study.rounds.count}: {len(closing.counted)} sites counted.")
 
     def _publish(self) -> None:
@@ -236,7 +221,7 @@ class Conductor:
         final = self._desk.folder.path / FINAL_MODEL
         link = final.with_suffix(".part")
         link.unlink(missing_ok=True)
-        os.link(self._model(self._history.final_round), link)
+        os.link(self._trips.model(self._history.final_round), link)
         rename_durably(link, final)
         link.unlink(missing_ok=True)  # rename(2) does nothing where `final` is that very file already
 
@@ -306,7 +291,7 @@ class Conductor:
             address=self._desk.address(stage, number, ask.attempt),
             study_digest=self._desk.study.digest(),
             model_digest=digest,
-            previous_digest=self._digest_before(number),
+            previous_digest=self._trips.digest_before(number),
             payload_bytes=model.stat().st_size,
             slot_bytes=self._desk.update_limit if ask.slot_granted else 0,
             counted_round=self._history.counted_round(ask.site),
@@ -322,17 +307,6 @@ class Conductor:
             norms=self._history.norms,
             seen=self._history.seen,
         )
-
-    def _digest_before(self, number: int) -> str | None:
-        """The model of the round or trip before; after the validation trip that is the last model."""
-        commits = self._history.commits
-        if number > self._desk.study.agreed_rounds + 1:
-            return self._history.model_digest
-        return commits[-1].previous_digest if commits else None
-
-    def _model(self, number: int) -> Path:
-        """The model after a committed round, or the start model (0)."""
-        return self._checkpoints.model(number) if number else self._desk.folder.path / START_MODEL
 
     @staticmethod
     def _insist(closing: Closing, what: str) -> None:

@@ -14,6 +14,9 @@ from server.norms import NormHistory
 from server.records import (
     EpochClaimed,
     ModelChosen,
+    OwnModelCompared,
+    OwnModelMade,
+    OwnModelScored,
     Record,
     RoundCommitted,
     RoundFailed,
@@ -57,6 +60,9 @@ class LiveHistory:
             there; None if the round closed before it announced one.
         trained: after which round no other is run, and why, if that was decided.
         chosen: the final model, if it was chosen.
+        last_counted: by site, its update that counted in the last committed round.
+        own_models: by site, the digest of its own model, if one was made.
+        compared: sites whose own model was scored by whoever would.
         ended: how the study ended, if it did.
     """
 
@@ -72,6 +78,9 @@ class LiveHistory:
     worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     trained: TrainingEnded | None = None
     chosen: ModelChosen | None = None
+    last_counted: dict[str, UpdateAdmitted] = field(default_factory=dict)
+    own_models: dict[str, str] = field(default_factory=dict)
+    compared: dict[str, OwnModelCompared] = field(default_factory=dict)
     ended: Ended | None = None
 
     @classmethod
@@ -157,14 +166,23 @@ class LiveHistory:
                 self._commit(record)
             case SiteOpened():
                 self.opened[record.site] = record
-            case TrainingEnded():
-                self.trained = record
-            case ModelChosen():
-                self.chosen = record
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
             case StudyFinished() | StudyStopped() | StudyFailed():
                 self.ended = record
+            case _:
+                self._end_training(record)
+
+    def _end_training(self, record: Record) -> None:
+        match record:
+            case TrainingEnded():
+                self.trained = record
+            case ModelChosen():
+                self.chosen = record
+            case OwnModelMade():
+                self.own_models[record.of] = record.model_digest
+            case OwnModelCompared():
+                self.compared[record.of] = record
 
     def _follows(self, record: Record) -> bool:
         match record:
@@ -194,6 +212,8 @@ class LiveHistory:
             case ModelChosen():
                 known = record.model_digest == self.digest_after(record.round)
                 return known and self.chosen is None and self.trained is not None
+            case OwnModelMade():
+                return self.trained is not None and record.of not in self.own_models
         return True
 
     def _claim(self, record: EpochClaimed) -> None:
@@ -208,7 +228,7 @@ class LiveHistory:
         for update in counted:
             if update.norm > 0:
                 self.seen.setdefault(update.site, set()).add(update.update_digest)
-        self.pending = {}
+        self.pending, self.last_counted = {}, {update.site: update for update in counted}
         for site in record.late:
             if self.worked.get(site, (0, None))[0] < record.round:
                 self.worked[site] = (record.round, None)
@@ -221,6 +241,7 @@ class StudyHistory(LiveHistory):
     Attributes:
         readies, refusals, losses, failures: as they were written, all rounds.
         validated: by site, from the trip that scored the last model.
+        own_scores: every site's scores of every site's own model.
         scored, closed: by site, from the closing trip.
     """
 
@@ -229,6 +250,7 @@ class StudyHistory(LiveHistory):
     losses: list[SiteLost] = field(default_factory=list)
     failures: list[RoundFailed] = field(default_factory=list)
     validated: dict[str, SiteValidated] = field(default_factory=dict)
+    own_scores: list[OwnModelScored] = field(default_factory=list)
     scored: dict[str, SiteScored] = field(default_factory=dict)
     closed: dict[str, SiteClosed] = field(default_factory=dict)
 
@@ -240,6 +262,8 @@ class StudyHistory(LiveHistory):
                 self.scored[record.site] = record
             case SiteValidated():
                 self.validated[record.site] = record
+            case OwnModelScored():
+                self.own_scores.append(record)
             case SiteClosed():
                 self.closed[record.site] = record
             case UpdateReady():

@@ -16,6 +16,7 @@ from pydantic import ValidationError
 from server.history import LiveHistory, StudyHistory
 from server.records import (
     RECORDS,
+    OwnModelScored,
     Record,
     RoundCommitted,
     SiteScored,
@@ -34,7 +35,7 @@ from shared.ledger import Entry, Ledger, read_entries
 
 _ENDING = (StudyFinished, StudyStopped, StudyPaused, StudyFailed)
 _SEALING = (RoundCommitted, *_ENDING)  # the head that follows waits for the disk
-_RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored, SiteValidated)
+_RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored, SiteValidated, OwnModelScored)
 
 
 class Journal:

@@ -10,6 +10,9 @@ from typing import Any, get_args
 from server.records import (
     EpochClaimed,
     ModelChosen,
+    OwnModelCompared,
+    OwnModelMade,
+    OwnModelScored,
     Record,
     RoundCommitted,
     RoundFailed,
@@ -40,7 +43,7 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 
 def told(record: Record) -> str:
     """One record in plain words, without its round and time."""
-    parts = (_of_study, _of_site, _of_update, _of_round, _of_selection)
+    parts = (_of_study, _of_site, _of_update, _of_round, _of_selection, _of_own_model)
     return next((words for part in parts if (words := part(record))), None) or _by_name(record)
 
 
@@ -96,6 +99,17 @@ def _of_selection(record: Record) -> str | None:
     return None
 
 
+def _of_own_model(record: Record) -> str | None:
+    match record:
+        case OwnModelMade():
+            return f"the own model of {record.of} is made: the last round with its update alone"
+        case OwnModelScored():
+            return f"{record.site} scores the own model of {record.of}{_areas(record)}"
+        case OwnModelCompared():
+            return f"the own model of {record.of} is compared{_without(record.missing)}"
+    return None
+
+
 def _of_update(record: Record) -> str | None:
     match record:
         case UpdateReady():
@@ -138,6 +152,6 @@ def _without(sites: Iterable[str]) -> str:
     return f"; without {names}" if (names := _names(sites)) else ""
 
 
-def _areas(record: SiteScored | SiteValidated) -> str:
+def _areas(record: SiteScored | SiteValidated | OwnModelScored) -> str:
     areas = [f"{s.split} {share(s.figures['auroc'])}" for s in record.scores if "auroc" in s.figures]
     return f"; AUROC {', '.join(areas)}" if areas else ""

@@ -159,6 +159,30 @@ class SiteValidated(Record):
     scores: tuple[Score, ...]
 
 
+class OwnModelMade(Record):
+    """The model that the last round started from, moved by one site's update (`update_digest`) alone."""
+
+    of: Name
+    update_digest: Digest
+    model_digest: Digest
+
+
+class OwnModelScored(Record):
+    """A site scored a site's own model on its validation patients."""
+
+    of: Name
+    site: Name
+    model_digest: Digest
+    scores: tuple[Score, ...]
+
+
+class OwnModelCompared(Record):
+    """The trip of a site's own model is over; `missing` says by site why it has not scored it."""
+
+    of: Name
+    missing: dict[Name, Text] = Field(default_factory=dict)
+
+
 class SiteClosed(Record):
     """A site put the study away; `head` anchors its ledger here."""
 
@@ -257,6 +281,7 @@ RECORDS: dict[str, type[Record]] = {
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(TrainingEnded, ModelChosen),
         *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed),
+        *(OwnModelMade, OwnModelScored, OwnModelCompared),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )
 }

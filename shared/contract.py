@@ -35,6 +35,8 @@ class Contract(Section):
 
     `payload_bytes` bounds the packed update of one round (0: no update at all); `rounds` is the highest
     number of a round that trains, and `validation_trips` so many numbers follow it before the closing trip.
+    The last of these are for the sites of `own_models`, in this order: the model of the last round's start,
+    moved by that site's update alone, is sent to all sites, which may work out that update from it.
     """
 
     study: Name
@@ -42,6 +44,7 @@ class Contract(Section):
     site: Name
     rounds: Annotated[int, Field(ge=0)]
     validation_trips: Annotated[int, Field(ge=0)] = 0
+    own_models: tuple[Name, ...] = ()
     tensors: Tensors
     payload_bytes: Annotated[int, Field(ge=0)]
     metrics: tuple[MetricRule, ...]
@@ -60,6 +63,11 @@ class Contract(Section):
         if stage is Stage.EVALUATE:
             return number == closing
         return 0 <= number <= closing
+
+    def own_model_at(self, number: int) -> str | None:
+        """Whose own model is scored under a number; None if it is a global model."""
+        place = number - (self.rounds + self.validation_trips - len(self.own_models)) - 1
+        return self.own_models[place] if 0 <= place < len(self.own_models) else None
 
 
 def report_fault(contract: Contract, report: Ready) -> str | None:
@@ -115,7 +123,8 @@ def derive_contract(message: Open, *, site: str) -> Contract:
         study_digest=study.digest(),
         site=site,
         rounds=study.agreed_rounds,
-        validation_trips=study.selection.validation_trips,
+        validation_trips=study.validation_trips,
+        own_models=study.cross_sites,
         tensors=message.tensors if trains else (),
         payload_bytes=payload_limit(message.tensors) if trains else 0,
         metrics=task_for(study.task).rules(),

@@ -17,12 +17,15 @@ class SelectionSpec(Section):
 
     Training ends early once `patience_rounds` models in a row were not better by more than `min_gain` than
     the best before them; None runs all rounds. Of `loss` less is better, of the others more.
+
+    With `cross_site` each site's own model of the last round is sent to every site and scored there.
     """
 
     model: Literal["last", "best"] = "last"
     metric: Metric = "auroc"
     patience_rounds: Annotated[int, Field(ge=1, le=100_000)] | None = None
     min_gain: Annotated[float, Field(ge=0, le=10)] = 0.0
+    cross_site: bool = False
 
     @model_validator(mode="after")
     def _gain_has_patience(self) -> Self:
@@ -32,16 +35,11 @@ class SelectionSpec(Section):
 
     @property
     def compares(self) -> bool:
-        """Whether anything depends on how the models compare."""
-        return self.model == "best" or self.patience_rounds is not None
-
-    @property
-    def validation_trips(self) -> int:
-        """How many trips after the last round score models on validation patients alone."""
-        return int(self.model == "best")
+        """Whether models are compared, so that the end of the training is written down."""
+        return self.model == "best" or self.patience_rounds is not None or self.cross_site
 
 
-def selection_fault(spec: SelectionSpec, *, kind: str, algorithm: str | None, sampled: bool) -> str | None:
+def selection_fault(spec: SelectionSpec, *, kind: str, algorithm: str | None, sampled: bool, named: bool) -> str | None:
     """Why a study cannot select so, in words; None if it can.
 
     Args:
@@ -49,6 +47,7 @@ def selection_fault(spec: SelectionSpec, *, kind: str, algorithm: str | None, sa
         kind: the study's.
         algorithm: how it trains, if it does.
         sampled: whether each round asks other sites.
+        named: whether the study names its sites.
     """
     if not spec.compares:
         return None
@@ -61,4 +60,12 @@ def selection_fault(spec: SelectionSpec, *, kind: str, algorithm: str | None, sa
             "fedbn goes with selection.model = last: each site keeps the norm layers of its last round,"
             " which do not belong to an earlier model"
         )
+    return _cross_site_fault(algorithm, named=named) if spec.cross_site else None
+
+
+def _cross_site_fault(algorithm: str | None, *, named: bool) -> str | None:
+    if not named:
+        return "cross_site needs rounds.sites, so that every site's contract says whose models are sent to the others"
+    if algorithm == "fedbn":
+        return "cross_site does not go with fedbn: without its norm layers, which stay at a site, its model is none"
     return None

@@ -10,11 +10,12 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BaseModel, Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, model_validator
 
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
-from shared.section import Section as Section  # noqa: PLC0414 - everybody takes it from here
+from shared.section import Section as Section  # noqa: PLC0414 - everybody takes both from here
+from shared.section import explain as explain  # noqa: PLC0414
 from shared.selection import SelectionSpec, selection_fault
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
@@ -245,7 +246,8 @@ class Study(Section):
     def _selection_fits(self) -> Self:
         algorithm = self.training.algorithm if self.training else None
         sampled = self.rounds.sample is not None
-        if fault := selection_fault(self.selection, kind=self.study.kind, algorithm=algorithm, sampled=sampled):
+        kind, named = self.study.kind, bool(self.rounds.sites)
+        if fault := selection_fault(self.selection, kind=kind, algorithm=algorithm, sampled=sampled, named=named):
             raise ValueError(fault)
         return self
 
@@ -273,7 +275,17 @@ class Study(Section):
     @property
     def closing_number(self) -> int:
         """The number of the closing trip, after those of all rounds and validation trips, run or not."""
-        return self.agreed_rounds + self.selection.validation_trips + 1
+        return self.agreed_rounds + self.validation_trips + 1
+
+    @property
+    def validation_trips(self) -> int:
+        """How many numbers after the rounds are for models to be scored on validation patients alone."""
+        return int(self.selection.model == "best") + len(self.cross_sites)
+
+    @property
+    def cross_sites(self) -> tuple[str, ...]:
+        """Sites whose own model is sent to all, in the order of their trips, which end the validation trips."""
+        return tuple(sorted(set(self.rounds.sites))) if self.selection.cross_site else ()
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the whole study, defaults included."""
@@ -306,32 +318,3 @@ def parse_study(text: str) -> Study:
         raise ConfigError(f"The study file is not valid TOML: {error}", remedy="Correct the line named.") from None
     except ValidationError as error:
         raise ConfigError(explain("study", Study, error), remedy="Correct the keys named; see docs/study.md.") from None
-
-
-def explain(file_kind: str, model: type[BaseModel], error: ValidationError) -> str:
-    """Say which keys of a configuration are wrong, listing the known ones for an unknown key.
-
-    Args:
-        file_kind: what the reader calls the file, such as ``study``.
-        model: the model that refused it.
-        error: pydantic's account.
-    """
-    lines = []
-    for item in error.errors(include_url=False, include_input=False):
-        where = ".".join(str(part) for part in item["loc"]) or file_kind
-        if item["type"] == "extra_forbidden":
-            lines.append(f"{where}: unknown key; known here: {', '.join(_known(model, item['loc'][:-1]))}")
-        else:
-            lines.append(f"{where}: {item['msg'].removeprefix('Value error, ')}")
-    return f"The {file_kind} file cannot be used:\n  " + "\n  ".join(lines)
-
-
-def _known(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
-    for part in path:
-        field = model.model_fields.get(str(part))
-        candidates = [] if field is None else [field.annotation, *getattr(field.annotation, "__args__", ())]
-        nested = [c for c in candidates if isinstance(c, type) and issubclass(c, BaseModel)]
-        if not nested:
-            return []
-        model = nested[0]
-    return sorted(model.model_fields)

@@ -29,7 +29,9 @@ from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
+from shared.metrics import Score
 from shared.study import Study
+from shared.tasks import task_for
 from shared.update import PackedFile, pack, table_of
 from shared.wire import (
     TO_SERVER,
@@ -183,6 +185,10 @@ class Run:
     def history(self) -> StudyHistory:
         return read_history(self._folder.path / "journal.jsonl")
 
+    def asked(self, stage: Stage) -> list[Work]:
+        """What all sites were asked at a stage."""
+        return [m for _, m in self.line.sent if isinstance(m, Work) and m.address.stage is stage]
+
     def works(self, site: str) -> list[Work]:
         """The training that a site was asked for."""
         works = [message for name, message in self.line.sent if name == site and isinstance(message, Work)]
@@ -218,3 +224,11 @@ def ready(work: Work, update: bytes | None, *, examples: int, **changes: Any) ->
         "seconds": {},
     }
     return Ready(**(fields | changes))
+
+
+def ranked(work: Work, quarters: int | None, split: Any = "validation") -> Score:
+    """An AUROC of so many quarters; None: of patients of one class."""
+    ranks = [1.0] * (quarters or 0) + [-1.0] * (4 - (quarters or 0)) + [0.0] * 4
+    truth = np.array([1] * 4 + [0 if quarters is not None else 1] * 4)
+    task, logits = task_for(a_study().task), np.array(ranks).reshape(-1, 1)
+    return task.score(logits, truth, model_digest=work.model_digest, split=split)

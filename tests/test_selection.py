@@ -72,6 +72,26 @@ def test_the_best_model_of_a_study_that_stops_early_is_tested_and_no_other(tmp_p
         assert trips == [("validate", 10, history.model_digest), ("evaluate", 11, history.final_digest)]
 
 
+def test_each_sites_own_model_is_scored_at_every_site(tmp_path: Path) -> None:
+    ward = MemoryWard(tmp_path / "ward", images(tmp_path, ["east", "west"]))
+    crossed = STUDY.replace("count = 9", 'count = 1\nsites = ["east", "west"]').replace("width = 8", 'norm = "batch"')
+    folder = ward.run(crossed.partition("[selection]")[0] + "[selection]\ncross_site = true\n")
+    history = read_history(folder.journal)
+    assert {(said.of, said.site) for said in history.own_scores} == {(a, b) for a in ward.sites for b in ward.sites}
+    assert all(said.model_digest == history.own_models[said.of] for said in history.own_scores)
+    assert len({*history.own_models.values(), history.model_digest}) == 3
+    assert len(report_data(folder)["own_models"]["rows"]) == 3
+    for site in ward.sites.values():
+        entries = [entry.data for entry in read_entries(site / "ledger.jsonl") if entry.type == "model_received"]
+        assert [(e["round"], e.get("own_model_of")) for e in entries] == [
+            (1, None),
+            (2, "east"),
+            (3, "west"),
+            (4, None),
+        ]
+        assert [e["model_digest"] for e in entries[1:3]] == [history.own_models[name] for name in ("east", "west")]
+
+
 def assert_told(folder: StudyFolder, federation: Path, last: int, best: int) -> None:
     """Status says after which round training stopped, and which model was taken."""
     standing = standing_of(folder, federation=federation)

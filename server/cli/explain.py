@@ -34,7 +34,9 @@ def explain_length(training: TrainingSpec) -> str:
     return f"{training.steps_per_round} step(s)"
 
 
-def explain_selection(selection: SelectionSpec, *, rounds: int, model_bytes: int) -> list[str]:
+def explain_selection(
+    selection: SelectionSpec, *, rounds: int, model_bytes: int, sites: tuple[str, ...] = ()
+) -> list[str]:
     """Which model will be the final one, and what may end the training before the last round."""
     lines, metric = [], METRICS[selection.metric]
     if selection.patience_rounds is not None:
@@ -45,10 +47,21 @@ def explain_selection(selection: SelectionSpec, *, rounds: int, model_bytes: int
             f" ({metric} of the validation patients of all sites together)."
         )
     if selection.model == "last":
-        return [*lines, "The final model is the last one."]
+        return [*lines, "The final model is the last one.", *_explain_cross_site(selection, sites)]
     return [
         *lines,
         f"The final model is the one with the best {metric} on the validation patients of all sites together, by the"
         " scores of the same sites for every model; the last model is sent out once more to be scored for that.",
         f"Until it is chosen the server keeps the model of every round, up to {size(rounds * model_bytes)}.",
+        *_explain_cross_site(selection, sites),
+    ]
+
+
+def _explain_cross_site(selection: SelectionSpec, sites: tuple[str, ...]) -> list[str]:
+    if not selection.cross_site:
+        return []
+    return [
+        f"In the end {counted(len(sites), 'further model')} {'goes' if len(sites) == 1 else 'go'} to every site, to be"
+        f" scored on its validation patients: the own models of {', '.join(sites)}. A site's own model is the one that"
+        " the last round started from, moved by its update alone: from it the other sites can work out that update."
     ]

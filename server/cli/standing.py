@@ -36,7 +36,7 @@ _BAR = 30  # characters
 _STAGES = {
     "open": "opening",
     "train": "training",
-    "validate": "scoring the last model, to choose the best",
+    "validate": "scoring models on validation patients",
     "evaluate": "scoring the final model",
     "close": "closing",
 }

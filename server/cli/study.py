@@ -192,7 +192,9 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
         lines += [METHODS[train.algorithm]] if train.algorithm in METHODS else []
-        lines += explain_selection(study.selection, rounds=rounds.count, model_bytes=model_bytes)
+        lines += explain_selection(
+            study.selection, rounds=rounds.count, model_bytes=model_bytes, sites=study.cross_sites
+        )
     lines.append("The final model is scored once on test patients of every site.")
     return lines
 

@@ -12,7 +12,7 @@ from server.report.choice import Choice, choice_of
 from server.report.evidence import Evidence
 from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
-from server.report.matrix import Matrix, matrix_of
+from server.report.matrix import Matrix, matrix_of, own_matrix_of
 from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
 from server.report.scores import (
     AtThreshold,
@@ -94,6 +94,7 @@ class Facts:
     choice: Choice | None
     curve: tuple[Point, ...]
     matrix: Matrix | None
+    own_models: Matrix | None
     validation: Pooled
     test: Pooled
     threshold: AtThreshold
@@ -124,6 +125,7 @@ def facts_of(evidence: Evidence) -> Facts:
         choice=choice_of(history),
         curve=validation_curve(task, history),
         matrix=matrix_of(task, history, _cohort(history)),
+        own_models=own_matrix_of(task, history, _cohort(history)),
         validation=pooled(task, study.task.classes, validation),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),

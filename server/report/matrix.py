@@ -1,6 +1,7 @@
 """Each model on each site's held-out patients: a row for a model, a column for a site.
 
-The models of a study are many; the rows are the start model, a few between, the final one and the last.
+The models of a study are many; the rows are the start model, a few between, the final one and the last. Where
+the study asked for it there is a second matrix, of the final model and the sites' own models.
 All figures are AUROCs on validation patients, as the sites released them, with intervals from their statistics.
 """
 
@@ -21,6 +22,7 @@ class MatrixRow:
 
     Attributes:
         model: the rounds behind it.
+        of: whose own model of that round it is; None for a global model.
         role: what it is besides, such as the last one; empty if nothing.
         by_site: its figure on each site's patients.
         pooled: that on the patients of all sites that scored it.
@@ -30,11 +32,12 @@ class MatrixRow:
     role: str
     by_site: dict[str, SiteScore]
     pooled: Estimate
+    of: str | None = None
 
     @property
     def name(self) -> str:
         """The model in words."""
-        return model_after(self.model)
+        return f"the own model of {self.of}" if self.of else model_after(self.model)
 
 
 @dataclass(frozen=True)
@@ -59,6 +62,19 @@ def matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix
     return Matrix(columns, rows, len(known) - len(rows))
 
 
+def own_matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix | None:
+    """The matrix of the final model and the sites' own models; None where no own model was scored."""
+    by_owner: dict[str, Scores] = {}
+    for said in history.own_scores:
+        for score in said.scores:
+            by_owner.setdefault(said.of, {})[said.site] = score
+    if not by_owner:
+        return None
+    last, final = history.last_round, final_scores(history, "validation")
+    own = (_row(task, last, scores, sites, role="", of=of) for of, scores in sorted(by_owner.items()))
+    return Matrix(tuple(sites), (_row(task, history.final_round, final, sites, role="final"), *own), left_out=0)
+
+
 def rows_shown(models: Sequence[int], *, final: int) -> list[int]:
     """The first and the last of these models, the final one, and a few evenly between."""
     last = len(models) - 1
@@ -67,9 +83,11 @@ def rows_shown(models: Sequence[int], *, final: int) -> list[int]:
     return sorted({models[place] for place in places} | ({final} & set(models)))
 
 
-def _row(task: Task, number: int, scores: Scores, sites: Sequence[str], *, role: str) -> MatrixRow:
+def _row(
+    task: Task, number: int, scores: Scores, sites: Sequence[str], *, role: str, of: str | None = None
+) -> MatrixRow:
     by_site = {site: site_score(task, scores.get(site)) for site in sites}
-    return MatrixRow(number, role, by_site, pooled(task, (), scores).auroc)
+    return MatrixRow(number, role, by_site, pooled(task, (), scores).auroc, of)
 
 
 def _role(number: int, history: StudyHistory) -> str:

@@ -38,12 +38,7 @@ def rows(facts: Facts) -> Iterator[Row]:
     yield from (("pooled", "", "", f"test.at_threshold.{k}", v) for k, v in facts.threshold.figures.items())
     if facts.threshold.why:
         yield "pooled", "", "", "threshold.why", facts.threshold.why
-    if facts.choice:
-        yield from _choice(facts.choice)
-    for point in facts.curve:
-        yield from _point(point)
-    for shown in facts.matrix.rows if facts.matrix else ():
-        yield from _matrix(shown)
+    yield from _models(facts)
     for site in facts.sites:
         yield from _site(site)
         yield from _proof(site.site, facts)
@@ -59,6 +54,17 @@ def rows(facts: Facts) -> Iterator[Row]:
     for loss in facts.losses:
         yield "loss", loss.site, "", f"times.{loss.words}", loss.times
         yield from (("loss", loss.site, number, "line", loss.words) for number in loss.rounds)
+
+
+def _models(facts: Facts) -> Iterator[Row]:
+    if facts.choice:
+        yield from _choice(facts.choice)
+    for point in facts.curve:
+        yield from _point(point)
+    for shown in facts.matrix.rows if facts.matrix else ():
+        yield from _matrix(shown)
+    for shown in facts.own_models.rows if facts.own_models else ():
+        yield from _own_model(shown)
 
 
 def _study(facts: Facts) -> Iterator[Row]:
@@ -142,6 +148,15 @@ def _matrix(shown: MatrixRow) -> Iterator[Row]:
     for site, scored in shown.by_site.items():
         found = Estimate(None, scored.auroc.low, scored.auroc.high, scored.auroc.why)
         yield from _estimate("model", site, shown.model, "validation.auroc", found)
+
+
+def _own_model(shown: MatrixRow) -> Iterator[Row]:
+    """`site` is whose patients they are; without one, those of all sites."""
+    metric = f"{shown.of or shown.role}.validation.auroc"
+    yield from _estimate("own_model", "", shown.model, metric, shown.pooled)
+    for site, scored in shown.by_site.items():
+        yield from _estimate("own_model", site, shown.model, metric, scored.auroc)
+        yield "own_model", site, shown.model, metric.replace("auroc", "patients"), scored.patients
 
 
 def _site(found: SiteFacts) -> Iterator[Row]:

@@ -94,6 +94,22 @@ def test_the_validation_trip_scores_validation_patients_and_test_patients_wait_f
     site.close()
 
 
+def test_a_foreign_sites_own_model_is_named_in_contract_ledger_and_console(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=a_study(sites=("north", "south"), selection={"cross_site": True}))
+    say = site.coordinator
+    site.open()
+    assert site.entries("contract")[0]["own_models"] == "north, south"
+    assert any("each site's own model goes to all the others: north, south" in line for line in site.said)
+    for number, model in ((3, START), (4, NEXT)):
+        before = None if number == 3 else digest(START)
+        place = say.address(Stage.VALIDATE, number)
+        site.tell(say.work(number, model, previous_digest=before, address=place), model=model)
+        site.finish()
+    assert [entry.get("own_model_of") for entry in site.entries("model_received")] == ["north", "south"]
+    assert [[score.split for score in answer.scores] for answer in site.answers[1:]] == [["validation"]] * 2
+    site.close()
+
+
 def test_without_a_slot_the_update_waits_for_its_grant(site: LoneSite) -> None:
     site.open()
     site.tell(site.coordinator.work(1, slot=0))

@@ -4,10 +4,9 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from lone_site import a_study
-from scripted_ward import SITES, PowerCut, Reply, Run, Ward, ready, trained
+from scripted_ward import SITES, PowerCut, Reply, Ward, ranked, ready, trained
 
 from server.amending import amend
 from server.history import StudyHistory
@@ -15,11 +14,8 @@ from server.records import ModelChosen, TrainingEnded
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.errors import StudyError
-from shared.metrics import Score
-from shared.tasks import task_for
 from shared.wire import Stage, Work
 
-TASK = task_for(a_study().task)
 BEST: dict[str, Any] = {"model": "best"}
 ROUNDS = {"count": 5, "quorum": 2}
 RISING_AND_FALLING = (0, 2, 4, 3, 3, 1)  # of 4, the AUROC of the models after rounds 0 to 5
@@ -28,13 +24,6 @@ RISING_AND_FALLING = (0, 2, 4, 3, 3, 1)  # of 4, the AUROC of the models after r
 @pytest.fixture
 def ward(tmp_path: Path) -> Ward:
     return Ward(tmp_path)
-
-
-def score(work: Work, quarters: int | None, split: Any = "validation") -> Score:
-    """An AUROC of so many quarters; None: of patients of one class."""
-    ranks = [1.0] * (quarters or 0) + [-1.0] * (4 - (quarters or 0)) + [0.0] * 4
-    truth = np.array([1] * 4 + [0 if quarters is not None else 1] * 4)
-    return TASK.score(np.array(ranks).reshape(-1, 1), truth, model_digest=work.model_digest, split=split)
 
 
 class Script:
@@ -70,13 +59,9 @@ class Script:
         if work.address.round in self.absent.get(site, ()):
             return None
         if work.address.stage is Stage.TRAIN:
-            return trained(site, work, scores=(score(work, quarters),))
+            return trained(site, work, scores=(ranked(work, quarters),))
         both = ("validation", "test") if work.address.stage is Stage.EVALUATE else ("validation",)
-        return ready(work, None, examples=0, scores=tuple(score(work, quarters, split) for split in both))
-
-
-def works(run: Run, stage: Stage) -> list[Work]:
-    return [m for _, m in run.line.sent if isinstance(m, Work) and m.address.stage is stage]
+        return ready(work, None, examples=0, scores=tuple(ranked(work, quarters, split) for split in both))
 
 
 def final_model(ward: Ward, name: str = "lungs") -> str:
@@ -93,11 +78,11 @@ def test_the_best_model_is_final_and_test_patients_score_it_alone(ward: Ward) ->
     found, history = chosen(done.history), done.history
     assert (found.round, found.cause, found.value) == (2, "best", 1.0)
     assert (found.cohort, found.candidates) == (SITES, (0, 1, 2, 3, 4, 5))
-    assert {(w.address.round, w.model_digest) for w in works(done, Stage.VALIDATE)} == {(6, history.model_digest)}
-    assert {(w.address.round, w.model_digest) for w in works(done, Stage.EVALUATE)} == {(7, found.model_digest)}
+    assert {(w.address.round, w.model_digest) for w in done.asked(Stage.VALIDATE)} == {(6, history.model_digest)}
+    assert {(w.address.round, w.model_digest) for w in done.asked(Stage.EVALUATE)} == {(7, found.model_digest)}
     assert history.scored["north"].model_digest == history.final_digest == final_model(ward) == found.model_digest
     assert found.model_digest == history.commits[1].model_digest != history.model_digest
-    assert {w.previous_digest for w in works(done, Stage.EVALUATE)} == {history.model_digest}
+    assert {w.previous_digest for w in done.asked(Stage.EVALUATE)} == {history.model_digest}
     kept = sorted(path.name for path in (ward.root / "studies/lungs/models").glob("*.safetensors"))
     assert kept == [f"round-0000{n}.safetensors" for n in (2, 4, 5)] + ["start.safetensors"]
 
@@ -112,15 +97,15 @@ def test_patience_ends_the_training_and_the_trips_keep_their_numbers(ward: Ward)
     done = ward.run(Script(), rounds=ROUNDS, selection=BEST | {"patience_rounds": 1})
     assert done.history.trained == TrainingEnded(round=4, cause="patience", best=2)
     assert (done.history.last_round, chosen(done.history).round) == (4, 2)
-    assert {w.address.round for w in works(done, Stage.VALIDATE)} == {6}
-    assert {w.address.round for w in works(done, Stage.EVALUATE)} == {7}
+    assert {w.address.round for w in done.asked(Stage.VALIDATE)} == {6}
+    assert {w.address.round for w in done.asked(Stage.EVALUATE)} == {7}
 
 
 def test_patience_without_a_choice_keeps_the_last_model(ward: Ward) -> None:
     done = ward.run(Script(), rounds=ROUNDS, selection={"patience_rounds": 1})
     assert (done.history.last_round, done.history.chosen) == (4, None)
-    assert works(done, Stage.VALIDATE) == []
-    assert {(w.address.round, w.model_digest) for w in works(done, Stage.EVALUATE)} == {(6, done.history.model_digest)}
+    assert done.asked(Stage.VALIDATE) == []
+    assert {(w.address.round, w.model_digest) for w in done.asked(Stage.EVALUATE)} == {(6, done.history.model_digest)}
 
 
 def test_the_start_model_may_be_the_best(ward: Ward) -> None:
@@ -187,14 +172,14 @@ def test_the_choice_is_made_once_even_if_a_site_would_score_otherwise_now(ward: 
     script.hook, script.figures = (lambda site, work: None), (4, 0, 0, 0, 0, 0)
     done = ward.run(script, rounds=ROUNDS, selection=BEST)
     assert chosen(done.history).round == 2
-    assert works(done, Stage.VALIDATE) == []
+    assert done.asked(Stage.VALIDATE) == []
 
 
 def test_test_scores_in_the_validation_trip_are_refused(ward: Ward) -> None:
     def liar(site: str, work: Work) -> Reply:
         if site != "east" or work.address.stage is not Stage.VALIDATE:
             return None
-        return ready(work, None, examples=0, scores=(score(work, 4), score(work, 4, "test")))
+        return ready(work, None, examples=0, scores=(ranked(work, 4), ranked(work, 4, "test")))
 
     history = ward.run(Script(hook=liar), rounds=ROUNDS, selection=BEST).history
     assert [(said.site, said.code.value) for said in history.refusals] == [("east", "contract")]  # type: ignore[union-attr]
@@ -210,7 +195,7 @@ def test_a_chosen_model_that_is_damaged_fails_the_study_before_anybody_scores_it
 
     done = ward.run(Script(hook=damage), rounds=ROUNDS, selection=BEST)
     assert "model of round 2 is missing or damaged" in getattr(done.history.ended, "reason", "")
-    assert works(done, Stage.EVALUATE) == []
+    assert done.asked(Stage.EVALUATE) == []
 
 
 def test_a_study_that_stopped_early_gets_no_more_rounds_and_is_told_what_to_do(ward: Ward) -> None:

@@ -78,6 +78,8 @@ def selecting(selection: str, *, training: str = "epochs_per_round = 1", rounds:
 def test_the_trips_follow_the_rounds_and_the_closing_trip_comes_last() -> None:
     asked = [selecting(text) for text in ("", "patience_rounds = 2", 'model = "best"')]
     assert [study.closing_number for study in asked] == [4, 4, 5]
+    crossed = selecting('model = "best"\ncross_site = true', rounds='count = 3\nsites = ["b", "a"]')
+    assert (crossed.closing_number, crossed.cross_sites) == (7, ("a", "b"))
 
 
 @pytest.mark.parametrize(
@@ -87,6 +89,12 @@ def test_the_trips_follow_the_rounds_and_the_closing_trip_comes_last() -> None:
         ("patience_rounds = 2", {"rounds": "count = 3\nsample = 0.5"}, "could not compare them"),
         ('model = "best"', {"training": 'algorithm = "fedbn"\nsteps_per_round = 2'}, "fedbn goes with selection.model"),
         ("min_gain = 0.1", {}, "min_gain goes with patience_rounds"),
+        ("cross_site = true", {}, "cross_site needs rounds.sites"),
+        (
+            "cross_site = true",
+            {"rounds": 'sites = ["a", "b"]', "training": 'algorithm = "fedbn"\nsteps_per_round = 2'},
+            "cross_site does not go with fedbn",
+        ),
     ],
 )
 def test_a_selection_that_could_not_be_fair_is_refused(selection: str, others: dict[str, str], words: str) -> None:

@@ -46,3 +46,11 @@ def test_the_final_model_is_explained_and_what_it_costs() -> None:
     best = said(model="best", metric="balanced_accuracy")
     assert "the best balanced accuracy on the validation patients of all sites together" in best
     assert "the model of every round, up to 20.0 MB" in best
+
+
+def test_that_own_models_travel_is_explained_with_whose_and_what_they_tell() -> None:
+    spec = SelectionSpec(cross_site=True)
+    said = " ".join(explain_selection(spec, rounds=10, model_bytes=1, sites=("north", "south")))
+    assert "2 further models go to every site" in said
+    assert "the own models of north, south" in said
+    assert "from it the other sites can work out that update" in said

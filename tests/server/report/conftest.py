@@ -14,6 +14,9 @@ from server.journal import Journal
 from server.records import (
     EpochClaimed,
     ModelChosen,
+    OwnModelCompared,
+    OwnModelMade,
+    OwnModelScored,
     Record,
     RoundCommitted,
     RoundOpened,
@@ -153,6 +156,18 @@ class StudyOnDisk:
         said: dict[str, Any] = {"cause": "best", "metric": "auroc", "value": 0.875, "cohort": self.sites}
         digest = sha256(f"model {model}")
         return self.say(ModelChosen(round=model, model_digest=digest, candidates=tuple(range(last + 1)), **said))
+
+    def compare_own(self, last: int, *owners: str) -> Self:
+        """Every site scores the own models of these sites; each is best at home."""
+        for of in owners:
+            digest = sha256(f"own {of}")
+            self.say(OwnModelMade(of=of, update_digest=sha256(f"{of} {last}"), model_digest=digest))
+            for site in self.sites:
+                score = self.score(last, site, skill=1.0 if site == of else 0.3)
+                scores = (score.model_copy(update={"model_digest": digest}),)
+                self.say(OwnModelScored(of=of, site=site, model_digest=digest, scores=scores))
+            self.say(OwnModelCompared(of=of))
+        return self
 
     def finish(self, model: int) -> Self:
         self.say(StudyFinished(model_digest=sha256(f"model {model}")))

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 
+from server.records import TrainingEnded
 from server.report.evidence import read_evidence
 from server.report.facts import facts_of
 from server.report.matrix import MOST_MODELS, rows_shown
@@ -83,3 +84,42 @@ def test_every_figure_is_in_the_table(wards: Any) -> None:
 def test_the_better_the_darker_and_chance_is_white() -> None:
     assert heat(0.2) == heat(0.5) == 0
     assert 0 < heat(0.7) < heat(0.9) < heat(1.0) < 50
+
+
+def compared(wards: Any) -> Any:
+    ward = wards.new(wards.study(rounds=2)).begin().whole_round(1).whole_round(2)
+    ward.say(TrainingEnded(round=2, cause="rounds"))
+    return ward.compare_own(2, "north", "west").closing_trip(2).finish(2)
+
+
+def test_the_sites_own_models_stand_below_the_final_one(wards: Any) -> None:
+    facts = facts_of(read_evidence(compared(wards).folder))
+    assert facts.own_models is not None
+    assert [(row.name, row.role) for row in facts.own_models.rows] == [
+        ("the model of round 2", "final"),
+        ("the own model of north", ""),
+        ("the own model of west", ""),
+    ]
+    north = {site: scored.auroc.value for site, scored in facts.own_models.rows[1].by_site.items()}
+    assert None not in north.values()
+    assert north["north"] == max(north.values(), key=lambda area: area or 0)
+    page = render(facts)
+    assert page.count("heat framed") == 2
+    assert "No own model of south: it has not counted" in page
+
+
+def test_the_figures_of_own_models_are_in_the_table_under_a_scope_of_their_own(wards: Any) -> None:
+    facts = facts_of(read_evidence(compared(wards).folder))
+    cells = {(site, name): value for scope, site, _, name, value in rows(facts) if scope == "own_model"}
+    assert facts.own_models is not None
+    for row in facts.own_models.rows:
+        name = f"{row.of or 'final'}.validation.auroc"
+        assert cells["", name] == row.pooled.value
+        for site, scored in row.by_site.items():
+            assert (cells[site, name], cells[site, f"{name}.low"]) == (scored.auroc.value, scored.auroc.low)
+
+
+def test_a_study_that_did_not_ask_for_them_says_nothing_of_own_models(wards: Any) -> None:
+    facts = facts_of(read_evidence(wards.finished().folder))
+    assert facts.own_models is None
+    assert "own model" not in render(facts)
