@@ -7,8 +7,9 @@ door and the server's reception alike:
 1. updates are for the agreed rounds, scores alone for the agreed validation trips after them and the one
    closing trip after these;
 2. only the report of a round brings an update; a report's scores are about the model that was sent, one
-   per split, test patients only in the closing trip, and name only agreed metrics, with agreed length
-   and range; work that was late for its own, earlier round brings none;
+   per split, test patients only in the closing trip, have every agreed statistic, without which they
+   would not add to others, and name only agreed metrics, with agreed length and range; work that was
+   late for its own, earlier round brings none;
 3. all of them together fit into one entry of a ledger.
 
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
@@ -99,6 +100,8 @@ def _place_fault(report: Ready) -> str | None:
 
 def _score_fault(contract: Contract, score: Score) -> str | None:
     rules = {(rule.kind, rule.name): rule for rule in contract.metrics}
+    if absent := {name for kind, name in rules if kind == "statistic"} - score.statistics.keys():
+        return f"the statistic {min(absent)} is missing"
     for name, values in score.statistics.items():
         rule = rules.get(("statistic", name))
         if rule is None or len(values) != rule.length or not _within(rule, values):

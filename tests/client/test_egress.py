@@ -201,6 +201,13 @@ def test_a_statistic_of_another_length(site: LoneSite, contract: Contract) -> No
     assert "loss_millionths is not as agreed" in refused(site, contract, scores(site, breach))
 
 
+def test_a_score_that_lacks_a_statistic_and_so_would_not_add_to_others(site: LoneSite, contract: Contract) -> None:
+    statistics = changed(site).statistics
+    for name in statistics:
+        breach = changed(site, statistics={k: v for k, v in statistics.items() if k != name})
+        assert f"{name} is missing" in refused(site, contract, scores(site, breach))
+
+
 @pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
 def test_a_figure_out_of_its_range(site: LoneSite, contract: Contract, value: float) -> None:
     breach = changed(site, figures={"auroc": value})
