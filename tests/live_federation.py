@@ -127,7 +127,7 @@ class LiveFederation(LocalFederation):
         ended = (StudyState.FINISHED, StudyState.FAILED, StudyState.STOPPED)
         self.until(lambda: folder.standing().state in ended, f"the end of {folder.name}")
         assert folder.standing().state is StudyState.FINISHED, folder.standing()
-        digest = read_history(folder.path / "journal.jsonl").model_digest
+        digest = read_history(folder.path / "journal.jsonl").final_digest
         assert digest is not None
         return digest
 
@@ -144,10 +144,14 @@ class LiveFederation(LocalFederation):
 
     def reached(self, folder: StudyFolder, *, commits: int) -> None:
         """Wait until so many rounds are committed; the next one is under way then."""
-        journal = folder.path / "journal.jsonl"
+        self.wrote(folder, "round_committed", times=commits)
+
+    def wrote(self, folder: StudyFolder, entry_type: str, *, times: int = 1) -> None:
+        """Wait until the study's journal has so many entries of a type."""
+        journal, mark = folder.path / "journal.jsonl", f'"type":"{entry_type}"'.encode()
         self.until(
-            lambda: journal.exists() and journal.read_bytes().count(b'"type":"round_committed"') >= commits,
-            f"round {commits} of {folder.name}",
+            lambda: journal.exists() and journal.read_bytes().count(mark) >= times,
+            f"{entry_type} {times} of {folder.name}",
         )
 
     # ------------------------------------------------------------ what there is

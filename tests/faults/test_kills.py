@@ -1,11 +1,14 @@
 """Any process may die at any moment: the study goes on, nothing counts twice, the model is the same."""
 
+import contextlib
 from collections import Counter
 
 import psutil
+import pytest
 from live_federation import CalmStudy, LiveFederation
 
 from client.jobs import STATE_FILE
+from server.journal import read_history
 from server.study_folder import StudyFolder
 
 SITES = ("site-1", "site-2", "site-3")
@@ -73,6 +76,26 @@ def test_the_serverapp_of_an_optimizer_that_remembers(federation: LiveFederation
     assert sum(entry.type == "epoch_claimed" for entry in federation.journal(killed)) == 2
     moments = [(folder.path / "models" / "round-00003.moments").read_bytes() for folder in (calm, killed)]
     assert moments[0] == moments[1]
+
+
+@pytest.mark.slow
+def test_the_serverapp_as_it_chooses_the_final_model(federation: LiveFederation) -> None:
+    """Before the last model is scored for that, and between the choice and the closing trip."""
+    asked = '\n[selection]\nmodel = "best"\nmetric = "loss"\n'
+    calm = federation.launch("calm-choice", extra=asked)
+    model, chosen = federation.finished(calm), read_history(calm.journal).chosen
+    assert chosen is not None
+    killed = federation.launch("no-choice", extra=asked)
+    for moment in ("training_ended", "model_chosen"):
+        federation.wrote(killed, moment)
+        with contextlib.suppress(psutil.NoSuchProcess):  # it was faster than this test
+            federation.kill(federation.serverapp_pid(killed))
+    assert federation.finished(killed) == model
+    assert read_history(killed.journal).chosen == chosen
+    assert federation.journal_verdict(killed).ok
+    for site in SITES:
+        tested = [e for e in federation.ledger(site, "release", killed.name) if e["stage"] == "evaluate"]
+        assert {(entry["round"], entry["scored_model"]) for entry in tested} == {(5, model)}
 
 
 def test_whoever_holds_the_state_of_a_method(federation: LiveFederation) -> None:
