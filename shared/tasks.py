@@ -157,9 +157,10 @@ class Classification:
         return (*statistics, *(MetricRule(name=k, kind="figure", low=0, high=v) for k, v in highs.items()))
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
-        """Pooled auroc (macro over classes) with its 95 % interval, accuracies, Brier score, loss.
+        """Pooled auroc (macro over classes) with standard error and 95 % interval, accuracies, Brier score, loss.
 
-        The interval of a macro mean takes the classes as fully correlated, which can only widen it.
+        The error of a macro mean takes the classes as fully correlated, which can only widen it.
+        `auroc_fewest` is how many patients stand on the smaller side of a class, fewest of all.
         """
         histograms, confusion = self._read(statistics)
         patients = int(histograms[0].sum())
@@ -170,6 +171,7 @@ class Classification:
             "balanced_accuracy": _mean([metrics.balanced_accuracy(c) for c in confusion]),
         }
         if area is not None and error is not None:
+            figures |= {"auroc_error": error, "auroc_fewest": int(histograms.sum(axis=2).min())}
             _, figures["auroc_low"], figures["auroc_high"] = metrics.interval(area, error)
         if patients:
             figures["brier"] = sum(statistics["brier_millionths"]) / (_MILLION * patients * self.outputs)

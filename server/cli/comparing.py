@@ -35,6 +35,8 @@ def _figures(side: Side) -> dict[str, str]:
         "updates counted": f"{side.counted} of {side.seats}",
         "validation AUROC": _estimate(side.validation),
         "test AUROC": _estimate(side.test),
+        "worst site": _worst(side),
+        "gap to the best site": share(side.gap),
         "updates received": size(side.update_bytes),
         "time in all": duration(side.seconds),
         "median round": duration(side.round_seconds),
@@ -46,6 +48,10 @@ def _estimate(found: Estimate) -> str:
     if found.low is None or found.high is None:
         return share(found.value)
     return f"{share(found.value)} ({share(found.low)} to {share(found.high)})"
+
+
+def _worst(side: Side) -> str:
+    return share(None) if side.worst_site is None else f"{share(side.worst_auroc)} ({side.worst_site})"
 
 
 def _value(value: Any) -> str:

@@ -3,9 +3,11 @@
     evidence    what lies in the study's folder, read once
     scores      how well the models did          participation   who counted, and why not
     choice      which model is final            matrix          each model at each site
+    fairness    site beside site                 chance          what is more than chance
     work        seconds and bytes                integrity       digests, heads, owners
     facts       all of these, joined             table           the same, in long format
-    charts      where things are drawn           page            the HTML
+    charts      where things are drawn           forest          the same, of site beside site
+    page        the HTML                         publish         writes both files
     comparison  two studies side by side
 
 The report is a function of the folder alone: the same journal gives the same bytes. It trains and

@@ -37,6 +37,8 @@ class Side:
         round_seconds: the median of the committed rounds.
         model_digest: the final model, the last committed one unless another was chosen.
         model_round: the rounds behind it.
+        worst_site, worst_auroc, gap: the site that the final model serves worst, and how far the best one lies
+            above it, on test patients, or on validation patients where no test patient was scored.
     """
 
     study: str
@@ -49,6 +51,9 @@ class Side:
     patients: int
     validation: Estimate
     test: Estimate
+    worst_site: str | None
+    worst_auroc: float | None
+    gap: float | None
     update_bytes: int
     seconds: float | None
     round_seconds: float | None
@@ -95,6 +100,9 @@ def side_of(facts: Facts) -> Side:
         patients=facts.patients["train"],
         validation=facts.validation.auroc,
         test=facts.test.auroc,
+        worst_site=facts.fairness.worst,
+        worst_auroc=facts.fairness.worst_auroc,
+        gap=facts.fairness.gap,
         update_bytes=sum(site.work.update_bytes for site in facts.sites),
         seconds=facts.about.seconds,
         round_seconds=median(seconds) if seconds else None,

@@ -10,6 +10,7 @@ from server.history import StudyHistory
 from server.records import Split
 from server.report.choice import Choice, choice_of
 from server.report.evidence import Evidence
+from server.report.fairness import Fairness, fairness_of
 from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
 from server.report.matrix import Matrix, matrix_of, own_matrix_of
@@ -20,6 +21,7 @@ from server.report.scores import (
     Pooled,
     SiteScore,
     at_threshold,
+    cuts_of,
     final_scores,
     pooled,
     site_score,
@@ -99,6 +101,7 @@ class Facts:
     test: Pooled
     threshold: AtThreshold
     sites: tuple[SiteFacts, ...]
+    fairness: Fairness
     rounds: tuple[RoundFacts, ...]
     seconds: dict[int, Seconds]
     work: tuple[RoundWork, ...]
@@ -130,6 +133,7 @@ def facts_of(evidence: Evidence) -> Facts:
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
+        fairness=fairness_of(task, validation, test, cuts_of(task, validation)),
         rounds=rounds,
         seconds=seconds_by_round(history),
         work=work_by_round(evidence),

@@ -10,6 +10,8 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from server.report.charts import curve_of, grid_of, interval_scale
 from server.report.facts import Facts
+from server.report.fairness import LEVEL
+from server.report.forest import forest_of
 from server.report.participation import Seat
 from server.report.words import counted, duration, share, size, spans
 
@@ -41,6 +43,7 @@ def render(facts: Facts) -> str:
             curve=curve_of(facts.curve, chosen=facts.choice.round if facts.choice else None),
             grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
             interval=interval_scale(estimates, width=INTERVAL_WIDTH),
+            forest=forest_of(facts.fairness.sites, level=LEVEL),
             interval_width=INTERVAL_WIDTH,
             missed=missed(facts),
             most_rows=MOST_ROWS,

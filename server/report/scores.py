@@ -13,7 +13,7 @@ from server.history import StudyHistory
 from server.records import Split
 from shared import metrics
 from shared.metrics import Score
-from shared.tasks import Task
+from shared.tasks import Task, Thresholds
 
 Scores = dict[str, Score]  # by site
 
@@ -116,11 +116,16 @@ def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bo
         return AtThreshold(why=NOBODY)
     if multiclass:
         return AtThreshold(why=LIKELIEST)
-    cuts = task.thresholds(metrics.add(score.statistics for score in validation.values()))
+    cuts = cuts_of(task, validation)
     if cuts is None:
         return AtThreshold(why=NO_THRESHOLD)
     figures = task.figures_at(metrics.add(score.statistics for score in test.values()), cuts)
     return AtThreshold(tuple(1 / (1 + math.exp(-cut)) for cut in cuts), figures)
+
+
+def cuts_of(task: Task, validation: Scores) -> Thresholds | None:
+    """The thresholds that the validation patients of all sites choose; None if that is not defined."""
+    return task.thresholds(metrics.add(score.statistics for score in validation.values())) if validation else None
 
 
 def site_score(task: Task, score: Score | None) -> SiteScore:

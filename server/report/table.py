@@ -7,10 +7,12 @@ is written 1 or 0.
 import csv
 import io
 from collections.abc import Iterator
+from dataclasses import asdict
 
 from server.report.choice import Choice
 from server.report.facts import Facts, SiteFacts
 from server.report.matrix import MatrixRow
+from server.report.fairness import Fairness, SiteFairness
 from server.report.participation import RoundFacts
 from server.report.scores import Estimate, Point, Pooled
 from server.report.work import RoundWork
@@ -42,6 +44,7 @@ def rows(facts: Facts) -> Iterator[Row]:
     for site in facts.sites:
         yield from _site(site)
         yield from _proof(site.site, facts)
+    yield from _fairness(facts.fairness)
     for opened in facts.rounds:
         yield from _round(opened, facts)
     for work in facts.work:
@@ -179,6 +182,36 @@ def _site(found: SiteFacts) -> Iterator[Row]:
     yield "site", name, "", "replays", work.replays
     yield from (("site", name, "", f"median_seconds.{phase}", s) for phase, s in work.seconds.items())
     yield from (("site", name, "", f"rounds.{state}", n) for state, n in found.seats.items())
+
+
+def _fairness(found: Fairness) -> Iterator[Row]:
+    """Under `fairness` and the split; of the federation without a site."""
+    said: dict[str, str | int | float | None] = {
+        "split": found.split,
+        "best": found.best,
+        "worst": found.worst,
+        "gap": found.gap,
+        "gap_by_chance": found.gap_by_chance,
+        "compared": found.compared,
+        "why": found.why,
+    }
+    for name, value in (said | (asdict(found.heterogeneity) if found.heterogeneity else {})).items():
+        if value is not None:
+            yield "fairness", "", "", name, value
+    for site in found.sites:
+        yield from _site_fairness(site)
+
+
+def _site_fairness(found: SiteFairness) -> Iterator[Row]:
+    said: dict[str, str | int | float | None] = {"patients": found.patients, "others.auroc": found.others}
+    if found.versus:
+        less = found.versus
+        said |= {"difference": less.value, "difference.low": less.low, "difference.high": less.high}
+        said |= {"difference.p": less.p, "difference.p_holm": found.p_holm}
+    said |= {f"at_threshold.{name}": value for name, value in found.at_threshold.items()}
+    said |= {"difference.why": found.why}
+    yield from _estimate("fairness", found.site, "", "auroc", found.auroc)
+    yield from (("fairness", found.site, "", name, value) for name, value in said.items() if value is not None)
 
 
 def _round(opened: RoundFacts, facts: Facts) -> Iterator[Row]:

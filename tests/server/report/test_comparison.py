@@ -4,6 +4,7 @@ from typing import Any
 
 from server.report.comparison import compared
 from server.report.evidence import read_evidence
+from server.report.facts import facts_of
 
 
 def test_settings_that_differ_are_named_and_no_others(wards: Any) -> None:
@@ -20,7 +21,10 @@ def test_figures_stand_beside_each_other(wards: Any) -> None:
     assert (found.a.rounds, found.a.counted, found.a.seats, found.a.update_bytes) == (3, 9, 9, 9000)
     assert (found.b.rounds, found.b.counted, found.b.seats, found.b.update_bytes) == (2, 3, 4, 3000)
     assert found.a.test.low is not None
+    fair = facts_of(read_evidence(one.folder)).fairness
     assert found.b.test.why == "no site scored it"
+    assert (found.a.worst_auroc, found.a.gap) == (fair.worst_auroc, fair.gap)
+    assert found.a.worst_site in one.sites
     assert (found.a.patients, found.b.patients) == (600, 300)
     assert not found.same_model
 

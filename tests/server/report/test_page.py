@@ -120,6 +120,14 @@ def test_charts_are_named_and_their_text_is_text(wards: Any) -> None:
     assert "rounds behind the model" in page.text
 
 
+def test_whether_every_site_is_served_stands_there_with_its_limits(wards: Any) -> None:
+    text = " ".join(read(wards.finished()).text.split())
+    for words in ("Does it serve every site?", "a gap of", "Cochran's Q is", "(Holm 1979)", "sensi- tivity"):
+        assert words.replace("- ", "-") in text.replace("- ", "-")
+    alone = " ".join(read(wards.new(sites=("north",)).begin().whole_round(1).closing_trip(1)).text.split())
+    assert "Whether the sites differ cannot be said: fewer than two sites can be compared." in alone
+
+
 def test_who_fell_back_is_named(wards: Any) -> None:
     assert "north, south, west fell back to the CPU" in read(wards.new().begin(fell_back=True)).text
     assert "No site fell back" in read(wards.new().begin(device="cuda:0")).text

@@ -32,6 +32,10 @@ def test_figures_of_every_scope(wards: Any) -> None:
     assert float(cells["pooled", "", "", "test.at_threshold.sensitivity"]) == found.threshold.figures["sensitivity"]
     assert float(cells["model", "", "2", "validation.auroc"]) == found.curve[2].auroc.value
     assert float(cells["model", "south", "2", "validation.auroc"]) == found.curve[2].by_site["south"]
+    fair = found.fairness
+    assert float(cells["fairness", "south", "", "difference.p_holm"]) == fair.sites[1].p_holm
+    assert float(cells["fairness", "", "", "q"]) == fair.heterogeneity.q
+    assert cells["fairness", "", "", "worst"] == fair.worst
     assert cells["site", "west", "", "patients.train"] == "300"
     assert cells["site", "west", "", "update_bytes"] == "3000"
     assert cells["round", "", "1", "median_seconds.train"] == "2.0"
