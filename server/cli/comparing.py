@@ -36,7 +36,7 @@ def _figures(side: Side) -> dict[str, str]:
         "validation AUROC": _estimate(side.validation),
         "test AUROC": _estimate(side.test),
         "worst site": _worst(side),
-        "gap to the best site": share(side.gap),
+        "gap to the best": share(side.gap),
         "updates received": size(side.update_bytes),
         "time in all": duration(side.seconds),
         "median round": duration(side.round_seconds),
