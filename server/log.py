@@ -6,13 +6,14 @@ signed is for the reader to say, who knows where the log ends.
 """
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from server.drift import Habits
 from server.journal import record_of
-from server.narration import told, told_by_ledger
+from server.narration import told, told_by_ledger, told_unusual
 from server.records import RECORDS
 from shared.chain import HEAD, LONGEST_LINE, Entry, Tip, verified
 from shared.identity import COORDINATOR
@@ -29,6 +30,7 @@ class Line:
         type: what kind of entry it is.
         round, site: what it is about, where it is about one.
         words: what it says.
+        unusual: what was unusual at a site in the round that it commits; this is derived, and no entry says it.
     """
 
     n: int
@@ -37,6 +39,7 @@ class Line:
     round: int | None
     site: str | None
     words: str
+    unusual: tuple[str, ...] = ()
 
     @property
     def signs(self) -> bool:
@@ -91,16 +94,19 @@ def read_log(
         TrustError: as `JournalReader.entries`.
         ProtocolError: an entry has fields that this version does not know.
     """
+    habits = Habits()
     while True:
         last_look = over()  # asked before reading, so that nothing is written between the two
-        yield from map(_line, journal.entries())
+        yield from (_line(entry, habits) for entry in journal.entries())
         if last_look:
             return
         rest()
 
 
-def _line(entry: Entry) -> Line:
-    known = entry.type in RECORDS
-    words = told(record_of(entry)) if known else told_by_ledger(entry.type, entry.data)
+def _line(entry: Entry, habits: Habits) -> Line:
     number, site = entry.data.get("round"), entry.data.get("site")
-    return Line(entry.n, entry.time, entry.type, number, site, words)
+    line = Line(entry.n, entry.time, entry.type, number, site, told_by_ledger(entry.type, entry.data))
+    if entry.type not in RECORDS:
+        return line
+    record = record_of(entry)
+    return replace(line, words=told(record), unusual=tuple(told_unusual(habits.take(record))))

@@ -4,9 +4,10 @@ Every kind of record has its own words; a kind that is not known here is told by
 entry, and its place in the chain, are told by `server/log.py`.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
+from server.drift import Finding
 from server.records import (
     EpochClaimed,
     ModelChosen,
@@ -36,6 +37,7 @@ from server.records import (
     UpdateRefused,
     UpdateSpooled,
 )
+from server.report.unusual import told_shortly
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -55,6 +57,11 @@ def told_by_ledger(entry_type: str, data: dict[str, Any]) -> str:
         case "cut":
             return f"a crash tore off the last line, {data.get('bytes', 0)} bytes of it"
     return entry_type.replace("_", " ")
+
+
+def told_unusual(found: Iterable[Finding]) -> Iterator[str]:
+    """What is unusual at single sites, one line each; what moved all sites alike is left out."""
+    return (f"{finding.site}: unusual {told_shortly(finding)}" for finding in found if not finding.alike)
 
 
 def _of_study(record: Record) -> str | None:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from statistics import median
 
+from server.drift import Finding, Habits
 from server.journal import record_of
 from server.records import RECORDS, Record, RoundCommitted, RoundOpened, SiteValidated, UpdateReady, UpdateSpooled
 from shared import metrics
@@ -37,6 +38,7 @@ class Progress:
 
     round_seconds: list[float] = field(default_factory=list)
     received_bytes: int = 0
+    _habits: Habits = field(default_factory=Habits)
     _here: set[str] = field(default_factory=set)  # updates of the round in hand that were received
     _opened_at: datetime | None = None
     _scores: dict[int, dict[str, Score]] = field(default_factory=dict)  # by rounds behind the model, by site
@@ -52,6 +54,11 @@ class Progress:
         """The median of the committed rounds; None before the first."""
         return median(self.round_seconds) if self.round_seconds else None
 
+    @property
+    def unusual(self) -> list[Finding]:
+        """What was unusual at a site in the last committed round in which it took part."""
+        return [found for _, found in sorted(self._habits.unusual.items())]
+
     def left_s(self, rounds: int) -> float | None:
         """How long so many more rounds take, as it looks; None before the first commit."""
         typical = self.median_round_s
@@ -66,6 +73,7 @@ class Progress:
         return None
 
     def _take(self, time: datetime, record: Record) -> None:
+        self._habits.take(record)
         match record:
             case RoundOpened():
                 self._opened_at = time

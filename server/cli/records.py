@@ -118,6 +118,8 @@ def _told(lines: Iterable[Line]) -> Iterator[RenderableType]:
         number = "" if line.round is None else f"r{line.round}"
         text = f"{line.n:>5} {line.time[11:19]} {number:>5} {printable(line.words)}"
         yield Text(text, no_wrap=True, overflow="ellipsis", style="dim" if line.signs else "")
+        for words in line.unusual:
+            yield Text(f"{'~':>20} {printable(words)}", no_wrap=True, overflow="ellipsis", style="yellow")
 
 
 def _end(lines: list[Line]) -> str:

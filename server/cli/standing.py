@@ -4,7 +4,7 @@ A server that was killed leaves a state and a live view behind that say it runs.
 while nothing says that nobody serves (`server/cli/waiting.py`).
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Set
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from rich.text import Text
 from server.cli.waiting import UNSERVED, age_s, is_silent, waits_of
 from server.progress import Progress
 from server.records import ModelChosen, TrainingEnded
+from server.report.unusual import question, told
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
@@ -49,31 +50,32 @@ def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | N
     waits = [asdict(wait) for wait in waits_of(folder, standing, live, federation=federation)]
     data = live | {"study": folder.name} | standing.model_dump(mode="json")
     data |= {"state_age_s": round(age_s(standing.since), 1), "waits": waits}
-    return data if progress is None else data | {"progress": _progress(progress, study, data)}
+    if progress is None:
+        return data
+    unusual = [asdict(found) | {"words": told(found), "ask": question(found)} for found in progress.unusual]
+    return data | {"progress": _progress(progress, study, data), "unusual": unusual}
 
 
 def show_standing(data: Mapping[str, Any]) -> Group:
-    """A study's standing for 80 columns: how far it is, one line per site, one per thing that waits."""
+    """A study's standing for 80 columns: how far it is, one line per site, per thing that waits or is unusual."""
     head = {"study": data["study"], "state": data["state"], "rounds": _rounds(data["committed"], data["rounds"])}
     if data["state"] in ENDED and data.get("reason"):
         head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
     parts: list[RenderableType] = [facts(head | _figures(data) | _decided(data))]
+    unusual = () if data["state"] in ENDED else data.get("unusual", ())  # then the report tells it
     if data["waits"]:  # above the sites, of which a terminal may be too short to show all
         parts += [Text(), show_waits(("waits", wait) for wait in data["waits"])]
     if data["state"] == StudyState.RUNNING and not _unserved(data):
-        parts += [Text(f"\n{_where(data)}"), _sites(data["sites"])]
+        parts += [Text(f"\n{_where(data)}"), _sites(data["sites"], {found["site"] for found in unusual})]
+    if unusual:
+        parts += [Text(), _unusual(unusual)]
     return Group(*parts)
 
 
 def show_waits(waits: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
     """What waits, each behind a word: why, since when, and what whom should do."""
-    grid = Table.grid(padding=(0, 2))
-    grid.add_column(no_wrap=True, style="bold yellow")
-    grid.add_column(overflow="fold")
-    for word, wait in waits:
-        said = f"{wait['why']}, for {duration(wait['since_s'])}. {wait['do']}"
-        grid.add_row(Text(word), Text(printable(said)))
-    return grid
+    lines = ((word, f"{wait['why']}, for {duration(wait['since_s'])}. {wait['do']}") for word, wait in waits)
+    return _lines(lines, style="bold yellow")
 
 
 def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict[str, Any]:
@@ -128,8 +130,25 @@ def _where(data: Mapping[str, Any]) -> str:
     return here if closes is None else f"{here}, closes in {duration(max(closes, 0.0))} at the latest"
 
 
-def _sites(sites: Iterable[Mapping[str, Any]]) -> Table:
-    rows = ((site["site"], _doing(site), duration(site["seconds"]), _sign_of_life(site)) for site in sites)
+def _unusual(found: Iterable[Mapping[str, Any]]) -> Table:
+    """What each site did otherwise than it used to, and what to ask it; `~` marks these sites above."""
+    return _lines((("~ unusual", f"{one['site']}: {one['words']}. {one['ask']}") for one in found), style="bold")
+
+
+def _lines(lines: Iterable[tuple[str, str]], *, style: str) -> Table:
+    """A word and what is said to it, folded beneath itself."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style=style)
+    grid.add_column(overflow="fold")
+    for word, said in lines:
+        grid.add_row(Text(word), Text(printable(said)))
+    return grid
+
+
+def _sites(sites: Iterable[Mapping[str, Any]], unusual: Set[str]) -> Table:
+    rows = (
+        (s["site"], _doing(s) + " ~" * (s["site"] in unusual), duration(s["seconds"]), _sign_of_life(s)) for s in sites
+    )
     return table(("site", "is", "for", "last sign of life"), rows)
 
 

@@ -4,9 +4,10 @@
     scores      how well the models did          participation   who counted, and why not
     choice      which model is final            matrix          each model at each site
     fairness    site beside site                 chance          what is more than chance
+    habits      a site beside its earlier self   unusual         the same in words
     work        seconds and bytes                integrity       digests, heads, owners
     facts       all of these, joined             table           the same, in long format
-    charts      where things are drawn           forest          the same, of site beside site
+    charts, forest, multiples   where things are drawn
     page        the HTML                         publish         writes both files
     comparison  two studies side by side
 

@@ -116,8 +116,8 @@ def curve_of(
         x_ticks=tuple(Tick(x(n), str(n)) for n in _whole_ticks(last)),
         y_ticks=tuple(Tick(y(v), f"{v:.2f}") for v in _share_ticks(floor, step)),
         band=_band(drawn, x, y),
-        line=_path((dot.x, dot.y) for dot in dots),
-        sites=tuple(_path((x(p.model), y(p.by_site[s])) for p in drawn if s in p.by_site) for s in names),
+        line=path((dot.x, dot.y) for dot in dots),
+        sites=tuple(path((x(p.model), y(p.by_site[s])) for p in drawn if s in p.by_site) for s in names),
         dots=dots if len(dots) <= MOST_DOTS else (),
         last=dots[-1],
         last_label=f"{drawn[-1].auroc.value:.3f}",
@@ -157,6 +157,11 @@ def interval_scale(estimates: Iterable[Estimate], *, width: float) -> Scale:
     """One axis for intervals drawn in the rows of a table."""
     found = [v for e in estimates for v in (e.value, e.low) if v is not None]
     return Scale(_floor(found)[0], 1.0, 6, width - 6)
+
+
+def path(points: Iterable[tuple[float, float]]) -> str:
+    """SVG path data of a line through points."""
+    return "".join(f"{'L' if i else 'M'}{x:g} {y:g}" for i, (x, y) in enumerate(points))
 
 
 def _values(points: Iterable[Point]) -> list[float]:
@@ -201,9 +206,5 @@ def _band(points: Sequence[Point], x: Scale, y: Scale) -> str:
     for known, run in itertools.groupby(ends, key=lambda end: end[1] is not None and end[2] is not None):
         whole = [(at, y(low), y(high)) for at, low, high in run if low is not None and high is not None]
         edge = [*((at, high) for at, _, high in whole), *((at, low) for at, low, _ in reversed(whole))]
-        areas += [f"{_path(edge)}Z"] if known else []
+        areas += [f"{path(edge)}Z"] if known else []
     return "".join(areas)
-
-
-def _path(points: Iterable[tuple[float, float]]) -> str:
-    return "".join(f"{'L' if i else 'M'}{x:g} {y:g}" for i, (x, y) in enumerate(points))

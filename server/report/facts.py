@@ -11,6 +11,7 @@ from server.records import Split
 from server.report.choice import Choice, choice_of
 from server.report.evidence import Evidence
 from server.report.fairness import Fairness, fairness_of
+from server.report.habits import Drift, drift_of
 from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
 from server.report.matrix import Matrix, matrix_of, own_matrix_of
@@ -102,6 +103,7 @@ class Facts:
     threshold: AtThreshold
     sites: tuple[SiteFacts, ...]
     fairness: Fairness
+    drift: Drift
     rounds: tuple[RoundFacts, ...]
     seconds: dict[int, Seconds]
     work: tuple[RoundWork, ...]
@@ -134,6 +136,7 @@ def facts_of(evidence: Evidence) -> Facts:
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
         fairness=fairness_of(task, validation, test, cuts_of(task, validation)),
+        drift=drift_of(evidence),
         rounds=rounds,
         seconds=seconds_by_round(history),
         work=work_by_round(evidence),

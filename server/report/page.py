@@ -8,11 +8,14 @@ from importlib.metadata import version
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from server.drift import FEWEST_ROUNDS
 from server.report.charts import curve_of, grid_of, interval_scale
 from server.report.facts import Facts
 from server.report.fairness import LEVEL
 from server.report.forest import forest_of
+from server.report.multiples import HEIGHT, WIDTH, multiples_of
 from server.report.participation import Seat
+from server.report.unusual import NAMES, doubt, figure_in_words
 from server.report.words import counted, duration, share, size, spans
 
 _DOING = {"score": "scoring", "train": "training"}
@@ -45,6 +48,8 @@ def render(facts: Facts) -> str:
             interval=interval_scale(estimates, width=INTERVAL_WIDTH),
             forest=forest_of(facts.fairness.sites, level=LEVEL),
             interval_width=INTERVAL_WIDTH,
+            multiples=multiples_of(facts.drift),
+            settled=FEWEST_ROUNDS,
             missed=missed(facts),
             most_rows=MOST_ROWS,
             most_columns=MOST_COLUMNS,
@@ -96,5 +101,6 @@ def _environment() -> Environment:
     )
     environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans, "doing": doing}
     environment.filters["heat"] = heat
-    environment.globals["counted"] = counted
+    environment.globals |= {"counted": counted, "in_words": figure_in_words, "doubt": doubt, "names": NAMES}
+    environment.globals |= {"box_width": WIDTH, "box_height": HEIGHT}
     return environment

@@ -11,8 +11,9 @@ from dataclasses import asdict
 
 from server.report.choice import Choice
 from server.report.facts import Facts, SiteFacts
-from server.report.matrix import MatrixRow
 from server.report.fairness import Fairness, SiteFairness
+from server.report.habits import Drift
+from server.report.matrix import MatrixRow
 from server.report.participation import RoundFacts
 from server.report.scores import Estimate, Point, Pooled
 from server.report.work import RoundWork
@@ -45,6 +46,7 @@ def rows(facts: Facts) -> Iterator[Row]:
         yield from _site(site)
         yield from _proof(site.site, facts)
     yield from _fairness(facts.fairness)
+    yield from _drift(facts.drift)
     for opened in facts.rounds:
         yield from _round(opened, facts)
     for work in facts.work:
@@ -212,6 +214,17 @@ def _site_fairness(found: SiteFairness) -> Iterator[Row]:
     said |= {"difference.why": found.why}
     yield from _estimate("fairness", found.site, "", "auroc", found.auroc)
     yield from (("fairness", found.site, "", name, value) for name, value in said.items() if value is not None)
+
+
+def _drift(found: Drift) -> Iterator[Row]:
+    """All that is watched, and under `unusual` what was; `alike` is 1 where all sites moved so."""
+    for one in found.watched:
+        yield from (("watched", one.site, number, one.figure, value) for number, value in one.values.items())
+    for finding in found.findings:
+        said = {key: value for key, value in asdict(finding).items() if key not in ("site", "figure", "round")}
+        for name, value in said.items():
+            cell = int(value) if isinstance(value, bool) else value
+            yield "unusual", finding.site, finding.round, f"{finding.figure}.{name}", cell
 
 
 def _round(opened: RoundFacts, facts: Facts) -> Iterator[Row]:
