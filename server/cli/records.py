@@ -4,7 +4,7 @@ import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -12,6 +12,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from server.cli.arguments import HERE, Federation, Name
+from server.cli.lettering import Lettered, names_of, show_key
 from server.log import JournalReader, Line, read_log
 from server.study_folder import ENDED, StudyFolder, find_study
 from shared.console import Answer, answering, printable, progress_console
@@ -55,27 +56,40 @@ def compare(
     a: Annotated[str, typer.Argument(help="A study's name.")],
     b: Annotated[str, typer.Argument(help="Another study's name.")],
     federation: Federation = HERE,
+    letters: Lettered = False,
 ) -> Answer:
     """Put two studies side by side: settings that differ, participation, AUROC, traffic, time."""
     from server.cli.comparing import show_comparison
     from server.report import compare as put_side_by_side
+    from server.report import compare_by_letter
 
-    found = put_side_by_side(find_study(federation, a), find_study(federation, b))
+    one, other = find_study(federation, a), find_study(federation, b)
+    if letters:
+        found, key = compare_by_letter(one, other, roster=names_of(federation))
+        return Answer(asdict(found) | {"letters": key}, Group(show_comparison(found), show_key(key)))
+    found = put_side_by_side(one, other)
     return Answer(asdict(found), show_comparison(found))
 
 
 @app.command()
 @answering("study.report")
-def report(name: Name, federation: Federation = HERE) -> Answer:
+def report(name: Name, federation: Federation = HERE, letters: Lettered = False) -> Answer:
     """Write the study's report, one self-contained HTML file."""
-    from server.report import report_data, write_report
+    from server.report import report_data, write_report, write_report_by_letter
 
     folder = find_study(federation, name)
-    path = write_report(folder)
-    data = {"study": name, "report": str(path), "csv": str(path.with_suffix(".csv"))}
-    return Answer(
-        data | {"facts": report_data(folder)}, f"The report is {path}\nIts figures are in report.csv beside it."
-    )
+    key: dict[str, str] = {}
+    if letters:
+        path, key = write_report_by_letter(folder, roster=names_of(federation))
+    else:
+        path = write_report(folder)
+    data: dict[str, Any] = {"study": name, "report": str(path), "csv": str(path.with_suffix(".csv"))}
+    said = f"The report is {path}\nIts figures are in {path.stem}.csv beside it."
+    if not letters:
+        return Answer(data | {"facts": report_data(folder)}, said)
+    data |= {"facts": report_data(folder, lettered=True, roster=names_of(federation)), "letters": key}
+    sampled = folder.study().rounds.sample is not None
+    return Answer(data, Group(Text(said), show_key(key, sampled=sampled)))
 
 
 @app.command()

@@ -8,13 +8,14 @@
     work        seconds and bytes                integrity       digests, heads, owners
     facts       all of these, joined             table           the same, in long format
     charts, forest, multiples   where things are drawn
-    page        the HTML                         publish         writes both files
+    page        the HTML                         letters         takes the sites' names out
+    publish     writes both files
     comparison  two studies side by side
 
 The report is a function of the folder alone: the same journal gives the same bytes. It trains and
 scores nothing, and a number that the journal does not hold is said to be missing, with the reason.
 """
 
-from server.report.publish import compare, report_data, write_report
+from server.report.publish import compare, compare_by_letter, report_data, write_report, write_report_by_letter
 
-__all__ = ["compare", "report_data", "write_report"]
+__all__ = ["compare", "compare_by_letter", "report_data", "write_report", "write_report_by_letter"]

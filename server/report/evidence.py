@@ -47,6 +47,8 @@ class Evidence:
         records: what the journal says, each with its time, oldest first.
         history: what the records add up to.
         model_file: the final model; as long as none is chosen the last one, which may be the start model.
+        study_digest: of the study as it lies in the folder.
+        by_letter: the sites' names were taken out (`server/report/letters.py`).
     """
 
     study: Study
@@ -55,6 +57,8 @@ class Evidence:
     history: StudyHistory
     chain: Chain
     model_file: ModelFile
+    study_digest: str
+    by_letter: bool = False
 
 
 def read_evidence(folder: StudyFolder) -> Evidence:
@@ -70,7 +74,8 @@ def read_evidence(folder: StudyFolder) -> Evidence:
         records = _records(journal)
         history = StudyHistory.replay(record for _, record in records)
         model_file = _model_file(folder.path, history)
-        return Evidence(folder.study(), folder.standing(), records, history, _chain(journal), model_file)
+        study, standing = folder.study(), folder.standing()
+        return Evidence(study, standing, records, history, _chain(journal), model_file, study.digest())
     except OSError as error:
         raise ResourceError(
             f"The study's folder cannot be read ({error.strerror}).", remedy="Check the disk under the federation."

@@ -28,7 +28,7 @@ from server.report.scores import (
     site_score,
     validation_curve,
 )
-from server.report.words import counted
+from server.report.words import counted, sites_in_order
 from server.report.work import (
     Machine,
     RoundWork,
@@ -48,7 +48,10 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 
 @dataclass(frozen=True)
 class About:
-    """What the study asked for, and when it ran (RFC 3339, UTC; None if it did not)."""
+    """What the study asked for, and when it ran (RFC 3339, UTC; None if it did not).
+
+    `by_letter`: the sites' names are left out.
+    """
 
     name: str
     kind: str
@@ -66,6 +69,7 @@ class About:
     started: str | None
     last_entry: str | None
     seconds: float | None
+    by_letter: bool
 
 
 @dataclass(frozen=True)
@@ -147,7 +151,7 @@ def facts_of(evidence: Evidence) -> Facts:
 
 
 def _cohort(history: StudyHistory) -> list[str]:
-    return sorted(set(history.started.cohort if history.started else ()) | history.opened.keys())
+    return sites_in_order(set(history.started.cohort if history.started else ()) | history.opened.keys())
 
 
 def _patients(history: StudyHistory, split: Split, sites: Iterable[str]) -> int:
@@ -191,6 +195,7 @@ def _about(evidence: Evidence) -> About:
         started=_utc(times[0]) if times else None,
         last_entry=_utc(times[-1]) if times else None,
         seconds=(times[-1] - times[0]).total_seconds() if times else None,
+        by_letter=evidence.by_letter,
     )
 
 

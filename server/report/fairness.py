@@ -11,6 +11,7 @@ from typing import Literal, TypedDict
 
 from server.report.chance import Area, Difference, Heterogeneity, difference, gap_by_chance, heterogeneity, holm
 from server.report.scores import Estimate, Scores, site_score
+from server.report.words import sites_in_order
 from shared import metrics
 from shared.metrics import Score
 from shared.tasks import Task, Thresholds
@@ -101,7 +102,7 @@ def fairness_of(task: Task, validation: Scores, test: Scores, cuts: Thresholds |
     """The final model over the sites; `cuts` are the thresholds that the validation patients chose."""
     scores = test or validation
     areas = {site: area for site, score in scores.items() if (area := _area(_figures(task, score))) and not area.fault}
-    sites = _adjusted([_site(task, site, scores, areas, cuts if test else None) for site in sorted(scores)])
+    sites = _adjusted([_site(task, site, scores, areas, cuts if test else None) for site in sites_in_order(scores)])
     compared, enough = list(areas.values()), len(areas) > 1
     return Fairness(
         split="test" if test else "validation",

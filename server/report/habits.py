@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from server.drift import FIGURES, Finding, Habits, Place
 from server.records import RoundCommitted
 from server.report.evidence import Evidence
+from server.report.words import sites_in_order
 
 
 @dataclass(frozen=True)
@@ -58,5 +59,6 @@ def drift_of(evidence: Evidence) -> Drift:
 
 
 def _in_order(places: Iterable[Place]) -> list[Place]:
-    names = list(FIGURES)
-    return sorted(places, key=lambda place: (place[0], names.index(place[1])))
+    known = set(places)
+    sites = sites_in_order({site for site, _ in known})
+    return [(site, figure) for site in sites for figure in FIGURES if (site, figure) in known]

@@ -5,6 +5,7 @@ Says of each digest whether it holds for what lies on the disk now. Signatures a
 
 from dataclasses import dataclass
 
+from server.history import StudyHistory
 from server.records import EpochClaimed
 from server.report.evidence import Chain, Evidence, ModelFile
 
@@ -24,8 +25,8 @@ class Integrity:
     model_digest: of the final (or last committed) model by the journal; `model_holds`: as its file has it.
     model_round: the rounds behind that model.
     epochs: every owner; a resume makes a further one.
-    heads: by site, where its own ledger stood when it put the study away.
-    contracts: by site, the digest of what it agreed to release.
+    heads: by site, where its own ledger stood when it put the study away; none where sites are letters.
+    contracts: by site, the digest of what it agreed to release; none where sites are letters.
     """
 
     study_digest: str
@@ -46,8 +47,8 @@ def integrity_of(evidence: Evidence) -> Integrity:
     history, started, file = evidence.history, evidence.history.started, evidence.model_file
     claims = ((time, said) for time, said in evidence.records if isinstance(said, EpochClaimed))
     return Integrity(
-        study_digest=evidence.study.digest(),
-        study_holds=history.study_digest == evidence.study.digest() if started else None,
+        study_digest=evidence.study_digest,
+        study_holds=history.study_digest == evidence.study_digest if started else None,
         start_digest=started.start_digest if started else None,
         model_digest=history.final_digest,
         model_round=history.final_round,
@@ -57,6 +58,10 @@ def integrity_of(evidence: Evidence) -> Integrity:
         epochs=tuple(
             Epoch(said.epoch, time.isoformat(timespec="seconds").replace("+00:00", "Z")) for time, said in claims
         ),
-        heads={site: closed.head for site, closed in sorted(history.closed.items())},
-        contracts={site: opened.contract_digest for site, opened in sorted(history.opened.items())},
+        heads={} if evidence.by_letter else {site: said.head for site, said in sorted(history.closed.items())},
+        contracts={} if evidence.by_letter else _contracts(history),
     )
+
+
+def _contracts(history: StudyHistory) -> dict[str, str]:
+    return {site: opened.contract_digest for site, opened in sorted(history.opened.items())}

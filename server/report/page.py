@@ -22,7 +22,7 @@ _DOING = {"score": "scoring", "train": "training"}
 INTERVAL_WIDTH = 150.0
 MOST_HEAT = 45  # percent
 MOST_COLUMNS = 8  # of a table beside its heads, on paper
-MOST_ROWS = 300  # of a table that names single rounds; report.csv has all
+MOST_ROWS = 300  # of a table that names single rounds; the other file has all
 
 
 @dataclass(frozen=True)
@@ -34,12 +34,12 @@ class Missed:
     seat: Seat
 
 
-def render(facts: Facts) -> str:
-    """The report as one HTML document."""
+def render(facts: Facts, *, table: str) -> str:
+    """The report as one HTML document; `table` is the name of the file with the same figures."""
     estimates = [facts.test.auroc, *(site.test.auroc for site in facts.sites)]
     machines = [site.machine for site in facts.sites if site.machine]
     return (
-        _environment()
+        _environment(table)
         .get_template("page.html.jinja")
         .render(
             facts=facts,
@@ -91,7 +91,7 @@ def heat(area: float) -> int:
     return round(MOST_HEAT * max(0.0, min(1.0, 2 * area - 1)))
 
 
-def _environment() -> Environment:
+def _environment(table: str) -> Environment:
     environment = Environment(
         loader=PackageLoader("server.report", "."),
         autoescape=True,
@@ -102,5 +102,5 @@ def _environment() -> Environment:
     environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans, "doing": doing}
     environment.filters["heat"] = heat
     environment.globals |= {"counted": counted, "in_words": figure_in_words, "doubt": doubt, "names": NAMES}
-    environment.globals |= {"box_width": WIDTH, "box_height": HEIGHT}
+    environment.globals |= {"table_name": table, "box_width": WIDTH, "box_height": HEIGHT}
     return environment

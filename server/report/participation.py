@@ -12,7 +12,7 @@ from typing import Literal, TypeVar
 from server.history import StudyHistory
 from server.records import RoundCommitted, RoundFailed, RoundOpened, SiteRefused, UpdateRefused
 from server.report.evidence import Evidence
-from server.report.words import plain
+from server.report.words import plain, sites_in_order
 
 State = Literal["counted", "late", "refused", "absent", "not asked"]
 End = RoundCommitted | RoundFailed | None
@@ -69,7 +69,7 @@ class Lost:
 def rounds_of(evidence: Evidence) -> tuple[RoundFacts, ...]:
     """Every round that was opened, in order."""
     history, openings, ends = evidence.history, _openings(evidence), _ends(evidence)
-    cohort = sorted(history.started.cohort) if history.started else []
+    cohort = sites_in_order(history.started.cohort) if history.started else []
     refused = {(said.round, said.site): said for said in history.refusals}
     worked = {(said.round, said.site) for said in history.readies}
     sampled = evidence.study.rounds.sample is not None

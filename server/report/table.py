@@ -100,6 +100,7 @@ def _study(facts: Facts) -> Iterator[Row]:
         "journal_signed_entries": proof.chain.signed_entries,
         "journal_signed_head": proof.chain.signed_head,
         "epochs": len(proof.epochs),
+        "by_letter": int(about.by_letter),
     }
     yield from (("study", "", "", name, value) for name, value in said.items() if value is not None)
     yield from (("study", "", "", f"class.{n}", name) for n, name in enumerate(about.classes, start=1))

@@ -74,6 +74,11 @@ def why_chosen(chosen: ModelChosen) -> str:
     return f"its {metric} on the validation patients of {sites} is {share(chosen.value)}, the best of {candidates}"
 
 
+def sites_in_order(sites: Iterable[str]) -> list[str]:
+    """By name; sites that stand there by letter (no name holds a blank) with AA after Z."""
+    return sorted(sites, key=lambda site: (len(site) if " " in site else 0, site))
+
+
 def counted(number: int, noun: str) -> str:
     """A number and its noun, such as ``1 site`` and ``4,708 patients``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

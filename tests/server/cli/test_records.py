@@ -79,3 +79,31 @@ def test_a_replay_is_the_same_byte_for_byte(federation: LiveFederation, calm_stu
     said = answer("study", "replay", "calm", "-f", federation.federation)
     assert (said["replay"], said["bit_identical"], said["rounds"]) == ("calm-replay", True, 3)
     assert (said["first_difference"], said["differ"]) == (None, [])
+
+
+def test_a_real_study_by_letter_names_no_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    words = ("study", "report", "calm", "-f", federation.federation)
+    named = Path(answer(*words)["report"])
+    said = answer(*words, "--letters")
+    page, table = Path(said["report"]), Path(said["csv"])
+    assert sorted(said["letters"]) == ["site A", "site B", "site C"]
+    assert sorted(said["letters"].values()) == sorted(federation.sites)
+    for site in federation.sites:
+        assert site in named.read_text() + named.with_suffix(".csv").read_text()
+        assert site not in page.read_text() + table.read_text()
+        assert site not in json.dumps(said["facts"]) + page.name + table.name
+    for letter in said["letters"]:
+        assert letter in page.read_text()
+        assert letter in table.read_text()
+    shown = wardround(*words, "--letters").stdout
+    assert all(f"{letter}  {name}" in shown for letter, name in said["letters"].items())
+    assert max(len(line) for line in shown.splitlines() if "/" not in line) <= 80
+
+
+def test_a_comparison_by_letter_names_no_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
+    words = ("study", "compare", "calm", "calm", "-f", federation.federation, "--letters")
+    said = answer(*words)
+    letters = said.pop("letters")
+    assert said["a"]["worst_site"] in letters
+    assert not any(site in json.dumps(said) for site in federation.sites)
+    assert "site A  site-" in wardround(*words).stdout
