@@ -128,7 +128,8 @@ def _named(record: Record) -> Iterator[str]:
 
 
 def _lettered(record: Record, letters: Letters) -> Record:
-    fields = {name: getattr(record, name) for name in type(record).model_fields}
+    kinds = type(record).model_fields
+    fields = {n: getattr(record, n) for n in kinds if n not in TEXTS or kinds[n].annotation is str}  # no code of ours
     return record.model_copy(update={name: _field(name, value, letters) for name, value in fields.items()})
 
 

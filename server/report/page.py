@@ -34,7 +34,7 @@ class Missed:
     seat: Seat
 
 
-def render(facts: Facts, *, table: str) -> str:
+def render(facts: Facts, *, table: str = "report.csv") -> str:
     """The report as one HTML document; `table` is the name of the file with the same figures."""
     estimates = [facts.test.auroc, *(site.test.auroc for site in facts.sites)]
     machines = [site.machine for site in facts.sites if site.machine]

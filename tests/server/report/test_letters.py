@@ -149,7 +149,16 @@ def test_every_field_of_a_record_that_may_name_a_site_is_known() -> None:
         hints = get_type_hints(record, include_extras=True)
         found = {name for name in record.model_fields if may_name(hints[name])}
         assert found <= known, (record.__name__, found - known)
-        assert {*hints} & known == found
+    assert may_name(get_type_hints(SiteLost, include_extras=True)["cause"])
+
+
+def test_a_code_of_ours_is_no_name(wards: Any) -> None:
+    ward = wards.new(wards.study(rounds=1), sites=("best", "north")).begin().whole_round(1)
+    ward.choose(1, 1)
+    evidence = read_evidence(ward.folder)
+    choice = facts_of(by_letter(evidence, Letters(b"k", sites_of(evidence)))).choice
+    assert choice is not None
+    assert (choice.cohort, choice.why) == (("site A", "site B"), facts_of(evidence).choice.why)
 
 
 def may_name(hint: Any) -> bool:
