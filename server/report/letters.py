@@ -33,7 +33,7 @@ from shared.study import Study
 KEY_FILE = "letters.key"
 HIDDEN = "[site]"
 _KEY_BYTES = 32
-ONE, MANY, CAUSES = ("site",), ("cohort", "counted"), ("late", "refused", "absent", "missing")  # fields with names
+ONE, MANY, CAUSES = ("site", "of"), ("cohort", "counted"), ("late", "refused", "absent", "missing")  # fields with names
 TEXTS = ("cause", "reason", "detail")
 
 
