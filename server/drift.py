@@ -4,20 +4,23 @@ Watched are the norm of its update, its training time, how many images it traine
 released of the incoming model on its validation patients. Bytes are not: every update of a study has the same
 size. A figure is unusual if, on its scale (ratios, but for the AUROC),
 
-1. it lies farther from the median of the site's own last rounds than `WIDTH` robust standard deviations of these
-   (1.4826 median absolute deviations), and than the least change that matters to anyone;
+1. it lies farther from what the site's own last rounds lead to expect than `WIDTH` robust standard deviations of
+   these (1.4826 median absolute deviations), and than the least change that matters to anyone. To be expected is
+   their median; of a figure that training moves, whatever lies between the end of the line through them (Theil-Sen,
+   which a few strange rounds do not bend) and where it goes in one more round, for training goes on or levels off;
 2. and it still does when what the other sites moved in the same round, the median of theirs, is taken off. Else
    all moved alike, and it is the round, not the site. Where fewer than two others can be asked nothing is taken
    off; then a move that training itself makes (norm and loss down, AUROC up) is not called unusual either.
 
-Unusual is a reason to ask the site, and nothing else: this excludes nobody and changes no weight. Of sites that
-only vary by chance less than 1 value in 200 is called unusual, and less than 1 in 100 if chance has heavy tails
-(`tests/server/test_drift.py` measures it).
+Unusual is a reason to ask the site, and nothing else: this excludes nobody and changes no weight. Of sites whose
+figures vary by chance alone, by 5 % from round to round, less than 1 value in 1,000 is called unusual, and if they
+vary by 30 % less than 1 in 100, heavy tails included (`tests/server/test_drift.py` measures it).
 """
 
+import itertools
 import math
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
@@ -26,6 +29,7 @@ from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, 
 FEWEST_ROUNDS = 6  # of a site before it is judged: the spread of fewer is too uncertain, and a default study has 10
 MOST_ROUNDS = 12  # so that a change which lasts becomes what is usual, after about half as many rounds
 WIDTH = 6.0  # robust standard deviations; so many because their own estimate from 6 rounds is a rough one
+WIDTH_OF_LINE = 8.0  # the same, where a slope is estimated from these rounds, too
 FEWEST_OTHERS = 2
 _MAD_TO_SD = 1.4826  # of a normal distribution
 
@@ -81,7 +85,7 @@ class Finding:
     """A figure outside of what its site's own earlier rounds lead to expect.
 
     Attributes:
-        usual, low, high: the median of those rounds, and between what it would not have been noticed.
+        usual, low, high: what those rounds lead to expect, and how far from it a value may lie.
         since: the first of the rounds in a row in which it was unusual.
         alike: the others moved alike, so it is the round's and not the site's; it is then not called unusual.
     """
@@ -172,10 +176,12 @@ class Habits:
         earlier, figure = self._earlier.get(place, ()), FIGURES[place[1]]
         if len(earlier) < FEWEST_ROUNDS:
             return None
-        centre = median(earlier)
-        spread = _MAD_TO_SD * median(abs(value - centre) for value in earlier)
-        limit = max(WIDTH * spread, figure.least_on_scale)
-        return _Move(figure.on_scale(self._here[place]), centre, limit)
+        slope = _slope(list(earlier)) if figure.learning else 0.0
+        level = [value - slope * n for n, value in enumerate(earlier)]
+        spread = _MAD_TO_SD * median(abs(value - median(level)) for value in level)
+        limit = max((WIDTH_OF_LINE if figure.learning else WIDTH) * spread, figure.least_on_scale)
+        value, end = figure.on_scale(self._here[place]), median(level) + slope * (len(level) - 1)
+        return _Move(value, min(max(value, min(end, end + slope)), max(end, end + slope)), limit)
 
     def _judged(self, place: Place, move: _Move, moves: Mapping[Place, _Move]) -> Finding | None:
         """Rule 1, then rule 2."""
@@ -197,3 +203,9 @@ class Habits:
             since=before.since if before else self._round,
             alike=alike or learns,
         )
+
+
+def _slope(values: Sequence[float]) -> float:
+    """Per round, the median of the slopes between all pairs (Sen, J Am Stat Assoc 63, 1968)."""
+    pairs = itertools.combinations(enumerate(values), 2)
+    return median((later - value) / (m - n) for (n, value), (m, later) in pairs)

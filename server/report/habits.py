@@ -38,13 +38,11 @@ class Drift:
         return tuple(tuple(spell) for spell in spells.values())
 
     @property
-    def moves(self) -> dict[int, tuple[str, ...]]:
-        """By round, the figures in which the sites moved alike."""
-        found: dict[int, set[str]] = {}
-        for finding in self.findings:
-            if finding.alike:
-                found.setdefault(finding.round, set()).add(finding.figure)
-        return {number: tuple(name for name in FIGURES if name in found[number]) for number in sorted(found)}
+    def moves(self) -> dict[str, tuple[int, ...]]:
+        """By figure, the rounds in which sites that moved had moved as all did."""
+        alike = {(finding.figure, finding.round) for finding in self.findings if finding.alike}
+        rounds = {name: tuple(sorted(number for figure, number in alike if figure == name)) for name in FIGURES}
+        return {name: numbers for name, numbers in rounds.items() if numbers}
 
 
 def drift_of(evidence: Evidence) -> Drift:

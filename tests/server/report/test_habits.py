@@ -46,7 +46,7 @@ def test_rounds_in_a_row_are_one_spell(wards: Any) -> None:
 def test_what_moved_all_is_told_by_its_round(wards: Any) -> None:
     found = drift(study(wards, north=4.0, south=4.0, west=4.0))
     assert found.unusual == ()
-    assert found.moves == {LAST - 1: ("seconds",), LAST: ("seconds",)}
+    assert found.moves == {"seconds": (LAST - 1, LAST)}
 
 
 def test_every_figure_of_every_site_is_watched(wards: Any) -> None:
