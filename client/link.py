@@ -31,13 +31,12 @@ from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, With
 from client.membership import Membership
 from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
 from shared.errors import LinkError, TrustError
-from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
+from shared.flower_objects import IN_FLIGHT, MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
 
 _RETRIES = 12
 _RETRY_S = (0.5, 5.0)
 _ARRIVAL_TURN_S = (0.05, 0.15)
 _ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s without an object
-_IN_FLIGHT = 1  # objects under way besides the one that is read or written
 
 __all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
 
@@ -313,7 +312,7 @@ class Link:
         ahead: deque[tuple[Any, Call]] = deque()
         for request in requests:
             ahead.append((request, self._fleet.begin(name, request)))
-            if len(ahead) > _IN_FLIGHT:
+            if len(ahead) == IN_FLIGHT:
                 yield ahead[0][0], self._settled(name, *ahead.popleft())
         while ahead:
             yield ahead[0][0], self._settled(name, *ahead.popleft())

@@ -27,7 +27,8 @@ from google.protobuf.message import DecodeError
 
 from shared.errors import TrustError
 
-CHUNK_BYTES = 3 * 2**20  # Flower takes up to 5 MiB; an object is the unit of resending and of memory
+CHUNK_BYTES = 2_000_000  # Flower takes up to 5 MiB; an object is the unit of resending and of memory
+IN_FLIGHT = 2  # objects under way at a time; after a cut, whether they arrived is not known
 ENVELOPE_LIMIT_BYTES = 4 * 2**20
 OBJECT_LIMIT_BYTES = 5 * 2**20 + 64 * 1024  # any object of ours, with its head and its call
 

@@ -14,6 +14,7 @@ from shared.errors import TrustError
 from shared.flower_objects import (
     CHUNK_BYTES,
     ENVELOPE_LIMIT_BYTES,
+    IN_FLIGHT,
     object_id,
     plan_message,
     plan_payload,
@@ -48,6 +49,14 @@ def payload(tmp_path):
     path = tmp_path / "payload"
     path.write_bytes(b"".join(bytes([n]) * CHUNK_BYTES for n in (1, 2, 1)) + b"tail")  # one chunk comes twice
     return path
+
+
+def test_what_a_cut_line_may_send_again_is_less_than_four_mebibytes(payload):
+    sizes = [
+        len(content())
+        for _, content in plan_message(metadata_to_proto(metadata()), b"e", plan_payload(payload)).objects()
+    ]
+    assert sum(sorted(sizes)[-IN_FLIGHT:]) < 4 * 2**20
 
 
 def test_stock_flower_reads_what_we_cut(payload):
