@@ -7,6 +7,7 @@ process that died on the way decides as it would have.
 from server.desk import Desk
 from server.log import JournalReader
 from server.records import ModelChosen, TrainingEnded
+from server.report.words import model_after, why_chosen, why_ended
 from server.scoreboard import Scoreboard
 from server.selection import choose, stalled_since
 from shared.tasks import task_for
@@ -27,7 +28,7 @@ class Selector:
             ended = self._ended(history.last_round)
             if ended is not None:
                 desk.write(ended)
-                desk.say(f"No further round is run after round {ended.round}: {ended.cause}.")
+                desk.say(f"Training ends: {why_ended(ended)}.")
         return history.trained is not None or history.last_round >= desk.study.agreed_rounds
 
     def choose(self) -> ModelChosen:
@@ -52,7 +53,7 @@ class Selector:
             candidates=tuple(standing.figures),
         )
         desk.write(chosen)
-        desk.say(f"The final model is that after round {number} ({cause}).")
+        desk.say(f"Chosen is {model_after(number)}: {why_chosen(chosen)}.")
         return chosen
 
     def _ended(self, last: int) -> TrainingEnded | None:
