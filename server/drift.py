@@ -1,8 +1,8 @@
 """Whether a site does otherwise than it used to: its figures of a round beside those of its own earlier rounds.
 
 Watched are the norm of its update, its training time, how many images it trained on, and loss and AUROC that it
-released of the incoming model on its validation patients. Bytes are not: every update of a study has the same
-size. A figure is unusual if, on its scale (ratios, but for the AUROC),
+released of the incoming model, if it has enough validation patients. Bytes are not: every update of a study has
+the same size. A figure is unusual if, on its scale (ratios, but for the AUROC),
 
 1. it lies farther from what the site's own last rounds lead to expect than `WIDTH` robust standard deviations of
    these (1.4826 median absolute deviations), and than the least change that matters to anyone. To be expected is
@@ -31,6 +31,7 @@ MOST_ROUNDS = 12  # so that a change which lasts becomes what is usual, after ab
 WIDTH = 6.0  # robust standard deviations; so many because their own estimate from 6 rounds is a rough one
 WIDTH_OF_LINE = 8.0  # the same, where a slope is estimated from these rounds, too
 FEWEST_OTHERS = 2
+FEWEST_PATIENTS = 20  # to validate on: of fewer a single one moves loss and AUROC by more than what matters
 _MAD_TO_SD = 1.4826  # of a normal distribution
 
 
@@ -153,7 +154,8 @@ class Habits:
         if "train" in report.seconds and not report.replayed:  # else the seconds are of another time
             found["seconds"] = report.seconds["train"]
         for score in report.scores:
-            if (score.split, score.model_digest) == ("validation", self._model):
+            here = (score.split, score.model_digest) == ("validation", self._model)
+            if here and score.patients >= FEWEST_PATIENTS:
                 found |= {name: score.figures[name] for name in ("loss", "auroc") if name in score.figures}
         return found
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from server.drift import FEWEST_ROUNDS, FIGURES, MOST_ROUNDS, Finding, Habits
+from server.drift import FEWEST_PATIENTS, FEWEST_ROUNDS, FIGURES, MOST_ROUNDS, Finding, Habits
 from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from shared.metrics import Score
 
@@ -21,9 +21,11 @@ def digest(number: int) -> str:
     return f"{number:064x}"
 
 
-def ready(number: int, site: str, said: Mapping[str, float], **more: Any) -> UpdateReady:
+def ready(number: int, site: str, said: Mapping[str, float], *, patients: int = 90, **more: Any) -> UpdateReady:
     figures = {name: said[name] for name in ("loss", "auroc") if name in said}
-    score = Score(model_digest=digest(number - 1), split="validation", patients=9, statistics={}, figures=figures)
+    score = Score(
+        model_digest=digest(number - 1), split="validation", patients=patients, statistics={}, figures=figures
+    )
     return UpdateReady(
         **{"round": number, "site": site, "update_digest": digest(number), "update_bytes": 1, "patients": 9},
         **{"examples": int(said.get("examples", 1)), "steps": 1, "replayed": False, "scores": (score,)}
@@ -169,6 +171,13 @@ def test_late_and_replayed_work_and_other_models_are_no_measure() -> None:
     other = other.model_copy(update={"scores": (other.scores[0].model_copy(update={"model_digest": digest(99)}),)})
     found = [f for record in (records[0], late, again, other, *records[3:]) for f in habits.take(record)]
     assert found == []
+
+
+def test_few_patients_are_no_measure() -> None:
+    habits = settled()
+    records = list(round_of(AFTER, steady()))
+    few = ready(AFTER, "south", STEADY | {"loss": 9.0, "auroc": 0.1}, patients=FEWEST_PATIENTS - 1)
+    assert [f for record in (records[0], few, *records[1:2], *records[3:]) for f in habits.take(record)] == []
 
 
 def test_a_round_that_is_opened_anew_keeps_what_was_said() -> None:
