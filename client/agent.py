@@ -249,7 +249,7 @@ class Agent:
                     "state": state,
                     "trouble": self._trouble.what if self._trouble else None,
                     "study": task.message.address.study if task else None,
-                    "round": task.message.address.round if task else None,
+                    "round": task.round if task else None,
                     "steps": task.progress.steps if task and task.progress else None,
                     "steps_planned": task.progress.planned if task and task.progress else None,
                     "stepped": task.signed if task else None,

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from client.egress import Released
-from client.intake import check_amended, check_epoch, check_model, late_round, open_message, outdates
+from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
 from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Progress, RoundDone, RoundJob, job_for, may_end
 from client.link import Parcel
 from client.site import Site
@@ -142,7 +142,8 @@ class Answering:
         check_epoch(record, message)
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
-            self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
+            if not self._workload.take_over(parcel, message):
+                self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
         if record is None:
             raise Refusal(WireCode.UNKNOWN_STUDY)
@@ -150,27 +151,32 @@ class Answering:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
         if isinstance(message, Work):
-            if (number := late_round(message, record.open.study)) is not None:
-                record = self._answer_late(parcel, message, record, number)
+            given = False
+            if rounds := late_rounds(message, record.open.study):
+                record, given = self._answer_late(parcel, message, record, rounds)
             self._workload.abandon(lambda task: outdates(message, task.message))
-            self._settle(message.address.study, message.receipts, before=message.address.round)
+            self._settle(message.address.study, message.receipts, before=message.address.round, given=given)
             self._work(parcel, message, record)
         elif isinstance(message, Grant):
             self._upload(parcel, message, record)
         else:
             self._close(parcel, message, record)
 
-    def _answer_late(self, parcel: Parcel, message: Work, record: StudyRecord, number: int) -> StudyRecord:
-        """Work of round `number`, finished or in hand, answers this message, and no new work is begun."""
+    def _answer_late(
+        self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range
+    ) -> tuple[StudyRecord, bool]:
+        """Work of one of these rounds, finished or in hand, answers this message; whether there is any."""
         site, place = self._site, message.address
-        done = site.spool.find_unforgotten(place.study, number)
-        if done is None:
-            self._workload.carry_over(parcel, message)
-        elif site.spool.find(place.study, place.round, message.model_digest) is None:
-            site.spool.carry(done, message)
         record = record.with_model(place.round, message.model_digest, message.previous_digest)
+        done = site.spool.newest_unforgotten(place.study, rounds)
+        if done is None:
+            given = self._workload.carry_over(parcel, message)
+        else:
+            given = True
+            if site.spool.find(place.study, place.round, message.model_digest) is None:
+                site.spool.carry(done, message)
         site.studies.save(record)
-        return record
+        return record, given
 
     def _work(self, parcel: Parcel, message: Work, record: StudyRecord) -> None:
         site, place = self._site, message.address
@@ -223,12 +229,15 @@ class Answering:
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
         site.say(f"Study {study}: {message.reason}.")
 
-    def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int) -> None:
-        """Write receipts down; updates of rounds that are over need not be kept."""
+    def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int, given: bool = False) -> None:
+        """Write receipts down; updates of rounds that are over need not be kept.
+
+        That work is lost is said on the console, unless it is given in a later round.
+        """
         site = self._site
         dropped = site.spool.forget_updates(study, through=before - 1, in_hand=self._workload.workplaces)
         for receipt in receipts:
-            if receipt.outcome == "late":
+            if receipt.outcome == "late" and not given:
                 site.say(f"Round {receipt.round} of {study} closed without this site: its work came too late.")
             if receipt.round in dropped:
                 site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)

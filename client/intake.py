@@ -87,11 +87,18 @@ def outdates(new: Work, old: Open | Work) -> bool:
     return old.address.round < new.address.round or replaced
 
 
-def late_round(message: Work, study: Study) -> int | None:
-    """The round that closed without this site's work, if that work may answer this message instead of new work."""
+def late_rounds(message: Work, study: Study) -> range:
+    """The rounds of which this site's work, if it has any, answers this message in the place of new work.
+
+    They are those since the site last counted or was refused, up to the last that closed without it: it may
+    have finished work for one of them and never have heard of those that came after.
+    """
     if study.rounds.late == "drop" or message.address.stage is not Stage.TRAIN:
-        return None
-    return next((r.round for r in message.receipts if r.outcome == "late" and r.study == study.name), None)
+        return range(0)
+    told = [receipt for receipt in message.receipts if receipt.study == study.name]
+    late = (receipt.round for receipt in told if receipt.outcome == "late")
+    settled = (receipt.round for receipt in told if receipt.outcome == "refused")
+    return range(max(message.counted_round, *settled, 0) + 1, max(late, default=0) + 1)
 
 
 def _finite(packed: PackedFile) -> bool:

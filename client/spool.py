@@ -86,6 +86,10 @@ class SiteSpool:
             return None
         return Spooled(Ready.model_validate_json((place / _READY).read_bytes()), place / UPDATE_FILE)
 
+    def newest_unforgotten(self, study: str, rounds: range) -> Spooled | None:
+        """Of these rounds, what was finished last and still has its update."""
+        return next((done for number in reversed(rounds) if (done := self.find_unforgotten(study, number))), None)
+
     def carry(self, done: Spooled, work: Work) -> Spooled:
         """Let work that was late for its own round be the answer to a later one, too; the bytes are the same file."""
         assert done.update is not None

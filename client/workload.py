@@ -35,6 +35,11 @@ class Task:
     progress: Progress | None = None
     signed: str | None = None
 
+    @property
+    def round(self) -> int:
+        """The round that the job is of, whichever one it will answer."""
+        return (self.late or self.message).address.round
+
 
 class Workload:
     """The tasks in hand of one site."""
@@ -68,29 +73,31 @@ class Workload:
         if self._tasks:
             self._site.worker.submit(self._tasks[0].job)
 
-    def take_over(self, parcel: "Parcel", message: Work) -> bool:
+    def take_over(self, parcel: "Parcel", message: Open | Work) -> bool:
         """Let a repeated message wait for work that is already in hand; the older message is dropped."""
         for task in self._tasks:
-            same = isinstance(task.message, Work) and (
-                task.message.address.study == message.address.study
-                and task.message.address.round == message.address.round
-                and task.message.model_digest == message.model_digest
-            )
-            if same:
+            if _asks_the_same(message, task.message):
                 if task.parcel.id != parcel.id:
                     self._site.link.drop(task.parcel)
                 task.parcel, task.message = parcel, message
                 return True
         return False
 
-    def carry_over(self, parcel: "Parcel", message: Work) -> None:
-        """Let training that is in hand for an earlier round of the study answer this one instead."""
+    def carry_over(self, parcel: "Parcel", message: Work) -> bool:
+        """Let training that is in hand for an earlier round of the study answer this one instead; whether there is any.
+
+        Said once on the site's console, however many rounds pass.
+        """
+        found = False
         for task in self._tasks:
             mine = task.message.address.study == message.address.study and isinstance(task.job, RoundJob)
             if mine and isinstance(task.message, Work) and task.message.address.round < message.address.round:
                 self._site.link.drop(task.parcel)
-                task.late = task.late or task.message
-                task.parcel, task.message = parcel, message
+                if task.late is None:
+                    task.late = task.message
+                    self._site.say(_goes_on(task.late))
+                task.parcel, task.message, found = parcel, message, True
+        return found
 
     def abandon(self, over: Callable[[Task], bool]) -> None:
         """Nobody waits for these tasks any more; a worker that is on one ends, and the next task begins."""
@@ -101,3 +108,17 @@ class Workload:
         if first is not self.current:
             self._site.worker.end()
             self.go_on()
+
+
+def _goes_on(work: Work) -> str:
+    place = work.address
+    return (
+        f"Round {place.round} of {place.study} closed without this site; its work goes on and counts when it is done."
+    )
+
+
+def _asks_the_same(new: Open | Work, old: Open | Work) -> bool:
+    if isinstance(new, Open) or isinstance(old, Open):
+        return isinstance(new, Open) and isinstance(old, Open) and (new.study, new.tensors) == (old.study, old.tensors)
+    one, other = new.address, old.address
+    return (one.study, one.round, new.model_digest) == (other.study, other.round, old.model_digest)

@@ -16,7 +16,8 @@ An update is admitted if, in this order:
 11. out_of_range     every change lies within +-2**22 (the bound of the fold's fixed point) and every
                      integer in [0, 2**40];
 12. norm             the L2 norm of all its changes is at most `norm_factor` times the median admitted
-                     norm of the last three rounds (no bound before the first).
+                     norm of the last three rounds (no bound before the first); for late work, if that
+                     is larger, of its own round and the two before (`server/lateness.py`).
 
 Cheap rules come first and the first that fails is the primary reason; of rules 6 to 9 all that fail
 are told. Nothing of a file is looked at before rule 3, nothing of its data before rule 10. The data

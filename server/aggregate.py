@@ -17,6 +17,11 @@ because admission refuses |x| > CHANGE_BOUND = 2**22; the sum, the division and 
 (the power of two is exact) and rint moves by at most 1/2. The error of a site's term is at most
 2**-41 (4.5e-13), where a float32 weight of 1e-4 resolves 7e-12.
 
+Buffered rounds. There late work moves the model by less instead of weighing less among others (FedBuff,
+Nguyen et al. 2022, Algorithm 1): its weight n_i * s_i, with s_i <= 1 its discount, is divided by the sum T of
+the n_i. The changes then weigh at most 1 in all, and the bound above holds as it stands. With as many examples
+at each site this is the paper's sum of s_i * change_i, divided by how many there are.
+
 Buffers of a normalisation layer (names ending in running_mean, running_var, num_batches_tracked):
 
     running_mean          weighted mean of the sites' values
@@ -24,7 +29,8 @@ Buffers of a normalisation layer (names ending in running_mean, running_var, num
     num_batches_tracked   the largest; so is every other integer tensor
 
 With m_i - m = c_i - sum p_j c_j (c the changes of running_mean), no incoming value enters a square;
-|m_i - m| <= 2**23, so the squares reach 2**46 and are summed in two integers, whole and fraction.
+|m_i - m| <= 2**23, so the squares reach 2**46 and are summed in two integers, whole and fraction. The p_i of
+buffers sum to 1 in buffered rounds, too: a mean of statistics that weighed less would be none.
 
 Efforts. Where the study normalises (FedNova, Wang et al. 2020), site i has an effort a_i and its changes
 weigh w_i = p_i * e / a_i with e = sum p_j a_j, so that a site that went further does not pull further.
@@ -77,6 +83,7 @@ def fold(
     *,
     efforts: Sequence[float] | None = None,
     share: float = 1.0,
+    total: float | None = None,
 ) -> Iterator[Folded]:
     """The aggregate of one round, piece by piece in packed order.
 
@@ -86,11 +93,12 @@ def fold(
         model: the model that the sites started from.
         efforts: of each update, by which its change is normalised (0: it has none); None for a plain mean.
         share: of all the study's examples, those of these updates' sites; control variates move by it.
+        total: what the weights of changes are divided by, at least their sum; None is their sum. Not with efforts.
 
     Raises:
-        ValueError: no update, more than 10 000, or a negative weight or effort.
+        ValueError: no update, more than 10 000, a negative weight or effort, or a total below the weights.
     """
-    cohort = _Cohort.of(updates, efforts, share)
+    cohort = _Cohort.of(updates, efforts, share, total)
     for tensor in packed_order(model.table()):
         for start, stop in spans(tensor):
             yield _fold_run(_Run(tensor, start, stop), cohort, model)
@@ -100,20 +108,24 @@ def fold(
 class _Cohort:
     files: tuple[PackedFile, ...]
     weights: tuple[float, ...]
-    pulls: tuple[float, ...]  # what changes weigh; sums to 1, as the weights
+    pulls: tuple[float, ...]  # what changes weigh; sums to at most 1
     scale: float
     share: float
 
     @classmethod
-    def of(cls, updates: Weighed, efforts: Sequence[float] | None, share: float) -> "_Cohort":
+    def of(cls, updates: Weighed, efforts: Sequence[float] | None, share: float, total: float | None) -> "_Cohort":
         examples = [n for n, _ in updates]
         if not 1 <= len(updates) <= SITES_BOUND or min(examples) < 0:
             raise ValueError(f"a fold needs 1 to {SITES_BOUND} updates with weights of at least 0")
-        total = math.fsum(examples)
+        counted = math.fsum(examples)
+        if total is not None and (efforts is not None or total < counted):
+            raise ValueError("a total is at least the sum of the weights, and does not go with efforts")
         files = tuple(file for _, file in updates)
-        weights = tuple(n / total if total else 1 / len(examples) for n in examples)
-        pulls, scale = (weights, 1.0) if efforts is None else _normalised(weights, efforts)
-        return cls(files, weights, pulls, scale, share)
+        weights = tuple(n / counted if counted else 1 / len(examples) for n in examples)
+        if efforts is not None:
+            return cls(files, weights, *_normalised(weights, efforts), share)
+        pulls = tuple(n / total for n in examples) if total and counted else weights
+        return cls(files, weights, pulls, 1.0, share)
 
 
 def _normalised(weights: Sequence[float], efforts: Sequence[float]) -> tuple[tuple[float, ...], float]:

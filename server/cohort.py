@@ -12,7 +12,9 @@ from shared.randomness import StudyRandom
 Sample = int | float | None  # so many sites, or which share of them; None is everybody
 
 
-def choose(roster: Iterable[str], wanted: Sequence[str], *, quorum: int, sample: Sample = None) -> tuple[str, ...]:
+def choose(
+    roster: Iterable[str], wanted: Sequence[str], *, quorum: int, sample: Sample = None, buffer: int | None = None
+) -> tuple[str, ...]:
     """The sites to ask, by name: those wanted, or every site of the roster if none is named.
 
     Args:
@@ -20,9 +22,10 @@ def choose(roster: Iterable[str], wanted: Sequence[str], *, quorum: int, sample:
         wanted: the study's own list (`rounds.sites`).
         quorum: how many of them must count in a round.
         sample: how many of them a round asks.
+        buffer: with how many of them a round closes at once, if it does.
 
     Raises:
-        StudyError: a wanted site is not on the roster, or the quorum cannot be reached.
+        StudyError: a wanted site is not on the roster, or the quorum or the buffer cannot be reached.
     """
     known = set(roster)
     if unknown := sorted(set(wanted) - known):
@@ -30,7 +33,13 @@ def choose(roster: Iterable[str], wanted: Sequence[str], *, quorum: int, sample:
             f"The study names sites that are not on the roster: {', '.join(unknown)}.",
             remedy=f"Invite them, or correct rounds.sites; on the roster: {', '.join(sorted(known)) or 'nobody yet'}.",
         )
-    return _enough(tuple(sorted(set(wanted) or known)), quorum, sample)
+    cohort = _enough(tuple(sorted(set(wanted) or known)), quorum, sample)
+    if buffer is not None and buffer > len(cohort):
+        raise StudyError(
+            f"A round of the study closes with {buffer} sites, but only {len(cohort)} can be asked.",
+            remedy="Lower rounds.buffer, to at most as many sites as are fast, or invite more sites.",
+        )
+    return cohort
 
 
 def remaining(roster: Iterable[str], cohort: Iterable[str], *, quorum: int, sample: Sample = None) -> tuple[str, ...]:

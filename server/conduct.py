@@ -77,7 +77,7 @@ def _conduct(
         if started:
             cohort = remaining(sites, started.cohort, quorum=rounds.quorum, sample=rounds.sample)
         else:
-            cohort = choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample)
+            cohort = choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)
         desk = Desk(
             study=study,
             folder=folder,

@@ -21,8 +21,10 @@ from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
+from server.lateness import slots_for
 from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
+from server.readmission import admitted_before
 from server.receipts import receipts_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
 from server.requests import PauseAsked, StopAsked, heed
@@ -143,6 +145,8 @@ class Conductor:
         digest = self._history.model_digest
         assert digest is not None
         opened = self._drawn(number)
+        again = desk.study.rounds.buffer is not None and self._history.asked[0] == number
+        before = admitted_before(self._history, desk.spool, address=desk.address(Stage.TRAIN, number, 1))
         desk.write(RoundOpened(round=number, epoch=desk.owner.epoch, model_digest=digest, cohort=opened))
         limit = desk.update_limit
         state = self._round(Stage.TRAIN, number, cohort=opened, update_bytes=limit, slot_bytes=desk.slot_bytes)
@@ -155,6 +159,8 @@ class Conductor:
             admission=self._admission,
             expected=self._expected(),
         )
+        if again:
+            run.readmit({site: answer for site, answer in before.items() if site in opened})
         closing = run.run()
         if not closing.enough:
             desk.write(RoundFailed(round=number, counted=closing.counted, missing=closing.missing))
@@ -195,7 +201,8 @@ class Conductor:
         efforts = efforts_of(desk.study.training, (update.steps for update in updates))
         share = share_of(updates, self._history.declared)
         weighed = [(update.weight, update.packed) for update in updates]
-        aggregate = fold(weighed, model, efforts=efforts, share=share)
+        total = sum(update.examples for update in updates) if desk.study.rounds.buffer else None
+        aggregate = fold(weighed, model, efforts=efforts, share=share, total=total)
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:
             desk.journal.sync()  # the journal may say less than a checkpoint by one entry, never by more
@@ -248,10 +255,11 @@ class Conductor:
         absence_s: float | None = None,
     ) -> Round:
         spec = self._desk.study.rounds
+        asked = tuple(self._desk.cohort if cohort is None else cohort)
         return Round(
             stage=stage,
             number=number,
-            cohort=self._desk.cohort if cohort is None else cohort,
+            cohort=asked,
             quorum=spec.quorum if quorum is None else quorum,
             opened_at=time.monotonic(),
             deadline_s=spec.deadline_s if deadline_s is None else deadline_s,
@@ -260,6 +268,8 @@ class Conductor:
             lease_s=self._desk.study.transfer.lease_s,
             absence_s=absence_s,
             grace_s=spec.grace_s if stage in WORKING else None,
+            buffer=spec.buffer if stage in (Stage.OPEN, Stage.TRAIN) else None,
+            slots_for=slots_for(asked, self._history, spec) if stage is Stage.TRAIN else None,
         )
 
     def _present(self) -> tuple[str, ...]:

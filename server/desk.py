@@ -1,7 +1,7 @@
 """What conducting a study needs at hand, built once by the ServerApp; nothing here decides."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from server.journal import Journal
 from server.link import ServerLink
 from server.owner import Ownership
+from server.reception import Question
 from server.records import Record
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
@@ -48,6 +49,7 @@ class Desk:
     say: Callable[[str], None]
     sent_bytes: int = 0  # of models, by every process of the study so far
     amendments: tuple[str, ...] = ()  # those in force, as they were signed
+    openings: dict[str, Question] = field(default_factory=dict)  # on their way, by message; they outlive their round
 
     @property
     def update_limit(self) -> int:

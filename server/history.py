@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from server.claim import Declared
-from server.norms import NormHistory
+from server.norms import NormHistory, Norms
 from server.records import (
     EpochClaimed,
     ModelChosen,
@@ -53,11 +53,13 @@ class LiveHistory:
         opened: by site, its last word on the study.
         commits: the committed rounds, round 1 first.
         norms: admitted norms of the last committed rounds.
+        norms_of: of every committed round, round 1 first.
         seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
         pending: by site, what was admitted in the round that is not committed yet.
         asked: the round that was opened last, and its cohort.
         worked: by site, the last round that it worked in, and the digest of the update that it announced
             there; None if the round closed before it announced one.
+        announced: by site, its last report of an update.
         trained: after which round no other is run, and why, if that was decided.
         chosen: the final model, if it was chosen.
         last_counted: by site, its update that counted in the last committed round.
@@ -72,10 +74,12 @@ class LiveHistory:
     opened: dict[str, SiteOpened] = field(default_factory=dict)
     commits: list[RoundCommitted] = field(default_factory=list)
     norms: NormHistory = field(default_factory=NormHistory)
+    norms_of: list[Norms] = field(default_factory=list)
     seen: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
     asked: tuple[int, tuple[str, ...]] = (0, ())
     worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
+    announced: dict[str, UpdateReady] = field(default_factory=dict)
     trained: TrainingEnded | None = None
     chosen: ModelChosen | None = None
     last_counted: dict[str, UpdateAdmitted] = field(default_factory=dict)
@@ -168,6 +172,7 @@ class LiveHistory:
                 self.opened[record.site] = record
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
+                self.announced[record.site] = record
             case StudyFinished() | StudyStopped() | StudyFailed():
                 self.ended = record
             case _:
@@ -224,12 +229,13 @@ class LiveHistory:
     def _commit(self, record: RoundCommitted) -> None:
         counted = [self.pending[site] for site in record.counted]
         self.commits.append(record)
-        self.norms = self.norms.after(tuple(update.norm for update in counted))
+        self.norms_of.append(tuple(update.norm for update in counted))
+        self.norms = self.norms.after(self.norms_of[-1])
         for update in counted:
             if update.norm > 0:
                 self.seen.setdefault(update.site, set()).add(update.update_digest)
         self.pending, self.last_counted = {}, {update.site: update for update in counted}
-        for site in record.late:
+        for site in record.at_work | record.refused.keys():
             if self.worked.get(site, (0, None))[0] < record.round:
                 self.worked[site] = (record.round, None)
 

@@ -5,18 +5,24 @@ one, once, in the place of new work. It weighs its examples times
 
     (1 + s)**-staleness_exponent        s = rounds between the model that it started from and the model that it moves
 
-which is the discount of FedBuff (Nguyen et al., AISTATS 2022, section 5) for the exponent 1/2.
+which is the discount of FedBuff (Nguyen et al., AISTATS 2022, section 5) for the exponent 1/2. How the
+discount moves the model is the fold's matter.
 """
 
+from collections.abc import Iterable
+
 from server.history import LiveHistory
+from server.norms import HISTORY_ROUNDS, NormHistory
 from shared.study import RoundsSpec
+from shared.wire import Late
 
 
 def owed(site: str, history: LiveHistory, rounds: RoundsSpec) -> dict[int, str]:
     """By round, the model that it started from, of the work that the site may still give.
 
-    They are the rounds in which the site was late since it last counted or was refused, by the journal's
-    word or, if the round was opened again and the site was away then, by its own announcement.
+    They are the rounds in which the site was late since it last counted or was refused, or may have been at
+    work behind a line that was lost, by the journal's word or, if the round was opened again and the site was
+    away then, by its own announcement.
     """
     found: dict[int, str] = {}
     if rounds.late == "drop":
@@ -25,9 +31,40 @@ def owed(site: str, history: LiveHistory, rounds: RoundsSpec) -> dict[int, str]:
     for commit in reversed(history.commits):
         if site in commit.counted or site in commit.refused:
             break
-        if site in commit.late or commit.round == announced:
+        if site in commit.at_work or commit.round == announced:
             found[commit.round] = commit.previous_digest
     return found
+
+
+def norms_for(late: Late | None, history: LiveHistory) -> NormHistory:
+    """The admitted norms that work is held against: of the last rounds or, if larger, of those up to its own.
+
+    Updates become smaller as a study goes on, and work that was begun with the others is as large as theirs were.
+    """
+    if late is None:
+        return history.norms
+    then = NormHistory(rounds=tuple(history.norms_of[: late.round][-HISTORY_ROUNDS:]))
+    return max(history.norms, then, key=lambda norms: norms.bound(1.0))
+
+
+def slots_for(cohort: Iterable[str], history: LiveHistory, rounds: RoundsSpec) -> tuple[str, ...]:
+    """Who may get a slot with the question: first who has finished late work, then who owes none.
+
+    A site that is at work on an earlier round would hold its slot idle, and asks for one when it is done.
+    """
+    finished, free = [], []
+    for site in sorted(cohort):
+        owing, said = owed(site, history, rounds), history.announced.get(site)
+        if not owing:
+            free.append(site)
+        elif said is not None and said.round in owing:
+            finished.append(site)
+    return (*finished, *free)
+
+
+def discount_of(begun: int, number: int, rounds: RoundsSpec) -> float:
+    """What the examples of the work of round `begun` are multiplied by in round `number`."""
+    return discount(staleness=number - begun, exponent=rounds.staleness_exponent)
 
 
 def discount(*, staleness: int, exponent: float) -> float:

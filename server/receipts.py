@@ -12,20 +12,27 @@ from shared.wire import Receipt
 
 
 def receipts_for(site: str, history: LiveHistory) -> tuple[Receipt, ...]:
-    """The word on the last committed round in which a site worked; none while that round is open."""
+    """The word on the last committed round in which a site worked, and before it on the last that it reported.
+
+    None while those rounds are open. They differ where a site has not heard of the rounds between: it is told
+    what became of the update that it holds.
+    """
     number, update_digest = history.worked.get(site, (0, None))
-    if not 1 <= number <= history.last_round:
-        return ()
+    said = history.announced.get(site)
+    rounds = ({said.round: said.update_digest} if said else {}) | {number: update_digest}
+    closed = sorted((n, digest) for n, digest in rounds.items() if 1 <= n <= history.last_round)
+    return tuple(_receipt(site, n, digest, history) for n, digest in closed)
+
+
+def _receipt(site: str, number: int, update_digest: str | None, history: LiveHistory) -> Receipt:
     committed = history.commits[number - 1]
     assert history.started is not None
-    return (
-        Receipt(
-            study=history.started.study,
-            round=number,
-            outcome=_outcome(site, committed),
-            update_digest=update_digest,
-            model_digest=committed.model_digest,
-        ),
+    return Receipt(
+        study=history.started.study,
+        round=number,
+        outcome=_outcome(site, committed),
+        update_digest=update_digest,
+        model_digest=committed.model_digest,
     )
 
 

@@ -18,6 +18,7 @@ from shared.wire import Count, Seconds
 
 Text = Annotated[str, Field(max_length=500)]
 Split = Literal["train", "validation", "test"]
+LINE_LOST = "line_lost"  # a cause
 
 
 class Record(Section):
@@ -265,6 +266,11 @@ class RoundCommitted(Record):
     late: dict[Name, Text] = Field(default_factory=dict)
     refused: dict[Name, Text] = Field(default_factory=dict)
     absent: dict[Name, Text] = Field(default_factory=dict)
+
+    @property
+    def at_work(self) -> set[str]:
+        """Who may finish its work after the round: whoever was late, or was cut off while it worked."""
+        return {*self.late, *(site for site, cause in self.absent.items() if cause == LINE_LOST)}
 
 
 class RoundFailed(Record):

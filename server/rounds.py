@@ -7,7 +7,9 @@ Each cohort site has a seat that walks through
 
 A seat without an update to give goes from asked to admitted. The conductor tells the round what
 happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`): when every seat is
-settled, at the deadline, or `grace_s` after the quorum was complete. Whoever does not count then is
+settled, at the deadline, or `grace_s` after the quorum was complete. With a `buffer` it is over as soon as so
+many sites counted, but an update that is on its way by then is let in first, as long as its bytes come: else
+the line of a large model would be cut in every round. Whoever does not count then is
 
     refused   it said no, or its update was refused;
     late      it was at work, or had announced its update;
@@ -107,6 +109,9 @@ class Round:
         absence_s: how long sites that are not connected hold up the rest, once the quorum is
             there; None means until the deadline.
         grace_s: how long everybody else is waited for once the quorum is there; None means until the deadline.
+        buffer: how many must count for the round to close at once; None closes none so.
+        slots_for: who may get a slot with the question, the first first; None is everybody, by name. The
+            others wait for theirs when they are ready: a site that is at work for long would hold it idle.
     """
 
     def __init__(
@@ -123,6 +128,8 @@ class Round:
         lease_s: float = 30.0,
         absence_s: float | None = None,
         grace_s: float | None = None,
+        buffer: int | None = None,
+        slots_for: Iterable[str] | None = None,
     ) -> None:
         self.stage = stage
         self.number = number
@@ -130,6 +137,8 @@ class Round:
         self.deadline_at = opened_at + deadline_s
         self._absent_at = self.deadline_at if absence_s is None else min(opened_at + absence_s, self.deadline_at)
         self._grace_s = grace_s
+        self._buffer = buffer
+        self._slots_for = tuple(self.seats if slots_for is None else slots_for)
         self._quorum = quorum
         self._update_bytes = update_bytes
         self._slot_bytes = slot_bytes
@@ -146,11 +155,13 @@ class Round:
             spooled: sites whose update of this round the server already holds; they need no slot.
         """
         present, held, asks = set(online), set(spooled), []
-        for seat in self.seats.values():
+        first = {site: place for place, site in enumerate(self._slots_for)}
+        for seat in sorted(self.seats.values(), key=lambda s: first.get(s.site, len(first))):
             if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present or now < seat.ask_at:
                 continue
             seat.attempt += 1
-            seat.holds_slot = self._update_bytes > 0 and seat.site not in held and self._has_room()
+            needs = self._update_bytes > 0 and seat.site not in held and seat.site in first
+            seat.holds_slot = needs and self._has_room()
             self._move(seat, Phase.ASKED, now)
             asks.append(Ask(seat.site, seat.attempt, seat.holds_slot))
         return asks
@@ -195,9 +206,10 @@ class Round:
     def closes_at(self) -> float:
         """When the round closes at the latest, as things stand, but for an update that is being examined."""
         times = sorted(seat.since for seat in self._counted())
-        if self._grace_s is None or not 0 < self._quorum <= len(times):
+        needed, grace_s = (self._quorum, self._grace_s) if self._buffer is None else (self._buffer, 0.0)
+        if grace_s is None or not 0 < needed <= len(times):
             return self.deadline_at
-        return min(times[self._quorum - 1] + self._grace_s, self.deadline_at)
+        return min(times[needed - 1] + grace_s, self.deadline_at)
 
     def _counted(self) -> list[Seat]:
         return [seat for seat in self.seats.values() if seat.phase is Phase.ADMITTED]
@@ -205,10 +217,15 @@ class Round:
     def _holds_up(self, seat: Seat, now: float, closes_at: float, *, enough: bool) -> bool:
         if seat.phase in SETTLED:
             return False
-        if seat.phase is Phase.SPOOLED:
+        if seat.phase is Phase.SPOOLED or self._arrives(seat, now):
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
         return now < (min(self._absent_at, closes_at) if absent else closes_at)
+
+    def _arrives(self, seat: Seat, now: float) -> bool:
+        """Whether a full buffer lets this update in, too."""
+        moves = seat.phase is Phase.GRANTED and now - max(seat.progress_at, seat.since) <= self._lease_s
+        return self._buffer is not None and moves and now < self.deadline_at
 
     # ------------------------------------------------------------ what happened
 

@@ -5,7 +5,7 @@ happened. Every turn also looks whether the study is still ours and whether to s
 """
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,9 +15,11 @@ from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
 from server.desk import Desk
-from server.lateness import discount, owed
+from server.lateness import discount_of, norms_for, owed
+from server.openings import is_opening, lasting
 from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
+    LINE_LOST,
     Record,
     SiteClosed,
     SiteLost,
@@ -76,7 +78,7 @@ class StageRun:
         self._admission = admission
         self._expected = expected
         self._scored = scored
-        self._asked: dict[str, Question] = {}
+        self._asked = dict(desk.openings)
         self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
         self._reopened: set[str] = set()
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
@@ -100,8 +102,17 @@ class StageRun:
             return closing
         finally:
             self._deliveries.abort_all()
-            for message_id in self._asked:
+            self._desk.openings = lasting(self._asked, stage=self._state.stage, rounds=self._desk.study.rounds)
+            for message_id in self._asked.keys() - self._desk.openings.keys():
                 self._desk.link.withdraw(message_id)
+
+    def readmit(self, answers: Mapping[str, Ready]) -> None:
+        """Count what an earlier owner had admitted, by site; the line to the others was lost with that owner."""
+        for site, answer in answers.items():
+            self._state.ready(site, answer, now=time.monotonic())
+            self._take_in(site)
+        for site in self._state.seats:
+            self._state.lost(site, LINE_LOST, now=time.monotonic())
 
     def _turn(self) -> bool:
         """Do what is to be done now; whether anything moved."""
@@ -135,6 +146,8 @@ class StageRun:
         return bool(asks or grants)
 
     def _ask(self, ask: Ask) -> None:
+        if ask.attempt == 1 and ask.site in self._unopened and is_opening(ask.site, self._asked):
+            return
         self._withdraw(ask.site)
         if ask.site in self._unopened:
             self._send(ask.site, self._desk.opening(self._state.number, ask.attempt))
@@ -152,7 +165,7 @@ class StageRun:
         try:
             message_id = self._desk.push(site, message, payload)
         except Unreachable:
-            self._lose(site, "line_lost")
+            self._lose(site, LINE_LOST)
             return
         desk = self._desk
         owing = owed(site, desk.journal.history, desk.study.rounds) if self._admission else {}
@@ -171,12 +184,12 @@ class StageRun:
 
     def _receive(self, arrival: Arrival) -> None:
         desk, question = self._desk, self._asked.pop(arrival.message_id, None)
-        if question is None:
-            desk.link.drop(arrival)  # an answer to a question that was asked anew
+        if question is None or question.site not in self._state.seats:
+            desk.link.drop(arrival)  # an answer to a question that was asked anew, or that nobody awaits now
             return
         site = question.site
         if arrival.error in (LOST, NODE_GONE):
-            self._lose(site, "line_lost")
+            self._lose(site, LINE_LOST)
             return
         if arrival.error is not None:
             self._refuse(site, AdmissionReason.MALFORMED, "the answer is not in the form of an answer")
@@ -219,8 +232,7 @@ class StageRun:
         if answer.contract_digest != desk.contract(site).digest():
             self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
             return
-        fields = answer.model_dump(exclude={"type", "protocol", "version", "address"})
-        desk.write(SiteOpened(site=site, **fields))
+        desk.write(SiteOpened(site=site, **answer.model_dump(exclude={"type", "protocol", "version", "address"})))
         if site in self._unopened:
             self._unopened.discard(site)
             self._state.lost(site, "reopened", now=now)
@@ -278,7 +290,9 @@ class StageRun:
         desk.write(UpdateSpooled(round=number, site=site, update_digest=digest, update_bytes=ready.update_bytes))
         path = desk.spool.find(number, site, digest)
         assert path is not None
-        expected = replace(self._expected, admitted=frozenset(self.admitted), declared=desk.journal.history.declared)
+        history = desk.journal.history
+        norms, counted = norms_for(ready.late, history), frozenset(self.admitted)
+        expected = replace(self._expected, admitted=counted, declared=history.declared, norms=norms)
         try:
             update = self._admission.admit(claim_of(site, ready), path, expected)
         except Refused as refusal:
@@ -286,9 +300,10 @@ class StageRun:
             desk.write(UpdateRefused(round=number, site=site, reasons=refusal.reasons, detail=refusal.detail))
             self._state.refused(site, refusal.reason.value, now=time.monotonic())
             return
-        self._count(replace(update, discount=self._discount(ready)), late_from=ready.late.round if ready.late else None)
+        late_from = ready.late.round if ready.late else None
+        self._count(replace(update, discount=discount_of(late_from or number, number, desk.study.rounds)), late_from)
 
-    def _count(self, update: Admitted, *, late_from: int | None) -> None:
+    def _count(self, update: Admitted, late_from: int | None) -> None:
         self.admitted[update.site] = update
         self._desk.write(
             UpdateAdmitted(
@@ -302,10 +317,6 @@ class StageRun:
             )
         )
         self._state.admitted(update.site, now=time.monotonic())
-
-    def _discount(self, ready: Ready) -> float:
-        staleness = self._state.number - ready.late.round if ready.late else 0
-        return discount(staleness=staleness, exponent=self._desk.study.rounds.staleness_exponent)
 
     # ------------------------------------------------------------ no
 

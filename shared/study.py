@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
 from shared.section import Section as Section  # noqa: PLC0414 - everybody takes both from here
@@ -173,6 +174,9 @@ class RoundsSpec(Section):
 
     Work that is late is lost with `late = "drop"`. With `next` it counts in the round that is open when
     it comes, in the place of new work, its weight times (1 + rounds that it is late)**-staleness_exponent.
+
+    With `buffer` a round closes as soon as so many sites counted (FedBuff, Nguyen et al. 2022): nobody is
+    waited for, `late` is `next`, and late work moves the model by less instead of weighing less among others.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
@@ -183,6 +187,20 @@ class RoundsSpec(Section):
     grace_s: Annotated[float, Field(ge=0, le=7 * 86400)] | None = None
     late: Literal["drop", "next"] = "drop"
     staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
+    buffer: Annotated[int, Field(ge=1, le=10_000)] | None = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _late_counts_with_buffer(cls, given: Any) -> Any:
+        buffered = isinstance(given, dict) and given.get("buffer") is not None
+        return {"late": "next"} | given if buffered else given
+
+    @model_validator(mode="after")
+    def _buffer_fits(self) -> Self:
+        quorum, sample, grace_s = self.quorum, self.sample, self.grace_s
+        if fault := buffer_fault(self.buffer, late=self.late, grace_s=grace_s, quorum=quorum, sample=sample):
+            raise ValueError(fault)
+        return self
 
     @model_validator(mode="after")
     def _sample_reaches_quorum(self) -> Self:
@@ -232,6 +250,8 @@ class Study(Section):
             self._check_own_norms()
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
+        if self.rounds.sites and (self.rounds.buffer or 0) > len(self.rounds.sites):
+            raise ValueError("rounds.buffer is larger than the number of rounds.sites")
         return self
 
     @model_validator(mode="after")
@@ -240,6 +260,9 @@ class Study(Section):
             raise ValueError("training.seconds_per_round leaves no time before rounds.deadline_s")
         if self.rounds.late == "next" and self.keeps_state:
             raise ValueError("rounds.late = next does not go with what a site keeps between rounds: it would be stale")
+        algorithm = self.training.algorithm if self.training else None
+        if self.rounds.buffer and (fault := study_fault(algorithm, compares=self.selection.compares)):
+            raise ValueError(fault)
         return self
 
     @model_validator(mode="after")

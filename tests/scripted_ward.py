@@ -21,10 +21,10 @@ from server.desk import Desk, utc_now
 from server.enrolment import admit, invite
 from server.federation import LiveRoster, create_federation, load_federation
 from server.history import StudyHistory
-from server.journal import Journal, read_history
+from server.journal import Journal, read_history, read_records
 from server.owner import claim
 from server.pulse import Pulse
-from server.records import EpochClaimed, StudyStarted
+from server.records import EpochClaimed, Record, StudyStarted
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.canonical import digest
@@ -67,6 +67,7 @@ class Ward:
     def __init__(self, root: Path, sites: tuple[str, ...] = SITES) -> None:
         now = int(time.time())
         self.root, self.sites = root, sites
+        self.opens_late: dict[str, int] = {}  # by site, in which round its word on the study arrives
         create_federation(root / "ward", name="ward", host="127.0.0.1", fleet_port=9099, now=now)
         for site in sites:
             request = join(invite(root / "ward", site, now=now), root / site, now=now)
@@ -74,13 +75,18 @@ class Ward:
         self.federation = load_federation(root / "ward")
         self.keys = {site: load_enrolment(root / site).identity_key for site in sites}
 
-    def run(self, script: Script, *, name: str = "lungs", **sections: Any) -> "Run":
-        """Conduct a study with these sections until it ends or the script raises."""
+    def run(
+        self, script: Script, *, name: str = "lungs", closed: Callable[[], None] = lambda: None, **sections: Any
+    ) -> "Run":
+        """Conduct a study with these sections until it ends or the script raises.
+
+        `closed` is called when a question is withdrawn: a round was closed without its answer.
+        """
         folder = StudyFolder(self.root / "studies" / name)
         if not folder.path.exists():
             (folder.path / "models").mkdir(parents=True)
             (folder.path / "models" / "start.safetensors").write_bytes(pack(STATE))
-        line, study = Line(self, script), Study.model_validate(a_study(name).model_dump() | sections)
+        line, study = Line(self, script, closed), Study.model_validate(a_study(name).model_dump() | sections)
         with Journal.open(folder.path / "journal.jsonl", key=self.federation.coordinator_key, clock=utc_now) as journal:
             conductor = Conductor(self._desk(study, folder, line, journal), Checkpoints(folder.path / "models"))
             conductor.reconcile()
@@ -120,13 +126,14 @@ class PowerCut(Exception):
 class Line:
     """Answers as its script says; None is silence."""
 
-    def __init__(self, ward: Ward, script: Script) -> None:
+    def __init__(self, ward: Ward, script: Script, closed: Callable[[], None]) -> None:
         self.sent: list[tuple[str, Any]] = []
         self.there = set(ward.sites)
         self.contract: Any = None
-        self._ward, self._script = ward, script
+        self._ward, self._script, self._closed = ward, script, closed
         self._coordinator = {"coordinator": ward.federation.coordinator_key.public_key()}
-        self._arrived: list[Arrival] = []
+        self._arriving: list[tuple[int, Arrival]] = []  # from which round on it is there
+        self._round = 0
         self._payloads: dict[str, bytes] = {}
 
     def push(self, site: str, envelope: bytes, payload: Path | None = None) -> str:
@@ -138,7 +145,9 @@ class Line:
         if answer is not None:
             sealed = seal(encode(answer), key=self._ward.keys[site], signer=site, purpose=TO_SERVER)
             self._payloads[name] = update
-            self._arrived.append(Arrival(site, name, sealed, len(update)))
+            due = self._ward.opens_late.get(site, 0) if isinstance(message, Open) else 0
+            self._arriving.append((due, Arrival(site, name, sealed, len(update))))
+        self._round = message.address.round
         return name
 
     def _by_itself(self, site: str, message: Any) -> Message | None:
@@ -155,7 +164,8 @@ class Line:
         return scored(message) if message.address.stage is Stage.EVALUATE else None
 
     def poll(self) -> list[Arrival]:
-        arrived, self._arrived = self._arrived, []
+        arrived = [arrival for due, arrival in self._arriving if due <= self._round]
+        self._arriving = [(due, arrival) for due, arrival in self._arriving if due > self._round]
         return arrived
 
     def fetch(self, arrival: Arrival, *, limit: int) -> Iterator[bytes]:
@@ -172,6 +182,7 @@ class Line:
 
     def withdraw(self, message_id: str) -> None:
         """Nothing is kept."""
+        self._closed()
 
 
 class Run:
@@ -188,6 +199,10 @@ class Run:
     def asked(self, stage: Stage) -> list[Work]:
         """What all sites were asked at a stage."""
         return [m for _, m in self.line.sent if isinstance(m, Work) and m.address.stage is stage]
+
+    def records(self) -> list[Record]:
+        """The journal's records, in their order."""
+        return [record for _, record in read_records(self._folder.path / "journal.jsonl")]
 
     def works(self, site: str) -> list[Work]:
         """The training that a site was asked for."""

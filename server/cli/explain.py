@@ -16,8 +16,16 @@ def explain_rounds(rounds: RoundsSpec) -> list[str]:
             f"Once {rounds.quorum} counted, the round waits {rounds.grace_s:g} s more for the others;"
             " whoever is still at work then is late, and is told so."
         )
-    if rounds.late == "next":
-        half = 2**-rounds.staleness_exponent
+    half = 2**-rounds.staleness_exponent
+    if rounds.buffer is not None:
+        lines += [
+            f"A round closes as soon as {counted(rounds.buffer, 'site')} counted; nobody is waited for. A slow site"
+            " goes on with its work, which counts once, in the round that is open when it is done.",
+            f"Such work moves the model by less: one round late by {half:.0%} of its change, nine rounds late by"
+            f" {10**-rounds.staleness_exponent:.0%}. Let the buffer be at most the number of fast sites.",
+            "The study cannot be repeated byte for byte unless updates come in the same rounds.",
+        ]
+    elif rounds.late == "next":
         lines.append(
             "Work that is late counts once in the next round, in the place of new work: one round late,"
             f" it weighs {half:.0%} of its examples, and less the later it is."

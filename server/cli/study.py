@@ -126,7 +126,8 @@ def launch(
 
     study = read_study(path)
     sites = load_federation(federation).roster.sites()
-    cohort = choose(sites, study.rounds.sites, quorum=study.rounds.quorum, sample=study.rounds.sample)
+    rounds = study.rounds
+    cohort = choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)
     folder = queue(federation, study, source=path.read_text(encoding="utf-8"), start_model=start_model, now=utc_now())
     follow = about("watch", study.name, federation)
     return Answer(

@@ -226,3 +226,56 @@ def test_control_variates_stay_the_mean_of_all_sites_own(tmp_path: Path) -> None
     after = sum(p * c.astype(float) for p, c in zip(share, own, strict=True))
     np.testing.assert_allclose(whole(pieces)["control/w"], after, atol=1e-6)
     assert whole(pieces)["control/w"].dtype == np.float32
+
+
+# ------------------------------------------------------------------ buffered rounds (FedBuff)
+
+
+def test_a_buffer_moves_the_model_as_fedbuff_does(tmp_path: Path) -> None:
+    """Algorithm 1 of Nguyen et al. 2022, K updates of as many examples: the sum of s(tau) * change over K."""
+    random = np.random.default_rng(5)
+    changes = [random.normal(size=50).astype(np.float32) for _ in range(3)]
+    discounts = (1 + np.array([0, 3, 24])) ** -0.5
+    sites = written(tmp_path, [(1, {"w": change}) for change in changes])
+    weighed = [(40 * s, file) for s, (_, file) in zip(discounts, sites, strict=True)]
+    folded = list(fold(weighed, sites[0][1], total=120))
+    exact = sum(s * change.astype(float) for s, change in zip(discounts, changes, strict=True)) / 3
+    np.testing.assert_allclose(whole(folded)["w"], exact, rtol=0, atol=1e-11)
+    assert spelled(list(fold(weighed[::-1], sites[0][1], total=120))) == spelled(folded)
+
+
+def test_one_stale_update_alone_moves_the_model_by_its_discount(tmp_path: Path) -> None:
+    ((_, site),) = written(tmp_path, [(1, {"w": np.array([8.0], np.float32)})])
+    assert whole(list(fold([(10 * 0.5, site)], site, total=10)))["w"].tolist() == [4.0]
+    assert whole(list(fold([(10 * 0.5, site)], site)))["w"].tolist() == [8.0]
+
+
+def test_statistics_of_a_stale_update_stay_a_mean(tmp_path: Path) -> None:
+    model = write(tmp_path / "model", normalised([1.0], [4.0], 3))
+    sites = written(tmp_path, [(1, normalised([2.0], [0.0], 5)), (1, normalised([0.0], [0.0], 9))])
+    found = whole(list(fold([(10 * 0.5, sites[0][1]), (10, sites[1][1])], model, total=20)))
+    assert found["bn.running_mean"][0] == pytest.approx(1 + 2 / 3)
+    assert found["bn.running_var"][0] == pytest.approx(4 + 1 / 3 * (4 / 3) ** 2 + 2 / 3 * (2 / 3) ** 2)
+
+
+def test_nothing_stale_is_the_plain_mean(tmp_path: Path) -> None:
+    random = np.random.default_rng(6)
+    sites = written(tmp_path, [(n, {"w": random.normal(size=9).astype(np.float32)}) for n in (10, 30, 60)])
+    model = write(tmp_path / "model", {"w": np.zeros(9, np.float32)})
+    assert spelled(list(fold(sites, model, total=100))) == spelled(list(fold(sites, model)))
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+def test_the_largest_changes_do_not_overflow_a_buffer(tmp_path: Path, sign: float) -> None:
+    one = write(tmp_path / "one", {"w": np.full(3, sign * CHANGE_BOUND, np.float32)})
+    sites = [((1 + i % 7) * 0.999, one) for i in range(SITES_BOUND)]
+    (piece,) = fold(sites, one, total=sum(1 + i % 7 for i in range(SITES_BOUND)))
+    np.testing.assert_allclose(piece.values, sign * CHANGE_BOUND * 0.999, rtol=1e-9)
+
+
+def test_a_total_below_the_weights_is_refused(tmp_path: Path) -> None:
+    updates = written(tmp_path, [(3, {"w": np.zeros(1, np.float32)})])
+    with pytest.raises(ValueError, match="total"):
+        list(fold(updates, updates[0][1], total=2))
+    with pytest.raises(ValueError, match="total"):
+        list(fold(updates, updates[0][1], total=3, efforts=(1.0,)))

@@ -8,7 +8,8 @@ import pytest
 from scripted_ward import SITES, PowerCut, Reply, Ward, change, ready, trained
 
 from server.history import LiveHistory
-from server.lateness import discount, owed
+from server.lateness import discount, norms_for, owed
+from server.norms import NormHistory
 from server.records import RoundCommitted
 from shared.study import RoundsSpec
 from shared.wire import Grant, Late, Stage, Work
@@ -54,6 +55,21 @@ def test_what_was_announced_before_the_round_was_opened_again_is_owed_too() -> N
     told = history(AWAY)
     told.worked["north"] = (1, digest(9))
     assert owed("north", told, NEXT) == {1: digest(0)}
+
+
+def test_late_work_is_held_against_the_updates_that_it_was_made_with() -> None:
+    told = history(*[LATE] * 9)
+    told.norms_of = [(8.0,), (4.0,), (2.0,), (1.0,), (0.5,), (0.25,), (0.2,), (0.1,), (0.1,)]
+    told.norms = NormHistory(rounds=tuple(told.norms_of[-3:]))
+    assert norms_for(None, told) == told.norms
+    assert norms_for(Late(round=1, model_digest=digest(0)), told).rounds == ((8.0,),)
+    assert norms_for(Late(round=5, model_digest=digest(4)), told).rounds == ((2.0,), (1.0,), (0.5,))
+    told.norms = NormHistory(rounds=((9.0,),))
+    assert norms_for(Late(round=5, model_digest=digest(4)), told) == told.norms
+
+
+def test_a_line_that_was_lost_leaves_the_work_owed() -> None:
+    assert owed("north", history({"absent": {"north": "line_lost"}}), NEXT) == {1: digest(0)}
 
 
 # ------------------------------------------------------------ a whole study

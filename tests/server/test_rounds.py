@@ -208,6 +208,54 @@ def test_no_grace_closes_the_round_with_its_quorum_but_not_over_an_update_under_
     assert state.closing(3).counted == ("east", "north")
 
 
+def test_a_full_buffer_closes_the_round_at_once_and_whoever_works_on_is_late() -> None:
+    state = a_round(quorum=1, buffer=2)
+    state.asks(SITES, now=0)
+    finish(state, "east", now=1)
+    assert (state.closes_at, state.closing(1)) == (60.0, None)
+    finish(state, "north", now=2)
+    closing = state.closing(2)
+    assert (closing.counted, closing.late) == (("east", "north"), {"south": "asked", "west": "asked"})
+
+
+def test_at_the_deadline_the_quorum_decides_over_a_buffer_that_is_not_full() -> None:
+    state = a_round(quorum=2, buffer=3)
+    state.asks(SITES, now=0)
+    finish(state, "east", now=1)
+    assert not state.closing(60).enough
+    finish(state, "north", now=59)
+    assert state.closing(59) is None
+    assert state.closing(60).enough
+
+
+def test_a_full_buffer_lets_in_an_update_that_is_on_its_way_as_long_as_it_moves() -> None:
+    state = a_round(quorum=1, buffer=1, lease_s=10.0)
+    state.asks(SITES, now=0)
+    state.ready("north", report(uploaded=True), now=1)
+    finish(state, "east", now=2)
+    assert state.closing(2) is None
+    state.progress("north", now=9)
+    assert state.closing(19) is None
+    assert state.closing(19.1).late == {"north": "granted", "south": "asked", "west": "asked"}
+    finish(state, "north", now=19)
+    assert state.closing(19).counted == ("east", "north")
+
+
+def test_a_full_buffer_lets_in_no_update_past_the_deadline() -> None:
+    state = a_round(quorum=1, buffer=1)
+    state.asks(SITES, now=0)
+    state.ready("north", report(uploaded=True), now=1)
+    finish(state, "east", now=2)
+    state.progress("north", now=59)
+    assert state.closing(60).late["north"] == "granted"
+
+
+def test_slots_go_with_the_question_to_whom_they_are_for_in_that_order() -> None:
+    state = a_round(slots_for=("west", "north", "east"))
+    asks = {ask.site: ask.slot_granted for ask in state.asks(SITES, now=0)}
+    assert asks == {"west": True, "north": True, "east": False, "south": False}
+
+
 def test_late_refused_and_absent_are_told_apart() -> None:
     cohort = ("announced", "counts", "cut", "never", "removed", "refused", "sending", "working")
     state = a_round(cohort=cohort, quorum=1)
@@ -324,8 +372,35 @@ class AnyOrder(RuleBasedStateMachine):
             assert closing.enough == (len(self.counted) >= 2)
 
 
+class AnyOrderIntoABuffer(AnyOrder):
+    """The same promises of a round that closes with three sites; and nobody is waited for then."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.state = a_round(slot_bytes=250, buffer=3, slots_for=("west", "east", "north"))
+
+    @invariant()
+    def a_closed_round_accounts_for_every_site(self) -> None:
+        closing, phases = self.state.closing(self.now), [seat.phase for seat in self.state.seats.values()]
+        over = self.now >= 60 or len(self.counted) >= 3 or set(phases) <= SETTLED
+        if closing is None:
+            assert not over or Phase.SPOOLED in phases or (self.now < 60 and Phase.GRANTED in phases)
+        else:
+            assert over
+            assert set(closing.counted) == self.counted
+            assert closing.missing.keys() == set(SITES) - self.counted
+            assert closing.enough == (len(self.counted) >= 2)
+
+    @invariant()
+    def whoever_works_elsewhere_holds_no_slot_idle(self) -> None:
+        seat = self.state.seats["south"]
+        assert not (seat.phase is Phase.ASKED and seat.holds_slot)
+
+
 TestAnyOrder = AnyOrder.TestCase
 TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyOrderIntoABuffer = AnyOrderIntoABuffer.TestCase
+TestAnyOrderIntoABuffer.settings = TestAnyOrder.settings
 
 
 @pytest.mark.parametrize("waiting", [0, 1, 5])

@@ -68,6 +68,45 @@ def test_late_work_does_not_go_with_what_a_site_keeps(algorithm: str) -> None:
         study(f'algorithm = "{algorithm}"\nmomentum = 0\nsteps_per_round = 5', 'late = "next"')
 
 
+def test_a_buffer_brings_late_work_along_and_survives_its_way() -> None:
+    asked = study(rounds="buffer = 3\nquorum = 2")
+    sent = type(asked).model_validate_json(asked.canonical())
+    for rounds in (asked.rounds, sent.rounds):
+        assert (rounds.buffer, rounds.late, rounds.grace_s, rounds.quorum) == (3, "next", None, 2)
+    assert study(rounds='buffer = 3\nlate = "next"').digest() == study(rounds="buffer = 3").digest()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "why"),
+    [
+        ('buffer = 2\nlate = "drop"', "buffer goes with late = next"),
+        ("buffer = 2\ngrace_s = 0", "buffer does not go with grace_s"),
+        ("buffer = 2\nquorum = 3", "quorum is larger than buffer"),
+        ("buffer = 2\nsample = 4", "buffer does not go with sample"),
+        ('buffer = 2\nsites = ["a"]', "larger than the number of rounds.sites"),
+        ("buffer = 0", "rounds.buffer"),
+    ],
+)
+def test_what_contradicts_a_buffer_is_refused(rounds: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        study(rounds=rounds)
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "why"),
+    [("scaffold", "would be stale"), ("fedbn", "would be stale"), ("fednova", "compares the steps")],
+)
+def test_methods_that_do_not_go_with_a_buffer_are_refused(algorithm: str, why: str) -> None:
+    with pytest.raises(ConfigError, match=why):
+        study(f'algorithm = "{algorithm}"\nmomentum = 0\nsteps_per_round = 5', "buffer = 2")
+
+
+@pytest.mark.parametrize("selection", ['model = "best"', "patience_rounds = 3"])
+def test_a_buffer_does_not_go_with_a_selection(selection: str) -> None:
+    with pytest.raises(ConfigError, match="the fast sites alone would judge"):
+        parse_study(STUDY.format(training="epochs_per_round = 1", rounds="buffer = 2") + f"[selection]\n{selection}\n")
+
+
 # ------------------------------------------------------------ [selection]
 
 

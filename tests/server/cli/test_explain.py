@@ -22,6 +22,14 @@ def test_late_work_is_explained_with_its_weight() -> None:
     assert "it weighs 50% of its examples" in said(late="next", staleness_exponent=1)
 
 
+def test_a_buffer_is_explained_with_what_becomes_of_the_slow() -> None:
+    words = said(buffer=2)
+    assert "closes as soon as 2 sites counted; nobody is waited for" in words
+    assert "one round late by 71% of its change, nine rounds late by 32%" in words
+    assert "cannot be repeated byte for byte" in words
+    assert "in the place of new work" not in words
+
+
 def test_a_sample_is_explained_as_a_number_or_a_share() -> None:
     assert "Each round asks 20 sites alone" in said(sample=20)
     assert "Each round asks 10% of the sites alone" in said(sample=0.1)
