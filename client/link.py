@@ -37,6 +37,7 @@ _RETRIES = 12
 _RETRY_S = (0.5, 5.0)
 _ARRIVAL_TURN_S = (0.05, 0.15)
 _ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s without an object
+_PASSED_OVER = 64  # withdrawn messages in one pull: rounds may pass more quickly than a site at work asks
 
 __all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
 
@@ -114,20 +115,23 @@ class Link:
     # ------------------------------------------------------------------ receiving
 
     def pull(self) -> Parcel | None:
-        """Take the next message, if there is one; one short call.
+        """Take the next message, if there is one; those that the server withdrew meanwhile are passed over.
 
         Raises:
             LinkError: the line is down or the server has forgotten this site; call again later.
             OSError: the message could not be noted; it is held here, call again later.
         """
-        if not self._unread and (note := self._take()) is not None:
-            self._unread.append(note)
-        if not self._unread:
-            return None
-        self._parcels.keep(self._unread[0])
-        parcel = self._read(self._unread[0])
-        self._unread.popleft()
-        return parcel
+        for _ in range(_PASSED_OVER):
+            if not self._unread and (note := self._take()) is not None:
+                self._unread.append(note)
+            if not self._unread:
+                return None
+            self._parcels.keep(self._unread[0])
+            parcel = self._read(self._unread[0])
+            self._unread.popleft()
+            if parcel is not None:
+                return parcel
+        return None
 
     def unanswered(self) -> list[Parcel]:
         """Messages that an earlier process took and did not answer, oldest first.

@@ -39,6 +39,7 @@ from server.records import (
 )
 from server.report.unusual import told_shortly
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
+from server.rounds import Phase
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
@@ -126,7 +127,7 @@ def _of_update(record: Record) -> str | None:
         case UpdateSpooled():
             return f"{record.site}'s update is here, {size(record.update_bytes)}"
         case UpdateAdmitted():
-            return f"{record.site}'s update is admitted, norm {record.norm:.3g}"
+            return f"{record.site}'s update is admitted, norm {record.norm:.3g}{_late(record)}"
         case UpdateRefused():
             return f"{record.site}'s update is refused: {plain(record.reasons[0].value)}"
     return None
@@ -139,8 +140,10 @@ def _of_round(record: Record) -> str | None:
         case RoundOpened():
             return f"the round opens for {_names(record.cohort)}"
         case RoundCommitted():
-            without = (*record.late, *record.refused, *record.absent)
-            return f"the round is committed: {_names(record.counted)}{_without(without)}"
+            still = [site for site, cause in record.late.items() if cause == Phase.ASKED]
+            without = [site for site in (*record.late, *record.refused, *record.absent) if site not in still]
+            work = f"; still at work: {_names(still)}" if still else ""
+            return f"the round is committed: {_names(record.counted)}{work}{_without(without)}"
         case RoundFailed():
             return f"the round fails: {_names(record.counted) or 'nobody'} counted{_without(record.missing)}"
     return None
@@ -149,6 +152,10 @@ def _of_round(record: Record) -> str | None:
 def _by_name(record: Record) -> str:
     site = getattr(record, "site", None)
     return (f"{site}: " if site else "") + record.entry_type().replace("_", " ")
+
+
+def _late(record: UpdateAdmitted) -> str:
+    return f"; it is of round {record.late_from} and weighs {record.discount:.0%}" if record.late_from else ""
 
 
 def _names(sites: Iterable[str]) -> str:

@@ -2,7 +2,8 @@
 
 The folder has the study with its seed, the start model and the cohort; the images are at the sites, so it
 is they who work again. Two runs can only be equal where sites, versions, threads, devices, patients and
-participation are; what of these differs is named first, because it explains the rest.
+participation are; what of these differs is named first, because it explains the rest. A buffered study counts
+what comes first, so there the participation may differ without a fault anywhere.
 """
 
 from collections.abc import Iterator
@@ -10,7 +11,7 @@ from dataclasses import dataclass
 
 from server.clone import renamed
 from server.history import StudyHistory
-from server.records import SiteOpened
+from server.records import RoundCommitted, SiteOpened
 from shared.study import Study
 
 SUFFIX = "-replay"
@@ -35,12 +36,14 @@ class Replayed:
     Attributes:
         rounds: how many rounds the first run committed.
         first_difference: the first round whose models differ, 0 for the start model; None if none does.
+        other_updates: the first round in which other work counted, by site and by the round that it is of; or None.
         same_choice: whether the final model is that of the same round.
         differ: what else was not the same, which may be why.
     """
 
     rounds: int
     first_difference: int | None
+    other_updates: int | None
     same_choice: bool
     differ: tuple[Difference, ...]
 
@@ -69,7 +72,8 @@ def compare_runs(before: StudyHistory, now: StudyHistory) -> Replayed:
     """Hold a replay against the run that it repeats."""
     differ = (*_of_sites(before, now), *_of_rounds(before, now))
     same_choice = before.final_round == now.final_round
-    return Replayed(len(before.commits), _first_difference(before, now), same_choice, differ)
+    others = (number for number, one, other in _counted(before, now) if one != other)
+    return Replayed(len(before.commits), _first_difference(before, now), next(others, None), same_choice, differ)
 
 
 def _name(study: str, number: int) -> str:
@@ -107,12 +111,29 @@ def _about(opened: SiteOpened | None) -> dict[str, str]:
 
 
 def _of_rounds(before: StudyHistory, now: StudyHistory) -> Iterator[Difference]:
-    for one, other in zip(before.commits, now.commits, strict=False):
-        if one.counted != other.counted:
-            yield Difference("counted", None, ", ".join(one.counted), ", ".join(other.counted), round=one.round)
+    for number, one, other in _counted(before, now):
+        if one != other:
+            yield Difference("counted", None, ", ".join(one), ", ".join(other), round=number)
     one_chosen, other_chosen = _choosing(before), _choosing(now)
     if one_chosen != other_chosen:
         yield Difference("chosen by", None, one_chosen, other_chosen, round=before.final_round)
+
+
+def _counted(before: StudyHistory, now: StudyHistory) -> Iterator[tuple[int, list[str], list[str]]]:
+    """Each round of both runs, with the sites that counted in either; of late work, with the round that it is of."""
+    one, other = _late_work(before), _late_work(now)
+    for commit, again in zip(before.commits, now.commits, strict=False):
+        number = commit.round
+        yield number, _named(commit, one), _named(again, other)
+
+
+def _late_work(history: StudyHistory) -> dict[tuple[int, str], int]:
+    return {(said.round, said.site): said.late_from for said in history.readies if said.late_from}
+
+
+def _named(commit: RoundCommitted, late: dict[tuple[int, str], int]) -> list[str]:
+    begun = {site: late.get((commit.round, site)) for site in commit.counted}
+    return [f"{site} (of round {number})" if number else site for site, number in begun.items()]
 
 
 def _choosing(history: StudyHistory) -> str:

@@ -5,6 +5,7 @@ import time
 from typing import Any
 
 from server.desk import Desk, utc_now
+from server.lateness import owed
 from server.pulse import Pulse
 from server.rounds import SETTLED, Phase, Round, Seat
 from shared.wire import Stage
@@ -36,7 +37,12 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
         "chosen": history.chosen.model_dump(mode="json") if history.chosen else None,
         "epoch": desk.owner.epoch,
         "pid": os.getpid(),
-        "sites": [seat_view(seat, pulses.get(seat.site), state.stage, now=now) for seat in state.seats.values()],
+        "closes_with": desk.study.rounds.buffer if state.stage is Stage.TRAIN else None,
+        "sites": [
+            seat_view(seat, pulses.get(seat.site), state.stage, now=now)
+            | {"late_since": min(owed(seat.site, history, desk.study.rounds), default=None)}
+            for seat in state.seats.values()
+        ],
         "sent_bytes": desk.sent_bytes,
         "closes_in_s": round(state.closes_at - now, 1),
         "updated": utc_now(),

@@ -112,6 +112,22 @@ def methods(
 
 
 @app.command()
+@answering("bench.buffered")
+def buffered(
+    *,
+    npz: Annotated[Path | None, typer.Option(help="Images as one .npz; without one, some are drawn.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="Rounds of the study that waits for everybody.")] = 6,
+    slower: Annotated[int, typer.Option(min=2, max=50, help="How many times the images of the slow site.")] = 10,
+    seed: Seed = 0,
+    keep: Keep = None,
+) -> Answer:
+    """Run rounds that wait for a slow site beside buffered ones; its updates must count, once each."""
+    from deploy.bench.buffered import missed, run, show
+
+    return _answer(lambda: run(npz=npz, rounds=rounds, slower=slower, seed=seed, keep=keep), show=show, missed=missed)
+
+
+@app.command()
 @answering("bench.soak")
 def soak(
     rounds: Annotated[int, typer.Option(min=5, help="Rounds of the study.")] = 1000,

@@ -18,6 +18,7 @@ from server.progress import Progress
 from server.records import ModelChosen, TrainingEnded
 from server.report.unusual import question, told
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
+from server.rounds import Phase
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
 from shared.study import Study
@@ -126,8 +127,11 @@ def _where(data: Mapping[str, Any]) -> str:
     if stage is None:
         return "starting"
     here = f"round {data['round']} of {data['rounds']}" if stage == "train" else _STAGES.get(stage, stage)
-    closes = data.get("closes_in_s")
-    return here if closes is None else f"{here}, closes in {duration(max(closes, 0.0))} at the latest"
+    closes, full = data.get("closes_in_s"), data.get("closes_with")
+    if closes is None:
+        return here
+    first = f"with {counted(full, 'site')}, and " if full else ""
+    return f"{here}, closes {first}in {duration(max(closes, 0.0))} at the latest"
 
 
 def _unusual(found: Iterable[Mapping[str, Any]]) -> Table:
@@ -155,7 +159,9 @@ def _sites(sites: Iterable[Mapping[str, Any]], unusual: Set[str]) -> Table:
 def _doing(site: Mapping[str, Any]) -> str:
     phase = str(site["phase"])
     doing = "silent" if is_silent(site) else WORDS.get(phase, phase)
-    cause = site["cause"]
+    cause, since = site["cause"], site.get("late_since")
+    if since and phase == Phase.ASKED and not is_silent(site):
+        return f"still working, since round {since}"
     return f"{doing}: {plain(cause)}" if cause and phase != "lost" else doing
 
 

@@ -62,12 +62,12 @@ def render(facts: Facts, *, table: str = "report.csv") -> str:
 
 
 def missed(facts: Facts) -> list[Missed]:
-    """Every seat that did not count, by round and site."""
+    """Every seat whose work did not count, then or later, by round and site."""
     return [
         Missed(opened.number, site, seat)
         for opened in facts.rounds
         for site, seat in opened.seats.items()
-        if seat.state != "counted"
+        if seat.state not in ("counted", "at work")
     ]
 
 

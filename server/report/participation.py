@@ -1,7 +1,8 @@
 """Who counted in each round, who did not and why, and what was refused in the whole study.
 
 A site is late if it was at work or had reported its work of the round, but did not count for want of
-time; a site that gave no sign of work is absent.
+time; a site that gave no sign of work is absent. A site whose work of the round counted in a later one was at
+work: that is how a slow site takes part.
 """
 
 from collections.abc import Callable, Hashable, Iterable
@@ -14,7 +15,7 @@ from server.records import RoundCommitted, RoundFailed, RoundOpened, SiteRefused
 from server.report.evidence import Evidence
 from server.report.words import plain, sites_in_order
 
-State = Literal["counted", "late", "refused", "absent", "not asked"]
+State = Literal["counted", "at work", "late", "refused", "absent", "not asked"]
 End = RoundCommitted | RoundFailed | None
 Item = TypeVar("Item")
 
@@ -72,6 +73,7 @@ def rounds_of(evidence: Evidence) -> tuple[RoundFacts, ...]:
     cohort = sites_in_order(history.started.cohort) if history.started else []
     refused = {(said.round, said.site): said for said in history.refusals}
     worked = {(said.round, said.site) for said in history.readies}
+    carried = _carried(history)
     sampled = evidence.study.rounds.sample is not None
     unasked = "It was not drawn for this round." if sampled else "It had not opened the study."
     found = []
@@ -79,7 +81,8 @@ def rounds_of(evidence: Evidence) -> tuple[RoundFacts, ...]:
         (opened_at, opened), (ended_at, end) = times[-1], ends.get(number, (None, None))
         committed = isinstance(end, RoundCommitted)
         seats = {
-            site: _seat(site, end, refused.get((number, site)), worked=(number, site) in worked)
+            site: carried.get((number, site))
+            or _seat(site, end, refused.get((number, site)), worked=(number, site) in worked)
             if site in opened.cohort
             else Seat("not asked", unasked)
             for site in cohort
@@ -115,6 +118,17 @@ def _openings(evidence: Evidence) -> dict[int, list[tuple[datetime, RoundOpened]
 def _ends(evidence: Evidence) -> dict[int, tuple[datetime, RoundCommitted | RoundFailed]]:
     ended = ((time, said) for time, said in evidence.records if isinstance(said, RoundCommitted | RoundFailed))
     return {said.round: (time, said) for time, said in ended}
+
+
+def _carried(history: StudyHistory) -> dict[tuple[int, str], Seat]:
+    """Of rounds that closed without a site whose work counted later: by round and site."""
+    counted = {(commit.round, site) for commit in history.commits for site in commit.counted}
+    late = (said for said in history.readies if said.late_from and (said.round, said.site) in counted)
+    return {
+        (number, said.site): Seat("at work", f"Its work of round {said.late_from} counted in round {said.round}.")
+        for said in late
+        for number in range(said.late_from or 0, said.round)
+    }
 
 
 def _seat(site: str, end: End, refusal: UpdateRefused | SiteRefused | None, *, worked: bool) -> Seat:

@@ -82,6 +82,14 @@ SAID: list[tuple[Record, str]] = [
     ),
     (SiteLost(round=1, site="south", cause="line_lost"), "south is lost: The line was lost."),
     (RoundCommitted(**COMMIT, counted=("north",), refused={"south": "norm"}), "is committed: north; without south"),
+    (
+        RoundCommitted(**COMMIT, counted=("north",), late={"east": "asked", "south": "granted"}),
+        "is committed: north; still at work: east; without south",
+    ),
+    (
+        UpdateAdmitted(round=9, site="north", update_digest=TWO, examples=1, norm=1.0, late_from=6, discount=0.5),
+        "is admitted, norm 1; it is of round 6 and weighs 50%",
+    ),
     (RoundFailed(round=2, counted=(), missing={"north": "waiting"}), "fails: nobody counted; without north"),
     (
         TrainingEnded(round=12, cause="patience", best=6),

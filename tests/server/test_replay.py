@@ -17,6 +17,7 @@ from server.records import (
     StudyStarted,
     TrainingEnded,
     UpdateAdmitted,
+    UpdateReady,
 )
 from server.replay import Difference, Replayed, compare_runs, replay_of
 from shared.study import parse_study
@@ -66,7 +67,7 @@ def test_the_same_is_asked_of_the_same_sites_under_a_free_name() -> None:
 
 def test_equal_models_are_bit_identical() -> None:
     found = compare_runs(run(), run())
-    assert found == Replayed(rounds=2, first_difference=None, same_choice=True, differ=())
+    assert found == Replayed(rounds=2, first_difference=None, other_updates=None, same_choice=True, differ=())
     assert found.bit_identical
 
 
@@ -111,3 +112,32 @@ def test_another_choice_among_the_same_models_is_not_identical() -> None:
 
 def test_the_same_choice_is_identical() -> None:
     assert compare_runs(choosing(1, "north"), choosing(1, "north")).bit_identical
+
+
+def test_in_a_buffered_study_other_arrivals_explain_other_models() -> None:
+    found = compare_runs(run(), run("abx", without=2))
+    assert (found.first_difference, found.other_updates) == (2, 2)
+    said = answer_of("lungs", "lungs-replay", found, buffered=True)
+    assert said.error is not None
+    assert "first in round 2: other updates came in there, the 1 model before it is the same" in said.error.what
+    assert "takes updates as they come" in said.error.remedy
+
+
+def test_work_of_another_round_is_another_update() -> None:
+    late = run("abx")
+    late.readies.append(
+        UpdateReady(
+            **{"round": 2, "site": "north", "update_digest": "e" * 64, "update_bytes": 1, "examples": 5},
+            **{"patients": 5, "steps": 2, "replayed": False, "late_from": 1},
+        )
+    )
+    found = compare_runs(run(), late)
+    assert found.other_updates == 2
+    assert found.differ == (Difference("counted", None, "north, south", "north (of round 1), south", round=2),)
+
+
+def test_what_differs_before_other_updates_came_is_no_matter_of_arrivals() -> None:
+    said = answer_of("lungs", "lungs-replay", compare_runs(run(), run("axc", without=2)), buffered=True)
+    assert said.error is not None
+    assert said.error.what.endswith("first in round 1.")
+    assert "See what differs above" in said.error.remedy

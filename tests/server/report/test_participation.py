@@ -40,6 +40,17 @@ def test_every_kind_of_seat(wards: Any) -> None:
     }
 
 
+def test_a_site_whose_work_counted_later_was_at_work(wards: Any) -> None:
+    ward = wards.new().begin()
+    for number in (1, 2):
+        ward.say(ward.opening(number), ward.ready(number, "north")).commit(number, "north", late={"south": "asked"})
+    late = ward.ready(3, "south")
+    ward.say(ward.opening(3), *(said.model_copy(update={"late_from": 1}) for said in [late] if late)).commit(3, "south")
+    first, second, third = rounds(ward)
+    assert first.seats["south"] == second.seats["south"] == Seat("at work", "Its work of round 1 counted in round 3.")
+    assert third.seats["south"] == Seat("counted")
+
+
 def test_a_round_takes_the_time_from_its_last_opening_to_its_commit(wards: Any) -> None:
     ward = wards.new().begin()
     ward.say(ward.opening(1)).say(EpochClaimed(epoch=2, pid=2), ward.opening(1, epoch=2))
