@@ -9,8 +9,9 @@ from pathlib import Path
 
 from client.egress import Released
 from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
-from client.jobs import CloseJob, Event, Failed, OpenDone, OpenJob, Progress, RoundDone, RoundJob, job_for, may_end
+from client.jobs import CloseJob, Ending, Event, Failed, OpenDone, OpenJob, Progress, RoundDone, RoundJob, job_for
 from client.link import Parcel
+from client.rehearse import Rehearsals
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
@@ -21,6 +22,7 @@ from shared.wire import (
     UNADDRESSED,
     Close,
     Closed,
+    FromServer,
     Grant,
     Message,
     Open,
@@ -52,6 +54,7 @@ class Answering:
         self._answer = answer
         self._later = later
         self._workload = Workload(site)
+        self._rehearsals = Rehearsals(site, self._workload, answer=answer)
 
     @property
     def current(self) -> Task | None:
@@ -95,9 +98,9 @@ class Answering:
         task = self.current
         if isinstance(event, Progress) and task is not None:
             task.progress, task.signed = event, self._site.now()
-        if not isinstance(event, OpenDone | RoundDone | Failed) or task is None:
+        if not isinstance(event, Ending) or task is None:
             return True
-        if not may_end(task.job, event):
+        if not task.ended_by(event):
             self._site.say("The worker answered something else than it was asked.")
             self.worker_died()
             return False
@@ -110,7 +113,7 @@ class Answering:
         self._workload.go_on()
         return True
 
-    def _answer_with(self, task: Task, event: OpenDone | RoundDone | Failed) -> None:
+    def _answer_with(self, task: Task, event: Ending) -> None:
         try:
             with refusing_disk_full():
                 self._conclude(task, event)
@@ -138,8 +141,10 @@ class Answering:
 
     # ------------------------------------------------------------ messages
 
-    def _act(self, parcel: Parcel, message: Open | Work | Grant | Close, record: StudyRecord | None) -> None:
+    def _act(self, parcel: Parcel, message: FromServer, record: StudyRecord | None) -> None:
         check_epoch(record, message)
+        if record is None and self._rehearsals.receive(parcel, message):
+            return
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
             if not self._workload.take_over(parcel, message):
@@ -159,8 +164,10 @@ class Answering:
             self._work(parcel, message, record)
         elif isinstance(message, Grant):
             self._upload(parcel, message, record)
-        else:
+        elif isinstance(message, Close):
             self._close(parcel, message, record)
+        else:
+            raise Refusal(WireCode.CONTRACT, remedy="A study of that name is known here; a rehearsal has its own.")
 
     def _answer_late(
         self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range
@@ -246,7 +253,9 @@ class Answering:
 
     # ------------------------------------------------------------ the worker's results
 
-    def _conclude(self, task: Task, event: OpenDone | RoundDone | Failed) -> None:
+    def _conclude(self, task: Task, event: Ending) -> None:
+        if self._rehearsals.conclude(task, event):
+            return
         match event:
             case Failed():
                 raise Refusal(event.code)

@@ -2,9 +2,10 @@
 
 Rules, in the order in which they are applied:
 
-1. The message is of a type that a site may send, belongs to the contract's study, and its round has
-   a place at its stage (a refusal, which says nothing but a code, may answer any round).
-2. Scores are what `shared/contract.py` allows in a report, for both sides.
+1. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
+   round has a place there (a refusal, which says nothing but a code, may answer any round).
+2. Scores are what `shared/contract.py` allows in a report, for both sides; and what a rehearsal says is
+   what `shared/rehearsal_contract.py` allows.
 3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
 4. The payload holds exactly the agreed tensors: names, dtypes, shapes.
 5. Every value of the payload is finite.
@@ -17,10 +18,15 @@ import numpy as np
 
 from shared.contract import Contract, report_fault
 from shared.errors import Refusal, TrustError, WireCode
+from shared.rehearsal_contract import rehearsal_fault
 from shared.update import PackedFile
-from shared.wire import Closed, Message, Opened, Ready, Refused, Uploaded
+from shared.wire import Closed, Message, Opened, Ready, Refused, Rehearsed, Uploaded, has_place
 
-MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Refused)
+MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Rehearsed, Refused)
+
+
+class NotFinite(Refusal):
+    """Rule 5 does not hold."""
 
 
 def check_release(contract: Contract, message: Message, payload: Path | None) -> None:
@@ -31,6 +37,8 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
     """
     _check_place(contract, message)  # 1
     if isinstance(message, Ready) and (fault := report_fault(contract, message)):  # 2
+        raise _broken(fault)
+    if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):
         raise _broken(fault)
     if payload is not None:
         _check_announced(contract, message, payload)  # 3
@@ -51,7 +59,9 @@ def check_payload(contract: Contract, payload: Path) -> None:
         raise _broken("the update is not a sound tensor file") from None
     for name, _, values in packed.pieces():
         if values.dtype.kind == "f" and not np.isfinite(values).all():
-            raise _broken(f"the update's tensor {name} is not finite")
+            raise NotFinite(
+                WireCode.CONTRACT, remedy=f"Nothing was released: the update's tensor {name} is not finite."
+            )
 
 
 def sha256_of(path: Path) -> str:
@@ -67,6 +77,8 @@ def _check_place(contract: Contract, message: Message) -> None:
         raise _broken("the message belongs to another study")
     if not isinstance(message, Refused) and not contract.allows(message.address.stage, message.address.round):
         raise _broken("the round is beyond the agreed number, or not the one of the closing trip")
+    if not has_place(message):
+        raise _broken("a message of this type is not sent at this stage")
 
 
 def _check_announced(contract: Contract, message: Message, payload: Path) -> None:

@@ -86,6 +86,12 @@ def make_repeatable(device: ResolvedDevice) -> str:
     return "not promised to be repeatable on mps"
 
 
+def settle(device: ResolvedDevice) -> None:
+    """Wait until the device has done what it was given; the CPU has, always."""
+    if device.kind == "cuda":
+        torch.cuda.synchronize(device.name)
+
+
 def _best() -> ResolvedDevice:
     missing = []
     for kind in ("cuda", "mps"):

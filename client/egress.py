@@ -18,7 +18,7 @@ from shared.contract import Contract
 from shared.envelope import seal
 from shared.errors import Refusal, WireCode
 from shared.ledger import Ledger
-from shared.wire import TO_SERVER, Message, Ready, Refused, Uploaded, encode
+from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Uploaded, encode
 
 _DOOR: Final = object()
 ALTERED: Final = "Nothing was released: the update changed after it was checked."
@@ -119,4 +119,6 @@ def _record(message: Message, body: bytes, contract: Contract | None, payload: P
     }
     if isinstance(message, Ready):
         record |= {"replayed": message.replayed, "scored_model": message.model_digest}
+    if isinstance(message, Rehearsed):
+        record |= message.model_dump(mode="json", include={"findings", "work_s", "travel_s"})
     return record

@@ -22,10 +22,10 @@ from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireC
 from shared.identity import COORDINATOR
 from shared.study import Study
 from shared.update import PackedFile, Tensors
-from shared.wire import Close, Grant, Open, Stage, Work, decode_to_site, to_site
+from shared.wire import FromServer, Message, Open, Stage, Work, decode_to_site, to_site
 
 
-def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> Open | Work | Grant | Close:
+def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> FromServer:
     """Rules 1 and 2.
 
     Raises:
@@ -35,7 +35,7 @@ def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -
     return decode_to_site(open_envelope(envelope, keys={COORDINATOR: coordinator}, purpose=to_site(site)).body)
 
 
-def check_epoch(record: StudyRecord | None, message: Open | Work | Grant | Close) -> None:
+def check_epoch(record: StudyRecord | None, message: FromServer) -> None:
     """Rule 3: a replaced owner of the study is not obeyed.
 
     Raises:
@@ -79,7 +79,7 @@ def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> Non
         raise Refusal(WireCode.MODEL_UNSOUND)
 
 
-def outdates(new: Work, old: Open | Work) -> bool:
+def outdates(new: Work, old: Message) -> bool:
     """Whether new work leaves nobody to wait for the old: a lower round, or a replaced owner's model."""
     if not isinstance(old, Work) or old.address.study != new.address.study:
         return False

@@ -10,6 +10,7 @@ from pydantic import Field, TypeAdapter
 
 from shared.errors import WireCode
 from shared.metrics import Score
+from shared.rehearsal import LONGEST_S, Findings
 from shared.study import Digest, Section, Study
 from shared.update import Tensors
 from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
@@ -62,6 +63,17 @@ class ScoreJob(Section):
     state: Path | None = None
 
 
+class RehearseJob(Section):
+    """Do once what a round would ask, on the site's real images; its update goes to `out`, and counts for nothing."""
+
+    job: Literal["rehearse"] = "rehearse"
+    study: Study
+    tensors: Tensors
+    model: Path
+    model_digest: Digest
+    out: Path
+
+
 class CloseJob(Section):
     """Let a study's data and model go; the one job without an event."""
 
@@ -107,6 +119,20 @@ class RoundDone(Section):
     seconds: Seconds
 
 
+class RehearseDone(Section):
+    """How far a rehearsal came.
+
+    `worked` is what a round's work would have reported, None if the work did not come to its end; `work_s`
+    how long that of a whole round takes, in seconds. `said` is for the site's own console.
+    """
+
+    event: Literal["rehearsed"] = "rehearsed"
+    findings: Findings
+    worked: RoundDone | None = None
+    work_s: Annotated[float, Field(ge=0, le=LONGEST_S)] | None = None
+    said: Annotated[str, Field(max_length=1000)] | None = None
+
+
 class Progress(Section):
     """A sign of life during training: how many steps are done, and of how many, if that is known."""
 
@@ -122,17 +148,26 @@ class Failed(Section):
     code: WireCode
 
 
-Question = ProbeJob | OpenJob | RoundJob | ScoreJob
+Question = ProbeJob | OpenJob | RoundJob | ScoreJob | RehearseJob
 Job = Question | CloseJob
-Event = ProbeDone | OpenDone | RoundDone | Progress | Failed
+Ending = OpenDone | RoundDone | RehearseDone | Failed
+Event = ProbeDone | Progress | Ending
 
 _JOBS: TypeAdapter[Any] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
 _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="event")])
 
 
-def may_end(job: Question, event: OpenDone | RoundDone | Failed) -> bool:
+_ENDS: dict[type[Question], type[Ending]] = {
+    OpenJob: OpenDone,
+    RoundJob: RoundDone,
+    ScoreJob: RoundDone,
+    RehearseJob: RehearseDone,
+}
+
+
+def may_end(job: Question, event: Ending) -> bool:
     """Whether this event is an end of this job."""
-    return isinstance(event, Failed) or isinstance(event, OpenDone) == isinstance(job, OpenJob)
+    return isinstance(event, Failed) or _ENDS.get(type(job)) is type(event)
 
 
 def job_for(message: Work, study: Study, *, model: Path, state: Path | None, out: Path) -> RoundJob | ScoreJob:

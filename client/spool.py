@@ -9,6 +9,7 @@ the round's update and becomes durable with it, by the same rename. It never lea
 round stays until the server's word that a later round of this site has counted.
 """
 
+import contextlib
 import errno
 import hashlib
 import os
@@ -135,6 +136,13 @@ class SiteSpool:
         """Remove what was begun for a study and never kept; only when the worker is not on it."""
         for left in (self._folder / study).glob("round-*.partial"):
             shutil.rmtree(left, ignore_errors=True)
+
+    def discard(self, rehearsal: str) -> None:
+        """Remove everything of a rehearsal, which never finishes a round."""
+        for left in (self._folder / rehearsal).glob("round-000000.*.partial"):
+            shutil.rmtree(left, ignore_errors=True)
+        with contextlib.suppress(OSError):  # not there, or a study's
+            (self._folder / rehearsal).rmdir()
 
     def forget_updates(self, study: str, *, through: int, in_hand: Collection[Path] = ()) -> list[int]:
         """Drop the update bytes of rounds <= `through`, and workplaces that are not in hand any more.

@@ -71,7 +71,7 @@ def fit(
     started = clock()
     trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
-    smallest = _smallest_batch(model)
+    smallest = smallest_batch(model)
     planned = planned_steps(len(examples), spec, smallest=smallest)
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
@@ -167,8 +167,8 @@ def _optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
     return (Adam if spec.optimizer == "adam" else AdamW)(parameters, lr=rate, weight_decay=decay, foreach=True)
 
 
-def _smallest_batch(model: nn.Module) -> int:
-    """A batch norm cannot take the variance of one value per channel."""
+def smallest_batch(model: nn.Module) -> int:
+    """Fewer images than that are no batch: a batch norm cannot take the variance of one value per channel."""
     return 2 if any(isinstance(layer, _BATCH_NORMS) for layer in model.modules()) else 1
 
 

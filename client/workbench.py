@@ -15,6 +15,8 @@ from client.jobs import (
     OpenJob,
     Place,
     ProbeDone,
+    RehearseDone,
+    RehearseJob,
     RoundDone,
     RoundJob,
     ScoreJob,
@@ -22,6 +24,7 @@ from client.jobs import (
 )
 from client.local_work import LocalWork, Worked, free_memory, software
 from client.networks import Networks
+from client.rehearsed_work import Rehearsing
 from client.settings import load_settings
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WardroundError, WireCode
@@ -79,6 +82,11 @@ class Workbench:
         """Score a model on the held-out patients that are asked for."""
         work = self._work(job.study)
         return _done(work.score(job.model, kept=job.state, model_digest=job.model_digest, splits=job.splits))
+
+    def rehearse(self, job: RehearseJob) -> RehearseDone:
+        """Do once what a round would ask; nothing of it is kept but the images in the cache."""
+        name = self._settings.site.name
+        return Rehearsing(site=name, place=self._place, device=self._resolve, data=self._data).do(job)
 
     def close(self, job: CloseJob) -> None:
         """Let a study go, and with its model the device's memory."""

@@ -7,7 +7,6 @@ disposable: the agent restarts it and repeats the job, and gets the same bytes.
 """
 
 import contextlib
-import errno
 import os
 import sys
 import time
@@ -15,8 +14,20 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from client.jobs import CloseJob, Event, Failed, OpenJob, ProbeJob, Progress, Question, RoundJob, read_job, to_line
-from shared.errors import ConfigError, DiskFull, Refusal, ResourceError, WireCode
+from client.failure import code_of
+from client.jobs import (
+    CloseJob,
+    Event,
+    Failed,
+    OpenJob,
+    ProbeJob,
+    Progress,
+    Question,
+    RehearseJob,
+    RoundJob,
+    read_job,
+    to_line,
+)
 from shared.parent import end_with_parent
 
 if TYPE_CHECKING:
@@ -65,23 +76,12 @@ def do_job(bench: "Workbench", job: Question, events: BinaryIO) -> Event:
             return bench.open(job)
         if isinstance(job, RoundJob):
             return bench.round(job, on_step=_Beat(events))
+        if isinstance(job, RehearseJob):
+            return bench.rehearse(job)
         return bench.score(job)
     except Exception as error:  # the worker survives any job; the words go to the site's own log
         traceback.print_exc()
         return Failed(code=code_of(error))
-
-
-def code_of(error: Exception) -> WireCode:
-    """The code that stands for an exception; its text never leaves the site."""
-    if isinstance(error, Refusal):
-        return error.wire_code
-    if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
-        return WireCode.OUT_OF_MEMORY
-    if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
-        return WireCode.DISK_FULL
-    if isinstance(error, ResourceError | ConfigError):
-        return WireCode.NO_DATA
-    return WireCode.INTERNAL
 
 
 class _Beat:

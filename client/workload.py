@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.jobs import Progress, Question, RoundJob
+from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
-from shared.wire import Open, Work
+from shared.wire import Open, Rehearse, Work
 
 if TYPE_CHECKING:
     from client.link import Parcel
@@ -27,13 +27,17 @@ class Task:
     """
 
     parcel: "Parcel"
-    message: Open | Work
+    message: Open | Work | Rehearse
     job: Question
     workplace: Path | None = None
     tries: int = 1
     late: Work | None = None
     progress: Progress | None = None
     signed: str | None = None
+
+    def ended_by(self, event: Ending) -> bool:
+        """Whether this word of the worker is an end of the job."""
+        return may_end(self.job, event)
 
     @property
     def round(self) -> int:
@@ -73,7 +77,11 @@ class Workload:
         if self._tasks:
             self._site.worker.submit(self._tasks[0].job)
 
-    def take_over(self, parcel: "Parcel", message: Open | Work) -> bool:
+    def find(self, wanted: Callable[[Task], bool]) -> Task | None:
+        """The first task in hand that is wanted, if there is one."""
+        return next(filter(wanted, self._tasks), None)
+
+    def take_over(self, parcel: "Parcel", message: Open | Work | Rehearse) -> bool:
         """Let a repeated message wait for work that is already in hand; the older message is dropped."""
         for task in self._tasks:
             if _asks_the_same(message, task.message):
@@ -117,8 +125,9 @@ def _goes_on(work: Work) -> str:
     )
 
 
-def _asks_the_same(new: Open | Work, old: Open | Work) -> bool:
+def _asks_the_same(new: Open | Work | Rehearse, old: Open | Work | Rehearse) -> bool:
     if isinstance(new, Open) or isinstance(old, Open):
         return isinstance(new, Open) and isinstance(old, Open) and (new.study, new.tensors) == (old.study, old.tensors)
     one, other = new.address, old.address
-    return (one.study, one.round, new.model_digest) == (other.study, other.round, old.model_digest)
+    same = (one.study, one.round, new.model_digest) == (other.study, other.round, old.model_digest)
+    return same and type(new) is type(old)

@@ -1,8 +1,8 @@
-"""A site's report of its work, as the journal writes it down and as admission reads it."""
+"""A site's report of its work, or of its rehearsal, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import OwnModelScored, SiteScored, SiteValidated, UpdateReady
-from shared.wire import Ready
+from server.records import OwnModelScored, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
+from shared.wire import Ready, Rehearsed
 
 
 def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
@@ -33,6 +33,11 @@ def scored_after_rounds(site: str, answer: Ready, *, model: int) -> SiteValidate
 def scored_own(site: str, answer: Ready, *, of: str) -> OwnModelScored:
     """The journal's entry about the scores of a site's own model."""
     return OwnModelScored(of=of, site=site, model_digest=answer.model_digest, scores=answer.scores)
+
+
+def rehearsed_record(site: str, answer: Rehearsed) -> SiteRehearsed:
+    """The journal's entry about a site's rehearsal."""
+    return SiteRehearsed(site=site, findings=answer.findings, work_s=answer.work_s, travel_s=answer.travel_s)
 
 
 def claim_of(site: str, answer: Ready) -> Claim:

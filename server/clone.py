@@ -7,6 +7,7 @@ import tomli_w
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
+LONGEST_NAME = 48
 _NAME = re.compile(r"^(\s*name\s*=\s*)(\"[^\"\n]*\"|'[^'\n]*')", re.MULTILINE)
 
 
@@ -17,6 +18,18 @@ def renamed(study: Study, name: str) -> Study:
         ConfigError: the name is not allowed.
     """
     return parse_study(toml_of(study, name))
+
+
+def under_free_name(study: Study, suffix: str, *, taken: set[str]) -> Study:
+    """The same study under its name and a suffix, with a number where that is taken; cut where it is too long."""
+    number = 1
+    while (name := _with_suffix(study.name, suffix if number == 1 else f"{suffix}-{number}")) in taken:
+        number += 1
+    return renamed(study, name)
+
+
+def _with_suffix(name: str, suffix: str) -> str:
+    return name[: LONGEST_NAME - len(suffix)] + suffix
 
 
 def cloned(study: Study, *, source: str, name: str) -> str:

@@ -18,6 +18,7 @@ from server.link import ServerLink
 from server.memory_link import MemoryLink
 from server.owner import Ownership, claim
 from server.records import EpochClaimed, StudyStarted
+from server.rehearsal import Rehearsal
 from server.report import write_report
 from server.spool import UpdateSpool
 from server.study_folder import Request, StudyFolder, StudyState
@@ -91,17 +92,21 @@ def _conduct(
             spool=UpdateSpool(folder.path / "spool"),
             say=say,
             sent_bytes=int(folder.read_status().get("sent_bytes", 0)),
+            rehearsal=folder.rehearsal(),
         )
         if started is None:
             start_digest = digest(start.read_bytes())
             desk.write(
                 StudyStarted(study=study.name, study_digest=study.digest(), start_digest=start_digest, cohort=cohort)
             )
-        conductor = Conductor(desk, Checkpoints(folder.path / "models"))
-        conductor.reconcile()
+        conductor = None if desk.rehearsal else Conductor(desk, Checkpoints(folder.path / "models"))
+        if conductor is not None:
+            conductor.reconcile()
         desk.write(EpochClaimed(epoch=owner.epoch, pid=os.getpid()))
         if not any(folder.asked(request) for request in Request):  # else the conductor ends at its first look
             folder.move(StudyState.RUNNING, now=utc_now())
+        if conductor is None:
+            return Rehearsal(desk).run()
         conductor.run()
     try:
         write_report(folder)

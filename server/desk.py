@@ -17,6 +17,8 @@ from server.study_folder import StudyFolder
 from shared.contract import Contract, derive_contract
 from shared.envelope import seal
 from shared.identity import COORDINATOR, Roster
+from shared.rehearsal import Terms
+from shared.rehearsal_contract import rehearsal_contract
 from shared.study import Study
 from shared.update import Tensors, payload_limit
 from shared.wire import Address, Message, Open, Stage, encode, to_site
@@ -50,6 +52,7 @@ class Desk:
     sent_bytes: int = 0  # of models, by every process of the study so far
     amendments: tuple[str, ...] = ()  # those in force, as they were signed
     openings: dict[str, Question] = field(default_factory=dict)  # on their way, by message; they outlive their round
+    rehearsal: Terms | None = None  # how the study is rehearsed, if it is not run
 
     @property
     def update_limit(self) -> int:
@@ -79,6 +82,8 @@ class Desk:
 
     def contract(self, site: str) -> Contract:
         """What the site may release."""
+        if self.rehearsal is not None:
+            return rehearsal_contract(self.study, site=site)
         return derive_contract(self.opening(0, 1), site=site)
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:

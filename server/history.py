@@ -18,6 +18,7 @@ from server.records import (
     OwnModelMade,
     OwnModelScored,
     Record,
+    RehearsalClosed,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
@@ -25,6 +26,7 @@ from server.records import (
     SiteLost,
     SiteOpened,
     SiteRefused,
+    SiteRehearsed,
     SiteScored,
     SiteValidated,
     StudyAmended,
@@ -66,6 +68,8 @@ class LiveHistory:
         own_models: by site, the digest of its own model, if one was made.
         compared: sites whose own model was scored by whoever would.
         ended: how the study ended, if it did.
+        rehearsed: by site, its word on the rehearsal, if it is one.
+        missing: by site, why it gave none; None before the rehearsal is over.
     """
 
     started: StudyStarted | None = None
@@ -86,6 +90,8 @@ class LiveHistory:
     own_models: dict[str, str] = field(default_factory=dict)
     compared: dict[str, OwnModelCompared] = field(default_factory=dict)
     ended: Ended | None = None
+    rehearsed: dict[str, SiteRehearsed] = field(default_factory=dict)
+    missing: dict[str, str] | None = None
 
     @classmethod
     def replay(cls, records: Iterable[Record]) -> Self:
@@ -170,6 +176,8 @@ class LiveHistory:
                 self._commit(record)
             case SiteOpened():
                 self.opened[record.site] = record
+            case SiteRehearsed() | RehearsalClosed():
+                self._rehearse(record)
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
                 self.announced[record.site] = record
@@ -188,6 +196,12 @@ class LiveHistory:
                 self.own_models[record.of] = record.model_digest
             case OwnModelCompared():
                 self.compared[record.of] = record
+
+    def _rehearse(self, record: SiteRehearsed | RehearsalClosed) -> None:
+        if isinstance(record, SiteRehearsed):
+            self.rehearsed[record.site] = record
+        else:
+            self.missing = record.missing
 
     def _follows(self, record: Record) -> bool:
         match record:

@@ -11,10 +11,11 @@ from pathlib import Path
 
 import numpy as np
 
-from server.study_folder import StudyFolder, StudyState
+from server.study_folder import REHEARSAL, StudyFolder, StudyState
 from shared.canonical import digest
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import ConfigError, StudyError
+from shared.rehearsal import Terms
 from shared.study import Study
 from shared.update import PackedFile, pack, table_of
 
@@ -33,7 +34,15 @@ def start_state(study: Study) -> Mapping[str, np.ndarray]:
     return travelling(model, study.training)
 
 
-def launch(federation: Path, study: Study, *, source: str, start_model: Path | None, now: str) -> StudyFolder:
+def launch(
+    federation: Path,
+    study: Study,
+    *,
+    source: str,
+    start_model: Path | None,
+    now: str,
+    rehearsal: Terms | None = None,
+) -> StudyFolder:
     """Queue a study; the supervisor starts it.
 
     Args:
@@ -42,6 +51,7 @@ def launch(federation: Path, study: Study, *, source: str, start_model: Path | N
         source: the text of the study file, kept beside its canonical form.
         start_model: the safetensors file that `model.start_sha256` pins, if it does.
         now: the time, RFC 3339.
+        rehearsal: how it is rehearsed, if it is not to be run.
 
     Raises:
         StudyError: the name is taken.
@@ -58,6 +68,8 @@ def launch(federation: Path, study: Study, *, source: str, start_model: Path | N
         write_atomically(building / START_MODEL, packed)
         write_atomically(building / "study.toml", source.encode())
         write_atomically(building / "study.json", study.canonical())
+        if rehearsal is not None:
+            write_atomically(building / REHEARSAL, rehearsal.model_dump_json().encode())
         StudyFolder(building).move(StudyState.QUEUED, now=now)
         _put(building, target, study.name)
     except BaseException:

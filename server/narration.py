@@ -15,6 +15,8 @@ from server.records import (
     OwnModelMade,
     OwnModelScored,
     Record,
+    RehearsalClosed,
+    RehearsalOpened,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
@@ -22,6 +24,7 @@ from server.records import (
     SiteLost,
     SiteOpened,
     SiteRefused,
+    SiteRehearsed,
     SiteScored,
     SiteValidated,
     Split,
@@ -40,13 +43,14 @@ from server.records import (
 from server.report.unusual import told_shortly
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 from server.rounds import Phase
+from shared.rehearsal import MEANINGS, Code
 
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
 def told(record: Record) -> str:
     """One record in plain words, without its round and time."""
-    parts = (_of_study, _of_site, _of_update, _of_round, _of_selection, _of_own_model)
+    parts = (_of_study, _of_rehearsal, _of_site, _of_update, _of_round, _of_selection, _of_own_model)
     return next((words for part in parts if (words := part(record))), None) or _by_name(record)
 
 
@@ -77,6 +81,19 @@ def _of_study(record: Record) -> str | None:
             return "the study is paused; the sites keep it open"
         case StudyStopped() | StudyFailed():
             return f"the study {'fails' if isinstance(record, StudyFailed) else 'is stopped'}: {record.reason}"
+    return None
+
+
+def _of_rehearsal(record: Record) -> str | None:
+    match record:
+        case RehearsalOpened():
+            return f"the study is rehearsed; a site may take {duration(record.deadline_s)}"
+        case SiteRehearsed():
+            wrong = [MEANINGS[code].what for code in record.findings.values() if code is not Code.PASS]
+            time = "" if record.work_s is None else f"; a round takes it {duration(record.work_s)}"
+            return f"{record.site} has rehearsed: {' '.join(wrong) or 'all is well'}{time}"
+        case RehearsalClosed():
+            return f"the rehearsal is over{_without(record.missing)}"
     return None
 
 

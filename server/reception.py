@@ -6,7 +6,8 @@ Rules, in order:
 2. It speaks our protocol.
 3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
    that answers this stage.
-4. It is about the model that was sent, and its scores are what `shared/contract.py` allows.
+4. It is about the model that was sent, and its scores are what `shared/contract.py` allows; of a
+   rehearsal it says what `shared/rehearsal_contract.py` allows.
 5. Late work is of a round for which its site still owes it, and started from that round's model.
 6. An update that it says travels along does: as many bytes as announced.
 
@@ -23,9 +24,22 @@ from shared.contract import Contract, report_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.identity import Roster
-from shared.wire import TO_SERVER, Address, Closed, Opened, Ready, Refused, Stage, Uploaded, decode_to_server
+from shared.rehearsal_contract import rehearsal_fault
+from shared.wire import (
+    TO_SERVER,
+    Address,
+    Closed,
+    FromSite,
+    Opened,
+    Ready,
+    Refused,
+    Rehearsed,
+    Stage,
+    Uploaded,
+    decode_to_server,
+)
 
-Answer = Opened | Ready | Uploaded | Closed | Refused
+Answer = FromSite
 ANSWERS: dict[Stage, type[Answer]] = {
     Stage.OPEN: Opened,
     Stage.TRAIN: Ready,
@@ -33,6 +47,7 @@ ANSWERS: dict[Stage, type[Answer]] = {
     Stage.VALIDATE: Ready,
     Stage.EVALUATE: Ready,
     Stage.CLOSE: Closed,
+    Stage.REHEARSE: Rehearsed,
 }
 
 
@@ -110,6 +125,11 @@ def _about_model(answer: Answer, question: Question, contract: Contract) -> None
         raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
 
 
+def _of_a_rehearsal(answer: Answer, question: Question, contract: Contract) -> None:
+    if isinstance(answer, Rehearsed) and (fault := rehearsal_fault(contract, answer)):
+        raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
+
+
 def _owed_if_late(answer: Answer, question: Question, contract: Contract) -> None:
     late = answer.late if isinstance(answer, Ready) else None
     if late is not None and question.owed.get(late.round) != late.model_digest:
@@ -120,4 +140,9 @@ def _carries_update(answer: Answer) -> TypeGuard[Ready | Uploaded]:
     return isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)
 
 
-_RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (_at_address, _about_model, _owed_if_late)
+_RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (
+    _at_address,
+    _about_model,
+    _of_a_rehearsal,
+    _owed_if_late,
+)

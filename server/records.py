@@ -12,6 +12,7 @@ from pydantic import Field
 from server.claim import AdmissionReason
 from shared.errors import WireCode
 from shared.metrics import Score
+from shared.rehearsal import Coarse, Findings
 from shared.selection import Metric
 from shared.study import Digest, Name, Section
 from shared.wire import Count, Seconds
@@ -67,6 +68,19 @@ class StudyFinished(Record):
     """All rounds are done; `model_digest` is the final model."""
 
     model_digest: Digest
+
+
+class RehearsalOpened(Record):
+    """The study is only rehearsed: each site is asked once, and may take so long."""
+
+    epoch: Count
+    deadline_s: Annotated[float, Field(gt=0)]
+
+
+class RehearsalClosed(Record):
+    """The rehearsal is over; by site why one did not answer."""
+
+    missing: dict[Name, Text]
 
 
 class StudyStopped(Record):
@@ -184,6 +198,15 @@ class OwnModelCompared(Record):
     missing: dict[Name, Text] = Field(default_factory=dict)
 
 
+class SiteRehearsed(Record):
+    """How a site's rehearsal came out; seconds of a round's work there, and of the start model's way."""
+
+    site: Name
+    findings: Findings
+    work_s: Coarse | None = None
+    travel_s: Coarse | None = None
+
+
 class SiteClosed(Record):
     """A site put the study away; `head` anchors its ledger here."""
 
@@ -286,6 +309,7 @@ RECORDS: dict[str, type[Record]] = {
     for record in (
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(TrainingEnded, ModelChosen),
+        *(RehearsalOpened, SiteRehearsed, RehearsalClosed),
         *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed),
         *(OwnModelMade, OwnModelScored, OwnModelCompared),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),

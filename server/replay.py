@@ -9,13 +9,12 @@ what comes first, so there the participation may differ without a fault anywhere
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from server.clone import renamed
+from server.clone import under_free_name
 from server.history import StudyHistory
 from server.records import RoundCommitted, SiteOpened
 from shared.study import Study
 
 SUFFIX = "-replay"
-LONGEST_NAME = 48
 
 
 @dataclass(frozen=True)
@@ -61,10 +60,7 @@ def replay_of(study: Study, cohort: tuple[str, ...], *, taken: set[str]) -> Stud
         cohort: the sites that it asked.
         taken: names that are in use.
     """
-    number = 1
-    while (name := _name(study.name, number)) in taken:
-        number += 1
-    again = renamed(study, name)
+    again = under_free_name(study, SUFFIX, taken=taken)
     return again.model_copy(update={"rounds": again.rounds.model_copy(update={"sites": cohort})})
 
 
@@ -74,11 +70,6 @@ def compare_runs(before: StudyHistory, now: StudyHistory) -> Replayed:
     same_choice = before.final_round == now.final_round
     others = (number for number, one, other in _counted(before, now) if one != other)
     return Replayed(len(before.commits), _first_difference(before, now), next(others, None), same_choice, differ)
-
-
-def _name(study: str, number: int) -> str:
-    suffix = SUFFIX if number == 1 else f"{SUFFIX}-{number}"
-    return study[: LONGEST_NAME - len(suffix)] + suffix
 
 
 def _first_difference(before: StudyHistory, now: StudyHistory) -> int | None:

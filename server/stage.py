@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.admission import Admission
-from server.answers import claim_of, ready_record, scored_at_closing
+from server.answers import claim_of, ready_record, rehearsed_record, scored_at_closing
 from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
@@ -33,7 +33,7 @@ from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
 from shared.errors import WireCode
-from shared.wire import Closed, Grant, Message, Opened, Ready, Stage, Uploaded
+from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Stage, Uploaded
 from shared.wire import Refused as SaidNo
 
 TURN_S = 0.1
@@ -219,6 +219,9 @@ class StageRun:
                 self._ready(site, answer, arrival)
             case Uploaded():
                 self._uploaded(site, answer, arrival)
+            case Rehearsed():
+                self._desk.write(rehearsed_record(site, answer))
+                self._state.admitted(site, now=now)
             case Closed():
                 self._desk.write(SiteClosed(site=site, head=answer.head))
                 self._state.admitted(site, now=now)

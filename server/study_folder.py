@@ -17,7 +17,10 @@ from pydantic import ValidationError
 from server.federation import existing_federation
 from shared.durable import show_file, write_atomically
 from shared.errors import StudyError
+from shared.rehearsal import Terms
 from shared.study import Section, Study
+
+REHEARSAL = "rehearsal.json"
 
 
 class StudyState(StrEnum):
@@ -89,6 +92,21 @@ class StudyFolder:
             return (self.path / "study.toml").read_text(encoding="utf-8")
         except (OSError, UnicodeDecodeError):
             return ""
+
+    def rehearsal(self) -> Terms | None:
+        """How the study is rehearsed; None if it is run.
+
+        Raises:
+            StudyError: it is rehearsed, and how cannot be read.
+        """
+        try:
+            return Terms.model_validate_json((self.path / REHEARSAL).read_bytes())
+        except FileNotFoundError:
+            return None
+        except (OSError, ValidationError):
+            raise StudyError(
+                f"The rehearsal {self.name} cannot be read.", remedy="Remove its folder, and rehearse again."
+            ) from None
 
     def standing(self) -> Standing:
         """The study's state."""

@@ -23,7 +23,7 @@ from pydantic import Field
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.metrics import MetricRule, Score
-from shared.study import Digest, Name, Section
+from shared.study import Digest, Name, Section, Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
 from shared.wire import Open, Ready, Stage
@@ -63,6 +63,8 @@ class Contract(Section):
             return self.rounds < number < closing
         if stage is Stage.EVALUATE:
             return number == closing
+        if stage is Stage.REHEARSE:
+            return False
         return 0 <= number <= closing
 
     def own_model_at(self, number: int) -> str | None:
@@ -119,7 +121,11 @@ def _within(rule: MetricRule, values: Sequence[int]) -> bool:
 
 def derive_contract(message: Open, *, site: str) -> Contract:
     """The contract that follows from a study for one site."""
-    study = message.study
+    return contract_of(message.study, message.tensors, site=site)
+
+
+def contract_of(study: Study, tensors: Tensors, *, site: str) -> Contract:
+    """The contract of a study whose model has these tensors, for one site."""
     trains = study.study.kind == "train"
     return Contract(
         study=study.name,
@@ -128,7 +134,7 @@ def derive_contract(message: Open, *, site: str) -> Contract:
         rounds=study.agreed_rounds,
         validation_trips=study.validation_trips,
         own_models=study.cross_sites,
-        tensors=message.tensors if trains else (),
-        payload_bytes=payload_limit(message.tensors) if trains else 0,
+        tensors=tensors if trains else (),
+        payload_bytes=payload_limit(tensors) if trains else 0,
         metrics=task_for(study.task).rules(),
     )

@@ -11,6 +11,10 @@ The stages of a study are, in order:
     evaluate  server: Work + model (closing trip)            site: Ready (metrics only)
     close     server: Close with the last receipts           site: Closed
 
+A rehearsal (`shared/rehearsal.py`) opens nothing: it is one question, Rehearse with the start model, and
+one answer, Rehearsed; a Close ends it before its time. Both have a protocol number of their own, which a
+site that knows no rehearsal refuses by that number.
+
 A site may answer any of them with Refused, which holds a code and nothing else. Receipts ride on
 the next message to the same site. A message whose address names a stage that its type has no place
 in is no message of this protocol; a site that has not opened the study, or has lost it, is sent Open
@@ -25,11 +29,13 @@ from pydantic import Field, TypeAdapter, ValidationError
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.metrics import Score
+from shared.rehearsal import Coarse, Findings
 from shared.study import Digest, Name, Section, Study
 from shared.update import TensorSpec
 from shared.version import VERSION
 
 PROTOCOL: Literal[1] = 1
+REHEARSING: Literal[2] = 2  # of the messages of a rehearsal
 TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
 MOST_AMENDMENTS = 64  # of one study
 Sealed = Annotated[str, Field(pattern=r"^[0-9a-f]{2,4096}$")]  # an amendment as it was signed, in hex
@@ -57,6 +63,7 @@ class Stage(StrEnum):
     VALIDATE = "validate"
     EVALUATE = "evaluate"
     CLOSE = "close"
+    REHEARSE = "rehearse"
 
 
 class Address(Section):
@@ -141,6 +148,21 @@ class Close(Message):
     receipts: tuple[Receipt, ...] = ()
 
 
+class Rehearse(Message):
+    """Do what a round of this study would ask, on the start model that travels as payload, and release nothing of it.
+
+    `sent_at` is the server's time, in seconds since 1970.
+    """
+
+    type: Literal["rehearse"] = "rehearse"
+    protocol: Literal[2] = REHEARSING  # type: ignore[assignment]
+    study: Study
+    tensors: tuple[TensorSpec, ...]
+    model_digest: Digest
+    payload_bytes: Count
+    sent_at: Annotated[float, Field(ge=0, le=2**40)]
+
+
 # ------------------------------------------------------------------ site to server
 
 
@@ -210,6 +232,21 @@ class Closed(Message):
     head: Digest
 
 
+class Rehearsed(Message):
+    """How the checks of a rehearsal came out. `contract_digest` is of the rehearsal's own contract.
+
+    `work_s` is how long the work of a round is going to take at this site, `travel_s` how long the start
+    model was on its way; None where the site did not get so far.
+    """
+
+    type: Literal["rehearsed"] = "rehearsed"
+    protocol: Literal[2] = REHEARSING  # type: ignore[assignment]
+    contract_digest: Digest
+    findings: Findings
+    work_s: Coarse | None = None
+    travel_s: Coarse | None = None
+
+
 class Refused(Message):
     """No, with a code; never with an explanation of the site's own making."""
 
@@ -217,18 +254,22 @@ class Refused(Message):
     refusal: WireCode
 
 
-ToSite = Annotated[Open | Work | Grant | Close, Field(discriminator="type")]
-ToServer = Annotated[Opened | Ready | Uploaded | Closed | Refused, Field(discriminator="type")]
+FromServer = Open | Work | Grant | Close | Rehearse
+FromSite = Opened | Ready | Uploaded | Closed | Rehearsed | Refused
+ToSite = Annotated[FromServer, Field(discriminator="type")]
+ToServer = Annotated[FromSite, Field(discriminator="type")]
 
 _PLACES: dict[str, tuple[Stage, ...]] = {
     "open": (Stage.OPEN,),
     "work": (Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE),
     "grant": (Stage.UPLOAD,),
     "close": (Stage.CLOSE,),
+    "rehearse": (Stage.REHEARSE,),
     "opened": (Stage.OPEN,),
     "ready": (Stage.TRAIN, Stage.VALIDATE, Stage.EVALUATE),
     "uploaded": (Stage.UPLOAD,),
     "closed": (Stage.CLOSE,),
+    "rehearsed": (Stage.REHEARSE,),
     "refused": tuple(Stage),
 }
 
@@ -241,7 +282,7 @@ def encode(message: Message) -> bytes:
     return canonical(message.model_dump(mode="json"))
 
 
-def decode_to_site(body: bytes) -> Open | Work | Grant | Close:
+def decode_to_site(body: bytes) -> FromServer:
     """Read a body that the server signed.
 
     Raises:
@@ -251,9 +292,14 @@ def decode_to_site(body: bytes) -> Open | Work | Grant | Close:
     return _decode(_TO_SITE, body)  # type: ignore[no-any-return]
 
 
-def decode_to_server(body: bytes) -> Opened | Ready | Uploaded | Closed | Refused:
+def decode_to_server(body: bytes) -> FromSite:
     """Read a body that a site signed; raises as `decode_to_site`."""
     return _decode(_TO_SERVER, body)  # type: ignore[no-any-return]
+
+
+def has_place(message: Message) -> bool:
+    """Whether the message's address names a stage that its type has a place in."""
+    return message.address.stage in _PLACES.get(getattr(message, "type", ""), ())
 
 
 def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
@@ -265,7 +311,7 @@ def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
         raise TrustError(
             "A signed message has fields outside its type.", remedy="Compare the two sides' versions."
         ) from None
-    if message.address.stage not in _PLACES[message.type]:
+    if not has_place(message):
         raise TrustError(
             f"A signed message of type {message.type} names the stage {message.address.stage}.",
             remedy="Compare the two sides' versions.",
@@ -276,8 +322,9 @@ def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
 def _check_same(value: dict[str, Any]) -> None:
     """Protocol numbers must be equal, and versions up to the last number."""
     protocol, version = value.get("protocol"), str(value.get("version"))[:32]
-    if protocol != PROTOCOL:
-        raise _mismatch("protocol", str(protocol)[:12], str(PROTOCOL))
+    ours = REHEARSING if value.get("type") in ("rehearse", "rehearsed") else PROTOCOL
+    if protocol != ours:
+        raise _mismatch("protocol", str(protocol)[:12], str(ours))
     if version.split(".")[:2] != VERSION.split(".")[:2]:
         raise _mismatch("version", version, VERSION)
 

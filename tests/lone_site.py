@@ -83,6 +83,7 @@ class Line:
         self.kept: dict[str, Parcel] = {}
         self.payloads: dict[str, bytes] = {}
         self.down = False
+        self.clock_offset_s = 0.0
         self.traffic = Traffic()
 
     def _try(self) -> None:

@@ -6,9 +6,13 @@ from typing import Annotated
 
 import typer
 
+from shared.errors import ConfigError
+from shared.study import Study, parse_study
+
 Name = Annotated[str, typer.Argument(help="The study's name.")]
 Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
 HERE = Path()
+STUDY_LIMIT_BYTES = 1 << 20
 
 
 def typed(*words: object) -> str:
@@ -19,3 +23,21 @@ def typed(*words: object) -> str:
 def about(verb: str, name: str, federation: Path) -> str:
     """The whole command about a study that can be typed where this one was."""
     return typed("study", verb, name, *(() if federation == HERE else ("-f", federation)))
+
+
+def read_study(path: Path) -> Study:
+    """A study from its file.
+
+    Raises:
+        ConfigError: the file is absent or cannot be used.
+    """
+    try:
+        with path.open("rb") as file:
+            text = file.read(STUDY_LIMIT_BYTES + 1).decode()
+    except (OSError, UnicodeDecodeError):
+        raise ConfigError(
+            f"There is no readable study file at {path}.", remedy="Write one with `wardround study new FILE`."
+        ) from None
+    if len(text) > STUDY_LIMIT_BYTES:
+        raise ConfigError(f"{path} is too large for a study file.", remedy="Name the study's own .toml file.")
+    return parse_study(text)

@@ -22,6 +22,7 @@ from shared.errors import StudyError, WardroundError
 app = typer.Typer()
 
 TURN_S = 0.5
+_OF_STUDIES = ("amended", "replayed")  # what is done with studies that were launched, and with no rehearsal
 
 
 @app.command()
@@ -37,10 +38,14 @@ def status(name: Name, federation: Federation = HERE) -> Answer:
 def list_studies(federation: Federation = HERE) -> Answer:
     """List the studies of a federation, and why those wait that do."""
     found = [_listed(folder, federation) for folder in all_studies(existing_federation(federation))]
-    rows = ((s["study"], s["state"], f"{s['committed']}/{s['rounds']}", s["since"][:19]) for s in found)
+    rows = ((s["study"], s["state"], _rounds(s), s["since"][:19]) for s in found)
     waits = show_waits((s["study"], wait) for s in found for wait in s["waits"])
     shown = Group(table(("study", "state", "rounds", "since"), rows), *((Text(), waits) if waits.row_count else ()))
     return Answer({"studies": found}, shown)
+
+
+def _rounds(study: dict[str, Any]) -> str:
+    return "rehearsal" if study["rehearsal"] else f"{study['committed']}/{study['rounds']}"
 
 
 def _listed(folder: StudyFolder, federation: Path) -> dict[str, Any]:
@@ -49,7 +54,7 @@ def _listed(folder: StudyFolder, federation: Path) -> dict[str, Any]:
         return standing_of(folder, federation=federation)
     except WardroundError as error:
         damage = {"why": error.what, "since_s": 0.0, "do": error.remedy}
-        nothing = {"round": 0, "rounds": 0, "committed": 0, "sites": [], "since": ""}
+        nothing = {"rehearsal": False, "round": 0, "rounds": 0, "committed": 0, "sites": [], "since": ""}
         return nothing | {"study": folder.name, "state": "unreadable", "waits": [damage]}
 
 
@@ -92,11 +97,8 @@ def resume(name: Name, federation: Federation = HERE) -> Answer:
 def stop(name: Name, federation: Federation = HERE) -> Answer:
     """Stop a study after the messages in hand; it can be resumed."""
     stoppable = {StudyState.QUEUED, StudyState.RUNNING, StudyState.PAUSED}
-    folder, state = one_in(federation, name, stoppable, "stopped")
-    folder.ask(Request.STOP)
-    if state is not StudyState.RUNNING:  # sites that have opened it are told by its next process, the others need not
-        begun = folder.journal.exists()
-        _move(folder, StudyState.QUEUED if begun else StudyState.STOPPED, reason="The coordinator asked to stop.")
+    folder, _ = one_in(federation, name, stoppable, "stopped")
+    ask_to_stop(folder)
     see = about("status", name, federation)
     return Answer({"study": name}, f"The study {name} is asked to stop; see: {see}")
 
@@ -119,6 +121,17 @@ def amend(
     data = {"study": name, "number": made.number, "rounds": terms.rounds, "deadline_s": terms.deadline_s}
     words = f"Amendment {made.number} is signed: {terms.rounds} rounds, deadline {terms.deadline_s:g} s."
     return Answer(data, f"{words}\nIt is put to the sites before the next round.")
+
+
+def ask_to_stop(folder: StudyFolder) -> None:
+    """Ask for a study's end; one that nobody conducts is stopped at once, or by its next process."""
+    state = folder.standing().state
+    if state in ENDED:
+        return
+    folder.ask(Request.STOP)
+    if state is not StudyState.RUNNING:  # sites that have opened it are told by its next process, the others need not
+        begun = folder.journal.exists()
+        _move(folder, StudyState.QUEUED if begun else StudyState.STOPPED, reason="The coordinator asked to stop.")
 
 
 def follow(folder: StudyFolder, federation: Path) -> dict[str, Any]:
@@ -162,6 +175,8 @@ def one_in(federation: Path, name: str, states: set[StudyState], done: str) -> t
     """
     folder = find_study(federation, name)
     state = folder.standing().state
+    if done in _OF_STUDIES and folder.rehearsal() is not None:
+        raise StudyError(f"{name} is a rehearsal and cannot be {done}.", remedy="Name a study that was launched.")
     if state not in states:
         only = ", ".join(sorted(s.value for s in states))
         raise StudyError(

@@ -41,6 +41,7 @@ _STAGES = {
     "validate": "scoring models on validation patients",
     "evaluate": "scoring the final model",
     "close": "closing",
+    "rehearse": "rehearsing",
 }
 
 
@@ -49,7 +50,7 @@ def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | N
     standing, study = folder.standing(), folder.study()
     live = {"round": 0, "rounds": study.rounds.count, "committed": 0, "sites": []} | folder.read_status()
     waits = [asdict(wait) for wait in waits_of(folder, standing, live, federation=federation)]
-    data = live | {"study": folder.name} | standing.model_dump(mode="json")
+    data = live | {"study": folder.name, "rehearsal": folder.rehearsal() is not None} | standing.model_dump(mode="json")
     data |= {"state_age_s": round(age_s(standing.since), 1), "waits": waits}
     if progress is None:
         return data
@@ -59,7 +60,8 @@ def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | N
 
 def show_standing(data: Mapping[str, Any]) -> Group:
     """A study's standing for 80 columns: how far it is, one line per site, per thing that waits or is unusual."""
-    head = {"study": data["study"], "state": data["state"], "rounds": _rounds(data["committed"], data["rounds"])}
+    head = {"study": data["study"], "state": data["state"]}
+    head["rounds"] = "none: this is a rehearsal" if data["rehearsal"] else _rounds(data["committed"], data["rounds"])
     if data["state"] in ENDED and data.get("reason"):
         head |= {"because": data["reason"]} | ({"what to do": data["remedy"]} if data["remedy"] else {})
     parts: list[RenderableType] = [facts(head | _figures(data) | _decided(data))]

@@ -5,8 +5,8 @@ from typing import Annotated
 
 import typer
 
-from server.cli import records, replaying, running
-from server.cli.arguments import HERE, Federation, Name, about
+from server.cli import records, rehearsing, replaying, running
+from server.cli.arguments import HERE, Federation, Name, about, read_study
 from server.cli.explain import explain_length, explain_rounds, explain_selection
 from server.study_folder import all_studies, find_study
 from shared.console import Answer, answering
@@ -16,7 +16,6 @@ from shared.study import Study, parse_study
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
 
-STUDY_LIMIT_BYTES = 1 << 20
 TEMPLATE = """\
 # A federated study. Every key and its default: docs/study.md
 [study]
@@ -153,24 +152,6 @@ def name_for(path: Path) -> str:
     return path.stem.lower().replace("_", "-")
 
 
-def read_study(path: Path) -> Study:
-    """A study from its file.
-
-    Raises:
-        ConfigError: the file is absent or cannot be used.
-    """
-    try:
-        with path.open("rb") as file:
-            text = file.read(STUDY_LIMIT_BYTES + 1).decode()
-    except (OSError, UnicodeDecodeError):
-        raise ConfigError(
-            f"There is no readable study file at {path}.", remedy="Write one with `wardround study new FILE`."
-        ) from None
-    if len(text) > STUDY_LIMIT_BYTES:
-        raise ConfigError(f"{path} is too large for a study file.", remedy="Name the study's own .toml file.")
-    return parse_study(text)
-
-
 def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     """The study in plain words, one sentence each."""
     task, train, rounds = study.task, study.training, study.rounds
@@ -200,5 +181,5 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     return lines
 
 
-for part in (running, records, replaying):
+for part in (running, records, replaying, rehearsing):
     app.registered_commands += part.app.registered_commands

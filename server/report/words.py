@@ -1,5 +1,6 @@
 """Codes of a journal in plain words, and figures as people read them; what is no code is shown as it was written."""
 
+import math
 from collections.abc import Iterable
 
 from server.claim import AdmissionReason as Why
@@ -113,6 +114,14 @@ def duration(seconds: float | None) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours} h {minutes:02d} min" if hours else f"{minutes} min {rest:02d} s"
+
+
+def coarse(seconds: float) -> str:
+    """A time that is known to two digits, in the unit that suits it."""
+    for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, math.inf)):
+        if seconds / length < most:
+            return f"{float(f'{seconds / length:.1e}'):g} {unit}"
+    raise ValueError("a time is finite")
 
 
 def share(value: float | None) -> str:

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from lone_site import COUNTS, LoneSite, a_score
+from lone_site import COUNTS, LoneSite, a_score, a_study
 
 from client.join import load_enrolment
 from server.arrival import Arrival
@@ -16,6 +16,8 @@ from shared.contract import derive_contract
 from shared.envelope import seal
 from shared.errors import WireCode
 from shared.keys import make_identity_key
+from shared.rehearsal import Check, Code
+from shared.rehearsal_contract import rehearsal_contract
 from shared.wire import (
     TO_SERVER,
     UNADDRESSED,
@@ -25,6 +27,7 @@ from shared.wire import (
     Opened,
     Ready,
     Refused,
+    Rehearsed,
     Stage,
     Uploaded,
     encode,
@@ -32,6 +35,7 @@ from shared.wire import (
 )
 
 MODEL = "a" * 64
+REHEARSAL = rehearsal_contract(a_study(), site="north")
 AT = 1_800_000_100.0
 BYTES = 5  # of an update
 
@@ -72,7 +76,9 @@ def heard(site: LoneSite, message: Message | bytes, question: Question, **how: A
         Arrival("north", "id", envelope, payload_bytes=how.get("payload_bytes", BYTES)),
         question,
         roster=load_federation(site.place.federation).roster,
-        contract=derive_contract(site.coordinator.open(), site="north"),
+        contract=REHEARSAL
+        if question.address.stage is Stage.REHEARSE
+        else derive_contract(site.coordinator.open(), site="north"),
         at=how.get("at", AT),
     )
 
@@ -99,6 +105,9 @@ def answers(place: Address) -> dict[Stage, Message]:
         Stage.VALIDATE: ready(place),
         Stage.EVALUATE: ready(place),
         Stage.CLOSE: Closed(address=place, head=MODEL),
+        Stage.REHEARSE: Rehearsed(
+            address=place, contract_digest=REHEARSAL.digest(), findings={Check.CLOCK: Code.PASS}, work_s=1.2
+        ),
     }  # fmt: skip
 
 
@@ -116,6 +125,12 @@ def test_an_answer_that_belongs_to_another_stage_never_counts(site: LoneSite, st
     for answer in answers(question.address).values():
         if not isinstance(answer, ANSWERS[stage]):
             assert refused(site, answer, question) is AdmissionReason.MALFORMED
+
+
+def test_a_rehearsal_is_answered_under_its_own_contract(site: LoneSite) -> None:
+    question = asked(site, Stage.REHEARSE)
+    answer = answers(question.address)[Stage.REHEARSE].model_copy(update={"contract_digest": MODEL})
+    assert refused(site, answer, question) is WireCode.CONTRACT
 
 
 @pytest.mark.parametrize("carried", [0, BYTES - 1, BYTES + 1])

@@ -15,7 +15,7 @@ from PIL import Image
 from server.claim import AdmissionReason
 from server.records import UpdateRefused
 from server.report import write_report
-from server.report.words import duration, share, size
+from server.report.words import coarse, duration, share, size
 from server.study_folder import StudyState
 
 VOID = {"meta", "link", "br", "img", "input", "hr"}
@@ -147,6 +147,14 @@ def test_torch_is_not_needed() -> None:
     code = "import server.report, sys; print('torch' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "False"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "text"),
+    [(0.0123, "0.012 s"), (99.0, "99 s"), (100.0, "1.7 min"), (740.0, "12 min"), (37_000.0, "10 h"), (1e7, "2800 h")],
+)
+def test_a_time_that_is_known_to_two_digits(seconds: float, text: str) -> None:
+    assert coarse(seconds) == text
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,150 @@
+"""`wardround study rehearse`: every site does one step of a round, and says only whether it can, and how fast."""
+
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from server.cli.arguments import HERE, Federation, about, read_study
+from server.cli.running import ask_to_stop, follow
+from server.forecast import Forecast, Seen, forecast, sites_of
+from server.report.words import coarse
+from server.study_folder import ENDED, StudyFolder, StudyState, all_studies
+from shared.console import Answer, answering, facts, printable
+from shared.errors import StudyError
+from shared.rehearsal import Check, Outcome, Terms, outcome
+from shared.study import Study
+
+app = typer.Typer()
+
+DEADLINE_S = 1800.0  # a first look at all images may take long; the second finds them decoded
+STOP_PATIENCE_S = 20.0
+_NOT_REACHED = "\N{EN DASH}"
+
+
+@app.command()
+@answering("study.rehearse")
+def rehearse(
+    path: Annotated[Path, typer.Argument(help="The study file.")],
+    federation: Federation = HERE,
+    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
+    deadline: Annotated[float, typer.Option(min=1, max=604_800, help="Seconds that a site may take.")] = DEADLINE_S,
+) -> Answer:
+    """Let every site do one step of a round on its real images and say whether it can, and how fast; Ctrl-C ends it."""
+    from server.clone import toml_of
+    from server.cohort import choose
+    from server.desk import utc_now
+    from server.federation import load_federation
+    from server.launch import launch
+    from server.rehearsal import rehearsal_of
+
+    study = read_study(path)
+    sites = load_federation(federation).roster.sites()
+    choose(sites, study.rounds.sites, quorum=study.rounds.quorum, sample=study.rounds.sample)
+    tried = rehearsal_of(study, taken={known.name for known in all_studies(federation)})
+    source = f"# A rehearsal of {study.name}.\n{toml_of(tried, tried.name)}"
+    terms = Terms(deadline_s=deadline)
+    folder = launch(federation, tried, source=source, start_model=start_model, now=utc_now(), rehearsal=terms)
+    _finish(folder, federation)
+    return _answer(study, folder)
+
+
+def _finish(folder: StudyFolder, federation: Path) -> None:
+    """Follow the rehearsal to its end; Ctrl-C ends it at the sites, too.
+
+    Raises:
+        StudyError: it was stopped, or failed.
+    """
+    try:
+        state = follow(folder, federation)["state"]
+    except KeyboardInterrupt:
+        ask_to_stop(folder)
+        _wait_until_ended(folder)
+        raise
+    if state != StudyState.FINISHED:
+        remedy = f"See `{about('status', folder.name, federation)}`; then rehearse again."
+        raise StudyError(f"The rehearsal {folder.name} is {state}, so nothing is known.", remedy=remedy)
+
+
+def _wait_until_ended(folder: StudyFolder) -> None:
+    deadline = time.monotonic() + STOP_PATIENCE_S
+    while folder.standing().state not in ENDED and time.monotonic() < deadline:
+        time.sleep(0.1)
+
+
+def _answer(study: Study, folder: StudyFolder) -> Answer:
+    from server.journal import read_history
+
+    found = forecast(study, sites_of(read_history(folder.journal)))
+    data = {"study": study.name, "rehearsal": folder.name, "ready": found.ready, **_as_json(found)}
+    if found.ready:
+        return Answer(data, shown(study, found))
+    unfit = sorted({remark.site for remark in found.remarks if remark.outcome is Outcome.FIX})
+    error = StudyError(
+        f"{study.name} is not ready: {', '.join(unfit)}.", remedy="Do what stands behind FIX, then rehearse again."
+    )
+    return Answer(data, shown(study, found), error)
+
+
+def _as_json(found: Forecast) -> dict[str, Any]:
+    sites = [
+        asdict(seen)
+        | {"round_s": seen.round_s}
+        | {"findings": {check: {"outcome": outcome(code), "code": code} for check, code in seen.findings.items()}}
+        for seen in found.sites
+    ]
+    return asdict(found) | {"sites": sites}
+
+
+def shown(study: Study, found: Forecast) -> Group:
+    """A forecast for 80 columns: the checks site by site, what to do, how long it takes, what would be better."""
+    parts: list[RenderableType] = [_table(found)]
+    if found.remarks:
+        parts += [
+            Text(),
+            _lines((r.outcome.value.upper(), f"{r.site}, {r.check}: {r.what} {r.remedy}") for r in found.remarks),
+        ]
+    parts += [Text(), facts(_figures(study, found))]
+    if found.advice:
+        parts += [Text(), _lines(("advice", line) for line in found.advice)]
+    return Group(*parts)
+
+
+def _table(found: Forecast) -> Table:
+    """Ten columns in 80 characters, with room for a site's name: one space between them."""
+    heads = ("site", *(check.value for check in Check), "round")
+    grid = Table(*heads, box=None, pad_edge=False, padding=(0, 1, 0, 0), header_style="bold")
+    for seen in found.sites:
+        grid.add_row(*(Text(printable(cell), overflow="fold") for cell in _row(seen)))
+    return grid
+
+
+def _row(seen: Seen) -> Iterator[str]:
+    yield seen.site
+    for check in Check:
+        yield outcome(seen.findings[check]).value.upper() if check in seen.findings else _NOT_REACHED
+    yield _NOT_REACHED if seen.round_s is None else coarse(seen.round_s)
+
+
+def _lines(rows: Iterable[tuple[str, str]]) -> Table:
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(no_wrap=True, style="bold")
+    grid.add_column(overflow="fold")
+    for word, said in rows:
+        grid.add_row(Text(word), Text(printable(said)))
+    return grid
+
+
+def _figures(study: Study, found: Forecast) -> dict[str, str]:
+    if found.round_s is None or found.study_s is None:
+        return {"a round": "not known: no site came to its end"}
+    figures = {"a round": f"about {coarse(found.round_s)}; {found.slowest} takes longest"}
+    if study.study.kind == "train":
+        figures["the study"] = f"about {coarse(found.study_s)}: {study.rounds.count} rounds"
+    return figures

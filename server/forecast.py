@@ -1,0 +1,174 @@
+"""What a rehearsal says about the study: how long a round takes, what must be mended first, what may be better.
+
+Pure. A round is as long as its slowest site: the work that the site measured, and twice the way of the start
+model, since the update is as large and was not sent. A site that did not answer is a finding like any other.
+"""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+
+from server.history import LiveHistory
+from server.report.words import coarse
+from server.rounds import Phase
+from shared.errors import TEMPLATES, WireCode
+from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, told, two_digits
+from shared.study import Study
+
+SEVERAL_FOLD = 3.0  # so much longer than the median site is worth a word
+HEADROOM = 1.5  # between the time foreseen and a deadline
+_ABSENT = {
+    Phase.WAITING.value: ("The site was not connected.", "Call it: have its IT run `wardround site start`."),
+    Phase.ASKED.value: (
+        "The site had not answered when the deadline passed.",
+        "Rehearse again with a longer --deadline; what it has decoded is kept, so that it comes further.",
+    ),
+    Phase.REMOVED.value: ("The site was taken off the roster.", "Correct rounds.sites, or invite it again."),
+}
+_LOST = ("The line to the site was lost.", "Call the site: is its machine on, and its line up? Then rehearse again.")
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What is known of one site: its checks, seconds of a round's work and of the model's way, or why it is missing."""
+
+    site: str
+    findings: Mapping[Check, Code] = field(default_factory=dict)
+    work_s: float | None = None
+    travel_s: float | None = None
+    missing: str | None = None
+
+    @property
+    def round_s(self) -> float | None:
+        """How long a round takes this site, in seconds."""
+        return None if self.work_s is None else two_digits(self.work_s + 2 * (self.travel_s or 0.0))
+
+
+@dataclass(frozen=True)
+class Remark:
+    """Something about a site that is not as it should be, and what to do."""
+
+    site: str
+    check: str
+    outcome: Outcome
+    code: str
+    what: str
+    remedy: str
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """How the study looks, before it begins.
+
+    Attributes:
+        sites: by name, the absent ones included.
+        remarks: what is to be mended or known, site by site.
+        round_s, study_s: seconds of a round and of the whole study with every site; None if no site knows.
+        slowest: the site that a round waits for longest.
+        advice: what would make rounds shorter, in sentences.
+    """
+
+    sites: tuple[Seen, ...]
+    remarks: tuple[Remark, ...]
+    round_s: float | None
+    study_s: float | None
+    slowest: str | None
+    advice: tuple[str, ...]
+
+    @property
+    def ready(self) -> bool:
+        """Whether nothing is to be mended first."""
+        return all(remark.outcome is not Outcome.FIX for remark in self.remarks)
+
+
+def sites_of(history: LiveHistory) -> tuple[Seen, ...]:
+    """What a rehearsal's journal knows of each site that it asked."""
+    assert history.started is not None
+    missing = history.missing or {}
+    return tuple(_seen(site, history, missing.get(site, Phase.WAITING.value)) for site in history.started.cohort)
+
+
+def forecast(study: Study, sites: tuple[Seen, ...]) -> Forecast:
+    """Draw everything together.
+
+    Args:
+        study: what is to be run.
+        sites: what the rehearsal showed of each site.
+    """
+    times = {seen.site: seen.round_s for seen in sites if seen.round_s is not None}
+    slowest = max(times, key=lambda site: times[site], default=None)
+    round_s = times[slowest] if slowest else None
+    rounds = study.rounds.count if study.study.kind == "train" else 1
+    remarks = (*(remark for seen in sites for remark in _remarks(seen)), *_too_slow(study, times))
+    return Forecast(
+        sites=sites,
+        remarks=remarks,
+        round_s=round_s,
+        study_s=None if round_s is None else two_digits(round_s * rounds),
+        slowest=slowest,
+        advice=tuple(_advice(study, {seen.site: seen for seen in sites if seen.site in times}, slowest)),
+    )
+
+
+def _seen(site: str, history: LiveHistory, missing: str) -> Seen:
+    if answer := history.rehearsed.get(site):
+        found = {check: answer.findings[check] for check in Check if check in answer.findings}
+        return Seen(site, found, answer.work_s, answer.travel_s)
+    other = missing == WireCode.PROTOCOL.value
+    return Seen(site, told(code_for(WireCode.PROTOCOL)) if other else {}, missing=missing)
+
+
+def _remarks(seen: Seen) -> Iterator[Remark]:
+    for code in seen.findings.values():
+        if code is not Code.PASS:
+            check, outcome, what, remedy = MEANINGS[code]
+            yield Remark(seen.site, check.value, outcome, code.value, what, remedy)
+    if seen.missing is not None and not seen.findings:
+        what, remedy = _why_missing(seen.missing)
+        yield Remark(seen.site, "answer", Outcome.FIX, seen.missing, what, remedy)
+
+
+def _why_missing(cause: str) -> tuple[str, str]:
+    if cause in TEMPLATES:
+        return TEMPLATES[WireCode(cause)], "Ask the site's IT what its console says."
+    return _ABSENT.get(cause, _LOST)
+
+
+def _too_slow(study: Study, times: Mapping[str, float]) -> Iterator[Remark]:
+    """Sites that no round would wait for; grave where too few others are left."""
+    limit = study.rounds.deadline_s
+    late = [site for site, seconds in times.items() if seconds > limit]
+    outcome = Outcome.FIX if len(times) - len(late) < study.rounds.quorum else Outcome.WARN
+    for site in late:
+        what = f"A round takes this site {coarse(times[site])}, and rounds.deadline_s is {coarse(limit)}."
+        remedy = f"Set rounds.deadline_s to {_longer(max(times.values())):g} or more, or ask for fewer steps."
+        yield Remark(site, "deadline", outcome, "beyond_deadline", what, remedy)
+
+
+def _advice(study: Study, sites: Mapping[str, Seen], slowest: str | None) -> Iterator[str]:
+    if slowest is None:
+        return
+    works = {site: seen.work_s or 0.0 for site, seen in sites.items()}
+    typical, seen = two_digits(median(works.values())), sites[slowest]
+    if works[slowest] >= SEVERAL_FOLD * typical > 0:
+        yield f"{slowest} takes {works[slowest] / typical:.1f} times as long as the median site ({coarse(typical)})."
+        yield from _for_unequal_sites(study, typical)
+    if (way := 2 * (seen.travel_s or 0.0)) > works[slowest]:
+        yield f"{slowest} is on the line for {coarse(way)} of a round: more steps in fewer rounds cost it less."
+
+
+def _for_unequal_sites(study: Study, typical: float) -> Iterator[str]:
+    training, rounds = study.training, study.rounds
+    if training is None or study.study.kind != "train":
+        return
+    if training.seconds_per_round is None and training.algorithm != "scaffold":
+        yield f"With training.seconds_per_round = {typical:g} each site takes as many steps as fit into that time."
+    if rounds.grace_s is None:
+        yield f"With rounds.grace_s = {typical:g} a round closes so long after {rounds.quorum} sites have counted."
+    if rounds.late == "drop" and not study.keeps_state:
+        yield 'With rounds.late = "next" the work of a slow site counts in the round after, discounted by its age.'
+
+
+def _longer(seconds: float) -> float:
+    """A round figure with headroom above a time."""
+    return two_digits(HEADROOM * seconds)

@@ -1,0 +1,112 @@
+"""What a rehearsal's answers add up to: the slowest site, what to mend, what may be better."""
+
+import pytest
+
+from server.forecast import Seen, forecast, sites_of
+from server.history import StudyHistory
+from server.records import RehearsalClosed, RehearsalOpened, SiteRehearsed, StudyStarted
+from shared.rehearsal import Check, Code, Outcome
+from shared.study import Study, parse_study
+
+STUDY = """
+[study]
+name = "lungs"
+[task]
+classes = ["opacity"]
+[training]
+epochs_per_round = 1
+[rounds]
+count = 10
+quorum = 2
+deadline_s = {deadline}
+{more}
+"""
+
+
+def study(*, deadline: int = 3600, more: str = "") -> Study:
+    return parse_study(STUDY.format(deadline=deadline, more=more))
+
+
+def sites(**seconds: float) -> tuple[Seen, ...]:
+    return tuple(Seen(site, {Check.WORK: Code.PASS}, work_s, 1.0) for site, work_s in seconds.items())
+
+
+def test_a_round_waits_for_the_slowest_site_and_the_way_there_and_back() -> None:
+    found = forecast(study(), sites(north=40.0, south=60.0, east=50.0))
+    assert (found.round_s, found.study_s, found.slowest) == (62.0, 620.0, "south")
+    assert found.ready
+    assert found.remarks == found.advice == ()
+
+
+def test_what_is_to_be_mended_is_told_with_its_remedy() -> None:
+    broken = Seen("west", {Check.DEVICE: Code.FELL_BACK_TO_CPU, Check.IMAGES: Code.NOT_FOUND})
+    found = forecast(study(), (*sites(north=40.0), broken))
+    assert [(r.site, r.check, r.outcome, r.code) for r in found.remarks] == [
+        ("west", "device", Outcome.WARN, "fell_back_to_cpu"),
+        ("west", "images", Outcome.FIX, "not_found"),
+    ]
+    assert all(remark.remedy for remark in found.remarks)
+    assert not found.ready
+
+
+def test_a_warning_alone_holds_nothing_up() -> None:
+    assert forecast(study(), (Seen("west", {Check.IMAGES: Code.ONE_CLASS}, 1.0, 0.0),)).ready
+
+
+def test_a_site_far_slower_than_the_others_brings_advice() -> None:
+    found = forecast(study(), sites(north=10.0, south=100.0, east=11.0))
+    words = " ".join(found.advice)
+    assert "south takes 9.1 times as long" in words
+    assert "training.seconds_per_round = 11 " in words
+    assert "rounds.grace_s = 11 " in words
+    assert 'rounds.late = "next"' in words
+    grace = forecast(study(more="grace_s = 5\nlate = 'next'"), sites(north=10.0, south=100.0, east=11.0))
+    assert len(grace.advice) == 2
+
+
+def test_a_line_that_takes_longer_than_the_work_is_named() -> None:
+    found = forecast(study(), (Seen("north", {}, 10.0, 30.0),))
+    assert found.round_s == 70.0
+    assert "north is on the line for 60 s" in found.advice[0]
+
+
+@pytest.mark.parametrize(("slow", "outcome"), [(1, Outcome.WARN), (2, Outcome.FIX)])
+def test_a_deadline_that_is_too_short_is_grave_where_the_quorum_is_lost(slow: int, outcome: Outcome) -> None:
+    times = {"north": 10.0, "south": 10.0 if slow == 1 else 100.0, "east": 100.0}
+    found = forecast(study(deadline=60), sites(**times))
+    assert [remark.outcome for remark in found.remarks] == [outcome] * slow
+    assert "Set rounds.deadline_s to 150 or more" in found.remarks[0].remedy
+
+
+def test_a_study_that_scores_has_one_round() -> None:
+    scoring = study().model_dump() | {"study": {"name": "lungs", "kind": "evaluate"}, "training": None}
+    scoring["model"]["start_sha256"] = "0" * 64
+    found = forecast(Study.model_validate(scoring), sites(north=40.0))
+    assert (found.round_s, found.study_s) == (42.0, 42.0)
+
+
+def test_the_journal_names_everybody_who_was_asked() -> None:
+    cohort = ("east", "north", "south", "west")
+    told = StudyHistory.replay(
+        [
+            StudyStarted(study="lungs-rehearsal", study_digest="0" * 64, start_digest="1" * 64, cohort=cohort),
+            RehearsalOpened(epoch=1, deadline_s=60),
+            SiteRehearsed(site="north", findings={Check.WORK: Code.PASS, Check.CLOCK: Code.PASS}, work_s=2.0),
+            RehearsalClosed(missing={"east": "asked", "south": "protocol", "west": "waiting"}),
+        ]
+    )
+    found = forecast(study(), sites_of(told))
+    assert [(r.site, r.check, r.code) for r in found.remarks] == [
+        ("east", "answer", "asked"),
+        ("south", "version", "another_version"),
+        ("west", "answer", "waiting"),
+    ]
+    assert list(sites_of(told)[1].findings) == [Check.CLOCK, Check.WORK]
+    assert (found.ready, found.round_s) == (False, 2.0)
+
+
+@pytest.mark.parametrize(("cause", "words"), [("lost", "line"), ("line_lost", "line"), ("contract", "contract")])
+def test_every_way_to_be_missing_has_words(cause: str, words: str) -> None:
+    (remark,) = forecast(study(), (Seen("west", missing=cause),)).remarks
+    assert words in remark.what
+    assert remark.outcome is Outcome.FIX
