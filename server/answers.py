@@ -1,8 +1,8 @@
 """A site's report of its work, or of its rehearsal, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import OwnModelScored, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
-from shared.wire import Ready, Rehearsed
+from server.records import OwnModelScored, SiteClosed, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
+from shared.wire import Closed, Ready, Rehearsed
 
 
 def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
@@ -35,8 +35,10 @@ def scored_own(site: str, answer: Ready, *, of: str) -> OwnModelScored:
     return OwnModelScored(of=of, site=site, model_digest=answer.model_digest, scores=answer.scores)
 
 
-def rehearsed_record(site: str, answer: Rehearsed) -> SiteRehearsed:
-    """The journal's entry about a site's rehearsal."""
+def last_word(site: str, answer: Rehearsed | Closed) -> SiteRehearsed | SiteClosed:
+    """The journal's entry about an answer after which nothing more is asked of the site."""
+    if isinstance(answer, Closed):
+        return SiteClosed(site=site, head=answer.head)
     return SiteRehearsed(site=site, findings=answer.findings, work_s=answer.work_s, travel_s=answer.travel_s)
 
 

@@ -152,21 +152,29 @@ def _advice(study: Study, sites: Mapping[str, Seen], slowest: str | None) -> Ite
     typical, seen = two_digits(median(works.values())), sites[slowest]
     if works[slowest] >= SEVERAL_FOLD * typical > 0:
         yield f"{slowest} takes {works[slowest] / typical:.1f} times as long as the median site ({coarse(typical)})."
-        yield from _for_unequal_sites(study, typical)
+        near = sum(work < SEVERAL_FOLD * typical for work in works.values())
+        yield from _for_unequal_sites(study, typical, near=near)
     if (way := 2 * (seen.travel_s or 0.0)) > works[slowest]:
         yield f"{slowest} is on the line for {coarse(way)} of a round: more steps in fewer rounds cost it less."
 
 
-def _for_unequal_sites(study: Study, typical: float) -> Iterator[str]:
+def _for_unequal_sites(study: Study, typical: float, *, near: int) -> Iterator[str]:
+    """What a study may ask for where sites differ; `near` of them are no slower than others."""
     training, rounds = study.training, study.rounds
     if training is None or study.study.kind != "train":
         return
     if training.seconds_per_round is None and training.algorithm != "scaffold":
         yield f"With training.seconds_per_round = {typical:g} each site takes as many steps as fit into that time."
+    if rounds.buffer is not None:
+        return
     if rounds.grace_s is None:
         yield f"With rounds.grace_s = {typical:g} a round closes so long after {rounds.quorum} sites have counted."
-    if rounds.late == "drop" and not study.keeps_state:
+    if study.keeps_state or study.selection.compares:
+        return
+    if rounds.late == "drop":
         yield 'With rounds.late = "next" the work of a slow site counts in the round after, discounted by its age.'
+    if rounds.grace_s is None and rounds.sample is None and training.algorithm != "fednova" and near >= rounds.quorum:
+        yield f"With rounds.buffer = {near} a round closes with the first {near} sites, and nobody is waited for."
 
 
 def _longer(seconds: float) -> float:

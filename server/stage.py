@@ -10,7 +10,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from server.admission import Admission
-from server.answers import claim_of, ready_record, rehearsed_record, scored_at_closing
+from server.answers import claim_of, last_word, ready_record, scored_at_closing
 from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
@@ -21,7 +21,6 @@ from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     LINE_LOST,
     Record,
-    SiteClosed,
     SiteLost,
     SiteOpened,
     SiteRefused,
@@ -219,11 +218,8 @@ class StageRun:
                 self._ready(site, answer, arrival)
             case Uploaded():
                 self._uploaded(site, answer, arrival)
-            case Rehearsed():
-                self._desk.write(rehearsed_record(site, answer))
-                self._state.admitted(site, now=now)
-            case Closed():
-                self._desk.write(SiteClosed(site=site, head=answer.head))
+            case Rehearsed() | Closed():
+                self._desk.write(last_word(site, answer))
                 self._state.admitted(site, now=now)
 
     def _may_reopen(self, site: str) -> bool:

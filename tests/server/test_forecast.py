@@ -60,8 +60,11 @@ def test_a_site_far_slower_than_the_others_brings_advice() -> None:
     assert "training.seconds_per_round = 11 " in words
     assert "rounds.grace_s = 11 " in words
     assert 'rounds.late = "next"' in words
+    assert "With rounds.buffer = 2 a round closes with the first 2 sites" in words
     grace = forecast(study(more="grace_s = 5\nlate = 'next'"), sites(north=10.0, south=100.0, east=11.0))
     assert len(grace.advice) == 2
+    buffered = forecast(study(more="buffer = 2"), sites(north=10.0, south=100.0, east=11.0))
+    assert len(buffered.advice) == 2
 
 
 def test_a_line_that_takes_longer_than_the_work_is_named() -> None:

@@ -38,7 +38,7 @@ def folder_of(ward: Ward, *, deadline_s: float = 30.0) -> StudyFolder:
 
 def run(ward: Ward, script: Script, *, there: tuple[str, ...] = SITES, **terms: Any) -> tuple[StudyHistory, Line]:
     """Rehearse until it ends or the script raises."""
-    folder, line = folder_of(ward, **terms), Line(ward, script)
+    folder, line = folder_of(ward, **terms), Line(ward, script, lambda: None)
     line.there = set(there)
     with Journal.open(folder.journal, key=ward.federation.coordinator_key, clock=utc_now) as journal:
         desk = ward._desk(STUDY, folder, line, journal)

@@ -54,7 +54,7 @@ def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert next(line for line in lines if line.startswith("west")).split()[1:] == ["\N{EN DASH}"] * 9
     assert any(line.startswith("FIX   south, images: No patient") for line in lines)
     assert "the study  about 280 h: 10 rounds" in "\n".join(lines)
-    assert sum(line.startswith("advice") for line in lines) == 4
+    assert sum(line.startswith("advice") for line in lines) == 5
 
 
 # ------------------------------------------------------------ three sites that are ready
