@@ -85,13 +85,14 @@ def run(
             ports = listening(federation)
         left = remains(federation, ports)
         cases = [_case(folder, study, data, root) for folder in (waiting, buffered)]
+        slow_work = slow_work_of(buffered, books)
     return {
         "file": npz.name if npz else None,
         "sites": len(data),
         "slower": slower,
         "cases": cases,
         "rounds_per_minute_ratio": round(cases[1]["rounds_per_minute"] / cases[0]["rounds_per_minute"], 2),
-        **_slow_work(buffered, books),
+        **slow_work,
         "double_counted": books.double_counted,
         "unaccounted": books.unaccounted,
         "orphans": left.count,
@@ -194,7 +195,7 @@ def _auroc(model: Path, study: Study, data: Mapping[str, DataSettings], root: Pa
     return float(np.mean([figure for figure in figures if figure is not None]))
 
 
-def _slow_work(folder: StudyFolder, books: Books) -> dict[str, Any]:
+def slow_work_of(folder: StudyFolder, books: Books) -> dict[str, Any]:
     """How many updates the slow site finished and announced, how many of them counted, and how late each did."""
     counted = {update.place: update.digest for update in books.counted if update.place[1] == SLOW}
     finished = {digest for (_, site), digests in books.released.items() if site == SLOW for digest in digests}
