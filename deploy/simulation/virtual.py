@@ -22,7 +22,7 @@ from shared.canonical import digest
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
-_TRAIN_IMAGES = 64  # of each drawn site
+_TRAIN_IMAGES = 200  # of each drawn site: what a small hospital brings
 _PORT = 9  # never dialled
 
 
