@@ -8,7 +8,6 @@ study again whose ServerApp died, and takes everything down with it when it ends
 import fcntl
 import json
 import math
-import shutil
 import signal
 import sys
 import time
@@ -22,9 +21,9 @@ from server.conduct import NODES_FILE
 from server.desk import utc_now
 from server.doorkeeper import TALKATIVE, Doorkeeper
 from server.federation import Federation, load_federation
-from server.launch import START_MODEL
 from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
+from server.room import has_room
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
 from shared.durable import write_atomically
@@ -35,7 +34,6 @@ CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is
 START_TRIES = 5
 RESTART_WAIT_S = (0.5, 30.0)
 NO_RUN = 0
-ROOM_MODELS, ROOM_BYTES = 4, 1 << 20
 
 
 @dataclass
@@ -242,12 +240,6 @@ class Supervisor:
                 "This federation is served already.", remedy="Stop the other `wardround federation serve` first."
             ) from None
         return file
-
-
-def has_room(folder: StudyFolder) -> bool:
-    """Whether the disk under a study takes the models and the journal of one more round; updates need more."""
-    model = (folder.path / START_MODEL).stat().st_size
-    return shutil.disk_usage(folder.path).free >= ROOM_MODELS * model + ROOM_BYTES
 
 
 def listen_address(host: str) -> str:

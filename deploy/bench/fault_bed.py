@@ -23,7 +23,7 @@ from shared.errors import ResourceError
 
 RESTART_S = 1.0  # as a service manager waits
 PATIENCE_S = 90.0  # a process that is asked to end may finish its work first
-SITE_DISK_MIB, SERVER_DISK_MIB = 8, 32
+SITE_DISK_MIB, SERVER_DISK_MIB, STUDY_MIB = 8, 32, 1  # a study keeps its models, journal and report
 SKEW_S = 7200.0
 TURN_S = 0.05
 LINES = {Fault.CUT: Line.CUT, Fault.SILENT: Line.SILENT, Fault.SLOW: Line.SLOW, Fault.NARROW: Line.NARROW}
@@ -151,7 +151,7 @@ class FaultBed:
 
 @contextlib.contextmanager
 def fault_bed(
-    root: Path, data: Mapping[str, DataSettings], *, seed: int, disks: bool, skewed: Set[str]
+    root: Path, data: Mapping[str, DataSettings], *, seed: int, disks: bool, skewed: Set[str], studies: int = 1
 ) -> Iterator[FaultBed]:
     """Provision a federation in a new folder; at the end of the block nothing of it runs or is mounted.
 
@@ -159,8 +159,9 @@ def fault_bed(
         root: the folder.
         data: each site's images.
         seed: which patients are for testing.
-        disks: whether the spools get small disks of their own.
+        disks: whether the spools, and the server's studies, get small disks of their own.
         skewed: sites whose clock can be turned.
+        studies: how many the server's disk has to hold.
     """
     (root / "tmp").mkdir(parents=True)
     federation = LocalFederation(root, data, device="cpu", seed=seed, variables={"TMPDIR": str(root / "tmp")})
@@ -172,7 +173,8 @@ def fault_bed(
             if disks:
                 stack.enter_context(small_disk(bed.disk(Place.SITE_DISK, site), mib=SITE_DISK_MIB))
         if disks:
-            stack.enter_context(small_disk(bed.disk(Place.SERVER_DISK, ""), mib=SERVER_DISK_MIB))
+            server_mib = SERVER_DISK_MIB + studies * STUDY_MIB
+            stack.enter_context(small_disk(bed.disk(Place.SERVER_DISK, ""), mib=server_mib))
         stack.enter_context(federation)
         yield bed
 

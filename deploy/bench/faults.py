@@ -66,7 +66,8 @@ def _run_all(root: Path, plan: Iterable[Strike], *, seed: int, disks: bool) -> d
     left: Counter[str] = Counter(dict.fromkeys(_LEFT, 0))
     calm: dict[str, Any] = {}
     while waiting or not calm:
-        with fault_bed(root / f"bed-{len(cases)}", data, seed=seed, disks=disks, skewed=skewed) as bed:
+        place, studies = root / f"bed-{len(cases)}", len(waiting) + 1
+        with fault_bed(place, data, seed=seed, disks=disks, skewed=skewed, studies=studies) as bed:
             bed.begin()
             calm = run_calm(bed, seed=seed)
             while waiting:

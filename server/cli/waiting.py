@@ -1,5 +1,6 @@
 """Why a study does not move: for everything that waits, why, since when, and what whom should do."""
 
+import contextlib
 import fcntl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -8,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 from server.cli.arguments import about, typed
+from server.owner import read_owner
 from server.queue import PLACES
+from server.room import has_room
 from server.rounds import IN_HAND, Phase
 from server.study_folder import Request, Standing, StudyFolder, StudyState, all_studies
 from shared.errors import WardroundError
@@ -16,6 +19,7 @@ from shared.errors import WardroundError
 QUIET_S = 10.0  # a live view is replaced every few seconds, and a queued study is taken up at once
 START_S = 60.0  # and its process is there soon after, on a busy machine too
 UNSERVED = "nobody serves the federation"
+FULL = "the server's disk is full"
 ABSENT = (Phase.WAITING.value, Phase.LOST.value)
 
 
@@ -43,6 +47,8 @@ def waits_of(folder: StudyFolder, standing: Standing, live: Mapping[str, Any], *
             return [Wait("the coordinator paused it", age, f"Let it go on: {about('resume', folder.name, federation)}")]
         case StudyState.QUEUED | StudyState.RUNNING if _unserved(age, live, federation):
             return [Wait(UNSERVED, age, f"Run: {typed('federation', 'serve', federation)}")]
+        case StudyState.QUEUED | StudyState.RUNNING if _no_room(folder):
+            return [Wait(FULL, _quiet_s(age, live), "Make room on the disk under the federation; it then goes on.")]
         case StudyState.QUEUED:
             return list(_in_line(folder, age, federation))
         case StudyState.RUNNING:
@@ -68,8 +74,20 @@ def age_s(at: str) -> float:
 
 
 def _unserved(age: float, live: Mapping[str, Any], federation: Path) -> bool:
-    quiet = min(age, age_s(str(live["updated"]))) if "updated" in live else age
-    return quiet > QUIET_S and not served(federation)
+    return _quiet_s(age, live) > QUIET_S and not served(federation)
+
+
+def _quiet_s(age: float, live: Mapping[str, Any]) -> float:
+    """For how long nothing was heard of the study; `age` is that of its state."""
+    return min(age, age_s(str(live["updated"]))) if "updated" in live else age
+
+
+def _no_room(folder: StudyFolder) -> bool:
+    """Whether it has no process, and gets none until its disk has room."""
+    owner = read_owner(folder.path)
+    with contextlib.suppress(OSError):
+        return (owner is None or not owner.alive()) and not has_room(folder)
+    return False
 
 
 def _in_line(folder: StudyFolder, age: float, federation: Path) -> Iterator[Wait]:

@@ -12,6 +12,7 @@ import pytest
 import tiny_federation
 from live_federation import STUDY, CalmStudy, LiveFederation, answer, wardround
 
+from deploy.bench.small_disk import small_disk, why_not
 from deploy.local import wardround_command
 from deploy.provision import provision
 from server.cli.waiting import QUIET_S, served
@@ -145,6 +146,17 @@ def test_a_queued_study_says_why_it_waits(unserved: StudyFolder) -> None:
     assert "waits nobody serves the federation, for " in shown
     unserved.move(StudyState.QUEUED, now=ago(0))
     assert seen(unserved)[0] == []  # just queued
+
+
+def test_a_study_that_waits_for_room_on_the_disk_says_so(unserved: StudyFolder, tmp_path: Path) -> None:
+    if (reason := why_not()) is not None:
+        pytest.skip(reason)
+    with small_disk(tmp_path / "full", mib=1):  # a study wants more than that free
+        full = StudyFolder(shutil.copytree(unserved.path.parents[1], tmp_path / "full" / "f") / "studies" / "still")
+        full.move(StudyState.QUEUED, now=ago(0))
+        waits, shown = seen(full)
+    assert waits == ["Make room on the disk under the federation; it then goes on."]
+    assert "waits the server's disk is full, for " in shown
 
 
 def test_a_dead_server_is_not_shown_as_running(unserved: StudyFolder) -> None:
