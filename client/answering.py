@@ -5,6 +5,7 @@ the door. Nothing here knows the network or the images: answers go to `answer`, 
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 from client.egress import Released
@@ -234,6 +235,8 @@ class Answering:
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
+        with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
+            site.ledger.sign_head(time=site.now(), wait=False)
         site.say(f"Study {study}: {message.reason}.")
 
     def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int, given: bool = False) -> None:
@@ -271,14 +274,14 @@ class Answering:
         digests = trail(message.study, message.amendments, coordinator=site.coordinator)
         record = StudyRecord.opened(message, before, digests=digests)
         contract = record.contract(site.name)
-        site.studies.save(record)
         agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
         if message.amendments:
             agreed |= {"original_digest": digests[0]}
         if contract.own_models:
             agreed |= {"own_models": ", ".join(contract.own_models)}
             site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
-        site.ledger.append("contract", agreed, time=site.now())
+        site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
+        site.studies.save(record)
         if before is not None and before.open.study != message.study:
             site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
         answer = Opened(

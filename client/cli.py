@@ -5,6 +5,7 @@ import os
 import signal
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -178,3 +179,42 @@ def sent(
         ),
     )
     return Answer({"releases": rows, "bytes": total}, Group(shown, Text(f"{len(rows)} releases, {total:,} bytes")))
+
+
+@app.command()
+@answering("site.ledger")
+def ledger(
+    config: Config = DEFAULT_CONFIG,
+    to: Annotated[Path | None, typer.Option("--to", help="A folder for the files that an auditor needs.")] = None,
+) -> Answer:
+    """Verify the ledger; with --to, write it and the site's public keys for an auditor."""
+    from client.evidence import export_ledger, look_at_ledger
+
+    folder = folder_of(config)
+    found = look_at_ledger(folder) if to is None else export_ledger(folder, to)
+    card, verdict = found.card, found.verdict
+    said = {
+        "site": card.site,
+        "fingerprint": card.fingerprint(),
+        "coordinator_fingerprint": card.coordinator_fingerprint(),
+        "entries": verdict.entries,
+        "signed_entries": verdict.signed_entries,
+        "head": verdict.head,
+        "files": [str(file) for file in found.files],
+    }
+    shown = {
+        "site": card.site,
+        "fingerprint": said["fingerprint"],
+        "coordinator's": said["coordinator_fingerprint"],
+        "ledger": f"holds: {verdict.entries} entries, signed to entry {verdict.signed_entries}",
+        "last entry": verdict.head,
+    }
+    return Answer(said, Group(facts(shown), Text(_handed_over(found.files))))
+
+
+def _handed_over(files: Sequence[Path]) -> str:
+    """What to do with an export, or how to make one."""
+    if not files:
+        return "\nFor an auditor: give this command again with --to FOLDER"
+    written = "\n".join(f"  {file}" for file in files)
+    return f"\nFor the auditor, who compares the fingerprints with the signed agreement:\n{written}"

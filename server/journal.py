@@ -1,7 +1,7 @@
 """The journal: the server's ledger of one study, written as typed records and read back as a history.
 
-Writes a record before it counts and seals the chain with a signed head when a round or the study is
-closed. What a round has received need not be on the disk before `Journal.sync`, which comes before the
+Writes a record before it counts and seals the chain with a signed head when a round, a site or the study
+is closed. What a round has received need not be on the disk before `Journal.sync`, which comes before the
 round's checkpoint: until then nobody is told of it, and a restart asks again. The chain itself is
 `shared/ledger.py`'s, the meaning of the records `server/history.py`'s.
 """
@@ -19,6 +19,7 @@ from server.records import (
     OwnModelScored,
     Record,
     RoundCommitted,
+    SiteClosed,
     SiteScored,
     SiteValidated,
     StudyFailed,
@@ -34,7 +35,7 @@ from shared.identity import COORDINATOR
 from shared.ledger import Entry, Ledger, read_entries
 
 _ENDING = (StudyFinished, StudyStopped, StudyPaused, StudyFailed)
-_SEALING = (RoundCommitted, *_ENDING)  # the head that follows waits for the disk
+_SEALING = (RoundCommitted, SiteClosed, *_ENDING)  # the head that follows waits for the disk
 _RECEIVED = (UpdateReady, UpdateSpooled, UpdateAdmitted, SiteScored, SiteValidated, OwnModelScored)
 
 

@@ -6,7 +6,7 @@ Once in a while the writer signs the chain so far in an entry of type ``head``.
 
 A chain verifies if, for every line in turn,
 
-1. it ends in a newline, is no longer than `LONGEST_LINE` and is canonical JSON;
+1. it ends in a newline, is no longer than `LONGEST_LINE` and is canonical JSON, at most `DEEPEST` levels deep;
 2. it has the fields above, each of its type, and format number `FORMAT`;
 3. `n` counts up from 1, and `prev` is the hash of the line before (64 zeros for the first);
 4. if it is a head, its signer is the expected one and the signature holds for the entry itself.
@@ -27,15 +27,16 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from shared.canonical import canonical, digest, parse_canonical
-from shared.errors import TrustError
+from shared.errors import ProtocolError, TrustError
 
 FORMAT = 1
 LONGEST_LINE = 1 << 20  # bytes, newline included
+DEEPEST = 64  # levels of objects and arrays in a line, so that no reader's stack decides what it accepts
 NO_ENTRY = "0" * 64
 HEAD = "head"
 CUT = "cut"
 _HEAD_PURPOSE = b"wardround ledger head 1\n"
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 _TYPE = re.compile(r"[a-z][a-z0-9_]{0,47}")
 _HEX = re.compile(r"[0-9a-f]{64}")
 _SIGNATURE = re.compile(r"[0-9a-f]{128}")
@@ -193,9 +194,9 @@ def _entry_fields(line: bytes) -> dict[str, Any]:
         raise _broken("is not canonical JSON") from None
     if not isinstance(fields, dict):
         raise _broken("is not a JSON object")
-    found = fields.get("v")
-    if type(found) is not int or found != FORMAT:
-        raise _broken(f"has format {str(found)[:12]}; this software reads format {FORMAT}")
+    if line.count(b"{") + line.count(b"[") > DEEPEST and _depth(fields) > DEEPEST:
+        raise _broken("is nested too deeply")
+    _check_format(fields.get("v"))
     well_typed = (
         type(fields.get("n")) is int
         and _matches(_HEX, fields.get("prev"))
@@ -206,6 +207,22 @@ def _entry_fields(line: bytes) -> dict[str, Any]:
     if not well_typed:
         raise _broken("lacks a field of an entry, or has one of another type")
     return fields
+
+
+def _check_format(found: object) -> None:
+    if type(found) is not int:
+        raise _broken("has no format number")
+    if found != FORMAT:
+        raise ProtocolError(
+            f"The entry has format {str(found)[:12]}; this software reads format {FORMAT}.",
+            remedy="Use the version of Wardround that wrote the file.",
+        )
+
+
+def _depth(value: object) -> int:
+    if isinstance(value, dict):
+        value = list(value.values())
+    return 1 + max(map(_depth, value), default=0) if isinstance(value, list) else 0
 
 
 def _matches(pattern: re.Pattern[str], value: object) -> bool:

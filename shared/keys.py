@@ -99,6 +99,21 @@ def read_identity_hex(text: str) -> Ed25519PublicKey:
     return Ed25519PublicKey.from_public_bytes(bytes.fromhex(text))
 
 
+def read_identity_pem(text: str) -> Ed25519PublicKey:
+    """Read a public key in SubjectPublicKeyInfo PEM (RFC 8410), as other tools write it.
+
+    Raises:
+        ValueError: not an Ed25519 public key in PEM form.
+    """
+    try:
+        key = serialization.load_pem_public_key(text.encode())
+    except (ValueError, UnsupportedAlgorithm):
+        raise ValueError("not a public key in PEM form") from None
+    if not isinstance(key, Ed25519PublicKey):
+        raise ValueError("not an Ed25519 public key")  # noqa: TRY004 - the text is wrong, not its type
+    return key
+
+
 def fingerprint(*public: str) -> str:
     """Eight groups of four hex digits to read out over the telephone.
 

@@ -22,7 +22,7 @@ from shared.chain import CUT, HEAD, LONGEST_LINE, Entry, Tip, Verdict, timestamp
 from shared.durable import fsync_folder, wait_for_disk
 from shared.errors import DiskFull, ResourceError, StaleEpoch, TrustError
 
-__all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "timestamp", "verify"]
+__all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "read_whole_lines", "timestamp", "verify"]
 
 
 class Ledger:
@@ -159,6 +159,14 @@ def read_lines(path: Path, *, start: int = 0) -> Iterator[bytes]:
             yield line
 
 
+def read_whole_lines(path: Path) -> Iterator[bytes]:
+    """As `read_lines`, without a last line that is still being written or that a crash tore off."""
+    for line in read_lines(path):
+        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
+            return
+        yield line
+
+
 def read_entries(path: Path) -> Iterator[Entry]:
     """The entries of a ledger, without checking heads; a last line still being written is left out.
 
@@ -171,9 +179,7 @@ def read_entries(path: Path) -> Iterator[Entry]:
 
 def _steps(path: Path) -> Iterator[tuple[Entry, Tip, int]]:
     tip, size = Tip(), 0
-    for line in read_lines(path):
-        if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
-            return
+    for line in read_whole_lines(path):
         try:
             entry, tip = tip.follow(without_newline(line))
         except TrustError as error:

@@ -50,6 +50,8 @@ PLANTS: list[tuple[Rule, str, str]] = [
     (walls, "client/planted.py", "def f():\n    from server import spool"),
     (walls, "server/planted.py", "from deploy.cli import main"),
     (walls, "client/planted.py", "from . import agent"),
+    (walls, "deploy/audit/planted.py", "def f():\n    from server.records import RECORDS"),
+    (walls, "deploy/audit/planted.py", "from deploy.local import LocalFederation"),
     (libraries, "server/planted.py", "import torch"),
     (durable, "server/planted.py", "from shared.durable import never_waiting"),
     (durable, "deploy/planted.py", "import shared.durable\nwith shared.durable.never_waiting():\n    pass"),

@@ -46,9 +46,14 @@ def images(root: Path, names: list[str]) -> dict[str, DataSettings]:
     return data
 
 
+def study_text(name: str, *, rounds: int, sites: int) -> str:
+    """The study as a coordinator writes it."""
+    return _STUDY.format(name=name, rounds=rounds, sites=sites)
+
+
 def queue_study(federation: Path, name: str, *, rounds: int, sites: int) -> StudyFolder:
     """Launch the study; whoever serves the federation starts it."""
-    text = _STUDY.format(name=name, rounds=rounds, sites=sites)
+    text = study_text(name, rounds=rounds, sites=sites)
     return launch(federation, parse_study(text), source=text, start_model=None, now="2026-01-01T00:00:00.000Z")
 
 

@@ -4,6 +4,7 @@ import errno
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from shared.amendment import Amendment, Terms, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, Refusal, WireCode, refusing_disk_full
 from shared.keys import make_identity_key
-from shared.ledger import read_lines, verify
+from shared.ledger import read_entries, read_lines, verify
 from shared.update import pack
 from shared.wire import Open, Stage, encode
 
@@ -51,6 +52,8 @@ def test_a_study_from_its_opening_to_its_close(site: LoneSite) -> None:
     assert [entry["round"] for entry in site.entries("receipt")] == [1, 2]
     assert [type(job) for job in site.hands.jobs] == [OpenJob, RoundJob, RoundJob, ScoreJob, CloseJob]
     assert site.site.studies.active() == []
+    kinds = [entry.type for entry in read_entries(site.folder / "ledger.jsonl")]
+    assert kinds[-4:] == ["study_closed", "head", "release", "head"]  # the first head leaves with the release
 
 
 def test_the_site_agrees_to_the_contract_that_the_study_implies(site: LoneSite) -> None:
@@ -350,6 +353,32 @@ def test_a_result_that_cannot_be_written_down_is_kept_for_later(site: LoneSite) 
     assert len(site.answers) == 1
     site.answering.receive(parcel)
     assert (site.answers[-1].type, site.uploads) == ("ready", [UPDATE])
+
+
+def test_a_closing_answer_that_was_given_is_not_taken_back_for_want_of_room(site: LoneSite) -> None:
+    site.open()
+    door, ledger = site.site.egress, site.site.ledger
+
+    class NoRoomLeft(FullLedger):
+        """Room for everything up to the closing release, and not for the head behind it."""
+
+        def __getattr__(self, name: str) -> Any:
+            return getattr(ledger, name)
+
+        def append(self, *words: Any, **how: Any) -> Any:
+            return ledger.append(*words, **how)
+
+        def sign_head(self, **how: Any) -> Any:
+            if len(site.answers) > 1:
+                return super().append()
+            return ledger.sign_head(**how)
+
+    for owner, name in ((site.site, "ledger"), (door, "_ledger")):
+        object.__setattr__(owner, name, NoRoomLeft())
+    site.tell(site.coordinator.close(1))
+    for owner, name in ((site.site, "ledger"), (door, "_ledger")):
+        object.__setattr__(owner, name, ledger)
+    assert [answer.type for answer in site.answers] == ["opened", "closed"]
 
 
 def test_a_message_whose_refusal_cannot_be_written_down_is_taken_up_again(site: LoneSite) -> None:

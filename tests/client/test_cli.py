@@ -33,6 +33,24 @@ def test_sent_lists_what_left(federation: LiveFederation, calm_study: CalmStudy)
     assert max(map(len, shown.splitlines())) <= 80
 
 
+def test_the_ledger_is_verified_and_handed_over_beside_a_running_agent(
+    federation: LiveFederation, calm_study: CalmStudy, tmp_path: Path
+) -> None:
+    config = federation.sites["site-1"] / "site.toml"
+    looked = answer("site", "ledger", "--config", config)
+    assert (looked["site"], looked["files"]) == ("site-1", [])
+    assert looked["fingerprint"] == answer("federation", "roster", federation.federation)["sites"][0]["fingerprint"]
+    said = answer("site", "ledger", "--config", config, "--to", tmp_path / "out")
+    assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(said["files"])
+    shown = wardround("site", "ledger", "--config", config).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    ledger, card = said["files"]
+    head = ("--head", calm_study.folder.path / "journal.jsonl")
+    found = answer("audit", "verify", ledger, "--key", card, *head)
+    assert (found["conforms"], found["unknown"]) == (True, {})
+    assert found["anchors"][0]["entry"] == found["anchored_entries"] > 0
+
+
 def test_sent_of_another_study_is_empty(federation: LiveFederation, calm_study: CalmStudy) -> None:
     config = federation.sites["site-1"] / "site.toml"
     assert answer("site", "sent", "--config", config, "--study", "no-such")["releases"] == []
@@ -44,14 +62,14 @@ def test_a_second_agent_on_the_same_folder_is_refused(federation: LiveFederation
     assert "already serves" in json.loads(done.stdout)["error"]["what"]
 
 
-@pytest.mark.parametrize(("command", "code"), [("status", 8), ("sent", 3), ("start", 3)])
+@pytest.mark.parametrize(("command", "code"), [("status", 8), ("sent", 3), ("start", 3), ("ledger", 3)])
 def test_a_folder_without_a_site(tmp_path: Path, command: str, code: int) -> None:
     done = wardround("site", command, "--config", tmp_path / "site.toml", "--json")
     assert done.exit_code == code
     assert json.loads(done.stdout)["error"]["remedy"]
 
 
-@pytest.mark.parametrize("command", ["status", "sent", "start"])
+@pytest.mark.parametrize("command", ["status", "sent", "start", "ledger"])
 def test_a_configuration_with_another_name_is_refused(tmp_path: Path, command: str) -> None:
     (tmp_path / "site.toml").touch()
     (tmp_path / "other.toml").touch()

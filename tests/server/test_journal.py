@@ -13,6 +13,7 @@ from server.records import (
     Record,
     RoundCommitted,
     RoundOpened,
+    SiteClosed,
     StudyFinished,
     StudyStarted,
     UpdateAdmitted,
@@ -64,6 +65,15 @@ def test_rounds_and_the_end_are_sealed(tmp_path: Path) -> None:
     verdict = verify(read_lines(path), public_key=KEY.public_key(), signer="coordinator")
     assert verdict.ok
     assert verdict.end_signed
+
+
+def test_the_head_of_a_site_is_sealed(tmp_path: Path) -> None:
+    """It anchors the site's ledger, so that the coordinator's signature must cover it."""
+    path = tmp_path / "journal.jsonl"
+    with open_journal(path) as journal:
+        for record in (*RECORDS, SiteClosed(site="north", head=ONE)):
+            journal.write(record)
+    assert [entry.type for entry in read_entries(path)][-2:] == ["site_closed", "head"]
 
 
 def test_sync_waits_for_what_nobody_waited_for(tmp_path: Path) -> None:

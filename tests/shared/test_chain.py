@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from shared.canonical import canonical
-from shared.chain import LONGEST_LINE, NO_ENTRY, Tip, Verdict, timestamp, verify
+from shared.chain import DEEPEST, LONGEST_LINE, NO_ENTRY, Tip, Verdict, timestamp, verify
+from shared.errors import ProtocolError
 
 KEY = Ed25519PrivateKey.from_private_bytes(bytes(range(32)))
 NOW = "2026-01-02T03:04:05Z"
@@ -147,6 +148,7 @@ def test_unknown_fields_survive_and_count() -> None:
         {"prev": None},
         {"time": "yesterday"},
         {"time": "2026-01-02T03:04:05+01:00"},
+        {"time": "\u0662026-01-02T03:04:05Z"},
         {"type": "Release"},
         {"type": 1},
         {"data": []},
@@ -162,6 +164,27 @@ def test_fields_of_another_type_are_refused(fields: dict[str, Any]) -> None:
 )
 def test_lines_that_are_no_entries_are_refused(line: bytes) -> None:
     assert check([line]).first_bad_line == 1
+
+
+def test_another_format_says_which_version_to_use() -> None:
+    line = canonical({**json.loads(chain("open")[0]), "v": 2})
+    with pytest.raises(ProtocolError, match="format 2; this software reads format 1") as caught:
+        Tip().follow(line)
+    assert "version of Wardround that wrote" in caught.value.remedy
+
+
+@pytest.mark.parametrize(("levels", "ok"), [(DEEPEST - 2, True), (DEEPEST - 1, False)])
+def test_an_entry_is_nested_so_deep_and_no_deeper(levels: int, ok: bool) -> None:
+    nested: object = []
+    for _ in range(levels - 1):
+        nested = [nested]
+    line = Tip().next_line("note", {"x": nested}, time=NOW) + b"\n"  # two levels are the entry's own
+    assert check([line]).ok is ok
+    assert ok or check([line]).reason == "The entry is nested too deeply."
+
+
+def test_many_siblings_are_not_deep() -> None:
+    assert check([Tip().next_line("note", {"x": [[]] * 1000}, time=NOW) + b"\n"]).ok
 
 
 def test_another_writing_of_the_same_entry_is_refused() -> None:

@@ -1,0 +1,116 @@
+"""Heads that somebody else holds: what a ledger's end is held against.
+
+A ledger alone cannot show that its end was not cut off, or all of it written anew with the right key. A head
+that lies with another party can. It is given as
+
+1. a study's journal, whose `site_closed` entry holds the head that the site named when it put the study away;
+   it counts only where the coordinator's signature covers it;
+2. a text file, a head a line: 64 hex digits, a space, and who holds it; `#` begins a remark;
+3. the 64 hex digits themselves, and after a colon who holds it.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from deploy.audit.keys import Signer
+from shared.chain import HEAD, Entry, verified
+from shared.errors import ConfigError, TrustError
+from shared.identity import COORDINATOR
+from shared.ledger import read_lines
+
+_TYPED = re.compile(r"([0-9a-fA-F]{64})(?:[:\s]\s*(.*))?", re.DOTALL)
+_LARGEST_LIST = 1 << 20  # bytes
+_NOBODY = "somebody who was not named"
+
+
+@dataclass(frozen=True)
+class Anchor:
+    """A ledger's head as another party holds it.
+
+    Attributes:
+        head: SHA-256 (hex) of the entry.
+        source: who holds it.
+        study: the study that the site put away with it; None if that is not known.
+    """
+
+    head: str
+    source: str
+    study: str | None = None
+
+
+def read_anchors(given: str, signer: Signer) -> list[Anchor]:
+    """The anchors that one argument gives, in the forms above.
+
+    Args:
+        given: a file, or the head itself.
+        signer: whose heads are looked for; a journal is held against the coordinator's key that it knows.
+
+    Raises:
+        ConfigError: there is no such file, it holds no head of the signer, or no coordinator's key is known.
+        TrustError: the journal is broken, or nobody signed the head in it; or a line is no head.
+    """
+    if typed := _TYPED.fullmatch(given):
+        return [Anchor(typed[1].lower(), typed[2] or _NOBODY)]
+    path = Path(given)
+    try:
+        with path.open("rb") as file:
+            start = file.read(_LARGEST_LIST)
+        found = _of_journal(path, signer) if start.startswith(b"{") else _of_list(start, path.name)
+    except OSError as error:
+        raise ConfigError(
+            f"There is no anchor to read at {given} ({error.strerror}).",
+            remedy="Name a study's journal.jsonl, a list of heads, or the 64 hex digits of one.",
+        ) from None
+    if not found:
+        raise ConfigError(
+            f"{path.name} holds no head of {signer.name}.", remedy="Name the journal of a study that the site closed."
+        )
+    return found
+
+
+def _of_list(data: bytes, name: str) -> list[Anchor]:
+    lines = [line.partition("#")[0].strip() for line in data.decode("utf-8", "replace").splitlines()]
+    typed = [_TYPED.fullmatch(line) for line in lines if line]
+    if None in typed:
+        raise TrustError(f"{name} is neither a journal nor a list of heads.", remedy="Look at what was handed over.")
+    return [Anchor(one[1].lower(), one[2] or f"the list {name}") for one in typed if one]
+
+
+def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
+    if signer.coordinator is None:
+        raise ConfigError(
+            f"{path.name} is a journal, and the coordinator's key is not known.",
+            remedy="Name it with --coordinator, or give --key a key card or roster.",
+        )
+    study, anchors, waiting = "?", [], []
+    for entry in _sound(path, signer.coordinator):
+        if entry.type == "study_started":
+            study = str(entry.data.get("study"))
+        elif entry.type == "site_closed" and entry.data.get("site") == signer.name:
+            waiting.append(str(entry.data.get("head")))
+        elif entry.type == HEAD:
+            anchors += [Anchor(head, f"the journal of {study}", study) for head in waiting]
+            waiting.clear()
+    if waiting:
+        raise TrustError(
+            f"The head of {signer.name} in {path.name} stands behind the coordinator's last signature.",
+            remedy="Ask the coordinator for the journal as it is now.",
+        )
+    return anchors
+
+
+def _sound(path: Path, key: Ed25519PublicKey) -> Iterator[Entry]:
+    count = 0
+    try:
+        for entry in verified(read_lines(path), public_key=key, signer=COORDINATOR):
+            count = entry.n
+            yield entry
+    except TrustError as error:
+        raise TrustError(
+            f"The journal {path.name} is broken at line {count + 1}: {error.what}",
+            remedy="Ask the coordinator for the journal again, and compare the coordinator's fingerprint.",
+        ) from None

@@ -1,0 +1,79 @@
+"""`wardround audit`: what an auditor types, offline, with exported files and public keys alone."""
+
+import time
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.text import Text
+
+from deploy.audit.anchors import read_anchors
+from deploy.audit.asking import Question, questions
+from deploy.audit.examine import examine
+from deploy.audit.keys import read_coordinator, read_signer
+from deploy.audit.words import data, failure, page
+from shared.console import Answer, answering, printable
+from shared.errors import ConfigError
+from shared.ledger import read_entries, read_lines
+
+app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, against what others hold.")
+
+File = Annotated[Path, typer.Argument(metavar="FILE", help="The ledger: a site's export, or a study's journal.")]
+
+
+@app.command()
+@answering("audit.verify")
+def verify(
+    file: File,
+    *,
+    key: Annotated[str, typer.Option(help="Whose key: a key card, a signed roster, a PEM file, or 64 hex digits.")],
+    signer: Annotated[str | None, typer.Option(help="Whose ledger it is, where the key does not say.")] = None,
+    head: Annotated[
+        list[str] | None, typer.Option(help="A head that another party holds: a journal, a list of heads, or HEX:WHO.")
+    ] = None,
+    coordinator: Annotated[
+        str | None, typer.Option(help="The coordinator's key, for journals, where --key does not know it.")
+    ] = None,
+) -> Answer:
+    """Check a ledger's chain, signatures and releases, and hold its end against what others hold."""
+    _there(file)
+    who = read_signer(key, signer)
+    if coordinator is not None:
+        who = replace(who, coordinator=read_coordinator(coordinator))
+    anchors = [anchor for given in head or () for anchor in read_anchors(given, who)]
+    began = time.perf_counter()
+    found = examine(read_lines(file), who, anchors)
+    seconds = time.perf_counter() - began
+    said = {"ledger": str(file)} | data(found, who, seconds=seconds)
+    return Answer(said, page(found, who, file=file.name, seconds=seconds), failure(found))
+
+
+@app.command()
+@answering("audit.anchors")
+def anchors(file: File) -> Answer:
+    """Say what to ask of whom, so that a ledger shows more than the site's own word."""
+    _there(file)
+    asked = questions(read_entries(file))
+    return Answer(
+        {"ledger": str(file), "ask": [asdict(question) for question in asked]},
+        Text(
+            "\n".join(map(_told, asked))
+            + "\n\nA key is right only if its fingerprint stands in what was signed on paper."
+            + "\nThen: wardround audit verify FILE --key KEY-CARD --head JOURNAL"
+        ),
+    )
+
+
+def _told(question: Question) -> str:
+    holds = (
+        ""
+        if question.head is None
+        else f"\n  it should hold the head of entry {question.entry}, {question.head[:16]}..."
+    )
+    return printable(f"Ask {question.whom} for\n  {question.what}{holds}")
+
+
+def _there(file: Path) -> None:
+    if not file.is_file():
+        raise ConfigError(f"There is no ledger at {file}.", remedy="Name the file that the site exported.")

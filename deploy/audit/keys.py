@@ -1,0 +1,127 @@
+"""Which key a ledger is held against, from the forms in which an auditor may have it.
+
+A key is given as
+
+1. the key card of a site's export, which knows the coordinator's key too;
+2. a federation's signed roster, whose coordinator's key is its own witness;
+3. an Ed25519 public key, in PEM or as 64 hex digits, in a file or typed.
+
+Whether a key is the right one no file can say: its fingerprint is shown, to be compared.
+"""
+
+import re
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from shared.canonical import parse_canonical
+from shared.envelope import MAGIC
+from shared.errors import ConfigError, TrustError
+from shared.identity import COORDINATOR, Roster, read_roster
+from shared.key_card import read_key_card
+from shared.keys import fingerprint, identity_hex, read_identity_hex, read_identity_pem
+
+_LARGEST = 8 << 20  # bytes, as of an envelope
+_HEX = re.compile(r"[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True)
+class Signer:
+    """Whose ledger it is: the name its heads carry, the key they must hold against, and how to compare it.
+
+    `coordinator` is the key that a journal must hold against, where it is known.
+    """
+
+    name: str
+    key: Ed25519PublicKey
+    fingerprint: str
+    coordinator: Ed25519PublicKey | None = field(default=None)
+
+
+def read_signer(given: str, name: str | None) -> Signer:
+    """The signer of a ledger.
+
+    Args:
+        given: a file in one of the forms above, or 64 hex digits.
+        name: whose ledger it is, if that is said; a bare key, and a roster of several, need it.
+
+    Raises:
+        ConfigError: nothing that can be read stands there, or it is not said whose ledger it is.
+        TrustError: the file is neither of the forms, or does not know the name.
+    """
+    data = _content(given)
+    if data.startswith(MAGIC):
+        return _of_roster(_self_signed(data), name)
+    if data.startswith(b"{"):
+        return _of_card(data, name)
+    if name is None:
+        raise ConfigError("A bare key names nobody.", remedy="Say whose ledger it is with --signer.")
+    key = _bare(data)
+    return Signer(name, key, fingerprint(identity_hex(key)), key if name == COORDINATOR else None)
+
+
+def read_coordinator(given: str) -> Ed25519PublicKey:
+    """The coordinator's key, from any of the forms; raises as `read_signer`."""
+    signer = read_signer(given, COORDINATOR)
+    assert signer.coordinator is not None
+    return signer.coordinator
+
+
+def _of_card(data: bytes, name: str | None) -> Signer:
+    card = read_key_card(data)
+    coordinator = read_identity_hex(card.coordinator_key)
+    if name == COORDINATOR:
+        return Signer(COORDINATOR, coordinator, fingerprint(card.coordinator_key), coordinator)
+    if name not in (None, card.site):
+        raise TrustError(f"The key card is of site {card.site!r}.", remedy="Name that site, or bring its own card.")
+    return Signer(card.site, read_identity_hex(card.identity_key), card.fingerprint(), coordinator)
+
+
+def _of_roster(roster: Roster, name: str | None) -> Signer:
+    coordinator = read_identity_hex(roster.coordinator_key)
+    if name == COORDINATOR:
+        return Signer(COORDINATOR, coordinator, fingerprint(roster.coordinator_key), coordinator)
+    if name is None:
+        raise ConfigError(
+            f"The roster names {len(roster.entries)} sites.", remedy="Say whose ledger it is with --signer."
+        )
+    entry = roster.by_site(name)
+    return Signer(name, read_identity_hex(entry.identity_key), entry.fingerprint(), coordinator)
+
+
+def _self_signed(data: bytes) -> Roster:
+    """A roster by the key that it names itself; its fingerprint is what the auditor compares.
+
+    Nothing but the key is taken from it before its signature is checked.
+    """
+    header = len(MAGIC) + 3 + len(COORDINATOR) + 64  # of an envelope that the coordinator signed
+    try:
+        claimed = read_identity_hex(str(parse_canonical(data[header:])["coordinator_key"]))
+    except (TrustError, ValueError, TypeError, LookupError):
+        raise TrustError("The file is no signed roster.", remedy="Ask for the federation's roster.signed.") from None
+    return read_roster(data, coordinator_key=claimed)
+
+
+def _bare(data: bytes) -> Ed25519PublicKey:
+    text = data.decode("ascii", "replace").strip()
+    try:
+        return read_identity_hex(text) if _HEX.fullmatch(text) else read_identity_pem(text)
+    except ValueError:
+        raise TrustError(
+            "The file is neither a key card, nor a roster, nor an Ed25519 public key.",
+            remedy="Ask the site for the files of `wardround site ledger --to FOLDER`.",
+        ) from None
+
+
+def _content(given: str) -> bytes:
+    if _HEX.fullmatch(given):
+        return given.encode()
+    try:
+        with Path(given).open("rb") as file:
+            return file.read(_LARGEST)
+    except OSError as error:
+        raise ConfigError(
+            f"There is no key to read at {given} ({error.strerror}).",
+            remedy="Name a key card, a roster, a PEM file, or 64 hex digits.",
+        ) from None

@@ -1,0 +1,155 @@
+"""Did every release conform? What a site's ledger says of each study, held against what was agreed in it.
+
+A release conforms if
+
+1. it says where it belongs, its kind, its bytes, its digests and its contract, each in its form;
+2. an entry before it made that contract in the same study; only a refusal may leave without one;
+3. it has at least a byte, and without an update no more than a message may have;
+4. a finished round follows a model that was received, and under one contract rounds do not go back (late
+   work leaves in a round that brought no new model);
+5. after a study was closed nothing leaves but the closing answer and refusals, until it is opened anew.
+
+The contract's own numbers (tensors, most bytes, most rounds) are not in the ledger, only its digest; that
+the site held each release against them at its door is the site's word. Pure; nothing is read here.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from shared.chain import Entry
+
+_MESSAGE_BYTES = 8 << 20  # the largest envelope that a reader opens
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_WORK = {"ready", "uploaded"}  # kinds of release that answer a round
+
+
+@dataclass
+class StudyAccount:
+    """What left a site in one study, so far.
+
+    Attributes:
+        closed: whether it was put away, and not opened again since.
+        releases, bytes: all of them, refusals and closing answers too; message and update together.
+        updates: those among them that an update travelled with.
+        refused: the site's own refusals among them, and what its door held back.
+        last_round: the highest round that a finished round was released for, under the contract in force.
+        receipts: the coordinator's words on finished rounds, by outcome.
+    """
+
+    contracts: set[str] = field(default_factory=set)
+    closed: bool = False
+    received: bool = False  # whether a model came; a round that was stopped is resumed without a new one
+    releases: int = 0
+    bytes: int = 0
+    updates: int = 0
+    refused: int = 0
+    last_round: int = 0
+    receipts: Counter[str] = field(default_factory=Counter)
+
+
+class Releases:
+    """The rules above, held over a ledger's entries one after the other; memory grows with studies alone."""
+
+    def __init__(self) -> None:
+        self.studies: dict[str, StudyAccount] = {}
+
+    def follow(self, entry: Entry) -> str | None:
+        """Take the next entry; the rule that it breaks, in words, or None."""
+        said = entry.data
+        study = said.get("study")
+        take = _TAKEN.get(entry.type)
+        if take is None or (entry.type == "release_refused" and study is None):
+            return None
+        if not isinstance(study, str):
+            return f"the {entry.type} does not say of which study it is"
+        return take(self.studies.setdefault(study, StudyAccount()), said)
+
+
+def _contract(account: StudyAccount, said: dict[str, Any]) -> str | None:
+    if not _is_digest(said.get("contract")):
+        return "the contract has no digest"
+    if account.closed or said["contract"] not in account.contracts:
+        account.closed, account.last_round = False, 0
+    account.contracts.add(said["contract"])
+    return None
+
+
+def _model(account: StudyAccount, said: dict[str, Any]) -> None:
+    account.received = True
+
+
+def _closed(account: StudyAccount, said: dict[str, Any]) -> None:
+    account.closed = True
+
+
+def _held_back(account: StudyAccount, said: dict[str, Any]) -> None:
+    account.refused += 1
+
+
+def _receipt(account: StudyAccount, said: dict[str, Any]) -> None:
+    outcome = said.get("outcome")
+    account.receipts[outcome if outcome in ("counted", "refused", "late") else "other"] += 1
+
+
+def _release(account: StudyAccount, said: dict[str, Any]) -> str | None:
+    if not _whole(said):  # 1
+        return "the release lacks a field, or has one in another form"
+    fault = _fault(account, said)
+    account.releases += 1
+    account.bytes += said["bytes"]
+    account.updates += said["update_digest"] is not None
+    account.refused += said["kind"] == "refused"
+    if said["kind"] in _WORK:
+        account.last_round = max(account.last_round, said["round"])
+    return fault
+
+
+def _fault(account: StudyAccount, said: dict[str, Any]) -> str | None:
+    kind, contract, update, size = said["kind"], said["contract"], said["update_digest"], said["bytes"]
+    back = kind in _WORK and said["round"] < account.last_round
+    rules = {
+        "the release names no contract": contract is not None or kind == "refused",  # 2
+        "the release names a contract that no entry before it made": contract is None or contract in account.contracts,
+        f"a release of {size} bytes cannot be": size >= 1 and (update is not None or size <= _MESSAGE_BYTES),  # 3
+        "an update left with a message that is no answer to a round": update is None or kind in _WORK,
+        "the finished round follows no model that was received": kind not in _WORK or account.received,  # 4
+        f"round {said['round']} left after round {account.last_round}": not back,
+        "the release left after the study was closed": not account.closed or kind in ("closed", "refused"),  # 5
+    }
+    return next((fault for fault, holds in rules.items() if not holds), None)
+
+
+_TAKEN: dict[str, Callable[[StudyAccount, dict[str, Any]], str | None]] = {
+    "contract": _contract,
+    "rehearsal": _contract,  # one of its own, under a name of its own
+    "model_received": _model,
+    "release": _release,
+    "release_refused": _held_back,
+    "receipt": _receipt,
+    "study_closed": _closed,
+    "rehearsal_ended": _closed,
+}
+
+
+def _whole(said: dict[str, Any]) -> bool:
+    digests = [
+        said.get("body_digest"),
+        *(d for d in (said.get("update_digest"), said.get("contract")) if d is not None),
+    ]
+    return (
+        {"update_digest", "contract"} <= said.keys()
+        and all(map(_is_digest, digests))
+        and all(isinstance(said.get(name), str) for name in ("stage", "kind"))
+        and all(_is_count(said.get(name)) for name in ("round", "bytes"))
+    )
+
+
+def _is_digest(value: object) -> bool:
+    return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
+
+
+def _is_count(value: object) -> bool:
+    return type(value) is int and value >= 0

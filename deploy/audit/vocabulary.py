@@ -1,0 +1,39 @@
+"""The entries that a site's ledger is known to hold, with their fields.
+
+Whatever else an entry says is kept and counts towards its hash; an auditor is told of it, for this
+version cannot say what it means.
+"""
+
+from collections.abc import Iterator
+
+from shared.chain import CUT, HEAD, Entry
+
+FIELDS = {"v", "n", "prev", "time", "type", "data"}
+KNOWN: dict[str, set[str]] = {
+    HEAD: {"signer", "signature"},
+    CUT: {"bytes"},
+    "contract": {"study", "study_digest", "contract", "original_digest", "own_models"},
+    "model_received": {"study", "round", "model_digest", "own_model_of"},
+    "release": {
+        *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),
+        *("replayed", "scored_model", "findings", "work_s", "travel_s"),
+    },
+    "release_refused": {"study", "round", "stage", "rule", "update_digest"},
+    "receipt": {"study", "round", "outcome", "update_digest", "model_digest"},
+    "study_closed": {"study", "reason"},
+    "rehearsal": {"study", "study_digest", "contract"},
+    "rehearsal_ended": {"study", "reason"},
+    "message_discarded": {"code"},
+    "worker_restarted": {"during"},
+}
+
+
+def unknown_in(entry: Entry) -> Iterator[str]:
+    """What of an entry this version does not know: its type, or fields of it."""
+    fields = KNOWN.get(entry.type)
+    if fields is None:
+        yield f"type {entry.type}"
+    for name in entry.fields.keys() - FIELDS:
+        yield f"{name} in {entry.type}"
+    for name in entry.data.keys() - fields if fields is not None else ():
+        yield f"data.{name} in {entry.type}"

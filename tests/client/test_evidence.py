@@ -1,0 +1,80 @@
+"""A site hands over its ledger as it stands and its public keys, and nothing else."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from lone_site import LoneSite
+
+from client.evidence import export_ledger, look_at_ledger
+from client.join import load_enrolment
+from shared.errors import ConfigError, TrustError
+from shared.key_card import read_key_card
+from shared.keys import identity_hex
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path / "ward")
+    lone.open()
+    lone.tell(lone.coordinator.work(1))
+    lone.finish()
+    lone.tell(lone.coordinator.close(2))
+    yield lone
+    lone.close()
+
+
+def test_the_export_is_the_ledger_and_the_card(site: LoneSite, tmp_path: Path) -> None:
+    found = export_ledger(site.folder, tmp_path / "out")
+    ledger, card = found.files
+    assert sorted((tmp_path / "out").iterdir()) == sorted(found.files)
+    assert ledger.read_bytes() == (site.folder / "ledger.jsonl").read_bytes()
+    enrolment = load_enrolment(site.folder)
+    read = read_key_card(card.read_bytes())
+    assert read == found.card == look_at_ledger(site.folder).card
+    assert read.identity_key == identity_hex(enrolment.identity_key.public_key())
+    assert read.coordinator_key == enrolment.invitation.coordinator_key
+    assert found.verdict.end_signed
+
+
+def test_it_can_be_done_beside_a_running_agent(site: LoneSite, tmp_path: Path) -> None:
+    with (site.folder / "ledger.jsonl").open("ab") as file:
+        file.write(b'{"data"')  # of an entry that is being written
+    found = export_ledger(site.folder, tmp_path / "out")
+    assert found.files[0].read_bytes() + b'{"data"' == (site.folder / "ledger.jsonl").read_bytes()
+
+
+def test_no_secret_of_the_site_and_nothing_of_a_patient_is_in_it(site: LoneSite, tmp_path: Path) -> None:
+    files = export_ledger(site.folder, tmp_path / "out").files
+    handed = b"".join(file.read_bytes() for file in files).decode()
+    invitation = json.loads((site.folder / "invitation.json").read_bytes())
+    secrets = [invitation["patient_salt"], invitation["token"], invitation["ca_certificate"], str(site.folder)]
+    secrets += [file.read_text() for file in (site.folder / "keys").iterdir()]
+    assert not [secret for secret in secrets if secret in handed]
+    assert set(json.loads(files[1].read_bytes())) == {
+        *("protocol", "federation", "site", "transport_key", "identity_key", "coordinator_key")
+    }
+
+
+def test_an_earlier_export_is_not_written_over(site: LoneSite, tmp_path: Path) -> None:
+    export_ledger(site.folder, tmp_path / "out")
+    with pytest.raises(ConfigError, match="holds an earlier export of north"):
+        export_ledger(site.folder, tmp_path / "out")
+
+
+def test_a_ledger_that_does_not_hold_is_not_exported(site: LoneSite, tmp_path: Path) -> None:
+    path = site.folder / "ledger.jsonl"
+    path.write_bytes(path.read_bytes().replace(b'"round":1', b'"round":3', 1))
+    with pytest.raises(TrustError, match=r"Line \d+ of ledger.jsonl") as caught:
+        export_ledger(site.folder, tmp_path / "out")
+    assert "as it is" in caught.value.remedy
+    assert list((tmp_path / "out").iterdir()) == []
+
+
+def test_a_site_that_was_never_started_has_no_ledger(tmp_path: Path) -> None:
+    lone = LoneSite(tmp_path)
+    lone.close()
+    (lone.folder / "ledger.jsonl").unlink()
+    with pytest.raises(ConfigError, match="no ledger"):
+        look_at_ledger(lone.folder)
