@@ -15,11 +15,15 @@ from flwr.serverapp import Grid
 from client.app import app
 from client.imaging.settings import DataSettings
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
+from deploy.audit.anchors import read_anchors
+from deploy.audit.examine import Findings, examine
+from deploy.audit.keys import read_signer
 from deploy.provision import provision
 from server.conduct import conduct
 from server.journal import read_history
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
+from shared.ledger import read_lines
 from shared.study import parse_study
 
 
@@ -64,11 +68,20 @@ class MemoryWard:
             write_settings(self.sites[name] / "site.toml", settings)
 
     def run(self, text: str) -> StudyFolder:
-        """Take a study from its text to its end."""
+        """Take a study from its text to its end; the sites' ledgers conform, and the journal anchors them."""
         folder = launch(self.federation, parse_study(text), source=text, start_model=None, now="2026-01-01T00:00:00Z")
         conduct(self.federation, folder, CallGrid(self.sites.values()), say=lambda _: None)
         assert folder.standing().state is StudyState.FINISHED, folder.standing().reason
+        for name in self.sites:
+            found = self.audited(name, folder)
+            assert found.end_anchored, (found.broken, found.missing, found.behind)
+            assert (found.breaches.kept, dict(found.unknown)) == ([], {})
         return folder
+
+    def audited(self, site: str, folder: StudyFolder) -> Findings:
+        """What an auditor finds in a site's ledger, with the study's journal beside it."""
+        who = read_signer(str(self.federation / "roster.signed"), site)
+        return examine(read_lines(self.sites[site] / "ledger.jsonl"), who, read_anchors(str(folder.journal), who))
 
     def model_digest(self, folder: StudyFolder) -> str:
         """Of the final model."""

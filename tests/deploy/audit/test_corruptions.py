@@ -161,6 +161,7 @@ def test_arbitrary_bytes_are_refused_by_both(handed: Handed, independent: Module
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(1200)
 @settings(MANY, max_examples=100_000)
 @given(data=st.binary(max_size=200))
 def test_arbitrary_bytes_are_refused_by_both_in_every_case(
