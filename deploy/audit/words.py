@@ -11,6 +11,7 @@ from deploy.audit.examine import Findings, Notes
 from deploy.audit.keys import Signer
 from shared.console import facts, printable, table
 from shared.errors import TrustError, WardroundError
+from shared.keys import fingerprint, identity_hex
 
 ANCHORED, OPEN_END = "consistent and anchored", "consistent, end not anchored"
 UNSIGNED = "unsigned: no head stands in it, so nobody vouches for any entry"
@@ -65,6 +66,7 @@ def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
         "reason": _why_broken(found) if found.broken or not found.entries else "",
         "signer": signer.name,
         "fingerprint": signer.fingerprint,
+        "coordinator_fingerprint": _coordinators(signer),
         "entries": found.entries,
         "head": found.head,
         "signed_entries": found.signed,
@@ -87,7 +89,7 @@ def page(found: Findings, signer: Signer, *, file: str, seconds: float) -> Rende
     style = "bold red" if failure(found) else "bold green" if found.end_anchored else "bold"
     about = {
         "Ledger": f"{file}: {_counted(found.entries, 'entry', 'entries')}{_when(found)}",
-        "Signer": f"{signer.name}, fingerprint {signer.fingerprint}\n(compare it with the signed site agreement)",
+        "Signer": f"{signer.name}, fingerprint {signer.fingerprint}{_journals(found, signer)}",
         "Signed": _signed(found),
         "Anchored": _anchored(found),
         "Releases": _conformity(found),
@@ -115,6 +117,17 @@ def _why_broken(found: Findings) -> str:
 
 def _when(found: Findings) -> str:
     return f",\n{found.began[:19]} to {found.ended[:19]} UTC, as the site says" if found.entries else ""
+
+
+def _journals(found: Findings, signer: Signer) -> str:
+    """Whose signature the journals among the anchors carry, and what to do with fingerprints."""
+    if not any(anchor.study for anchor in found.anchors):
+        return "\n(compare it with the signed site agreement)"
+    return f"\nthe journals' coordinator, {_coordinators(signer)}\n(compare both with the signed site agreement)"
+
+
+def _coordinators(signer: Signer) -> str | None:
+    return None if signer.coordinator is None else fingerprint(identity_hex(signer.coordinator))
 
 
 def _signed(found: Findings) -> str:

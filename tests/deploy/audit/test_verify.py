@@ -15,6 +15,7 @@ from live_federation import answer, wardround
 from deploy.audit.words import ANCHORED, OPEN_END
 from shared.canonical import canonical
 from shared.chain import NO_ENTRY, Tip
+from shared.keys import fingerprint
 
 NOW = "2026-01-02T03:04:05Z"
 
@@ -90,7 +91,11 @@ def test_the_key_may_come_in_other_forms(handed: Handed, tmp_path: Path, heads: 
 
 def test_the_fingerprint_is_the_one_that_was_compared_when_the_site_joined(handed: Handed, words: list[object]) -> None:
     theirs = answer("federation", "roster", handed.federation)["sites"][0]
-    assert answer(*words)["fingerprint"] == theirs["fingerprint"]
+    said = answer(*words)
+    assert said["fingerprint"] == theirs["fingerprint"]
+    shown = wardround(*words, "--head", handed.journals[0]).stdout
+    assert said["coordinator_fingerprint"] == fingerprint(handed.public("coordinator_key"))
+    assert all(one in shown for one in (said["fingerprint"], said["coordinator_fingerprint"]))
 
 
 def test_another_key_and_another_name_do_not_fit(handed: Handed) -> None:
