@@ -50,7 +50,7 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class About:
     """What the study asked for, and when it ran (RFC 3339, UTC; None if it did not).
 
-    `by_letter`: the sites' names are left out.
+    `by_letter`: the sites' names are left out. `cross_site`: the sites' own models were to be scored, too.
     """
 
     name: str
@@ -70,6 +70,7 @@ class About:
     last_entry: str | None
     seconds: float | None
     by_letter: bool
+    cross_site: bool
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ def facts_of(evidence: Evidence) -> Facts:
         choice=choice_of(history),
         curve=validation_curve(task, history),
         matrix=matrix_of(task, history, _cohort(history)),
-        own_models=own_matrix_of(task, history, _cohort(history)),
+        own_models=None if evidence.by_letter else own_matrix_of(task, history, _cohort(history)),
         validation=pooled(task, study.task.classes, validation),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
@@ -196,6 +197,7 @@ def _about(evidence: Evidence) -> About:
         last_entry=_utc(times[-1]) if times else None,
         seconds=(times[-1] - times[0]).total_seconds() if times else None,
         by_letter=evidence.by_letter,
+        cross_site=study.selection.cross_site,
     )
 
 

@@ -150,11 +150,13 @@ def _adjusted(sites: Sequence[SiteFairness]) -> tuple[SiteFairness, ...]:
 
 
 def _extremes(sites: Sequence[SiteFairness]) -> Extremes:
-    """The first of the highest and of the lowest, of those that are compared if there are two."""
+    """The first of the highest and of the lowest, of those compared if there are two; none if all are alike."""
     shown = {site.site: site.auroc.value for site in sites if site.auroc.value is not None}
     compared = {site.site: shown[site.site] for site in sites if site.versus and site.site in shown}
     known = compared if len(compared) > 1 else shown
     if len(known) < 2:
         return {"best": None, "worst": None, "gap": None}
     best, worst = max(known, key=lambda site: known[site]), min(known, key=lambda site: known[site])
+    if best == worst:
+        return {"best": None, "worst": None, "gap": 0.0}
     return {"best": best, "worst": worst, "gap": known[best] - known[worst]}

@@ -8,6 +8,7 @@
    there a name becomes `[site]`.
 4. Digests of contracts and heads of the sites' ledgers are left out. Anyone can compute the contract that
    follows from the study for a guessed name, and a head is known to whom its site showed it.
+5. The sites' own models are left out. Each site was told whose it scored, and would find its figures again.
 
 Whoever holds the folder can undo it, and holds the journal with the names anyway. Without it, a site knows itself
 by its own figures, and whoever knows how many patients a hospital has, or on what it computes, may know it

@@ -69,10 +69,18 @@ def test_a_site_that_is_served_worse_is_found(wards: Any) -> None:
     assert found.gap > 3 * found.gap_by_chance
 
 
-def test_where_nothing_can_be_compared_the_extremes_are_those_of_all(wards: Any) -> None:
+def test_no_site_is_the_best_where_all_have_the_same_figure(wards: Any) -> None:
     ward = wards.new().begin().whole_round(1)
     for site in ("north", "south"):
-        drawn(ward, site, patients=8, shift=1.0, seed=len(site), positives=4)
+        drawn(ward, site, patients=8, shift=1.0, seed=1, positives=4)
+    found = fairness(ward)
+    assert (found.best, found.worst, found.gap) == (None, None, 0.0)
+
+
+def test_where_nothing_can_be_compared_the_extremes_are_those_of_all(wards: Any) -> None:
+    ward = wards.new().begin().whole_round(1)
+    for seed, site in enumerate(("north", "south")):
+        drawn(ward, site, patients=8, shift=1.0, seed=seed, positives=4)
     found = fairness(ward)
     assert (found.compared, found.why, found.gap_by_chance) == (0, LONELY, None)
     assert (found.gap is None, found.best is None) == (False, False)

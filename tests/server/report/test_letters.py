@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.claim import AdmissionReason
-from server.records import RECORDS, SiteLost, StudyFailed, UpdateRefused
+from server.records import RECORDS, SiteLost, StudyFailed, TrainingEnded, UpdateRefused
 from server.report import compare, compare_by_letter, report_data, write_report, write_report_by_letter
 from server.report.evidence import read_evidence
 from server.report.facts import facts_of
@@ -87,6 +87,17 @@ def test_what_could_be_computed_for_a_guessed_name_is_left_out(wards: Any) -> No
         assert evidence.history.closed[site].head not in files(page)
         assert evidence.history.closed[site].head in files(write_report(ward.folder))
     assert "are left out: they could tell which site is which" in page.read_text(encoding="utf-8")
+
+
+def test_own_models_are_left_out_for_every_site_was_told_whose_it_scored(wards: Any) -> None:
+    ward = wards.new(wards.study(rounds=2)).begin().whole_round(1).whole_round(2)
+    ward.say(TrainingEnded(round=2, cause="rounds"))
+    ward.compare_own(2, "north", "west").closing_trip(2).finish(2)
+    assert "own_model" in files(write_report(ward.folder))  # else the test could not fail
+    page, _ = write_report_by_letter(ward.folder, roster=[])
+    assert "own_model" not in files(page)
+    assert "own model of" not in files(page)
+    assert report_data(ward.folder, lettered=True, roster=[])["own_models"] is None
 
 
 def test_the_figures_are_those_of_the_named_report(wards: Any) -> None:
