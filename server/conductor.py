@@ -169,8 +169,15 @@ class Conductor:
 
     def _score(self, trip: Trip) -> Closing:
         """Have the sites score a model after the rounds."""
-        quorum, absence_s = (None, None) if trip.needed else (0, ABSENCE_S)
-        state = self._round(trip.stage, trip.number, cohort=self._present(), quorum=quorum, absence_s=absence_s)
+        quorum, patience_s = (None, None) if trip.needed else (1, ABSENCE_S)
+        state = self._round(
+            trip.stage,
+            trip.number,
+            cohort=self._present(),
+            quorum=quorum,
+            absence_s=patience_s,
+            grace_s=patience_s,
+        )
         closing = StageRun(
             self._desk,
             state,
@@ -179,7 +186,8 @@ class Conductor:
             model_digest=trip.digest,
             scored=trip.record,
         ).run()
-        self._insist(closing, f"score the {'last' if trip.stage is Stage.VALIDATE else 'final'} model")
+        if trip.needed:
+            self._insist(closing, f"score the {'last' if trip.stage is Stage.VALIDATE else 'final'} model")
         return closing
 
     def _close(self, reason: Literal["finished", "stopped", "failed"]) -> None:
@@ -253,8 +261,10 @@ class Conductor:
         update_bytes: int = 0,
         slot_bytes: int = 0,
         absence_s: float | None = None,
+        grace_s: float | None = None,
     ) -> Round:
         spec = self._desk.study.rounds
+        grace_s = spec.grace_s if stage in WORKING and spec.grace_s is not None else grace_s
         asked = tuple(self._desk.cohort if cohort is None else cohort)
         return Round(
             stage=stage,
@@ -267,7 +277,7 @@ class Conductor:
             slot_bytes=slot_bytes,
             lease_s=self._desk.study.transfer.lease_s,
             absence_s=absence_s,
-            grace_s=spec.grace_s if stage in WORKING else None,
+            grace_s=grace_s,
             buffer=spec.buffer if stage in (Stage.OPEN, Stage.TRAIN) else None,
             slots_for=slots_for(asked, self._history, spec) if stage is Stage.TRAIN else None,
         )

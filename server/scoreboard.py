@@ -1,6 +1,7 @@
 """The scoreboard: who scored which model on validation patients, and the models' pooled figures.
 
-The scores that come with the updates of round r are of the model that entered it, the one after round r - 1.
+The scores that come with the updates of round r are of the model that entered it, the one after round r - 1; they
+stand once the round is committed, unless the site's update was refused.
 A score is kept small, because a study may have thousands; how models compare is `server/selection.py`'s.
 """
 
@@ -9,7 +10,7 @@ import zlib
 from collections.abc import Iterable
 
 from server.journal import record_of
-from server.records import RECORDS, Record, SiteValidated, UpdateReady
+from server.records import RECORDS, Record, RoundCommitted, SiteValidated, UpdateReady
 from server.selection import Standing, candidates_of
 from shared import metrics
 from shared.ledger import Entry
@@ -30,6 +31,7 @@ class Scoreboard:
         self._task = task
         self._metric = metric
         self._scores: dict[int, dict[str, bytes]] = {}  # by model, by site
+        self._offered: dict[str, tuple[Score, ...]] = {}  # by site, in the round that is not committed yet
         self._figures: dict[int, float | None] = {}  # of `_cohort`
         self._cohort: frozenset[str] = frozenset()
 
@@ -43,7 +45,12 @@ class Scoreboard:
         """Take in one record."""
         match record:
             case UpdateReady():
-                self._put(record.round - 1, record.site, record.scores)
+                self._offered[record.site] = record.scores
+            case RoundCommitted():
+                for site, scores in self._offered.items():
+                    if site not in record.refused:
+                        self._put(record.round - 1, site, scores)
+                self._offered = {}
             case SiteValidated():
                 self._put(record.model, record.site, record.scores)
 

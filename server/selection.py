@@ -2,7 +2,8 @@
 
 Pure. Models are compared by their pooled figures on validation patients, all of them on the same patients:
 
-1. the cohort is fixed: the sites that scored the newest model (of those that anybody scored);
+1. the cohort is fixed: the sites that scored the newest model (of those that anybody scored), but for those that
+   scored fewer than half of the models, which would otherwise leave next to none to choose from;
 2. candidates are the models that every site of the cohort scored, so that a site that died, or that
    missed a round, never makes two models incomparable;
 3. the best figure wins; of equal ones the earlier model's;
@@ -11,8 +12,10 @@ Pure. Models are compared by their pooled figures on validation patients, all of
    than `min_gain` than the best before it.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Set
 from dataclasses import dataclass, field
+from itertools import chain
 from typing import Literal
 
 from shared.selection import Metric, SelectionSpec
@@ -40,7 +43,9 @@ def candidates_of(scorers: Mapping[int, Set[str]]) -> tuple[frozenset[str], tupl
     newest = max((model for model, sites in scorers.items() if sites), default=None)
     if newest is None:
         return frozenset(), ()
-    cohort = frozenset(scorers[newest])
+    scored = Counter(chain.from_iterable(scorers.values()))
+    steady = {site for site in scorers[newest] if 2 * scored[site] >= sum(bool(sites) for sites in scorers.values())}
+    cohort = frozenset(steady or scorers[newest])
     return cohort, tuple(model for model, sites in sorted(scorers.items()) if cohort <= sites)
 
 

@@ -5,7 +5,7 @@
 2. Names are replaced in what was read, before anything is computed from it: what is drawn, told and written
    knows no name, and its order is that of the letters.
 3. In words that the coordinator wrote and the recipients may know by heart, a letter would tell whose it is:
-   there a name becomes `[site]`.
+   there a name becomes `[site]`. So it does in words of ours that name several, for these are in the order of names.
 4. Digests of contracts and heads of the sites' ledgers are left out. Anyone can compute the contract that
    follows from the study for a guessed name, and a head is known to whom its site showed it.
 5. The sites' own models are left out. Each site was told whose it scored, and would find its figures again.
@@ -52,8 +52,9 @@ class Letters:
             for site in sorted(set(group) - self._letters.keys(), key=lambda name: _rank(key, name)):
                 self._letters[site] = f"site {letter(len(self._letters))}"
         longest_first = sorted(self._letters, key=lambda name: (-len(name), name))
-        words = "|".join(map(re.escape, longest_first)) or "(?!)"
+        words = "|".join(name.replace("-", "[-_. ]*") for name in longest_first) or "(?!)"  # St. Mary is st-mary, too
         self._words = re.compile(rf"(?<![a-z0-9])(?:{words})(?![a-z0-9])", re.IGNORECASE)
+        self._spelled = {_bare(name): letter for name, letter in self._letters.items()}
 
     def key(self, sites: Iterable[str]) -> dict[str, str]:
         """By letter, the names of those of its sites that are asked for, in the order of the letters."""
@@ -69,8 +70,11 @@ class Letters:
         return tuple(sites_in_order(self.of(site) for site in sites))
 
     def told(self, text: str) -> str:
-        """Words of ours, with letters in the place of names."""
-        return self._words.sub(lambda found: self.of(found[0].lower()), text)
+        """Words of ours, with its letter in the place of a name; of several names the order would tell them."""
+        named = {_bare(found) for found in self._words.findall(text)}
+        if len(named) != 1:
+            return self.hidden(text)
+        return self._words.sub(self._spelled[named.pop()], text)
 
     def hidden(self, text: str) -> str:
         """Words of the coordinator's, without any name."""
@@ -114,6 +118,11 @@ def by_letter(evidence: Evidence, letters: Letters) -> Evidence:
         history=StudyHistory.replay(record for _, record in records),
         by_letter=True,
     )
+
+
+def _bare(name: str) -> str:
+    """A name without what may be spelled otherwise."""
+    return re.sub(r"[^a-z0-9]", "", name.lower())
 
 
 def _rank(key: bytes, site: str) -> bytes:

@@ -165,8 +165,10 @@ def _in_order(numbers: Iterable[int]) -> tuple[int, ...]:
     return tuple(sorted(set(numbers)))
 
 
-def _grouped(items: Iterable[Item], key: Callable[[Item], Hashable]) -> list[list[Item]]:
-    groups: dict[Hashable, list[Item]] = {}
+def _grouped(items: Iterable[Item], key: Callable[[Item], tuple[str, Hashable]]) -> list[list[Item]]:
+    """Items that are alike, the groups in the order of the sites: the journal's order is that of the names."""
+    groups: dict[tuple[str, Hashable], list[Item]] = {}
     for item in items:
         groups.setdefault(key(item), []).append(item)
-    return list(groups.values())
+    places = {site: place for place, site in enumerate(sites_in_order({site for site, _ in groups}))}
+    return [groups[found] for found in sorted(groups, key=lambda found: places[found[0]])]

@@ -14,7 +14,7 @@ from server.records import ModelChosen, TrainingEnded
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.errors import StudyError
-from shared.wire import Stage, Work
+from shared.wire import Counts, Stage, Work
 
 BEST: dict[str, Any] = {"model": "best"}
 ROUNDS = {"count": 5, "quorum": 2}
@@ -111,6 +111,19 @@ def test_patience_without_a_choice_keeps_the_last_model(ward: Ward) -> None:
 def test_the_start_model_may_be_the_best(ward: Ward) -> None:
     history = ward.run(Script((4, 3, 2, 1, 1, 1)), rounds=ROUNDS, selection=BEST).history
     assert (chosen(history).round, chosen(history).model_digest) == (0, final_model(ward))
+
+
+def test_a_site_whose_updates_are_refused_has_no_say_in_the_choice(ward: Ward) -> None:
+    def lie(site: str, work: Work) -> Reply:
+        if site != "south":
+            return None
+        if work.address.stage is Stage.TRAIN:
+            answer, update = trained(site, work, scores=(ranked(work, 4 if work.address.round == 1 else 0),))
+            return answer.model_copy(update={"counts": Counts(examples=-5, patients=0, steps=0)}), update
+        return None
+
+    found = chosen(ward.run(Script(hook=lie), rounds=ROUNDS, selection=BEST).history)
+    assert (found.round, found.cohort) == (2, tuple(site for site in SITES if site != "south"))
 
 
 def test_a_site_that_missed_a_round_takes_that_model_out_of_the_choice(ward: Ward) -> None:

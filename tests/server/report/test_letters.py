@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.claim import AdmissionReason
-from server.records import RECORDS, SiteLost, StudyFailed, TrainingEnded, UpdateRefused
+from server.records import RECORDS, SiteLost, SiteRefused, StudyFailed, TrainingEnded, UpdateRefused
 from server.report import compare, compare_by_letter, report_data, write_report, write_report_by_letter
 from server.report.evidence import read_evidence
 from server.report.facts import facts_of
@@ -30,6 +30,7 @@ from server.report.letters import (
 )
 from server.report.table import as_csv
 from server.study_folder import StudyState
+from shared.errors import WireCode
 
 SITES = ("charite", "st-mary", "st-mary-annex", "ulm")
 NAMES = st.from_regex(r"\A[a-z][a-z0-9-]{0,9}\Z")
@@ -98,6 +99,29 @@ def test_own_models_are_left_out_for_every_site_was_told_whose_it_scored(wards: 
     assert "own_model" not in files(page)
     assert "own model of" not in files(page)
     assert report_data(ward.folder, lettered=True, roster=[])["own_models"] is None
+
+
+def test_no_list_stands_in_the_order_of_the_names(wards: Any) -> None:
+    sites = tuple(f"hospital-{number:02}" for number in range(12))
+    ward = wards.new(sites=sites).begin(opened=sites)
+    ward.say(ward.opening(1, asked=sites), *(SiteRefused(round=1, site=site, code=WireCode.NO_DATA) for site in sites))
+    ward.say(*(SiteLost(round=1, site=site, cause="line_lost") for site in sites))
+    reason = f"Too few sites: {', '.join(sites)} are missing."
+    ward.say(StudyFailed(reason=reason)).end(StudyState.FAILED, reason=reason, remedy=f"Call {sites[0]}, {sites[1]}.")
+    page, key = write_report_by_letter(ward.folder, roster=[])
+    shown = page.with_suffix(".csv").read_text(encoding="utf-8")
+    for scope in ("refusal", "loss"):
+        found = list(dict.fromkeys(re.findall(rf"^{scope},(site [A-Z]+),", shown, re.MULTILINE)))
+        assert found == sorted(key)
+        assert [key[letter] for letter in found] != sorted(key.values())
+    assert "Too few sites: [site], [site]" in page.read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("spelled", ["St. Mary", "st mary", "StMary", "ST-MARY", "st_mary"])
+def test_a_name_is_known_however_it_is_spelled(spelled: str) -> None:
+    letters = Letters(bytes(32), ["st-mary", "ulm"])
+    assert letters.hidden(f"Led by {spelled}.") == "Led by [site]."
+    assert letters.told(f"{spelled} was cut off") == f"{letters.of('st-mary')} was cut off"
 
 
 def test_the_figures_are_those_of_the_named_report(wards: Any) -> None:
