@@ -21,7 +21,8 @@ from client.contract import NotFinite, check_release
 from client.egress import Released
 from client.intake import check_model
 from client.jobs import UPDATE_FILE, Ending, Failed, RehearseDone, RehearseJob, RoundDone
-from client.site import Site
+from client.rehearsal_limit import refuse_beyond_limit
+from client.site import LEDGER_FILE, Site
 from client.spool import written_update
 from client.workload import Task, Workload
 from shared.contract import Contract, contract_of
@@ -74,7 +75,7 @@ class Rehearsals:
         """Begin a rehearsal, or end one before its time; False if the message is about none.
 
         Raises:
-            Refusal: the rehearsal bears another name than its study.
+            Refusal: the rehearsal bears another name than its study, or is one too many for a day.
             LinkError: as `Link.fetch`.
         """
         if isinstance(message, Rehearse):
@@ -109,16 +110,17 @@ class Rehearsals:
             raise Refusal(WireCode.CONTRACT, remedy="The rehearsal bears another name than its study.")
         if self._workload.take_over(parcel, message):
             return
+        refuse_beyond_limit(site.folder / LEDGER_FILE, now=site.now())
         found, rehearsal = {Check.CLOCK: self._clock(message)}, None
         try:
             with _finding(found, say=site.say):
                 rehearsal = self._prepared(parcel, message, found)
+            contract = self._contract(message)
+            agreed = {"study": name, "study_digest": contract.study_digest, "contract": contract.digest()}
+            site.ledger.append("rehearsal", agreed, time=site.now())
         except BaseException:
             site.spool.discard(name)
             raise
-        contract = self._contract(message)
-        agreed = {"study": name, "study_digest": contract.study_digest, "contract": contract.digest()}
-        site.ledger.append("rehearsal", agreed, time=site.now())
         site.say(f"Rehearsing {name}: one step of a round, of which nothing leaves but codes and two durations.")
         if rehearsal is None:
             self._tell(parcel, message, found)

@@ -23,6 +23,8 @@ from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
 
+LEDGER_FILE = "ledger.jsonl"
+
 
 def utc_now(clock: Callable[[], float] = time.time) -> str:
     """The time as RFC 3339 in UTC, to the millisecond; `clock` gives Unix seconds."""
@@ -80,7 +82,7 @@ def open_site(
             remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
         )
     now = partial(utc_now, clock)
-    ledger = Ledger.open(folder / "ledger.jsonl", key=enrolment.identity_key, signer=name, now=now())
+    ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     return Site(
         name=name,
         folder=folder,

@@ -1,7 +1,8 @@
 """What a rehearsal says about the study: how long a round takes, what must be mended first, what may be better.
 
-Pure. A round is as long as its slowest site: the work that the site measured, and twice the way of the start
-model, since the update is as large and was not sent. A site that did not answer is a finding like any other.
+Pure. A round is as long as its slowest site: the work that the site measured, twice the way of the start
+model, since the update is as large and was not sent, and what every trip costs. A site that did not answer is a
+finding like any other.
 """
 
 from collections.abc import Iterator, Mapping
@@ -17,13 +18,19 @@ from shared.study import Study
 
 SEVERAL_FOLD = 3.0  # so much longer than the median site is worth a word
 HEADROOM = 1.5  # between the time foreseen and a deadline
+TRIP_S = 0.5  # of each trip, beside work and way: both sides look at the line in turns, and write down what they do
 _ABSENT = {
     Phase.WAITING.value: ("The site was not connected.", "Call it: have its IT run `wardround site start`."),
     Phase.ASKED.value: (
         "The site had not answered when the deadline passed.",
-        "Rehearse again with a longer --deadline; what it has decoded is kept, so that it comes further.",
+        "Rehearse again, with a longer --deadline: it was still decoding its images, which it keeps, or it was busy"
+        " with a round of another study, since a site does one thing after the other.",
     ),
     Phase.REMOVED.value: ("The site was taken off the roster.", "Correct rounds.sites, or invite it again."),
+    WireCode.TOO_OFTEN.value: (
+        TEMPLATES[WireCode.TOO_OFTEN],
+        "Rehearse again tomorrow, or go by what the site has answered; its console says from when on.",
+    ),
 }
 _LOST = ("The line to the site was lost.", "Call the site: is its machine on, and its line up? Then rehearse again.")
 
@@ -41,7 +48,7 @@ class Seen:
     @property
     def round_s(self) -> float | None:
         """How long a round takes this site, in seconds."""
-        return None if self.work_s is None else two_digits(self.work_s + 2 * (self.travel_s or 0.0))
+        return None if self.work_s is None else two_digits(self.work_s + 2 * (self.travel_s or 0.0) + TRIP_S)
 
 
 @dataclass(frozen=True)
@@ -98,16 +105,27 @@ def forecast(study: Study, sites: tuple[Seen, ...]) -> Forecast:
     times = {seen.site: seen.round_s for seen in sites if seen.round_s is not None}
     slowest = max(times, key=lambda site: times[site], default=None)
     round_s = times[slowest] if slowest else None
-    rounds = study.rounds.count if study.study.kind == "train" else 1
     remarks = (*(remark for seen in sites for remark in _remarks(seen)), *_too_slow(study, times))
     return Forecast(
         sites=sites,
         remarks=remarks,
         round_s=round_s,
-        study_s=None if round_s is None else two_digits(round_s * rounds),
+        study_s=None if round_s is None else _study_s(study, sites, round_s),
         slowest=slowest,
         advice=tuple(_advice(study, {seen.site: seen for seen in sites if seen.site in times}, slowest)),
     )
+
+
+def _study_s(study: Study, sites: tuple[Seen, ...], round_s: float) -> float:
+    """All rounds, and the trips around them: the opening, validation, comparison and the closing one.
+
+    Such a trip takes a model to the sites; what its scoring takes is not known. A study that does not train does
+    its work in the closing trip.
+    """
+    rounds = study.agreed_rounds or 1
+    others = study.closing_number + 1 - rounds
+    way_s = max(seen.travel_s or 0.0 for seen in sites)
+    return two_digits(rounds * round_s + others * (way_s + TRIP_S))
 
 
 def _seen(site: str, history: LiveHistory, missing: str) -> Seen:
@@ -129,9 +147,9 @@ def _remarks(seen: Seen) -> Iterator[Remark]:
 
 
 def _why_missing(cause: str) -> tuple[str, str]:
-    if cause in TEMPLATES:
-        return TEMPLATES[WireCode(cause)], "Ask the site's IT what its console says."
-    return _ABSENT.get(cause, _LOST)
+    if cause in _ABSENT:
+        return _ABSENT[cause]
+    return (TEMPLATES[WireCode(cause)], "Ask the site's IT what its console says.") if cause in TEMPLATES else _LOST
 
 
 def _too_slow(study: Study, times: Mapping[str, float]) -> Iterator[Remark]:
@@ -174,7 +192,8 @@ def _for_unequal_sites(study: Study, typical: float, *, near: int) -> Iterator[s
     if rounds.late == "drop":
         yield 'With rounds.late = "next" the work of a slow site counts in the round after, discounted by its age.'
     if rounds.grace_s is None and rounds.sample is None and training.algorithm != "fednova" and near >= rounds.quorum:
-        yield f"With rounds.buffer = {near} a round closes with the first {near} sites, and nobody is waited for."
+        keys = f'rounds.buffer = {near} and rounds.late = "next"'
+        yield f"Or, instead of rounds.grace_s, with {keys} a round closes with the first {near} sites that counted."
 
 
 def _longer(seconds: float) -> float:

@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from server.drift import Habits
 from server.journal import record_of
 from server.narration import told, told_by_ledger, told_unusual
-from server.records import RECORDS
+from server.records import RECORDS, RehearsalOpened
 from shared.chain import HEAD, LONGEST_LINE, Entry, Tip, verified
 from shared.identity import COORDINATOR
 from shared.ledger import read_lines
@@ -94,19 +94,21 @@ def read_log(
         TrustError: as `JournalReader.entries`.
         ProtocolError: an entry has fields that this version does not know.
     """
-    habits = Habits()
+    habits, rehearsed = Habits(), False
     while True:
         last_look = over()  # asked before reading, so that nothing is written between the two
-        yield from (_line(entry, habits) for entry in journal.entries())
+        for entry in journal.entries():
+            rehearsed = rehearsed or entry.type == RehearsalOpened.entry_type()
+            yield _line(entry, habits, rehearsed=rehearsed)
         if last_look:
             return
         rest()
 
 
-def _line(entry: Entry, habits: Habits) -> Line:
+def _line(entry: Entry, habits: Habits, *, rehearsed: bool) -> Line:
     number, site = entry.data.get("round"), entry.data.get("site")
     line = Line(entry.n, entry.time, entry.type, number, site, told_by_ledger(entry.type, entry.data))
     if entry.type not in RECORDS:
         return line
     record = record_of(entry)
-    return replace(line, words=told(record), unusual=tuple(told_unusual(habits.take(record))))
+    return replace(line, words=told(record, rehearsed=rehearsed), unusual=tuple(told_unusual(habits.take(record))))

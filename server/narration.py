@@ -48,8 +48,10 @@ from shared.rehearsal import MEANINGS, Code
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 
-def told(record: Record) -> str:
-    """One record in plain words, without its round and time."""
+def told(record: Record, *, rehearsed: bool = False) -> str:
+    """One record in plain words, without its round and time; the end of what was only rehearsed has its own."""
+    if rehearsed and isinstance(record, StudyFinished):
+        return "the rehearsal is finished, and what was made for it is thrown away"
     parts = (_of_study, _of_rehearsal, _of_site, _of_update, _of_round, _of_selection, _of_own_model)
     return next((words for part in parts if (words := part(record))), None) or _by_name(record)
 

@@ -22,7 +22,7 @@ from server.records import (
     StudyStopped,
 )
 from server.requests import PauseAsked, StopAsked
-from server.rounds import Ask, Round
+from server.rounds import Ask, Phase, Round
 from server.stage import StageRun
 from server.study_folder import StudyState
 from shared.errors import DiskFull, LinkError, StaleEpoch, WardroundError
@@ -98,7 +98,7 @@ class Rehearsal:
 
         closing = StageRun(desk, state, question=question, payload=self._start, model_digest=model).run()
         self._end("finished", {*closing.late, *closing.absent})
-        desk.write(RehearsalClosed(missing=closing.missing))
+        desk.write(RehearsalClosed(missing=dict(sorted((self._removed() | closing.missing).items()))))
         desk.write(StudyFinished(model_digest=model))
 
     def _end(self, reason: Literal["finished", "stopped", "failed"], sites: Iterable[str]) -> None:
@@ -114,6 +114,13 @@ class Rehearsal:
     def _silent(self) -> set[str]:
         """Sites that have not answered."""
         return set(self._desk.cohort) - self._desk.journal.history.rehearsed.keys()
+
+    def _removed(self) -> dict[str, str]:
+        """Sites that were to be asked, have not answered, and were off the roster when this process began."""
+        history = self._desk.journal.history
+        assert history.started is not None
+        gone = set(history.started.cohort) - set(self._desk.cohort) - history.rehearsed.keys()
+        return dict.fromkeys(gone, Phase.REMOVED.value)
 
     def _seats(self, stage: Stage, sites: Iterable[str], deadline_s: float, *, absence_s: float) -> Round:
         return Round(

@@ -171,6 +171,18 @@ def find_study(federation: Path, name: str) -> StudyFolder:
     return known[name]
 
 
+def find_launched(federation: Path, name: str, *, done: str) -> StudyFolder:
+    """As `find_study`, of a study that was launched to be run.
+
+    Raises:
+        StudyError: also if it is a rehearsal; `done` is what is done with studies and with no rehearsal.
+    """
+    folder = find_study(federation, name)
+    if folder.rehearsal() is not None:
+        raise StudyError(f"{name} is a rehearsal and cannot be {done}.", remedy="Name a study that was launched.")
+    return folder
+
+
 def all_studies(federation: Path) -> Iterator[StudyFolder]:
     """Every study of a federation, by name."""
     for path in sorted((federation / "studies").glob("[!.]*/study.json")):  # a dot: still being launched

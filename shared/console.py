@@ -89,7 +89,8 @@ def guarded(schema: str, *, as_json: bool) -> Iterator[None]:
     except WardroundError as error:
         _fail(schema, Answer(error=error), as_json=as_json)
     except KeyboardInterrupt:
-        _fail(schema, Answer(error=_Interrupted()), as_json=as_json)
+        stopped = Interrupted("Stopped by the keyboard.", remedy="Give the same command again to go on.")
+        _fail(schema, Answer(error=stopped), as_json=as_json)
     except (ClickException, Exit, Abort, BrokenPipeError):
         raise  # Click's own: usage errors, --help, and a reader such as `head` that has left
     except Exception as error:
@@ -159,12 +160,11 @@ def _named_paths(arguments: Iterable[object]) -> Iterator[None]:
         ) from None
 
 
-class _Interrupted(WardroundError):
+class Interrupted(WardroundError):
+    """The keyboard stopped a command; raised by one that does not go on when it is given again."""
+
     exit_code = INTERRUPTED
     code = "interrupted"
-
-    def __init__(self) -> None:
-        super().__init__("Stopped by the keyboard.", remedy="Give the same command again to go on.")
 
 
 class _Internal(WardroundError):

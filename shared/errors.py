@@ -126,6 +126,7 @@ class WireCode(StrEnum):
     WORKER_CRASHED = "worker_crashed"
     SUPERSEDED = "superseded"
     STATE_LOST = "state_lost"
+    TOO_OFTEN = "too_often"
     INTERNAL = "internal"
 
 
@@ -145,6 +146,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.WORKER_CRASHED: "The site's worker crashed repeatedly; see the site's own log.",
     WireCode.SUPERSEDED: "A newer message replaced this piece of work.",
     WireCode.STATE_LOST: "The site no longer has what it kept from its last round in this study.",
+    WireCode.TOO_OFTEN: "The site has answered as many rehearsals as it answers within a day.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
 

@@ -7,8 +7,9 @@ ask of it and throws the result away. This module decides the only words in whic
 2. a check that was not reached has none;
 3. a duration has two significant digits, so that nothing else can be told by its last ones.
 
-No count, score, tensor, digest of data or free text has a place here. What a code means and what to do
-about it is a fixed text on each side; it never travels.
+No count, score, tensor, digest of data or free text has a place here. A duration still depends on how many
+images there are, and each code about images answers a question: so a site answers few rehearsals in a day.
+What a code means and what to do about it is a fixed text on each side; it never travels.
 """
 
 from enum import StrEnum

@@ -14,7 +14,7 @@ from rich.text import Text
 from server.cli.arguments import HERE, Federation, Name
 from server.cli.lettering import Lettered, names_of, show_key
 from server.log import JournalReader, Line, read_log
-from server.study_folder import ENDED, StudyFolder, find_study
+from server.study_folder import ENDED, StudyFolder, find_launched, find_study
 from shared.console import Answer, answering, printable, progress_console
 from shared.errors import WardroundError
 
@@ -63,7 +63,7 @@ def compare(
     from server.report import compare as put_side_by_side
     from server.report import compare_by_letter
 
-    one, other = find_study(federation, a), find_study(federation, b)
+    one, other = (find_launched(federation, name, done="compared") for name in (a, b))
     if letters:
         found, key = compare_by_letter(one, other, roster=names_of(federation))
         return Answer(asdict(found) | {"letters": key}, Group(show_comparison(found), show_key(key)))
@@ -77,7 +77,7 @@ def report(name: Name, federation: Federation = HERE, letters: Lettered = False)
     """Write the study's report, one self-contained HTML file."""
     from server.report import report_data, write_report, write_report_by_letter
 
-    folder = find_study(federation, name)
+    folder = find_launched(federation, name, done="reported")
     key: dict[str, str] = {}
     if letters:
         path, key = write_report_by_letter(folder, roster=names_of(federation))
@@ -103,7 +103,7 @@ def track(
     """Send the study's figures to an MLflow server (extra: tracking)."""
     from server.report.tracking import EXPERIMENT, Tracker, send_figures
 
-    folder, tracker = find_study(federation, name), Tracker(to)
+    folder, tracker = find_launched(federation, name, done="tracked"), Tracker(to)
     run = send_figures(folder, tracker, follow=follow)
     data = {"study": name, "experiment": EXPERIMENT, "run": run, "figures": tracker.figures}
     return Answer(data, f"{tracker.figures} figures are in the experiment {EXPERIMENT}, run {run}.")

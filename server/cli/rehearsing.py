@@ -16,7 +16,7 @@ from server.cli.running import ask_to_stop, follow
 from server.forecast import Forecast, Seen, forecast, sites_of
 from server.report.words import coarse
 from server.study_folder import ENDED, StudyFolder, StudyState, all_studies
-from shared.console import Answer, answering, facts, printable
+from shared.console import Answer, Interrupted, answering, facts, printable
 from shared.errors import StudyError
 from shared.rehearsal import Check, Outcome, Terms, outcome
 from shared.study import Study
@@ -45,37 +45,46 @@ def rehearse(
     from server.rehearsal import rehearsal_of
 
     study = read_study(path)
-    sites = load_federation(federation).roster.sites()
-    choose(sites, study.rounds.sites, quorum=study.rounds.quorum, sample=study.rounds.sample)
+    sites, rounds = load_federation(federation).roster.sites(), study.rounds
+    choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)
     tried = rehearsal_of(study, taken={known.name for known in all_studies(federation)})
     source = f"# A rehearsal of {study.name}.\n{toml_of(tried, tried.name)}"
     terms = Terms(deadline_s=deadline)
     folder = launch(federation, tried, source=source, start_model=start_model, now=utc_now(), rehearsal=terms)
-    _finish(folder, federation)
+    follow_to_end(folder, federation)
     return _answer(study, folder)
 
 
-def _finish(folder: StudyFolder, federation: Path) -> None:
+def follow_to_end(folder: StudyFolder, federation: Path) -> None:
     """Follow the rehearsal to its end; Ctrl-C ends it at the sites, too.
 
     Raises:
-        StudyError: it was stopped, or failed.
+        StudyError: it was stopped elsewhere, or failed.
+        Interrupted: it was stopped here.
     """
     try:
-        state = follow(folder, federation)["state"]
+        data = follow(folder, federation)
     except KeyboardInterrupt:
         ask_to_stop(folder)
-        _wait_until_ended(folder)
-        raise
-    if state != StudyState.FINISHED:
-        remedy = f"See `{about('status', folder.name, federation)}`; then rehearse again."
-        raise StudyError(f"The rehearsal {folder.name} is {state}, so nothing is known.", remedy=remedy)
+        raise _cut_short(folder, about("status", folder.name, federation)) from None
+    if data["state"] != StudyState.FINISHED:
+        why = f": {data['reason']}" if data["reason"] else "."
+        remedy = data["remedy"] or f"See `{about('status', folder.name, federation)}`; then rehearse again."
+        raise StudyError(f"The rehearsal {folder.name} is {data['state']}, so nothing is known{why}", remedy=remedy)
 
 
-def _wait_until_ended(folder: StudyFolder) -> None:
+def _cut_short(folder: StudyFolder, status: str) -> Interrupted:
+    """What Ctrl-C came to, once the rehearsal has ended or was waited for long enough."""
     deadline = time.monotonic() + STOP_PATIENCE_S
-    while folder.standing().state not in ENDED and time.monotonic() < deadline:
+    while (state := folder.standing().state) not in ENDED and time.monotonic() < deadline:
         time.sleep(0.1)
+    anew = "The same command begins a new rehearsal."
+    if state is StudyState.STOPPED:
+        return Interrupted(f"The rehearsal {folder.name} was stopped by the keyboard, at the sites, too.", remedy=anew)
+    return Interrupted(
+        f"The rehearsal {folder.name} was asked to stop by the keyboard, and is {state}.",
+        remedy=f"See `{status}`. {anew}",
+    )
 
 
 def _answer(study: Study, folder: StudyFolder) -> Answer:
@@ -129,7 +138,10 @@ def _row(seen: Seen) -> Iterator[str]:
     yield seen.site
     for check in Check:
         yield outcome(seen.findings[check]).value.upper() if check in seen.findings else _NOT_REACHED
-    yield _NOT_REACHED if seen.round_s is None else coarse(seen.round_s)
+    if seen.round_s is None:
+        yield _NOT_REACHED
+    else:
+        yield "<1 s" if seen.round_s < 1 else coarse(seen.round_s)
 
 
 def _lines(rows: Iterable[tuple[str, str]]) -> Table:
@@ -144,7 +156,11 @@ def _lines(rows: Iterable[tuple[str, str]]) -> Table:
 def _figures(study: Study, found: Forecast) -> dict[str, str]:
     if found.round_s is None or found.study_s is None:
         return {"a round": "not known: no site came to its end"}
-    figures = {"a round": f"about {coarse(found.round_s)}; {found.slowest} takes longest"}
+    figures = {"a round": f"{_roughly(found.round_s)}; {found.slowest} takes longest"}
     if study.study.kind == "train":
-        figures["the study"] = f"about {coarse(found.study_s)}: {study.rounds.count} rounds"
+        figures["the study"] = f"{_roughly(found.study_s)}: {study.rounds.count} rounds, and the trips around them"
     return figures
+
+
+def _roughly(seconds: float) -> str:
+    return coarse(seconds) if seconds < 1 else f"about {coarse(seconds)}"

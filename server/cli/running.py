@@ -15,7 +15,7 @@ from server.cli.standing import show_standing, show_waits, standing_of
 from server.federation import existing_federation
 from server.log import JournalReader
 from server.progress import Progress
-from server.study_folder import ENDED, Request, StudyFolder, StudyState, all_studies, find_study
+from server.study_folder import ENDED, Request, StudyFolder, StudyState, all_studies, find_launched, find_study
 from shared.console import Answer, answering, progress_console, table
 from shared.errors import StudyError, WardroundError
 
@@ -173,10 +173,8 @@ def one_in(federation: Path, name: str, states: set[StudyState], done: str) -> t
     Raises:
         StudyError: it is in another; `done` is what is done with studies in these.
     """
-    folder = find_study(federation, name)
+    folder = find_launched(federation, name, done=done) if done in _OF_STUDIES else find_study(federation, name)
     state = folder.standing().state
-    if done in _OF_STUDIES and folder.rehearsal() is not None:
-        raise StudyError(f"{name} is a rehearsal and cannot be {done}.", remedy="Name a study that was launched.")
     if state not in states:
         only = ", ".join(sorted(s.value for s in states))
         raise StudyError(

@@ -8,7 +8,7 @@ import typer
 from server.cli import records, rehearsing, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about, read_study
 from server.cli.explain import explain_length, explain_rounds, explain_selection
-from server.study_folder import all_studies, find_study
+from server.study_folder import all_studies, find_launched
 from shared.console import Answer, answering
 from shared.durable import write_atomically
 from shared.errors import ConfigError
@@ -74,7 +74,7 @@ def clone(
     from server.clone import cloned
     from server.launch import START_MODEL
 
-    folder, new_name = find_study(federation, name), name_for(path)
+    folder, new_name = find_launched(federation, name, done="cloned"), name_for(path)
     check_free(path)
     if new_name in {known.name for known in all_studies(federation)}:
         raise ConfigError(f"A study named {new_name} exists already.", remedy="Name the file otherwise.")

@@ -117,7 +117,9 @@ def duration(seconds: float | None) -> str:
 
 
 def coarse(seconds: float) -> str:
-    """A time that is known to two digits, in the unit that suits it."""
+    """A time that is known to two digits, in the unit that suits it; below a second it is not worth one."""
+    if seconds < 1:
+        return "less than 1 s"
     for unit, length, most in (("s", 1, 100), ("min", 60, 100), ("h", 3600, math.inf)):
         if seconds / length < most:
             return f"{float(f'{seconds / length:.1e}'):g} {unit}"

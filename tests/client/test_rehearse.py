@@ -7,6 +7,7 @@ import errno
 import os
 import time
 from collections.abc import Iterator
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -17,8 +18,10 @@ from lone_site import START, TENSORS, UPDATE, LoneSite, a_study, trained
 from client.answering import WORKER_TRIES
 from client.jobs import Failed, RehearseDone, RehearseJob, RoundJob
 from client.join import load_enrolment
+from client.rehearsal_limit import MOST, refuse_beyond_limit
+from client.site import LEDGER_FILE
 from shared.canonical import digest
-from shared.errors import LinkError, Refusal, WireCode
+from shared.errors import DiskFull, LinkError, Refusal, WireCode
 from shared.ledger import read_lines, verify
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
@@ -201,6 +204,20 @@ def test_a_disk_that_refuses_the_model_is_a_finding(site: LoneSite, number: int,
     spotless(site)
 
 
+def test_a_ledger_without_room_leaves_no_model_behind(site: LoneSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    append = site.site.ledger.append
+
+    def full(entry_type: str, data: Any, **how: Any) -> Any:
+        if entry_type == "rehearsal":
+            raise DiskFull("The ledger could not be written.", remedy="Make room.")
+        return append(entry_type, data, **how)
+
+    monkeypatch.setattr(site.site.ledger, "append", full)
+    site.tell(question(site))
+    assert site.refused() == [WireCode.DISK_FULL]
+    spotless(site)
+
+
 @pytest.mark.parametrize(
     ("sent_in_s", "offset_s", "found"),
     [
@@ -216,6 +233,30 @@ def test_a_clock_that_is_off(site: LoneSite, sent_in_s: float, offset_s: float, 
     site.tell(question(site, sent_at=time.time() + sent_in_s))
     done(site)
     assert findings(site) == found
+
+
+# ------------------------------------------------------------ how many
+
+
+def ask_again(site: LoneSite, number: int) -> None:
+    site.coordinator.study = a_study(f"lungs-rehearsal-{number}")
+    site.tell(question(site))
+
+
+def test_a_site_answers_so_many_rehearsals_in_a_day_whatever_their_names(site: LoneSite) -> None:
+    for number in range(MOST):
+        ask_again(site, number)
+        done(site)
+    site.start()  # a restart forgets none
+    ask_again(site, MOST)
+    assert site.refused() == [WireCode.TOO_OFTEN]
+    assert len(site.entries("rehearsal")) == MOST
+    assert f"Ask the coordinator why there were {MOST} in 24 hours" in site.said[-1]
+    spotless(site)
+    at = datetime.fromisoformat(site.site.now())
+    with pytest.raises(Refusal):
+        refuse_beyond_limit(site.folder / LEDGER_FILE, now=(at + timedelta(hours=23)).isoformat())
+    refuse_beyond_limit(site.folder / LEDGER_FILE, now=(at + timedelta(hours=25)).isoformat())
 
 
 # ------------------------------------------------------------ again, and before its time

@@ -1,5 +1,8 @@
 """What a rehearsal's answers add up to: the slowest site, what to mend, what may be better."""
 
+import re
+import tomllib
+
 import pytest
 
 from server.forecast import Seen, forecast, sites_of
@@ -33,7 +36,7 @@ def sites(**seconds: float) -> tuple[Seen, ...]:
 
 def test_a_round_waits_for_the_slowest_site_and_the_way_there_and_back() -> None:
     found = forecast(study(), sites(north=40.0, south=60.0, east=50.0))
-    assert (found.round_s, found.study_s, found.slowest) == (62.0, 620.0, "south")
+    assert (found.round_s, found.study_s, found.slowest) == (62.0, 620.0, "south")  # and half a second for each trip
     assert found.ready
     assert found.remarks == found.advice == ()
 
@@ -60,11 +63,38 @@ def test_a_site_far_slower_than_the_others_brings_advice() -> None:
     assert "training.seconds_per_round = 11 " in words
     assert "rounds.grace_s = 11 " in words
     assert 'rounds.late = "next"' in words
-    assert "With rounds.buffer = 2 a round closes with the first 2 sites" in words
+    assert 'Or, instead of rounds.grace_s, with rounds.buffer = 2 and rounds.late = "next" a round closes' in words
     grace = forecast(study(more="grace_s = 5\nlate = 'next'"), sites(north=10.0, south=100.0, east=11.0))
     assert len(grace.advice) == 2
     buffered = forecast(study(more="buffer = 2"), sites(north=10.0, south=100.0, east=11.0))
     assert len(buffered.advice) == 2
+
+
+def with_keys(lines: list[str]) -> Study:
+    """The study with every key that these lines of advice name."""
+    fields = study(more="late = 'drop'").model_dump(exclude_none=True, exclude_unset=True)
+    for section, key, value in re.findall(r"(training|rounds)\.(\w+) = (\S+)", " ".join(lines)):
+        fields[section] |= tomllib.loads(f"{key} = {value}")
+    if "seconds_per_round" in fields["training"]:
+        del fields["training"]["epochs_per_round"]
+    return Study.model_validate(fields)
+
+
+def test_what_is_advised_together_goes_together_and_so_does_each_alternative() -> None:
+    advice = forecast(study(), sites(north=10.0, south=100.0, east=11.0)).advice
+    (instead,) = (line for line in advice if line.startswith("Or, instead of rounds.grace_s"))
+    together = with_keys([line for line in advice if line != instead])
+    assert (together.rounds.grace_s, together.rounds.buffer) == (11.0, None)
+    other = with_keys([line for line in advice if "With rounds.grace_s" not in line])
+    assert (other.rounds.grace_s, other.rounds.buffer) == (None, 2)
+    assert with_keys([instead]).rounds.buffer == 2
+
+
+def test_short_rounds_are_as_long_as_their_trips() -> None:
+    found = forecast(study(), (Seen("north", {}, 0.05, 0.1),))
+    assert (found.round_s, found.study_s) == (0.75, 8.7)  # ten rounds, the opening and the closing trip
+    best = parse_study(STUDY.format(deadline=60, more="[selection]\nmodel = 'best'"))
+    assert forecast(best, (Seen("north", {}, 0.05, 0.1),)).study_s == 9.3  # and one for validation
 
 
 def test_a_line_that_takes_longer_than_the_work_is_named() -> None:
@@ -85,7 +115,7 @@ def test_a_study_that_scores_has_one_round() -> None:
     scoring = study().model_dump() | {"study": {"name": "lungs", "kind": "evaluate"}, "training": None}
     scoring["model"]["start_sha256"] = "0" * 64
     found = forecast(Study.model_validate(scoring), sites(north=40.0))
-    assert (found.round_s, found.study_s) == (42.0, 42.0)
+    assert (found.round_s, found.study_s) == (42.0, 44.0)  # with the opening
 
 
 def test_the_journal_names_everybody_who_was_asked() -> None:
@@ -105,11 +135,19 @@ def test_the_journal_names_everybody_who_was_asked() -> None:
         ("west", "answer", "waiting"),
     ]
     assert list(sites_of(told)[1].findings) == [Check.CLOCK, Check.WORK]
-    assert (found.ready, found.round_s) == (False, 2.0)
+    assert (found.ready, found.round_s) == (False, 2.5)
 
 
-@pytest.mark.parametrize(("cause", "words"), [("lost", "line"), ("line_lost", "line"), ("contract", "contract")])
+@pytest.mark.parametrize(
+    ("cause", "words"),
+    [("lost", "line"), ("line_lost", "line"), ("contract", "contract"), ("removed", "roster"), ("too_often", "day")],
+)
 def test_every_way_to_be_missing_has_words(cause: str, words: str) -> None:
     (remark,) = forecast(study(), (Seen("west", missing=cause),)).remarks
     assert words in remark.what
     assert remark.outcome is Outcome.FIX
+
+
+def test_a_site_that_had_not_answered_may_have_been_busy_elsewhere() -> None:
+    (remark,) = forecast(study(), (Seen("west", missing="asked"),)).remarks
+    assert "another study" in remark.remedy

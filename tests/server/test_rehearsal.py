@@ -36,13 +36,15 @@ def folder_of(ward: Ward, *, deadline_s: float = 30.0) -> StudyFolder:
     return folder
 
 
-def run(ward: Ward, script: Script, *, there: tuple[str, ...] = SITES, **terms: Any) -> tuple[StudyHistory, Line]:
+def run(
+    ward: Ward, script: Script, *, there: tuple[str, ...] = SITES, cohort: tuple[str, ...] = SITES, **terms: Any
+) -> tuple[StudyHistory, Line]:
     """Rehearse until it ends or the script raises."""
     folder, line = folder_of(ward, **terms), Line(ward, script, lambda: None)
     line.there = set(there)
     with Journal.open(folder.journal, key=ward.federation.coordinator_key, clock=utc_now) as journal:
         desk = ward._desk(STUDY, folder, line, journal)
-        desk.rehearsal = folder.rehearsal()
+        desk.rehearsal, desk.cohort = folder.rehearsal(), cohort
         with contextlib.suppress(PowerCut):
             Rehearsal(desk).run()
     return read_history(folder.journal), line
@@ -110,6 +112,20 @@ def test_a_new_process_asks_only_who_has_not_answered(ward: Ward) -> None:
     assert asked(line, Rehearse) == ["south"]
     assert history.rehearsed.keys() == set(SITES)
     assert (history.epoch, folder.standing().state) == (2, StudyState.FINISHED)
+
+
+def test_a_site_that_was_removed_meanwhile_is_not_said_to_be_away(ward: Ward) -> None:
+    folder = folder_of(ward)
+
+    def script(site: str, message: Any) -> Reply:
+        folder.ask(Request.PAUSE)
+        return well(site, message)
+
+    run(ward, script, there=("east", "north"))
+    folder.withdraw_requests()
+    history, line = run(ward, well, cohort=("east", "north"))  # as `server/cohort.py` leaves it
+    assert asked(line, Rehearse) == []
+    assert history.missing == {"south": "removed"}
 
 
 def test_a_process_that_is_killed_is_followed_by_another(ward: Ward) -> None:

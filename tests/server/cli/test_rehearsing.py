@@ -15,12 +15,17 @@ from rich.console import Console
 from client.imaging.settings import DataSettings
 from deploy.bench.small_disk import fill, small_disk, why_not
 from deploy.local import LocalFederation, wardround_command
-from server.cli.rehearsing import shown
-from server.forecast import Seen, forecast
-from server.study_folder import StudyFolder, StudyState, find_study
-from shared.rehearsal import Check, Code, told
+from deploy.provision import provision
+from server.cli.rehearsing import follow_to_end, shown
+from server.desk import utc_now
+from server.forecast import TRIP_S, Seen, forecast
+from server.launch import launch
+from server.study_folder import StudyFolder, StudyState, all_studies, find_study
+from shared.errors import StudyError
+from shared.rehearsal import Check, Code, Terms, told
 from shared.study import parse_study
 
+NOW = 1_800_000_000
 CHECKS = [check.value for check in Check]
 
 
@@ -57,6 +62,35 @@ def test_the_table_fits_80_columns(capsys: pytest.CaptureFixture[str]) -> None:
     assert sum(line.startswith("advice") for line in lines) == 5
 
 
+def test_what_is_below_a_second_is_not_told_to_the_millisecond(capsys: pytest.CaptureFixture[str]) -> None:
+    study = parse_study(STUDY.format(name="night", rounds=10, steps=4, quorum=1))
+    Console(width=80).print(shown(study, forecast(study, (Seen("north", {}, 0.058, 0.0),))), markup=False)
+    text = capsys.readouterr().out
+    assert "a round    less than 1 s; north takes longest" in text
+    assert "the study  about 6.6 s: 10 rounds" in text
+
+
+def test_a_buffer_that_no_round_can_fill_is_refused_before_anything_is_asked(tmp_path: Path) -> None:
+    place = provision(tmp_path / "ward", name="ward", host="127.0.0.1", fleet_port=9, sites=["north", "south"], now=NOW)
+    file = study_file(tmp_path, "night", quorum=1)
+    file.write_text(file.read_text().replace("[rounds]\n", "[rounds]\nbuffer = 3\n"))
+    done = wardround("study", "rehearse", file, "-f", place.federation, "--json")
+    assert json.loads(done.stdout)["error"]["what"].startswith("A round of the study closes with 3 sites, but only 2")
+    assert list(all_studies(place.federation)) == []
+
+
+def test_why_a_rehearsal_failed_is_told(tmp_path: Path) -> None:
+    place = provision(tmp_path / "ward", name="ward", host="127.0.0.1", fleet_port=9, sites=["north"], now=NOW)
+    study = parse_study(STUDY.format(name="night-rehearsal", rounds=1, steps=4, quorum=1))
+    terms = Terms(deadline_s=9)
+    folder = launch(place.federation, study, source="", start_model=None, now=utc_now(), rehearsal=terms)
+    folder.move(StudyState.FAILED, now=utc_now(), reason="The roster is damaged.", remedy="Mend the roster.")
+    with pytest.raises(StudyError) as caught:
+        follow_to_end(folder, place.federation)
+    assert "The roster is damaged." in caught.value.what
+    assert caught.value.remedy == "Mend the roster."
+
+
 # ------------------------------------------------------------ three sites that are ready
 
 
@@ -73,7 +107,8 @@ def test_a_rehearsal_beside_a_running_study_tells_the_time_and_changes_nothing(
         assert {check: found["outcome"] for check, found in site["findings"].items()} == dict.fromkeys(CHECKS, "pass")
         assert site["round_s"] >= site["work_s"] > 0
     assert said["slowest"] in federation.sites
-    assert said["study_s"] == pytest.approx(10 * said["round_s"], rel=0.06)
+    assert said["round_s"] >= TRIP_S
+    assert said["study_s"] == pytest.approx(10 * said["round_s"] + 2 * TRIP_S, rel=0.1)
     folder = find_study(federation.federation, "night-rehearsal")
     assert federation.journal_verdict(folder).ok
     for site, place in federation.sites.items():
@@ -98,7 +133,11 @@ def test_it_is_listed_as_a_rehearsal_and_is_not_taken_for_a_study(federation: Li
     assert "this is a rehearsal" in wardround("study", "status", "noon-rehearsal", "-f", federation.federation).stdout
     log = wardround("study", "log", "noon-rehearsal", "-f", federation.federation).stdout
     assert "has rehearsed: all is well; a round takes it" in log
-    for command in (["replay", "noon-rehearsal"], ["amend", "noon-rehearsal", "--rounds", "9"]):
+    assert "the rehearsal is finished" in log
+    assert "its model is" not in log
+    name, file_too = "noon-rehearsal", str(federation.root / "cloned.toml")
+    commands = [["replay", name], ["amend", name, "--rounds", "9"], ["report", name], ["compare", name, name]]
+    for command in (*commands, ["clone", name, file_too], ["track", name, "--to", "http://127.0.0.1:9"]):
         refused = wardround("study", *command, "-f", federation.federation, "--json")
         assert "is a rehearsal" in json.loads(refused.stdout)["error"]["what"]
     again = answer("study", "rehearse", file, "-f", federation.federation)
@@ -130,7 +169,10 @@ def test_ctrl_c_ends_it_at_the_sites_too(federation: LiveFederation, held_up: ps
     process, folder = begin(federation, "cut-short")
     process.send_signal(signal.SIGINT)
     out, _ = process.communicate(timeout=PATIENCE_S)
-    assert (process.returncode, json.loads(out)["error"]["code"]) == (130, "interrupted")
+    error = json.loads(out)["error"]
+    assert (process.returncode, error["code"]) == (130, "interrupted")
+    assert "at the sites, too" in error["what"]
+    assert "go on" not in error["remedy"]
     assert folder.standing().state is StudyState.STOPPED
     federation.until(lambda: not held_up.is_running(), "the end of the worker that stood still")
     assert len(federation.ledger("site-1", "rehearsal_ended", folder.name)) == 1

@@ -151,7 +151,15 @@ def test_torch_is_not_needed() -> None:
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.0123, "0.012 s"), (99.0, "99 s"), (100.0, "1.7 min"), (740.0, "12 min"), (37_000.0, "10 h"), (1e7, "2800 h")],
+    [
+        (0.0123, "less than 1 s"),
+        (1.24, "1.2 s"),
+        (99.0, "99 s"),
+        (100.0, "1.7 min"),
+        (740.0, "12 min"),
+        (37_000.0, "10 h"),
+        (1e7, "2800 h"),
+    ],
 )
 def test_a_time_that_is_known_to_two_digits(seconds: float, text: str) -> None:
     assert coarse(seconds) == text
