@@ -137,8 +137,10 @@ class Answering:
             self.hear(Failed(code=WireCode.WORKER_CRASHED))
             return
         site.say("The worker ended by itself; starting another one on the same work.")
-        task.tries += 1
-        site.worker.submit(task.job)
+        try:
+            self._workload.repeat()
+        except DiskFull:
+            self.hear(Failed(code=WireCode.DISK_FULL))
 
     # ------------------------------------------------------------ messages
 

@@ -4,8 +4,8 @@ Rules, in the order in which they are applied:
 
 1. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
    round has a place there (a refusal, which says nothing but a code, may answer any round).
-2. Scores are what `shared/contract.py` allows in a report, for both sides; and what a rehearsal says is
-   what `shared/rehearsal_contract.py` allows.
+2. An opening and a report say what `shared/contract.py` allows, for both sides; and what a rehearsal says
+   is what `shared/rehearsal_contract.py` allows.
 3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
 4. The payload holds exactly the agreed tensors: names, dtypes, shapes.
 5. Every value of the payload is finite.
@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from shared.contract import Contract, report_fault
+from shared.contract import Contract, opening_fault, report_fault
 from shared.errors import Refusal, TrustError, WireCode
 from shared.rehearsal_contract import rehearsal_fault
 from shared.update import PackedFile
@@ -36,7 +36,7 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
     """
     _check_place(contract, message)  # 1
-    if isinstance(message, Ready) and (fault := report_fault(contract, message)):  # 2
+    if fault := _words_fault(contract, message):  # 2
         raise _broken(fault)
     if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):
         raise _broken(fault)
@@ -79,6 +79,12 @@ def _check_place(contract: Contract, message: Message) -> None:
         raise _broken("the round is beyond the agreed number, or not the one of the closing trip")
     if not has_place(message):
         raise _broken("a message of this type is not sent at this stage")
+
+
+def _words_fault(contract: Contract, message: Message) -> str | None:
+    if isinstance(message, Opened):
+        return opening_fault(contract, message)
+    return report_fault(contract, message) if isinstance(message, Ready) else None
 
 
 def _check_announced(contract: Contract, message: Message, payload: Path) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from client.change import IDENTITY, Step, apply
+from client.change import IDENTITY, Step, apply, change_of
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
@@ -28,7 +28,8 @@ from shared.errors import Refusal, WireCode
 from shared.methods import own_tensors, travelling
 from shared.metrics import Score
 from shared.models import load_state, state_arrays
-from shared.randomness import StudyRandom
+from shared.private_training import scores_may_leave
+from shared.randomness import PrivateRandom, StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile, Tensors, pack, table_of
@@ -64,6 +65,7 @@ class LocalWork:
         device: where to compute.
         networks: where the network comes from; its weights are the incoming ones whenever it is used.
         steps: what is done to a change before it is packed, first to last.
+        private: the randomness of a private study.
     """
 
     def __init__(
@@ -75,6 +77,7 @@ class LocalWork:
         device: ResolvedDevice,
         networks: Networks | None = None,
         steps: tuple[Step, ...] = IDENTITY,
+        private: PrivateRandom | None = None,
     ) -> None:
         self._study = study
         self._site = site
@@ -83,6 +86,7 @@ class LocalWork:
         self._steps = steps
         self._task = task_for(study.task)
         self._random = StudyRandom(study.study.seed)
+        self._private = private or PrivateRandom()
         self._networks = networks or Networks()
         start = start_network(study)
         self._table = table_of(travelling(start, study.training))
@@ -112,7 +116,7 @@ class LocalWork:
         number: int,
         on_step: Callable[[int, int | None], None] | None = None,
     ) -> Worked:
-        """Score the incoming model on validation patients, then train on it.
+        """Score the incoming model on validation patients, then train on it; in a private study only the latter.
 
         Args:
             incoming: the packed global model.
@@ -122,6 +126,8 @@ class LocalWork:
             on_step: as in `client.train.fit`.
         """
         assert self._study.training is not None
+        if self._study.privacy is not None:
+            return self._train_privately(incoming, on_step=on_step)
         started = time.monotonic()
         before, own = dict(PackedFile(incoming).items()), _unpacked(kept)
         load_state(self._model, self._method.begin(before, own))
@@ -143,14 +149,37 @@ class LocalWork:
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         return Worked(pack(apply(change, self._steps)), pack(own) if own else None, counts, scores, _rounded(seconds))
 
+    def _train_privately(self, incoming: Path, *, on_step: Callable[[int, int | None], None] | None) -> Worked:
+        """Train; of what is found besides the noised change, nothing is said."""
+        from client.private_training import fit_privately  # Opacus takes seconds to import
+
+        study, before = self._study, dict(PackedFile(incoming).items())
+        assert study.training is not None and study.privacy is not None
+        load_state(self._model, before)
+        steps = fit_privately(
+            self._model,
+            self._data.train,
+            study.training,
+            study.privacy,
+            task=self._task,
+            private=self._private,
+            device=self._device,
+            augment=augmentation(study.images.augment),
+            on_step=on_step,
+        )
+        change = change_of(before, state_arrays(self._model))
+        return Worked(pack(apply(change, self._steps)), None, Counts(examples=0, patients=0, steps=steps), (), {})
+
     def score(
         self, incoming: Path, *, kept: Path | None = None, model_digest: str, splits: Sequence[HeldOut] = HELD_OUT
     ) -> Worked:
         """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
         load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
-        scores = tuple(self._score(split, model_digest) for split in splits if len(self._part(split).labels))
-        return Worked(None, None, _NOTHING, scores, _rounded({"score": time.monotonic() - started}))
+        said = (split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study, split))
+        scores = tuple(self._score(split, model_digest) for split in said)
+        seconds = {} if self._study.privacy else _rounded({"score": time.monotonic() - started})
+        return Worked(None, None, _NOTHING, scores, seconds)
 
     def _part(self, split: HeldOut) -> Examples:
         return self._data.validation if split == "validation" else self._data.test

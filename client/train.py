@@ -104,7 +104,7 @@ class _Trainer:
         self._layout = torch.channels_last if self._cuda else torch.contiguous_format
         self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
         self._task = task
-        self._optimizer = _optimizer(model, spec)
+        self._optimizer = local_optimizer(model, spec)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
         self._mu = spec.proximal_mu
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -159,7 +159,8 @@ class _Trainer:
                 parameter.grad.add_(correction)
 
 
-def _optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
+def local_optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
+    """A fresh optimiser of the study's kind over all weights that are trained."""
     parameters = [p for p in model.parameters() if p.requires_grad]
     rate, decay = spec.learning_rate, spec.weight_decay
     if spec.optimizer == "sgd":

@@ -53,17 +53,18 @@ class Workbench:
         return ProbeDone(place=self._place())
 
     def open(self, job: OpenJob) -> OpenDone:
-        """Read the data anew, check the model's tensors, and count."""
+        """Read the data anew, check the model's tensors, and count, unless the study is private."""
         self._resolve()
         data = self._data(job.study)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
         self._forget(job.study.digest())  # before the new one: both may not fit the device
         self._work(job.study, data).check_tensors(job.tensors)
+        said = {} if job.study.privacy else _splits(data)  # a private study is opened without counts
         return OpenDone(
             place=self._place(),
-            patients={name: _patients(part) for name, part in _splits(data).items()},
-            examples={name: len(part.labels) for name, part in _splits(data).items()},
+            patients={name: _patients(part) for name, part in said.items()},
+            examples={name: len(part.labels) for name, part in said.items()},
             software=software(),
         )
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
+from client.spending import note_spending
 from shared.wire import Open, Rehearse, Work
 
 if TYPE_CHECKING:
@@ -63,10 +64,22 @@ class Workload:
         return {task.workplace for task in self._tasks if task.workplace is not None}
 
     def add(self, task: Task) -> None:
-        """Put a task in the queue; the worker begins if it is the only one."""
+        """Put a task in the queue, its cost written down; the worker begins if it is the only one.
+
+        Raises:
+            DiskFull: the cost cannot be written down; the task was not taken.
+        """
+        note_spending(self._site.ledger, task.job, time=self._site.now())
         self._tasks.append(task)
         if len(self._tasks) == 1:
             self.go_on()
+
+    def repeat(self) -> None:
+        """Give the current task to a new worker, its cost written down once more; raises as `add`."""
+        task = self._tasks[0]
+        note_spending(self._site.ledger, task.job, time=self._site.now())
+        task.tries += 1
+        self._site.worker.submit(task.job)
 
     def done(self) -> Task:
         """Take the current task out; call `go_on` once it is answered."""

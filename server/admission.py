@@ -51,6 +51,7 @@ class Admission:
         tensors: the table that every update must have.
         norm_factor: see rule 12.
         training: bounds the steps a site may claim; None if the study does not train.
+        alike: every site weighs as if it had one example, because a private study says no counts.
         digest_of: SHA-256 (hex) of an update on disk; the spool has found it already while writing.
     """
 
@@ -60,6 +61,7 @@ class Admission:
         *,
         norm_factor: float,
         training: TrainingSpec | None = None,
+        alike: bool = False,
         digest_of: Callable[[Path], str],
     ) -> None:
         if norm_factor <= 1:
@@ -67,6 +69,7 @@ class Admission:
         self._tensors = tensors
         self._norm_factor = norm_factor
         self._training = training
+        self._alike = alike
         self._digest_of = digest_of
 
     def admit(self, claim: Claim, path: Path, expected: Expected) -> Admitted:
@@ -87,7 +90,7 @@ class Admission:
                 raise Refused(*(rule.reason for rule in broken), detail="; ".join(rule.detail for rule in broken))
         return Admitted(
             site=claim.site,
-            examples=claim.examples,
+            examples=1 if self._alike else claim.examples,
             steps=claim.steps,
             norm=case.measured.norm,
             update_digest=claim.update_digest,

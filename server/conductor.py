@@ -64,6 +64,7 @@ class Conductor:
             desk.tensors,
             norm_factor=study.admission.norm_factor,
             training=study.training,
+            alike=study.privacy is not None,
             digest_of=desk.spool.digest_of,
         )
 

@@ -6,8 +6,8 @@ Rules, in order:
 2. It speaks our protocol.
 3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
    that answers this stage.
-4. It is about the model that was sent, and its scores are what `shared/contract.py` allows; of a
-   rehearsal it says what `shared/rehearsal_contract.py` allows.
+4. It is about the model that was sent, and says what `shared/contract.py` allows; of a rehearsal it says
+   what `shared/rehearsal_contract.py` allows.
 5. Late work is of a round for which its site still owes it, and started from that round's model.
 6. An update that it says travels along does: as many bytes as announced.
 
@@ -20,7 +20,7 @@ from typing import TypeGuard
 
 from server.arrival import Arrival
 from server.claim import AdmissionReason
-from shared.contract import Contract, report_fault
+from shared.contract import Contract, opening_fault, report_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.identity import Roster
@@ -117,6 +117,8 @@ def _at_address(answer: Answer, question: Question, contract: Contract) -> None:
 
 
 def _about_model(answer: Answer, question: Question, contract: Contract) -> None:
+    if isinstance(answer, Opened) and (fault := opening_fault(contract, answer)):
+        raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
     if not isinstance(answer, Ready):
         return
     if answer.model_digest != question.model_digest:

@@ -10,7 +10,9 @@ door and the server's reception alike:
    per split, test patients only in the closing trip, have every agreed statistic, without which they
    would not add to others, and name only agreed metrics, with agreed length and range; work that was
    late for its own, earlier round brings none;
-3. all of them together fit into one entry of a ledger.
+3. all of them together fit into one entry of a ledger;
+4. in a private study an opening names no count, and a report none but the agreed steps, no duration, and no
+   score but, if that was agreed, those of test patients.
 
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
@@ -23,10 +25,12 @@ from pydantic import Field
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.metrics import MetricRule, Score
+from shared.privacy import Mechanism
+from shared.private_training import PrivacySpec, mechanism_of
 from shared.study import Digest, Name, Section, Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
-from shared.wire import Open, Ready, Stage
+from shared.wire import Counts, Open, Opened, Ready, Stage
 
 SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
 
@@ -38,6 +42,7 @@ class Contract(Section):
     number of a round that trains, and `validation_trips` so many numbers follow it before the closing trip.
     The last of these are for the sites of `own_models`, in this order: the model of the last round's start,
     moved by that site's update alone, is sent to all sites, which may work out that update from it.
+    `privacy` is what the study asks if it trains privately, `mechanism` what one round then costs a patient.
     """
 
     study: Name
@@ -49,6 +54,8 @@ class Contract(Section):
     tensors: Tensors
     payload_bytes: Annotated[int, Field(ge=0)]
     metrics: tuple[MetricRule, ...]
+    privacy: PrivacySpec | None = None
+    mechanism: Mechanism | None = None
 
     def digest(self) -> str:
         """SHA-256 (hex) of the contract's canonical bytes."""
@@ -73,9 +80,16 @@ class Contract(Section):
         return self.own_models[place] if 0 <= place < len(self.own_models) else None
 
 
+def opening_fault(contract: Contract, opened: Opened) -> str | None:
+    """Whether an opening breaks rule 4, in words; None if it does not."""
+    if contract.privacy is not None and (opened.patients or opened.examples):
+        return "a private study is opened without counts"
+    return None
+
+
 def report_fault(contract: Contract, report: Ready) -> str | None:
-    """Which of rules 2 and 3 a report breaks, in words; None if it breaks none."""
-    if fault := _place_fault(report):
+    """Which of rules 2 to 4 a report breaks, in words; None if it breaks none."""
+    if fault := _place_fault(report) or _private_fault(contract, report):
         return fault
     for score in report.scores:
         if score.model_digest != report.model_digest:
@@ -97,6 +111,17 @@ def _place_fault(report: Ready) -> str | None:
         return "a trip that only scores brings no update"
     if "test" in splits and report.address.stage is not Stage.EVALUATE:
         return "test patients are scored in the closing trip alone"
+    return None
+
+
+def _private_fault(contract: Contract, report: Ready) -> str | None:
+    if contract.privacy is None or contract.mechanism is None:
+        return None
+    steps = contract.mechanism.steps if report.address.stage is Stage.TRAIN else 0
+    if report.counts != Counts(examples=0, patients=0, steps=steps) or report.seconds:
+        return "a private study says no count but the agreed steps, and no duration"
+    if any(score.split != "test" or contract.privacy.test_scores == "withheld" for score in report.scores):
+        return "a private study withholds this score"
     return None
 
 
@@ -137,4 +162,6 @@ def contract_of(study: Study, tensors: Tensors, *, site: str) -> Contract:
         tensors=tensors if trains else (),
         payload_bytes=payload_limit(tensors) if trains else 0,
         metrics=task_for(study.task).rules(),
+        privacy=study.privacy,
+        mechanism=mechanism_of(study),
     )

@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, model_validator
 from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
+from shared.private_training import PrivacySpec, privacy_fault
 from shared.section import Section as Section  # noqa: PLC0414 - everybody takes both from here
 from shared.section import explain as explain  # noqa: PLC0414
 from shared.selection import SelectionSpec, selection_fault
@@ -234,6 +235,7 @@ class Study(Section):
     images: ImageSpec = ImageSpec()
     model: ModelSpec = ModelSpec()
     training: TrainingSpec | None = None
+    privacy: PrivacySpec | None = None
     server: ServerSpec = ServerSpec()
     rounds: RoundsSpec = RoundsSpec()
     selection: SelectionSpec = SelectionSpec()
@@ -271,6 +273,12 @@ class Study(Section):
         sampled = self.rounds.sample is not None
         kind, named = self.study.kind, bool(self.rounds.sites)
         if fault := selection_fault(self.selection, kind=kind, algorithm=algorithm, sampled=sampled, named=named):
+            raise ValueError(fault)
+        return self
+
+    @model_validator(mode="after")
+    def _privacy_fits(self) -> Self:
+        if fault := privacy_fault(self):
             raise ValueError(fault)
         return self
 

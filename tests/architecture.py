@@ -34,9 +34,11 @@ MAY_KNOW = {
     "torch": (
         *("shared/models.py", "shared/methods.py", "shared/tasks.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
-        "client/networks.py",
+        *("client/networks.py", "client/private_training.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),
     ),
+    "opacus": ("client/private_training.py",),
+    "dp_accounting": ("shared/privacy.py",),
     "pydicom": ("client/imaging/", "deploy/phantom/"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "server/authority.py"),
@@ -46,7 +48,7 @@ MAY_KNOW = {
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.
 KEY_TYPES = re.compile(r".*\.(ed25519\.Ed25519|ec\.EllipticCurve)(Private|Public)Key")
 AGENT = ("agent", "link", "policy", "contract", "egress", "spool")
-NOT_IN_AGENT = {"torch", "monai", "pydicom"}
+NOT_IN_AGENT = {"torch", "monai", "pydicom", "opacus", "dp_accounting", "scipy"}
 UNPICKLERS = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "multiprocessing"}
 FORBIDDEN_CALLS = {
     *("eval", "exec", "__import__", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
