@@ -103,7 +103,7 @@ def _of_site(record: Record) -> str | None:
     match record:
         case SiteOpened():
             patients = ", ".join(f"{record.patients.get(split, 0):,} {split}" for split in SPLITS)
-            return f"{record.site} opens; patients: {patients}"
+            return f"{record.site} opens; patients: {patients if record.patients else 'withheld'}"
         case SiteRefused():
             return f"{record.site} says no: {plain(record.code.value)}"
         case SiteLost():
@@ -140,9 +140,10 @@ def _of_own_model(record: Record) -> str | None:
 def _of_update(record: Record) -> str | None:
     match record:
         case UpdateReady():
-            work = f"{counted(record.examples, 'image')}, {counted(record.steps, 'step')}"
-            took = "from its spool" if record.replayed else duration(sum(record.seconds.values()))
-            return f"{record.site} is ready: {work}, {took}"
+            images = [counted(record.examples, "image")] if record.examples else []
+            took = [duration(sum(record.seconds.values()))] if record.seconds else []
+            how = ["from its spool"] if record.replayed else took
+            return f"{record.site} is ready: {', '.join([*images, counted(record.steps, 'step'), *how])}"
         case UpdateSpooled():
             return f"{record.site}'s update is here, {size(record.update_bytes)}"
         case UpdateAdmitted():

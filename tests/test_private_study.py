@@ -6,12 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from live_federation import answer, wardround
 from memory_ward import MemoryWard
 
 from client.imaging.settings import DataSettings
 from server.journal import read_history
 from server.study_folder import StudyFolder
 from shared.ledger import read_entries
+from shared.privacy import Mechanism, epsilon_of
 
 pytestmark = pytest.mark.usefixtures("flower_process")
 
@@ -127,3 +129,57 @@ def test_each_round_is_charged_before_its_update_leaves(ward: MemoryWard) -> Non
             fields = {"noise_multiplier": 1, "sampling_rate": 0.3, "steps": 3, "images_per_patient": 2}
             assert {name: entry.data[name] for name in fields} == fields
             assert (entry.data["clip_norm"], entry.data["delta"]) == (1, 1e-6)
+
+
+# ------------------------------------------------------------------ what the coordinator reads
+
+
+def epsilon(rounds: int) -> float:
+    mechanism = Mechanism(noise_multiplier=1.0, sampling_rate=0.3, images_per_patient=2, steps=3 * rounds)
+    return epsilon_of([mechanism], delta=1e-6)
+
+
+def test_a_study_says_before_it_starts_what_it_costs_and_withholds(tmp_path: Path) -> None:
+    path = tmp_path / "private.toml"
+    path.write_text(text())
+    said = answer("study", "check", path)
+    assert said["privacy"] == {"unit": "patient", "epsilon": 0.0, "planned_epsilon": epsilon(2), "delta": 1e-6}
+    words = " ".join(said["explained"])
+    assert f"at most epsilon {epsilon(2) + 0.005:.2f} at delta 1e-06" in words
+    assert "30 of 100, 90 of 300, 300 of 1000" in words
+    assert "Withheld are all scores, counts of images and patients, and durations" in words
+    path.write_text(text(privacy='test_scores = "released"'))
+    released = " ".join(answer("study", "check", path)["explained"])
+    assert "Withheld are validation scores" in released
+    assert "scored once on test patients" in released
+
+
+def test_status_log_report_and_replay_of_a_private_study(ward: MemoryWard) -> None:
+    folder, place = ward.run(text()), ("--federation", ward.federation)
+    cost = answer("study", "status", "private", *place)["progress"]["privacy"]
+    assert (cost["epsilon"], cost["planned_epsilon"]) == (epsilon(2), epsilon(2))
+    shown = " ".join(wardround("study", "status", "private", *place).stdout.split())
+    assert "privacy epsilon" in shown
+    assert "validation withheld" in shown
+    log = wardround("study", "log", "private", *place).stdout
+    assert "east opens; patients: withheld" in log
+    assert "east is ready: 3 steps" in log
+    answer("study", "report", "private", *place)
+    page = (folder.path / "report.html").read_text()
+    assert "2 rounds of private training at 2 sites" in page
+    assert "scores are withheld" in page
+    assert f"privacy.epsilon,{epsilon(2)}" in (folder.path / "report.csv").read_text()
+    refused = wardround("study", "replay", "private", *place)
+    assert refused.exit_code == 7
+    assert "trains privately, so nobody can repeat it" in " ".join(refused.output.split())
+
+
+def test_a_private_study_stands_beside_one_that_is_not(ward: MemoryWard) -> None:
+    ward.run(text(privacy='test_scores = "released"'))
+    plain = text("plain").split("[privacy]", maxsplit=1)[0] + "[rounds]\ncount = 2\nquorum = 2\ndeadline_s = 600\n"
+    ward.run(plain)
+    found = answer("study", "compare", "private", "plain", "--federation", ward.federation)
+    assert found["a"]["patients"] is None
+    assert found["b"]["patients"] == 53
+    assert found["a"]["test"]["value"] is not None
+    assert found["a"]["validation"]["value"] is None

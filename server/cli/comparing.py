@@ -31,7 +31,7 @@ def _figures(side: Side) -> dict[str, str]:
         "state": side.state,
         "rounds": f"{side.rounds} of {side.rounds_planned}",
         "sites": str(side.sites),
-        "training patients": f"{side.patients:,}",
+        "training patients": _UNSET if side.patients is None else f"{side.patients:,}",
         "updates counted": f"{side.counted} of {side.seats}",
         "validation AUROC": _estimate(side.validation),
         "test AUROC": _estimate(side.test),

@@ -1,8 +1,11 @@
 """What a study's rounds mean for the sites, in plain words."""
 
+from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
 from shared.selection import SelectionSpec
-from shared.study import RoundsSpec, TrainingSpec
+from shared.study import RoundsSpec, Study, TrainingSpec
+
+SITE_SIZES = (100, 300, 1000, 3000)  # training patients
 
 
 def explain_rounds(rounds: RoundsSpec) -> list[str]:
@@ -73,3 +76,28 @@ def _explain_cross_site(selection: SelectionSpec, sites: tuple[str, ...]) -> lis
         f" scored on its validation patients: the own models of {', '.join(sites)}. A site's own model is the one that"
         " the last round started from, moved by its update alone: from it the other sites can work out that update."
     ]
+
+
+def explain_privacy(study: Study) -> list[str]:
+    """What a private study costs a patient, how its steps fit sites of several sizes, and what it withholds."""
+    cost, privacy = privacy_of(study, committed=0), study.privacy
+    if cost is None or privacy is None:
+        return []
+    sizes = [size for size in SITE_SIZES if size * privacy.sampling_rate >= 1] or [SITE_SIZES[-1]]
+    drawn = ", ".join(f"{size * privacy.sampling_rate:g} of {size}" for size in sizes)
+    deviation = privacy.noise_multiplier * privacy.clip_norm / privacy.patients_per_step
+    scores = "validation scores" if privacy.test_scores == "released" else "all scores"
+    return [
+        f"It trains privately: all rounds together cost each training patient, with all of its images, at most epsilon"
+        f" {rounded_up(cost.planned_epsilon)} at delta {cost.delta:g}, at every site, whatever its size.",
+        f"A step draws each patient with probability {privacy.sampling_rate:g}, on average {drawn} training patients;"
+        f" at every site their sum is divided by {privacy.patients_per_step}, and its noise is {deviation:.3g} then.",
+        f"Withheld are {scores}, counts of images and patients, and durations; each site weighs alike.",
+    ]
+
+
+def explain_scores(study: Study) -> str:
+    """What is known of the final model in the end."""
+    if study.privacy is not None and study.privacy.test_scores == "withheld":
+        return "The final model is not scored here: a study of kind evaluate scores it, with exact figures."
+    return "The final model is scored once on test patients of every site."

@@ -31,6 +31,11 @@ def replay(name: Name, federation: Federation = HERE) -> Answer:
 
     first, _ = one_in(federation, name, {StudyState.FINISHED}, "replayed")
     before, study = read_history(first.journal), first.study()
+    if study.privacy is not None:
+        raise StudyError(
+            f"{name} trains privately, so nobody can repeat it: its noise comes from the sites' own entropy.",
+            remedy="Do not run it again to compare: the patients would pay twice. Its journal names every update.",
+        )
     assert before.started is not None  # a finished study has begun
     again = replay_of(study, before.started.cohort, taken={other.name for other in all_studies(federation)})
     start = first.path / START_MODEL if study.model.start_sha256 else None

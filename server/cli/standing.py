@@ -16,6 +16,7 @@ from rich.text import Text
 from server.cli.waiting import UNSERVED, age_s, is_silent, waits_of
 from server.progress import Progress
 from server.records import ModelChosen, TrainingEnded
+from server.report.privacy import WITHHELD, Privacy, privacy_of
 from server.report.unusual import question, told
 from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
 from server.rounds import Phase
@@ -84,7 +85,9 @@ def show_waits(waits: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
 def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict[str, Any]:
     scored = progress.validation(task_for(study.task))
     left = 0 if data.get("trained") else max(study.rounds.count - data["committed"], 0)
+    privacy = privacy_of(study, committed=data["committed"])
     return {
+        "privacy": None if privacy is None else asdict(privacy),
         "median_round_s": progress.median_round_s,
         "left_s": progress.left_s(left),
         "received_bytes": progress.received_bytes,
@@ -102,6 +105,8 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
         typical = f"a round takes {duration(found['median_round_s'])}"
         left = f", the rest about {duration(found['left_s'])}" if data["state"] == StudyState.RUNNING else ""
         shown["time"] = typical + left
+    if found["privacy"]:
+        shown |= {"privacy": Privacy(**found["privacy"]).words, "validation": WITHHELD}
     if scored := found["validation"]:
         after = f"after round {scored['model']}" if scored["model"] else "start model"
         shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {counted(scored['sites'], 'site')}"

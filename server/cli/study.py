@@ -1,5 +1,6 @@
 """`wardround study`: write, check and launch a study; the commands on one that was launched stand beside this file."""
 
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -7,7 +8,7 @@ import typer
 
 from server.cli import records, rehearsing, replaying, running
 from server.cli.arguments import HERE, Federation, Name, about, read_study
-from server.cli.explain import explain_length, explain_rounds, explain_selection
+from server.cli.explain import explain_length, explain_privacy, explain_rounds, explain_scores, explain_selection
 from server.study_folder import all_studies, find_launched
 from shared.console import Answer, answering
 from shared.durable import write_atomically
@@ -97,16 +98,18 @@ def check(
     """Explain a study in plain words, and how large its model is."""
     from server.advice import advise, read_labels
     from server.launch import start_state
+    from server.report.privacy import privacy_of
     from shared.update import table_of
 
     study = read_study(path)
+    privacy = privacy_of(study, committed=0)
     tensors = table_of(start_state(study))
     size = sum(tensor.nbytes for tensor in tensors)
     words = explain_study(study, model_bytes=size)
     advice = advise(read_labels(labels)) if labels else None
     words += [advice.words()] if advice else []
     data = {"study": study.name, "digest": study.digest(), "model_bytes": size, "tensors": len(tensors)}
-    data |= {"advised": advice._asdict() if advice else None}
+    data |= {"advised": advice._asdict() if advice else None, "privacy": asdict(privacy) if privacy else None}
     return Answer(data | {"explained": words}, "\n".join(f"- {line}" for line in words))
 
 
@@ -177,8 +180,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
         lines += explain_selection(
             study.selection, rounds=rounds.count, model_bytes=model_bytes, sites=study.cross_sites
         )
-    lines.append("The final model is scored once on test patients of every site.")
-    return lines
+    return [*lines, *explain_privacy(study), explain_scores(study)]
 
 
 for part in (running, records, replaying, rehearsing):

@@ -31,7 +31,7 @@ class Side:
 
     Attributes:
         counted, seats: in how many of the sites' seats, over all rounds, an update counted.
-        patients: those of all sites that train.
+        patients: those of all sites that train; None if they are withheld.
         update_bytes: what the server received of updates.
         seconds: from the first entry of the journal to the last; None before the first.
         round_seconds: the median of the committed rounds.
@@ -48,7 +48,7 @@ class Side:
     sites: int
     counted: int
     seats: int
-    patients: int
+    patients: int | None
     validation: Estimate
     test: Estimate
     worst_site: str | None
@@ -97,7 +97,7 @@ def side_of(facts: Facts) -> Side:
         sites=len(facts.sites),
         counted=sum(seat.state == "counted" for seat in seats),
         seats=len(seats),
-        patients=facts.patients["train"],
+        patients=facts.patients.get("train"),
         validation=facts.validation.auroc,
         test=facts.test.auroc,
         worst_site=facts.fairness.worst,

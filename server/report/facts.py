@@ -16,6 +16,7 @@ from server.report.headline import NOT_FOR, Headline, headline_of, notice_of
 from server.report.integrity import Integrity, integrity_of
 from server.report.matrix import Matrix, matrix_of, own_matrix_of
 from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
+from server.report.privacy import Privacy, privacy_of
 from server.report.scores import (
     AtThreshold,
     Point,
@@ -92,13 +93,14 @@ class SiteFacts:
 
 @dataclass(frozen=True)
 class Facts:
-    """A study's report; `patients` are those of all sites that opened it, by split."""
+    """A study's report; `patients` are those of all sites that opened it, by split; none if that is withheld."""
 
     about: About
     notice: str | None
     headline: Headline
     not_for: str
     patients: dict[Split, int]
+    privacy: Privacy | None
     choice: Choice | None
     curve: tuple[Point, ...]
     matrix: Matrix | None
@@ -131,7 +133,8 @@ def facts_of(evidence: Evidence) -> Facts:
             evidence, pooled_test, sites=len(taking_part), train_patients=_patients(history, "train", taking_part)
         ),
         not_for=NOT_FOR,
-        patients={split: _patients(history, split, history.opened) for split in SPLITS},
+        patients={} if study.privacy else {split: _patients(history, split, history.opened) for split in SPLITS},
+        privacy=privacy_of(study, committed=history.last_round),
         choice=choice_of(history),
         curve=validation_curve(task, history),
         matrix=matrix_of(task, history, _cohort(history)),

@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.report.evidence import Evidence
+from server.report.privacy import privacy_of, rounded_up
 from server.report.scores import Estimate, Pooled
 from server.report.words import counted, model_after
 from server.study_folder import StudyState
@@ -40,7 +41,12 @@ def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients:
     done, trains = evidence.history.last_round, evidence.study.study.kind == "train"
     if trains and not done:
         return Headline("No round of this study was committed, so there is no trained model and no result.", "", "")
-    trained = f"{counted(done, 'round')} on {counted(train_patients, 'training patient')} at {counted(sites, 'site')}"
+    private = privacy_of(evidence.study, committed=done)
+    whom = "of private training" if private else f"on {counted(train_patients, 'training patient')}"
+    trained = f"{counted(done, 'round')} {whom} at {counted(sites, 'site')}"
+    if private and not test.sites:
+        cost = f"epsilon {rounded_up(private.epsilon)} at delta {private.delta:g} per patient"
+        return Headline(f"After {trained} ({cost}) there is a model, and no score of it: scores are withheld.", "", "")
     if not test.sites:
         subject = f"The model after {trained}" if trains else "The model under study"
         return Headline(f"{subject} was not scored on test patients, so there is no result.", "", "")

@@ -15,6 +15,7 @@ from server.report.fairness import LEVEL
 from server.report.forest import forest_of
 from server.report.multiples import HEIGHT, WIDTH, multiples_of
 from server.report.participation import Seat
+from server.report.privacy import rounded_up
 from server.report.unusual import NAMES, doubt, figure_in_words
 from server.report.words import counted, duration, share, size, spans
 
@@ -100,7 +101,7 @@ def _environment(table: str) -> Environment:
         lstrip_blocks=True,
     )
     environment.filters |= {"size": size, "duration": duration, "share": share, "spans": spans, "doing": doing}
-    environment.filters["heat"] = heat
+    environment.filters |= {"heat": heat, "epsilon": rounded_up}
     environment.globals |= {"counted": counted, "in_words": figure_in_words, "doubt": doubt, "names": NAMES}
     environment.globals |= {"table_name": table, "box_width": WIDTH, "box_height": HEIGHT}
     return environment

@@ -105,6 +105,8 @@ def _study(facts: Facts) -> Iterator[Row]:
     yield from (("study", "", "", name, value) for name, value in said.items() if value is not None)
     yield from (("study", "", "", f"class.{n}", name) for n, name in enumerate(about.classes, start=1))
     yield from (("study", "", "", f"epoch.{epoch.epoch}.since", epoch.since) for epoch in proof.epochs)
+    for name, value in asdict(facts.privacy).items() if facts.privacy else ():
+        yield "study", "", "", f"privacy.{name}", value
     yield from (("study", "", "", f"patients.{split}", number) for split, number in facts.patients.items())
 
 
