@@ -3,7 +3,8 @@
 The start model is fetched, checked and laid on the spool's disk; the update that the worker leaves there is
 made durable and held against the study's own contract by the very rules of the door, and is then thrown
 away with everything else. No study is remembered, no round answered. What leaves is one `Rehearsed`, through
-the door, under the contract of a rehearsal; the ledger and the site's console say the same.
+the door, under the contract of a rehearsal; the ledger and the site's console say the same. A study that
+trains privately is not rehearsed: codes and durations follow from the data, and nothing covers them.
 
 What the worker says of itself is believed for the checks that are its own, and for no others.
 """
@@ -44,6 +45,7 @@ from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Reh
 if TYPE_CHECKING:
     from client.link import Parcel
 
+PRIVATE = "A study that trains privately is not rehearsed: what a rehearsal says follows from the images."
 ROOM_BYTES = 1 << 20  # beside another round's model and update
 _WORKERS = {Check.VERSION, Check.DEVICE, Check.IMAGES, Check.MEMORY, Check.WORK, Check.DISK}
 _NO_ROOM = (errno.ENOSPC, errno.EDQUOT)
@@ -75,7 +77,8 @@ class Rehearsals:
         """Begin a rehearsal, or end one before its time; False if the message is about none.
 
         Raises:
-            Refusal: the rehearsal bears another name than its study, or is one too many for a day.
+            Refusal: the rehearsal bears another name than its study, is one too many for a day, or its study trains
+                privately.
             LinkError: as `Link.fetch`.
         """
         if isinstance(message, Rehearse):
@@ -108,6 +111,8 @@ class Rehearsals:
         site, name = self._site, message.address.study
         if name != message.study.name:
             raise Refusal(WireCode.CONTRACT, remedy="The rehearsal bears another name than its study.")
+        if message.study.privacy is not None:
+            raise Refusal(WireCode.CONTRACT, remedy=PRIVATE)
         if self._workload.take_over(parcel, message):
             return
         refuse_beyond_limit(site.folder / LEDGER_FILE, now=site.now())

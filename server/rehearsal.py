@@ -25,7 +25,7 @@ from server.requests import PauseAsked, StopAsked
 from server.rounds import Ask, Phase, Round
 from server.stage import StageRun
 from server.study_folder import StudyState
-from shared.errors import DiskFull, LinkError, StaleEpoch, WardroundError
+from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.study import Study
 from shared.wire import Close, Message, Rehearse, Stage
 
@@ -35,7 +35,16 @@ CLOSE_PATIENCE_S, CLOSE_ABSENCE_S = 15.0, 1.0
 
 
 def rehearsal_of(study: Study, *, taken: set[str]) -> Study:
-    """The study to launch for a rehearsal: the same, under a name of its own; `taken` are names in use."""
+    """The study to launch for a rehearsal: the same, under a name of its own; `taken` are names in use.
+
+    Raises:
+        StudyError: it trains privately, and what a site says in a rehearsal is not private.
+    """
+    if study.privacy is not None:
+        raise StudyError(
+            f"{study.name} trains privately, so it cannot be rehearsed: a site's codes and times follow from its data.",
+            remedy="Rehearse a copy without [privacy] on images that need not be protected, or launch it as it is.",
+        )
     return under_free_name(study, SUFFIX, taken=taken)
 
 

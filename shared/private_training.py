@@ -77,7 +77,7 @@ def privacy_fault(study: Study) -> str | None:
     if study.model.norm == "batch":
         return "[privacy] does not go with model.norm = batch, which mixes the patients of a batch; use group"
     if study.selection.compares:
-        return "[selection] compares validation scores, which [privacy] withholds; leave [selection] out"
+        return "[selection] compares or sends round what [privacy] withholds; leave [selection] out"
     return _training_fault(study.privacy, study.training)
 
 

@@ -268,17 +268,12 @@ class Study(Section):
         return self
 
     @model_validator(mode="after")
-    def _selection_fits(self) -> Self:
+    def _sections_fit(self) -> Self:
         algorithm = self.training.algorithm if self.training else None
         sampled = self.rounds.sample is not None
         kind, named = self.study.kind, bool(self.rounds.sites)
-        if fault := selection_fault(self.selection, kind=kind, algorithm=algorithm, sampled=sampled, named=named):
-            raise ValueError(fault)
-        return self
-
-    @model_validator(mode="after")
-    def _privacy_fits(self) -> Self:
-        if fault := privacy_fault(self):
+        fault = selection_fault(self.selection, kind=kind, algorithm=algorithm, sampled=sampled, named=named)
+        if fault := fault or privacy_fault(self):
             raise ValueError(fault)
         return self
 

@@ -10,6 +10,7 @@ from live_federation import answer, wardround
 from memory_ward import MemoryWard
 
 from client.imaging.settings import DataSettings
+from deploy.audit.vocabulary import unknown_in
 from server.journal import read_history
 from server.study_folder import StudyFolder
 from shared.ledger import read_entries
@@ -129,6 +130,7 @@ def test_each_round_is_charged_before_its_update_leaves(ward: MemoryWard) -> Non
             fields = {"noise_multiplier": 1, "sampling_rate": 0.3, "steps": 3, "images_per_patient": 2}
             assert {name: entry.data[name] for name in fields} == fields
             assert (entry.data["clip_norm"], entry.data["delta"]) == (1, 1e-6)
+            assert list(unknown_in(entry)) == []
 
 
 # ------------------------------------------------------------------ what the coordinator reads
@@ -154,6 +156,14 @@ def test_a_study_says_before_it_starts_what_it_costs_and_withholds(tmp_path: Pat
     assert "scored once on test patients" in released
 
 
+def test_a_private_study_is_not_rehearsed(ward: MemoryWard, tmp_path: Path) -> None:
+    path = tmp_path / "private.toml"
+    path.write_text(text())
+    refused = wardround("study", "rehearse", path, "--federation", ward.federation)
+    assert refused.exit_code == 7
+    assert "trains privately, so it cannot be rehearsed" in " ".join(refused.output.split())
+
+
 def test_status_log_report_and_replay_of_a_private_study(ward: MemoryWard) -> None:
     folder, place = ward.run(text()), ("--federation", ward.federation)
     cost = answer("study", "status", "private", *place)["progress"]["privacy"]
@@ -169,6 +179,7 @@ def test_status_log_report_and_replay_of_a_private_study(ward: MemoryWard) -> No
     assert "2 rounds of private training at 2 sites" in page
     assert "scores are withheld" in page
     assert f"privacy.epsilon,{epsilon(2)}" in (folder.path / "report.csv").read_text()
+    answer("study", "report", "private", "--letters", *place)
     refused = wardround("study", "replay", "private", *place)
     assert refused.exit_code == 7
     assert "trains privately, so nobody can repeat it" in " ".join(refused.output.split())

@@ -13,6 +13,10 @@ KNOWN: dict[str, set[str]] = {
     HEAD: {"signer", "signature"},
     CUT: {"bytes"},
     "contract": {"study", "study_digest", "contract", "original_digest", "own_models"},
+    "privacy_spent": {
+        *("study", "study_digest", "round"),
+        *("noise_multiplier", "sampling_rate", "images_per_patient", "steps", "clip_norm", "delta"),
+    },
     "model_received": {"study", "round", "model_digest", "own_model_of"},
     "release": {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),

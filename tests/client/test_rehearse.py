@@ -26,7 +26,7 @@ from shared.ledger import read_lines, verify
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
 from shared.update import pack
-from shared.wire import Closed, Opened, Ready, Rehearse, Rehearsed, Stage, Uploaded
+from shared.wire import Closed, Opened, Ready, Refused, Rehearse, Rehearsed, Stage, Uploaded
 
 STUDY = a_study("lungs-rehearsal")
 WELL = dict.fromkeys((Check.VERSION, Check.DEVICE, Check.IMAGES, Check.MEMORY, Check.WORK, Check.DISK), Code.PASS)
@@ -375,6 +375,17 @@ def test_a_study_in_which_nothing_is_rehearsed_lets_no_rehearsal_out(site: LoneS
     assert record is not None and not isinstance(record.contract("north"), RehearsalContract)
     with pytest.raises(Refusal):
         site.site.egress.release(said(site), contract=record.contract("north"))
+
+
+def test_a_study_that_trains_privately_is_not_rehearsed_whoever_asks(site: LoneSite) -> None:
+    private = {"noise_multiplier": 1.5, "sampling_rate": 0.25, "patients_per_step": 8}
+    site.tell(question(site, study=a_study("lungs-rehearsal", model={"norm": "none"}, privacy=private)))
+    assert isinstance(site.answers[-1], Refused)
+    assert site.answers[-1].refusal is WireCode.CONTRACT
+    assert site.hands.jobs == []
+    assert site.entries("rehearsal") == site.entries("privacy_spent") == []
+    assert any("trains privately is not rehearsed" in line for line in site.said)
+    spotless(site)
 
 
 def test_the_worker_is_not_believed_about_the_door(site: LoneSite) -> None:

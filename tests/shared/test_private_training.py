@@ -62,8 +62,13 @@ def study(
         ({"training": f'{STEPS}\nalgorithm = "scaffold"\nmomentum = 0'}, "scaffold releases", "use fedavg"),
         ({"training": f"{STEPS}\namp = true"}, "training.amp", "amp = false"),
         ({"privacy": "images_per_patient = 33"}, "never split over batches", "raise batch_size"),
-        ({"rest": '[selection]\nmodel = "best"'}, "compares validation scores", "leave [selection] out"),
-        ({"rest": "[selection]\npatience_rounds = 2"}, "compares validation scores", "leave [selection] out"),
+        ({"rest": '[selection]\nmodel = "best"'}, "compares or sends round what", "leave [selection] out"),
+        ({"rest": "[selection]\npatience_rounds = 2"}, "compares or sends round what", "leave [selection] out"),
+        (
+            {"rest": 'sites = ["east", "west"]\n[selection]\ncross_site = true'},
+            "compares or sends round what",
+            "leave [selection] out",
+        ),
         ({"kind": "evaluate", "model": f'start_sha256 = "{"0" * 64}"'}, "trains on nobody", "leave [privacy] out"),
     ],
 )
@@ -72,6 +77,11 @@ def test_what_does_not_go_with_privacy_is_refused_by_name(asked: dict[str, str],
         study(**asked)
     assert why in refused.value.what
     assert remedy in refused.value.what
+
+
+@pytest.mark.parametrize("rest", ['late = "next"', "buffer = 2"])
+def test_late_work_goes_with_privacy(rest: str) -> None:
+    assert study(rest=rest).rounds.late == "next"
 
 
 @pytest.mark.parametrize("privacy", ["noise_multiplier_typo = 1", "delta = 0.1", "images_per_patient = 0"])
