@@ -9,7 +9,7 @@ A seat without an update to give goes from asked to admitted. The conductor tell
 happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`): when every seat is
 settled, at the deadline, or `grace_s` after the quorum was complete. With a `buffer` it is over as soon as so
 many sites counted, but an update that is on its way by then is let in first, as long as its bytes come: else
-the line of a large model would be cut in every round. Whoever does not count then is
+the line of a large model would be cut in every round. No slot is given any more then. Whoever does not count is
 
     refused   it said no, or its update was refused;
     late      it was at work, or had announced its update;
@@ -160,7 +160,7 @@ class Round:
             if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present or now < seat.ask_at:
                 continue
             seat.attempt += 1
-            needs = self._update_bytes > 0 and seat.site not in held and seat.site in first
+            needs = self._update_bytes > 0 and seat.site not in held and seat.site in first and not self._is_full(now)
             seat.holds_slot = needs and self._has_room()
             self._move(seat, Phase.ASKED, now)
             asks.append(Ask(seat.site, seat.attempt, seat.holds_slot))
@@ -177,7 +177,12 @@ class Round:
         return any(seat.phase in IN_HAND for seat in self.seats.values())
 
     def grants(self, *, now: float) -> list[str]:
-        """Sites that may upload now, the longest ready first; they hold a slot from here on."""
+        """Sites that may upload now, the longest ready first; they hold a slot from here on.
+
+        A full buffer grants nothing: each update that came so would hold the round open for the next.
+        """
+        if self._is_full(now):
+            return []
         waiting = sorted((s for s in self.seats.values() if s.phase is Phase.READY), key=lambda s: s.since)
         if waiting:
             self._take_back_idle_slots(now)
@@ -221,6 +226,9 @@ class Round:
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
         return now < (min(self._absent_at, closes_at) if absent else closes_at)
+
+    def _is_full(self, now: float) -> bool:
+        return self._buffer is not None and now >= self.closes_at
 
     def _arrives(self, seat: Seat, now: float) -> bool:
         """Whether a full buffer lets this update in, too."""

@@ -241,6 +241,25 @@ def test_a_full_buffer_lets_in_an_update_that_is_on_its_way_as_long_as_it_moves(
     assert state.closing(19).counted == ("east", "north")
 
 
+def test_a_full_buffer_gives_no_slot_any_more() -> None:
+    sites = tuple(f"site-{n}" for n in range(6))
+    state = a_round(cohort=sites, quorum=1, buffer=1)
+    state.asks(sites[:5], now=0)  # the first two with a slot
+    for site in sites[2:5]:
+        state.ready(site, report(), now=1)
+    for site in sites[:2]:
+        state.ready(site, report(uploaded=True), now=1)
+    assert state.grants(now=1) == []
+    finish(state, sites[0], now=2)
+    assert state.grants(now=2) == []
+    assert [ask.slot_granted for ask in state.asks(sites, now=2)] == [False]
+    assert state.closing(2) is None
+    finish(state, sites[1], now=3)
+    closing = state.closing(3)
+    assert closing.counted == sites[:2]
+    assert closing.late == dict.fromkeys(sites[2:5], "ready") | {sites[5]: "asked"}
+
+
 def test_a_full_buffer_lets_in_no_update_past_the_deadline() -> None:
     state = a_round(quorum=1, buffer=1)
     state.asks(SITES, now=0)
