@@ -58,6 +58,7 @@ class LiveHistory:
         norms_of: of every committed round, round 1 first.
         seen: by site, digests of its updates that counted and were not zero; see `Expected.seen`.
         pending: by site, what was admitted in the round that is not committed yet.
+        before: by site, what earlier owners had admitted in that round, until it is committed.
         asked: the round that was opened last, and its cohort.
         worked: by site, the last round that it worked in, and the digest of the update that it announced
             there; None if the round closed before it announced one.
@@ -81,6 +82,7 @@ class LiveHistory:
     norms_of: list[Norms] = field(default_factory=list)
     seen: dict[str, set[str]] = field(default_factory=dict)
     pending: dict[str, UpdateAdmitted] = field(default_factory=dict)
+    before: dict[str, UpdateAdmitted] = field(default_factory=dict)
     asked: tuple[int, tuple[str, ...]] = (0, ())
     worked: dict[str, tuple[int, str | None]] = field(default_factory=dict)
     announced: dict[str, UpdateReady] = field(default_factory=dict)
@@ -169,6 +171,7 @@ class LiveHistory:
             case EpochClaimed():
                 self._claim(record)
             case RoundOpened():
+                self.before |= self.pending
                 self.pending, self.asked = {}, (record.round, record.cohort)
             case UpdateAdmitted():
                 self.pending[record.site] = record
@@ -248,7 +251,8 @@ class LiveHistory:
         for update in counted:
             if update.norm > 0:
                 self.seen.setdefault(update.site, set()).add(update.update_digest)
-        self.pending, self.last_counted = {}, {update.site: update for update in counted}
+        self.pending, self.before = {}, {}
+        self.last_counted = {update.site: update for update in counted}
         for site in record.at_work | record.refused.keys():
             if self.worked.get(site, (0, None))[0] < record.round:
                 self.worked[site] = (record.round, None)

@@ -12,7 +12,7 @@ from shared.wire import Address, Counts, Late, Ready
 
 
 def admitted_before(history: LiveHistory, spool: UpdateSpool, *, address: Address) -> dict[str, Ready]:
-    """By site, the report of each update that the open round admitted under an earlier owner.
+    """By site, the report of each update that the open round admitted under any earlier owner.
 
     Args:
         history: before the round is opened again.
@@ -20,7 +20,7 @@ def admitted_before(history: LiveHistory, spool: UpdateSpool, *, address: Addres
         address: the round as it is asked now.
     """
     found = {}
-    for site, update in sorted(history.pending.items()):
+    for site, update in sorted((history.before | history.pending).items()):
         said = history.announced.get(site)
         same = said is not None and (said.round, said.update_digest) == (address.round, update.update_digest)
         if said is not None and same and spool.find(address.round, site, update.update_digest):

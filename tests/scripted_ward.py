@@ -76,18 +76,25 @@ class Ward:
         self.keys = {site: load_enrolment(root / site).identity_key for site in sites}
 
     def run(
-        self, script: Script, *, name: str = "lungs", closed: Callable[[], None] = lambda: None, **sections: Any
+        self,
+        script: Script,
+        *,
+        name: str = "lungs",
+        closed: Callable[[], None] = lambda: None,
+        clock: Callable[[], str] = utc_now,
+        **sections: Any,
     ) -> "Run":
         """Conduct a study with these sections until it ends or the script raises.
 
-        `closed` is called when a question is withdrawn: a round was closed without its answer.
+        `closed` is called when a question is withdrawn: a round was closed without its answer; `clock` before an
+        entry of the journal is written.
         """
         folder = StudyFolder(self.root / "studies" / name)
         if not folder.path.exists():
             (folder.path / "models").mkdir(parents=True)
             (folder.path / "models" / "start.safetensors").write_bytes(pack(STATE))
         line, study = Line(self, script, closed), Study.model_validate(a_study(name).model_dump() | sections)
-        with Journal.open(folder.path / "journal.jsonl", key=self.federation.coordinator_key, clock=utc_now) as journal:
+        with Journal.open(folder.path / "journal.jsonl", key=self.federation.coordinator_key, clock=clock) as journal:
             conductor = Conductor(self._desk(study, folder, line, journal), Checkpoints(folder.path / "models"))
             conductor.reconcile()
             with contextlib.suppress(PowerCut):

@@ -8,6 +8,8 @@ import pytest
 from scripted_ward import EXAMPLES, SITES, PowerCut, Reply, Ward, change, ready, trained
 
 from server.cohort import choose
+from server.desk import utc_now
+from server.journal import read_history, read_records
 from server.lateness import slots_for
 from server.records import UpdateAdmitted
 from shared.errors import StudyError
@@ -140,6 +142,35 @@ def test_a_server_that_dies_before_the_commit_commits_the_same_whoever_is_first_
     history = done.history
     assert [commit.counted for commit in history.commits] == [commit.counted for commit in undisturbed.commits]
     assert (history.model_digest, history.epoch) == (undisturbed.model_digest, 2)
+    assert all((site, 2) not in asked for site in FAST)
+
+
+def test_a_second_crash_while_updates_are_admitted_again_loses_none(ward: Ward) -> None:
+    slow = {1: 3}
+    undisturbed = ward.run(Slow(slow), name="undisturbed", rounds=ROUNDS).history
+    script = Slow(slow)
+    ward.run(script, name="cut", closed=Crash(after=2), rounds=ROUNDS)
+    journal = ward.root / "studies" / "cut" / "journal.jsonl"
+
+    def dying() -> str:
+        last = [record for _, record in read_records(journal)][-1]
+        if isinstance(last, UpdateAdmitted) and (last.round, read_history(journal).epoch) == (2, 2):
+            raise PowerCut
+        return utc_now()
+
+    again = ward.run(script, name="cut", clock=dying, rounds=ROUNDS).history
+    assert (again.last_round, again.epoch, set(again.pending)) == (1, 2, {"east"})
+    script.fast = ()  # for the rest of the round nobody but south would answer
+    asked = []
+
+    def resumed(site: str, message: Any) -> Reply:
+        asked.append((site, message.address.round))
+        script.fast = FAST
+        return script(site, message)
+
+    history = ward.run(resumed, name="cut", rounds=ROUNDS).history
+    assert [commit.counted for commit in history.commits] == [commit.counted for commit in undisturbed.commits]
+    assert (history.model_digest, history.epoch) == (undisturbed.model_digest, 3)
     assert all((site, 2) not in asked for site in FAST)
 
 

@@ -88,7 +88,17 @@ def test_only_what_was_committed_has_counted() -> None:
     history.apply(EpochClaimed(epoch=2, pid=11))
     assert set(history.pending) == {"north"}  # a checkpoint may still be waiting for its entry
     history.apply(opened(2))
-    assert history.pending == {}
+    assert (history.pending, set(history.before)) == ({}, {"north"})
+
+
+def test_what_any_owner_admitted_is_known_until_the_round_is_committed() -> None:
+    history = StudyHistory.replay([*beginning(), opened(1), admitted(1, "north"), admitted(1, "south")])
+    for number in (2, 3):
+        for record in (EpochClaimed(epoch=number, pid=10), opened(1), admitted(1, "north")):
+            history.apply(record)
+        assert (set(history.pending), set(history.before)) == ({"north"}, set(SITES))
+    history.apply(committed(1, "north"))
+    assert (history.pending, history.before) == ({}, {})
 
 
 def test_zeros_may_come_again() -> None:
