@@ -10,6 +10,7 @@ from dataclasses import dataclass
 
 from server.report.participation import RoundFacts, Seat
 from server.report.scores import Estimate, Point
+from server.report.words import sites_in_order
 
 _STEPS = (0.01, 0.02, 0.05, 0.1, 0.2)
 MOST_ROUNDS = 240  # of the participation grid; earlier ones are in the table
@@ -107,7 +108,7 @@ def curve_of(
     x, y = Scale(0, last, left + 10, right), Scale(floor, 1.0, bottom, top)
     most = max(point.sites for point in drawn)
     dots = tuple(_dot(point, x, y, most=most) for point in drawn)
-    names = sorted({site for point in drawn for site in point.by_site})
+    names = sites_in_order({site for point in drawn for site in point.by_site})
     return Curve(
         width=width,
         height=height,

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from server.history import StudyHistory
 from server.report.scores import Estimate, Scores, SiteScore, final_scores, pooled, site_score, validation_scores
-from server.report.words import model_after
+from server.report.words import model_after, sites_in_order
 from shared.tasks import Task
 
 MOST_MODELS = 6  # of the rounds between the first and the last
@@ -71,7 +71,7 @@ def own_matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Ma
     if not by_owner:
         return None
     last, final = history.last_round, final_scores(history, "validation")
-    own = (_row(task, last, scores, sites, role="", of=of) for of, scores in sorted(by_owner.items()))
+    own = (_row(task, last, by_owner[of], sites, role="", of=of) for of in sites_in_order(by_owner))
     return Matrix(tuple(sites), (_row(task, history.final_round, final, sites, role="final"), *own), left_out=0)
 
 

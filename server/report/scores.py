@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 from server.history import StudyHistory
 from server.records import Split
+from server.report.words import sites_in_order
 from shared import metrics
 from shared.metrics import Score
 from shared.tasks import Task, Thresholds
@@ -103,7 +104,7 @@ def pooled(task: Task, classes: tuple[str, ...], scores: Scores) -> Pooled:
     figures = task.figures(metrics.add(score.statistics for score in scores.values()))
     return Pooled(
         auroc=_estimate(figures),
-        sites=tuple(sorted(scores)),
+        sites=tuple(sites_in_order(scores)),
         patients=sum(score.patients for score in scores.values()),
         figures={name: value for name, value in figures.items() if not name.startswith("auroc")},
         classes={name: figures.get(f"auroc.{name}") for name in classes} if len(classes) > 1 else {},
@@ -161,7 +162,8 @@ def _matching(scores: Iterable[Score], digest: str | None, split: Split) -> Iter
 
 def _point(task: Task, number: int, scores: Scores) -> Point:
     figures = task.figures(metrics.add(score.statistics for score in scores.values()))
-    released = {site: score.figures["auroc"] for site, score in sorted(scores.items()) if "auroc" in score.figures}
+    ordered = ((site, scores[site].figures) for site in sites_in_order(scores))
+    released = {site: figures["auroc"] for site, figures in ordered if "auroc" in figures}
     patients = sum(score.patients for score in scores.values())
     return Point(number, _estimate(figures), figures.get("loss"), len(scores), patients, released)
 

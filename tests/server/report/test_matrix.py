@@ -1,6 +1,7 @@
 """Each model at each site: the rows that are shown, what is missing, and every figure in the table, too."""
 
 import itertools
+import string
 from typing import Any
 
 import pytest
@@ -8,9 +9,11 @@ import pytest
 from server.records import TrainingEnded
 from server.report.evidence import read_evidence
 from server.report.facts import facts_of
-from server.report.matrix import MOST_MODELS, rows_shown
+from server.report.matrix import MOST_MODELS, own_matrix_of, rows_shown
 from server.report.page import heat, render
+from server.report.scores import pooled
 from server.report.table import rows
+from shared.tasks import task_for
 
 
 def test_few_models_are_all_shown_and_of_many_the_ends_the_final_one_and_some_between() -> None:
@@ -106,6 +109,18 @@ def test_the_sites_own_models_stand_below_the_final_one(wards: Any) -> None:
     page = render(facts)
     assert page.count("heat framed") == 2
     assert "No own model of south: it has not counted" in page
+
+
+def test_beyond_26_sites_the_own_models_stand_in_the_order_of_the_letters(wards: Any) -> None:
+    letters = [f"site {letter}" for letter in (*string.ascii_uppercase, "AA")]
+    history = read_evidence(compared(wards).folder).history
+    scored = next(said for said in history.own_scores if said.scores)
+    history.own_scores = [scored.model_copy(update={"of": letter, "site": "north"}) for letter in sorted(letters)]
+    matrix = own_matrix_of(task_for(wards.study().task), history, ("north",))
+    assert matrix is not None
+    assert [row.of for row in matrix.rows] == [None, *letters]
+    scores = dict.fromkeys(letters, scored.scores[0])
+    assert list(pooled(task_for(wards.study().task), (), scores).sites) == letters
 
 
 def test_the_figures_of_own_models_are_in_the_table_under_a_scope_of_their_own(wards: Any) -> None:
