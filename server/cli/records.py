@@ -3,12 +3,12 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
-from functools import partial
 from typing import Annotated, Any
 
 import typer
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Group, RenderableType
+from rich.table import Table
 from rich.text import Text
 
 from server.cli.arguments import HERE, Federation, Name
@@ -37,7 +37,7 @@ def log(
     lines: list[Line] = []
     shown: list[RenderableType] = []
     console = progress_console()
-    give = partial(console.print, no_wrap=True, overflow="ellipsis") if follow else shown.append
+    give = console.print if follow else shown.append
     error = None
     try:
         for words in _told(_kept(lines, _log(folder, key, follow=follow))):
@@ -123,17 +123,25 @@ def _kept(lines: list[Line], log: Iterable[Line]) -> Iterator[Line]:
 
 
 def _told(lines: Iterable[Line]) -> Iterator[RenderableType]:
-    """The lines for 80 columns: number, time of day, round and words; the day stands where it changes."""
+    """Number, time of day, round and words, for 80 columns; the day stands where it changes."""
     day = None
     for line in lines:
         if line.time[:10] != day:
             day = line.time[:10]
             yield Text(f"{day}, times in UTC", style="bold")
         number = "" if line.round is None else f"r{line.round}"
-        text = f"{line.n:>5} {line.time[11:19]} {number:>5} {printable(line.words)}"
-        yield Text(text, no_wrap=True, overflow="ellipsis", style="dim" if line.signs else "")
+        yield _beside(f"{line.n:>5} {line.time[11:19]} {number:>5}", line.words, style="dim" if line.signs else "")
         for words in line.unusual:
-            yield Text(f"{'~':>20} {printable(words)}", no_wrap=True, overflow="ellipsis", style="yellow")
+            yield _beside(f"{'~':>20}", words, style="yellow")
+
+
+def _beside(head: str, words: str, *, style: str) -> Table:
+    """Words behind their head, folded beneath themselves: what a line is there to say may stand at its end."""
+    grid = Table.grid(padding=(0, 1))
+    grid.add_column(no_wrap=True)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(head), Text(printable(words)), style=style)
+    return grid
 
 
 def _end(lines: list[Line]) -> str:

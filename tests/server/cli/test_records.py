@@ -11,7 +11,7 @@ from deploy.provision import provision
 from server.desk import utc_now
 from server.federation import load_federation
 from server.journal import Journal
-from server.records import EpochClaimed, StudyStarted
+from server.records import EpochClaimed, ModelChosen, StudyStarted, TrainingEnded
 from server.study_folder import StudyFolder
 from shared.study import parse_study
 
@@ -34,9 +34,24 @@ def test_the_log_is_verified_and_fits_a_terminal(federation: LiveFederation, cal
     assert [entry["n"] for entry in said["entries"]] == list(range(1, len(said["entries"]) + 1))
     assert {entry["site"] for entry in said["entries"] if entry["type"] == "update_admitted"} == set(federation.sites)
     shown = wardround("study", "log", "calm", "-f", federation.federation).stdout.splitlines()
-    assert len(shown) == len(said["entries"]) + 3  # the day before, an empty line and the verdict after
+    numbers = [line.split()[0] for line in shown[1:-2]]  # the day before, an empty line and the verdict after
+    assert [n for n in numbers if n.isdigit()] == [str(entry["n"]) for entry in said["entries"]]
     assert max(map(len, shown)) <= 80
     assert any("the round is committed: site-1, site-2, site-3" in line for line in shown)
+
+
+def test_a_line_that_is_too_long_for_a_terminal_goes_on_beneath_itself(begun: StudyFolder) -> None:
+    federation, one = begun.path.parents[1], "1" * 64
+    with Journal.open(begun.journal, key=load_federation(federation).coordinator_key, clock=utc_now) as journal:
+        journal.write(TrainingEnded(round=0, cause="patience", best=0))
+        best = {"cause": "best", "metric": "auroc", "value": 0.9125, "cohort": ("a",), "candidates": (0,)}
+        journal.write(ModelChosen.model_validate({"round": 0, "model_digest": one} | best))
+    shown = wardround("study", "log", "begun", "-f", federation).stdout
+    assert max(map(len, shown.splitlines())) <= 80
+    told = shown[shown.index("the start model is chosen") :].splitlines()
+    assert "\N{HORIZONTAL ELLIPSIS}" not in shown
+    assert told[1].startswith(" " * 21) and not told[1].startswith(" " * 22)
+    assert "the validation patients of 1 site is 0.912, the best of 1 model" in " ".join(shown.split())
 
 
 def test_a_log_that_is_followed_ends_with_the_study(federation: LiveFederation, calm_study: CalmStudy) -> None:
