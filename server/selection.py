@@ -8,8 +8,8 @@ Pure. Models are compared by their pooled figures on validation patients, all of
    missed a round, never makes two models incomparable;
 3. the best figure wins; of equal ones the earlier model's;
 4. where nobody scored any model, or the figure is defined for none, the last model is taken;
-5. training ends when the newest candidate is `patience_rounds` behind the last one that was better by more
-   than `min_gain` than the best before it.
+5. training ends when `patience_rounds` candidates whose figure is defined came after the last one that was better
+   by more than `min_gain` than the best before it; a model that is no candidate was not judged, and does not count.
 """
 
 from collections import Counter
@@ -65,11 +65,11 @@ def stalled_since(standing: Standing, spec: SelectionSpec) -> int | None:
     defined = [(model, figure) for model, figure in standing.figures.items() if figure is not None]
     if spec.patience_rounds is None or not defined:
         return None
-    best, newest = defined[0], defined[-1][0]
-    for model, figure in defined:
-        if _gain(figure, best[1], spec.metric) > spec.min_gain:
-            best = model, figure
-    return best[0] if newest - best[0] >= spec.patience_rounds else None
+    best = 0
+    for place, (_, figure) in enumerate(defined):
+        if _gain(figure, defined[best][1], spec.metric) > spec.min_gain:
+            best = place
+    return defined[best][0] if len(defined) - 1 - best >= spec.patience_rounds else None
 
 
 def _gain(figure: float, before: float, metric: Metric) -> float:

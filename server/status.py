@@ -29,7 +29,7 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
     history = desk.journal.history
     return {
         "study": desk.study.name,
-        "round": min(state.number, desk.study.rounds.count),
+        "round": min(state.number, history.trained.round if history.trained else desk.study.rounds.count),
         "rounds": desk.study.rounds.count,
         "stage": state.stage.value,
         "committed": history.last_round,

@@ -96,9 +96,11 @@ def assert_told(folder: StudyFolder, federation: Path, last: int, best: int) -> 
     """Status says after which round training stopped, and which model was taken."""
     standing = standing_of(folder, federation=federation)
     assert (standing["trained"]["round"], standing["chosen"]["round"]) == (last, best)
+    assert (standing["round"], standing["committed"]) == (last, last)
+    assert (standing["sites"], standing["closes_in_s"]) == ([], None)  # the study has ended: nobody works
     console = Console(width=80, record=True, file=(folder.path / "shown").open("w"))
     console.print(show_standing(standing))
     console.file.close()
     shown = " ".join(console.export_text().split())
-    assert f"training stopped after round {last}: no better model than that of round" in shown
+    assert f"training stopped after round {last}: no better model since that of round" in shown
     assert f"chosen the model of round {best}: its log loss on the validation patients of 2 sites is" in shown

@@ -52,9 +52,9 @@ def explain_selection(
     lines, metric = [], METRICS[selection.metric]
     if selection.patience_rounds is not None:
         gain = f" by more than {selection.min_gain:g}" if selection.min_gain else ""
-        waits = counted(selection.patience_rounds, "round")
+        models = counted(selection.patience_rounds, "model")
         lines.append(
-            f"Training ends early when for {waits} no model was better{gain} than the best before"
+            f"Training ends early after {models} in a row that did not beat the best before{gain}"
             f" ({metric} of the validation patients of all sites together)."
         )
     if selection.model == "last":

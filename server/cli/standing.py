@@ -51,6 +51,8 @@ def standing_of(folder: StudyFolder, *, federation: Path, progress: Progress | N
     standing, study = folder.standing(), folder.study()
     live = {"round": 0, "rounds": study.rounds.count, "committed": 0, "sites": []} | folder.read_status()
     waits = [asdict(wait) for wait in waits_of(folder, standing, live, federation=federation)]
+    if standing.state in ENDED:  # the last view was written while the closing trip went on
+        live |= {"sites": [], "closes_in_s": None, "closes_with": None}
     data = live | {"study": folder.name, "rehearsal": folder.rehearsal() is not None} | standing.model_dump(mode="json")
     data |= {"state_age_s": round(age_s(standing.since), 1), "waits": waits}
     if progress is None:

@@ -59,9 +59,8 @@ def why_ended(ended: TrainingEnded) -> str:
     if ended.cause == "rounds":
         return f"all {counted(ended.round, 'round')} are done"
     assert ended.best is not None
-    waited = counted(ended.round - 1 - ended.best, "round")
     best = f"that of round {ended.best}" if ended.best else "the start model"
-    return f"stopped after round {ended.round}: no better model than {best} for {waited}"
+    return f"stopped after round {ended.round}: no better model since {best}"
 
 
 def why_chosen(chosen: ModelChosen) -> str:

@@ -93,9 +93,9 @@ SAID: list[tuple[Record, str]] = [
     (RoundFailed(round=2, counted=(), missing={"north": "waiting"}), "fails: nobody counted; without north"),
     (
         TrainingEnded(round=12, cause="patience", best=6),
-        "training ends: stopped after round 12: no better model than that of round 6 for 5 rounds",
+        "training ends: stopped after round 12: no better model since that of round 6",
     ),
-    (TrainingEnded(round=2, cause="patience", best=0), "no better model than the start model for 1 round"),
+    (TrainingEnded(round=2, cause="patience", best=0), "no better model since the start model"),
     (TrainingEnded(round=3, cause="rounds"), "training ends: all 3 rounds are done"),
     (SiteValidated(site="north", model=2, model_digest=TWO, scores=()), "north scores the model of round 2"),
     (

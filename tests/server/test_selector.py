@@ -101,6 +101,12 @@ def test_patience_ends_the_training_and_the_trips_keep_their_numbers(ward: Ward)
     assert {w.address.round for w in done.asked(Stage.EVALUATE)} == {7}
 
 
+def test_the_live_view_knows_that_no_further_round_comes(ward: Ward) -> None:
+    done = ward.run(Script(), rounds=ROUNDS, selection=BEST | {"patience_rounds": 1})
+    view = StudyFolder(ward.root / "studies" / "lungs").read_status()
+    assert (view["stage"], view["round"], view["committed"]) == ("close", 4, done.history.last_round)
+
+
 def test_patience_without_a_choice_keeps_the_last_model(ward: Ward) -> None:
     done = ward.run(Script(), rounds=ROUNDS, selection={"patience_rounds": 1})
     assert (done.history.last_round, done.history.chosen) == (4, None)

@@ -37,7 +37,7 @@ def test_the_curve_reaches_the_last_model_and_marks_the_chosen_one(wards: Any) -
 def test_why_it_was_chosen_and_why_training_ended(wards: Any) -> None:
     ward = wards.chosen(2, rounds=4)
     page = write_report(ward.folder).read_text()
-    assert "stopped after round 4: no better model than that of round 2 for 1 round; 9 rounds were planned" in page
+    assert "stopped after round 4: no better model since that of round 2; 9 rounds were planned" in page
     assert (
         "The model of round 2: its AUROC on the validation patients of 3 sites is 0.875, the best of 5 models" in page
     )
