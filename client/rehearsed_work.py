@@ -7,7 +7,9 @@ second pass of a few steps takes the times, unless the first one was very long. 
 
     a round = scoring, for all validation patients + one step x the steps of a round + the rest
 
-Test patients are never scored. What may leave of this is decided by `client/rehearse.py`.
+Test patients are never scored. The weights are those that the study's seed draws, not those that came: under a
+model of the coordinator's making a code such as `not_finite` could be made to tell how bright an image is.
+What may leave of this is decided by `client/rehearse.py`.
 """
 
 import traceback
@@ -28,9 +30,12 @@ from client.local_work import LocalWork, Worked, free_memory
 from client.networks import start_network
 from client.train import planned_steps, smallest_batch
 from shared.errors import WardroundError
+from shared.methods import travelling
 from shared.rehearsal import LONGEST_S, Check, Code, code_for, fixes, told
 from shared.study import Study
+from shared.update import pack
 
+DRAWN_FILE = "drawn.safetensors"
 SCORED = 128  # validation images, at most
 STEPS = (2, 8)  # measured in the second pass, as many as fit into `MEASURED_S`
 MEASURED_S = 10.0
@@ -97,7 +102,10 @@ class Trial:
 
     def __init__(self, job: RehearseJob, *, site: str, data: SiteData, device: ResolvedDevice) -> None:
         self._job, self._site, self._device = job, site, device
-        training, smallest = job.study.training, smallest_batch(start_network(job.study))
+        network, training = start_network(job.study), job.study.training
+        smallest = smallest_batch(network)
+        self._model = job.out / DRAWN_FILE
+        self._model.write_bytes(pack(travelling(network, training)))
         self.planned = planned_steps(len(data.train), training, smallest=smallest) if self._trains and training else 0
         self._data = replace(data, validation=some(data.validation), test=some(data.test, most=0))
         self._held_out = len(data.validation) + (0 if self._trains else len(data.test))
@@ -126,13 +134,13 @@ class Trial:
             return self._scored(work), watch.times(score_s=None)
         work.check_tensors(self._job.tensors)
         watch.begin()
-        worked = work.train(self._job.model, model_digest=self._job.model_digest, number=1, on_step=watch.step)
+        worked = work.train(self._model, model_digest=self._job.model_digest, number=1, on_step=watch.step)
         return worked, watch.times(score_s=worked.seconds.get("score", 0.0))
 
     def _scored(self, work: LocalWork) -> Worked:
         """The validation patients' scores; without any, the model is at least loaded."""
         work.check_tensors(self._job.tensors)
-        return work.score(self._job.model, model_digest=self._job.model_digest)
+        return work.score(self._model, model_digest=self._job.model_digest)
 
     def _of_a_round(self, times: "Times") -> float:
         scale = self._held_out / max(len(self._data.validation), 1)

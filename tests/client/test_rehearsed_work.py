@@ -71,6 +71,17 @@ def test_all_is_well_after_one_step_on_real_images(tmp_path: Path) -> None:
     assert PackedFile(site.folder / "out" / UPDATE_FILE).table() == job(site).tensors
 
 
+def test_a_model_of_the_coordinators_making_has_no_say_in_what_is_found(tmp_path: Path) -> None:
+    site = a_site(tmp_path)
+    asked = job(site)
+    huge = {name: np.full_like(value, 1e38) for name, value in PackedFile(asked.model).items()}
+    asked.model.write_bytes(pack(huge))  # finite, and its update would not be
+    done = Workbench(site.folder).rehearse(asked)
+    site.close()
+    assert done.findings == WELL
+    assert all(np.isfinite(value).all() for _, value in PackedFile(site.folder / "out" / UPDATE_FILE).items())
+
+
 @pytest.mark.parametrize(
     ("how", "code"),
     [

@@ -119,6 +119,6 @@ def test_a_comparison_by_letter_names_no_site(federation: LiveFederation, calm_s
     words = ("study", "compare", "calm", "calm", "-f", federation.federation, "--letters")
     said = answer(*words)
     letters = said.pop("letters")
-    assert said["a"]["worst_site"] in letters
+    assert said["a"]["worst_site"] in {*letters, None}  # None if all sites have the same figure
     assert not any(site in json.dumps(said) for site in federation.sites)
     assert "site A  site-" in wardround(*words).stdout
