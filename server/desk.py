@@ -1,6 +1,6 @@
 """What conducting a study needs at hand, built once by the ServerApp; nothing here decides."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -85,6 +85,11 @@ class Desk:
         if self.rehearsal is not None:
             return rehearsal_contract(self.study, site=site)
         return derive_contract(self.opening(0, 1), site=site)
+
+    def declared_patients(self, site: str) -> Mapping[str, int]:
+        """By split, how many patients the site said it has when it opened the study; empty if it did not."""
+        said = self.journal.history.opened.get(site)
+        return {str(split): count for split, count in said.patients.items()} if said else {}
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""

@@ -55,13 +55,15 @@ ANSWERS: dict[Stage, type[Answer]] = {
 class Question:
     """What was asked: of whom, where, and about which model (None: about none).
 
-    `owed` gives the rounds whose late work may answer it, and the model that each started from.
+    `owed` gives the rounds whose late work may answer it, and the model that each started from. `patients` are those
+    that the site declared, by split; where it declared none, there is no bound.
     """
 
     site: str
     address: Address
     model_digest: str | None = None
     owed: Mapping[int, str] = field(default_factory=dict)
+    patients: Mapping[str, int] = field(default_factory=dict)
 
 
 class NotAsAsked(Exception):
@@ -125,6 +127,8 @@ def _about_model(answer: Answer, question: Question, contract: Contract) -> None
         raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The answer is about another model.")
     if fault := report_fault(contract, answer):
         raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
+    if any(score.patients > question.patients.get(score.split, score.patients) for score in answer.scores):
+        raise NotAsAsked(WireCode.CONTRACT, "The answer scores more patients than the site declared.")
 
 
 def _of_a_rehearsal(answer: Answer, question: Question, contract: Contract) -> None:

@@ -168,7 +168,8 @@ class StageRun:
             return
         desk = self._desk
         owing = owed(site, desk.journal.history, desk.study.rounds) if self._admission else {}
-        self._asked[message_id] = Question(site, message.address, self._model_digest, owing)
+        patients = desk.declared_patients(site)
+        self._asked[message_id] = Question(site, message.address, self._model_digest, owing, patients)
 
     def _withdraw(self, site: str) -> None:
         for message_id in [m for m, q in self._asked.items() if q.site == site]:

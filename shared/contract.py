@@ -17,7 +17,6 @@ door and the server's reception alike:
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
 
-from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -131,17 +130,13 @@ def _score_fault(contract: Contract, score: Score) -> str | None:
         return f"the statistic {min(absent)} is missing"
     for name, values in score.statistics.items():
         rule = rules.get(("statistic", name))
-        if rule is None or len(values) != rule.length or not _within(rule, values):
+        if rule is None or not rule.holds(values, patients=score.patients):
             return f"the statistic {name} is not as agreed"
     for name, value in score.figures.items():
         rule = rules.get(("figure", name))
         if rule is None or not rule.low <= value <= rule.high:
             return f"the figure {name} is not as agreed"
     return None
-
-
-def _within(rule: MetricRule, values: Sequence[int]) -> bool:
-    return not values or (min(values) >= rule.low and max(values) <= rule.high)
 
 
 def derive_contract(message: Open, *, site: str) -> Contract:

@@ -7,7 +7,7 @@ machine, and resolution follows magnitude, so that timid and saturated models ar
 Which statistics a task gives is decided in `shared.tasks`; what may leave, by the contract.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Annotated, Any, Literal, NamedTuple
 
 import numpy as np
@@ -39,13 +39,28 @@ class Score(Section):
 
 
 class MetricRule(Section):
-    """What one metric in a Score may be; part of the contract."""
+    """What one metric in a Score may be; part of the contract.
+
+    Of counts of patients each run of `group` adds up to the patients scored; of sums over patients no value is
+    above `per_patient` times their number.
+    """
 
     name: Annotated[str, Field(max_length=48)]
     kind: Literal["statistic", "figure"]
     length: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     low: float
     high: float
+    group: Annotated[int, Field(ge=1)] | None = None
+    per_patient: Annotated[float, Field(gt=0)] | None = None
+
+    def holds(self, values: Sequence[int], *, patients: int) -> bool:
+        """Whether these are the values of a statistic under this rule."""
+        if len(values) != self.length or min(values) < self.low or max(values) > self.high:
+            return False
+        if self.per_patient is not None and max(values) > self.per_patient * patients:
+            return False
+        runs = range(0, self.length, self.group) if self.group else ()
+        return all(sum(values[start : start + (self.group or 0)]) == patients for start in runs)
 
 
 class Interval(NamedTuple):

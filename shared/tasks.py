@@ -142,17 +142,17 @@ class Classification:
 
     def rules(self) -> tuple[MetricRule, ...]:
         """Four statistics and four figures."""
-        n = self.outputs
-        lengths = {
-            "histogram": n * 2 * BINS,
-            "confusion": int(np.prod(self._confusion_shape)),
-            "brier_millionths": n,
-            "loss_millionths": 1,
+        n, table = self.outputs, int(np.prod(self._confusion_shape[1:]))
+        nats = metrics.LOGIT_LIMIT + 1
+        bounds: dict[str, dict[str, Any]] = {
+            "histogram": {"length": n * 2 * BINS, "group": 2 * BINS},
+            "confusion": {"length": self._confusion_shape[0] * table, "group": table},
+            "brier_millionths": {"length": n, "per_patient": _MILLION},
+            "loss_millionths": {"length": 1, "per_patient": nats * _MILLION},
         }
-        highs = {"auroc": 1.0, "accuracy": 1.0, "balanced_accuracy": 1.0, "loss": metrics.LOGIT_LIMIT + 1}
+        highs = {"auroc": 1.0, "accuracy": 1.0, "balanced_accuracy": 1.0, "loss": nats}
         statistics = (
-            MetricRule(name=name, kind="statistic", length=length, low=0, high=_COUNT_LIMIT)
-            for name, length in lengths.items()
+            MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bound) for name, bound in bounds.items()
         )
         return (*statistics, *(MetricRule(name=k, kind="figure", low=0, high=v) for k, v in highs.items()))
 

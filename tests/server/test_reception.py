@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -217,6 +218,17 @@ def test_forty_copies_of_a_score_do_not_count(site: LoneSite) -> None:
     question = asked(site)
     many = (a_score(site.coordinator.study, MODEL),) * 40
     assert refused(site, ready(question.address, scores=many), question) is WireCode.CONTRACT
+
+
+def test_a_score_counts_each_patient_once_and_no_more_than_were_declared(site: LoneSite) -> None:
+    score, question = a_score(site.coordinator.study, MODEL), replace(asked(site), patients={"validation": 4})
+    assert heard(site, ready(question.address, scores=(score,)), question)
+    for name, values in score.statistics.items():
+        heavy = {**score.statistics, name: tuple(value * 2**10 for value in values)}
+        loud = score.model_copy(update={"statistics": heavy})
+        assert refused(site, ready(question.address, scores=(loud,)), question) is WireCode.CONTRACT
+    many = a_score(site.coordinator.study, MODEL, patients=5)
+    assert refused(site, ready(question.address, scores=(many,)), question) is WireCode.CONTRACT
 
 
 def test_test_patients_are_scored_in_the_closing_trip_alone(site: LoneSite) -> None:

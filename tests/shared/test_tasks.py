@@ -252,3 +252,13 @@ def test_thresholds_exist_per_finding_and_not_for_multiclass() -> None:
 def test_the_seam_and_the_metrics_need_no_torch() -> None:
     code = "import sys, shared.tasks, shared.metrics; sys.exit('torch' in sys.modules or 'monai' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("mode", TASKS)
+@pytest.mark.parametrize("scale", [0.0, 2.0, 1e9])
+@pytest.mark.parametrize("patients", [0, 1, 400])
+def test_every_true_score_keeps_its_own_rules(mode: str, scale: float, patients: int) -> None:
+    score = scored(mode, *drawn(mode, patients, scale=scale))
+    rules = {rule.name: rule for rule in TASKS[mode].rules() if rule.kind == "statistic"}
+    assert all(rules[name].holds(values, patients=patients) for name, values in score.statistics.items())
+    assert not rules["histogram"].holds(score.statistics["histogram"], patients=patients + 1)
