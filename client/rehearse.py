@@ -40,6 +40,7 @@ from shared.rehearsal import (
     two_digits,
 )
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
+from shared.update import payload_limit
 from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Rehearsed, Stage
 
 if TYPE_CHECKING:
@@ -152,7 +153,8 @@ class Rehearsals:
         place = self._site.spool.workplace(message.study.name, 0)
         model, began = place / "incoming.safetensors", time.monotonic()
         try:
-            arrived = self._site.link.fetch(parcel, model, limit=message.payload_bytes)
+            most = min(message.payload_bytes, payload_limit(message.tensors))
+            arrived = self._site.link.fetch(parcel, model, limit=most)
         except TrustError:
             raise Refusal(WireCode.MODEL_UNSOUND) from None
         travel_s = time.monotonic() - began

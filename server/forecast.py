@@ -13,7 +13,7 @@ from server.history import LiveHistory
 from server.report.words import coarse
 from server.rounds import Phase
 from shared.errors import TEMPLATES, WireCode
-from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, told, two_digits
+from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, fixes, told, two_digits
 from shared.study import Study
 
 SEVERAL_FOLD = 3.0  # so much longer than the median site is worth a word
@@ -33,6 +33,10 @@ _ABSENT = {
     ),
 }
 _LOST = ("The line to the site was lost.", "Call the site: is its machine on, and its line up? Then rehearse again.")
+_INCOMPLETE = (
+    "The site did not come to the end of the work, and does not say why.",
+    "Have its IT look at the site's console, and compare the two sides' versions.",
+)
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ def _remarks(seen: Seen) -> Iterator[Remark]:
     if seen.missing is not None and not seen.findings:
         what, remedy = _why_missing(seen.missing)
         yield Remark(seen.site, "answer", Outcome.FIX, seen.missing, what, remedy)
+    elif seen.missing is None and seen.round_s is None and not fixes(seen.findings):
+        yield Remark(seen.site, "answer", Outcome.FIX, "incomplete", *_INCOMPLETE)
 
 
 def _why_missing(cause: str) -> tuple[str, str]:

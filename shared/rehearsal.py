@@ -12,6 +12,7 @@ images there are, and each code about images answers a question: so a site answe
 What a code means and what to do about it is a fixed text on each side; it never travels.
 """
 
+from collections.abc import Mapping
 from enum import StrEnum
 from typing import Annotated, NamedTuple
 
@@ -264,6 +265,6 @@ class Terms(Section):
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)]
 
 
-def fixes(findings: dict[Check, Code]) -> bool:
+def fixes(findings: Mapping[Check, Code]) -> bool:
     """Whether anything is to be mended before a round."""
     return any(outcome(code) is Outcome.FIX for code in findings.values())

@@ -52,6 +52,12 @@ def test_what_is_to_be_mended_is_told_with_its_remedy() -> None:
     assert not found.ready
 
 
+def test_a_site_that_says_nothing_of_the_work_is_not_ready() -> None:
+    found = forecast(study(), (*sites(north=40.0), Seen("west", {})))
+    assert [(remark.site, remark.check, remark.code) for remark in found.remarks] == [("west", "answer", "incomplete")]
+    assert not found.ready
+
+
 def test_a_warning_alone_holds_nothing_up() -> None:
     assert forecast(study(), (Seen("west", {Check.IMAGES: Code.ONE_CLASS}, 1.0, 0.0),)).ready
 
