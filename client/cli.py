@@ -20,7 +20,7 @@ from client.settings import folder_of
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError, ResourceError
 from shared.parent import end_if_asked
-from shared.study import explain
+from shared.section import explain
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 

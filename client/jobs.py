@@ -11,7 +11,8 @@ from pydantic import Field, TypeAdapter
 from shared.errors import WireCode
 from shared.metrics import Score
 from shared.rehearsal import LONGEST_S, Findings
-from shared.study import Digest, Section, Study
+from shared.section import Section
+from shared.study import Digest, Study
 from shared.update import Tensors
 from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
 

@@ -10,7 +10,8 @@ from pydantic import Field, ValidationError
 from client.imaging.settings import DataSettings
 from shared.durable import write_atomically
 from shared.errors import ConfigError
-from shared.study import Name, Section, explain
+from shared.section import Section, explain
+from shared.study import Name
 
 FILE_NAME = "site.toml"
 

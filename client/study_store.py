@@ -8,7 +8,8 @@ from pydantic import Field, ValidationError
 from shared.contract import Contract, derive_contract
 from shared.durable import write_atomically
 from shared.errors import Refusal, WireCode
-from shared.study import Digest, Section
+from shared.section import Section
+from shared.study import Digest
 from shared.wire import Open
 
 

@@ -22,7 +22,7 @@ from shared.durable import locked, write_atomically
 from shared.enrolment import Invitation, JoinRequest, read_invitation, read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import Roster, RosterEntry, sign_roster
-from shared.study import explain
+from shared.section import explain
 
 ENTRY_DAYS = 730
 INVITATION_DAYS = 14

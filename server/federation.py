@@ -33,7 +33,8 @@ from shared.keys import (
     make_transport_key,
     save_key,
 )
-from shared.study import Name, Section, explain
+from shared.section import Section, explain
+from shared.study import Name
 
 _SETTINGS_TEXT = """\
 # The federation, as made by `wardround federation init`.

@@ -12,7 +12,7 @@ import numpy as np
 from pydantic import Field
 
 from server.aggregate import CHANGE_BOUND
-from shared.study import Section
+from shared.section import Section
 from shared.update import Array, PackedFile
 
 HISTORY_ROUNDS = 3

@@ -21,7 +21,7 @@ from pydantic import Field, ValidationError
 
 from shared.durable import write_atomically
 from shared.errors import StaleEpoch, StudyError
-from shared.study import Section
+from shared.section import Section
 
 _RECORD, _LOCK = "owner.json", "owner.lock"
 _POLL_S = 0.02

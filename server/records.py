@@ -13,8 +13,9 @@ from server.claim import AdmissionReason
 from shared.errors import WireCode
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
+from shared.section import Section
 from shared.selection import Metric
-from shared.study import Digest, Name, Section
+from shared.study import Digest, Name
 from shared.wire import Count, Seconds
 
 Text = Annotated[str, Field(max_length=500)]

@@ -18,7 +18,8 @@ from server.federation import existing_federation
 from shared.durable import show_file, write_atomically
 from shared.errors import StudyError
 from shared.rehearsal import Terms
-from shared.study import Section, Study
+from shared.section import Section
+from shared.study import Study
 
 REHEARSAL = "rehearsal.json"
 

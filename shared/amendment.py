@@ -23,7 +23,8 @@ from shared.canonical import canonical, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
-from shared.study import Digest, Name, RoundsSpec, Section, Study, explain
+from shared.section import Section, explain
+from shared.study import Digest, Name, RoundsSpec, Study
 from shared.wire import MOST_AMENDMENTS
 
 PURPOSE = "amendment"

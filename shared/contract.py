@@ -26,7 +26,8 @@ from shared.chain import LONGEST_LINE
 from shared.metrics import MetricRule, Score
 from shared.privacy import Mechanism
 from shared.private_training import PrivacySpec, mechanism_of
-from shared.study import Digest, Name, Section, Study
+from shared.section import Section
+from shared.study import Digest, Name, Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
 from shared.wire import Counts, Open, Opened, Ready, Stage

@@ -24,7 +24,8 @@ from shared.canonical import canonical, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
 from shared.keys import fingerprint, identity_hex, read_identity_hex, read_transport_pem
-from shared.study import Digest, Name, Section
+from shared.section import Section
+from shared.study import Digest, Name
 from shared.wire import PROTOCOL
 
 COORDINATOR = "coordinator"

@@ -9,7 +9,8 @@ from typing import Literal
 from shared.canonical import canonical
 from shared.identity import IdentityKey, SiteName, TransportKey, read_record
 from shared.keys import fingerprint
-from shared.study import Name, Section
+from shared.section import Section
+from shared.study import Name
 from shared.wire import PROTOCOL
 
 

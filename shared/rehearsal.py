@@ -19,7 +19,7 @@ from typing import Annotated, NamedTuple
 from pydantic import AfterValidator, Field
 
 from shared.errors import WireCode
-from shared.study import Section
+from shared.section import Section
 
 CLOCK_TOLERANCE_S = 5.0
 LONGEST_S = 1e7

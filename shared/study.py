@@ -16,8 +16,7 @@ from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
 from shared.private_training import PrivacySpec, privacy_fault
-from shared.section import Section as Section  # noqa: PLC0414 - everybody takes both from here
-from shared.section import explain as explain  # noqa: PLC0414
+from shared.section import Section, explain
 from shared.selection import SelectionSpec, selection_fault
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]

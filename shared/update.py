@@ -24,7 +24,7 @@ from pydantic import Field, ValidationError
 from safetensors import SafetensorError, safe_open
 
 from shared.errors import TrustError
-from shared.study import Section
+from shared.section import Section
 
 Array = np.ndarray[Any, np.dtype[Any]]
 Dtype = Literal["float32", "int64"]

@@ -30,7 +30,8 @@ from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
-from shared.study import Digest, Name, Section, Study
+from shared.section import Section
+from shared.study import Digest, Name, Study
 from shared.update import TensorSpec
 from shared.version import VERSION
 

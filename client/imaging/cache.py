@@ -33,7 +33,8 @@ from client.imaging.sources import Source, open_source
 from shared.canonical import canonical, digest
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import DiskFull, ResourceError
-from shared.study import Digest, ImageSpec, Section, TaskSpec
+from shared.section import Section
+from shared.study import Digest, ImageSpec, TaskSpec
 
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
