@@ -176,7 +176,9 @@ class LocalWork:
         """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
         load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
-        said = (split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study, split))
+        said = (
+            split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study.privacy, split)
+        )
         scores = tuple(self._score(split, model_digest) for split in said)
         seconds = {} if self._study.privacy else _rounded({"score": time.monotonic() - started})
         return Worked(None, None, _NOTHING, scores, seconds)

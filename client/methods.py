@@ -12,7 +12,7 @@ from typing import Protocol
 import numpy as np
 
 from client.change import Change, change_of
-from shared.study import TrainingSpec
+from shared.training import TrainingSpec
 from shared.update import CONTROL, Array
 
 State = Mapping[str, Array]

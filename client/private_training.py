@@ -36,8 +36,8 @@ from client.train import local_optimizer
 from shared.metrics import Integers
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom
-from shared.study import TrainingSpec
 from shared.tasks import Task
+from shared.training import TrainingSpec
 
 Drawn = Sequence[Integers]  # for each patient who entered, the indices of its images
 _MIXING = nn.modules.batchnorm._BatchNorm

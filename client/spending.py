@@ -17,7 +17,7 @@ def note_spending(ledger: Ledger, job: Question, *, time: str) -> None:
     Raises:
         DiskFull: it cannot be written down, so the job must not begin.
     """
-    mechanism = mechanism_of(job.study) if isinstance(job, RoundJob) else None
+    mechanism = mechanism_of(job.study.privacy, job.study.training) if isinstance(job, RoundJob) else None
     if mechanism is None or not isinstance(job, RoundJob) or job.study.privacy is None:
         return
     place = {"study": job.study.name, "study_digest": job.study.digest(), "round": job.round}

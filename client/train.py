@@ -19,8 +19,8 @@ from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
 from shared.metrics import Integers
 from shared.randomness import StudyRandom
-from shared.study import STEPS_BOUND, TrainingSpec
 from shared.tasks import Task
+from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
 
 _BATCH_NORMS = nn.modules.batchnorm._BatchNorm

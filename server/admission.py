@@ -38,7 +38,7 @@ from pathlib import Path
 from server.claim import AdmissionReason, Admitted, Claim, Declared, Expected, Refused
 from server.norms import Measured, measure
 from shared.errors import TrustError
-from shared.study import STEPS_BOUND, TrainingSpec
+from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import PackedFile, Tensors, payload_limit
 
 __all__ = ["Admission", "AdmissionReason", "Admitted", "Claim", "Declared", "Expected", "Refused"]

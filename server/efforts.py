@@ -11,7 +11,7 @@ How efforts weigh is the fold's matter.
 
 from collections.abc import Iterable
 
-from shared.study import TrainingSpec
+from shared.training import TrainingSpec
 
 
 def efforts_of(training: TrainingSpec | None, steps: Iterable[int]) -> tuple[float, ...] | None:

@@ -25,7 +25,7 @@ from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.metrics import MetricRule, Score
 from shared.privacy import Mechanism
-from shared.private_training import PrivacySpec, mechanism_of
+from shared.private_training import PrivacySpec, mechanism_of, scores_may_leave
 from shared.section import Section
 from shared.study import Digest, Name, Study
 from shared.tasks import task_for
@@ -120,7 +120,7 @@ def _private_fault(contract: Contract, report: Ready) -> str | None:
     steps = contract.mechanism.steps if report.address.stage is Stage.TRAIN else 0
     if report.counts != Counts(examples=0, patients=0, steps=steps) or report.seconds:
         return "a private study says no count but the agreed steps, and no duration"
-    if any(score.split != "test" or contract.privacy.test_scores == "withheld" for score in report.scores):
+    if not all(scores_may_leave(contract.privacy, score.split) for score in report.scores):
         return "a private study withholds this score"
     return None
 
@@ -159,5 +159,5 @@ def contract_of(study: Study, tensors: Tensors, *, site: str) -> Contract:
         payload_bytes=payload_limit(tensors) if trains else 0,
         metrics=task_for(study.task).rules(),
         privacy=study.privacy,
-        mechanism=mechanism_of(study),
+        mechanism=mechanism_of(study.privacy, study.training),
     )

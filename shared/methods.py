@@ -13,7 +13,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 
 from shared.models import state_arrays
-from shared.study import TrainingSpec
+from shared.training import TrainingSpec
 from shared.update import CONTROL, Array
 
 _NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm)

@@ -4,17 +4,13 @@ All of it is public: nothing that the noise is measured by follows from a site's
 `client/private_training.py`'s matter, what it costs `shared/privacy.py`'s.
 """
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from shared.privacy import History, Mechanism
 from shared.section import Section
-
-if TYPE_CHECKING:
-    from shared.study import Study, TrainingSpec
+from shared.training import TrainingSpec
 
 _UNSHOWN = {
     "fednova": "fednova normalises by steps, and with [privacy] every site takes the same; use fedavg or fedprox",
@@ -42,14 +38,13 @@ class PrivacySpec(Section):
     test_scores: Literal["withheld", "released"] = "withheld"
 
 
-def scores_may_leave(study: Study, split: str) -> bool:
+def scores_may_leave(privacy: PrivacySpec | None, split: str) -> bool:
     """Whether scores of these patients, exact as they are, may leave a site."""
-    return study.privacy is None or (split == "test" and study.privacy.test_scores == "released")
+    return privacy is None or (split == "test" and privacy.test_scores == "released")
 
 
-def mechanism_of(study: Study) -> Mechanism | None:
-    """What one round of a study costs every patient of a site that trains in it; None without `[privacy]`."""
-    privacy, training = study.privacy, study.training
+def mechanism_of(privacy: PrivacySpec | None, training: TrainingSpec | None) -> Mechanism | None:
+    """What one round costs every patient of a site that trains in it; None without `[privacy]`."""
     if privacy is None or training is None or training.steps_per_round is None:
         return None
     return Mechanism(
@@ -60,25 +55,35 @@ def mechanism_of(study: Study) -> Mechanism | None:
     )
 
 
-def history_of(study: Study, *, rounds: int) -> History:
+def history_of(privacy: PrivacySpec | None, training: TrainingSpec | None, *, rounds: int) -> History:
     """What so many rounds cost a patient, each of them trained once."""
-    mechanism = mechanism_of(study)
+    mechanism = mechanism_of(privacy, training)
     if mechanism is None or not rounds:
         return ()
     return (mechanism.model_copy(update={"steps": mechanism.steps * rounds}),)
 
 
-def privacy_fault(study: Study) -> str | None:
-    """Why a study cannot train privately, in words and with what to do; None if it can."""
-    if study.privacy is None:
+def privacy_fault(
+    privacy: PrivacySpec | None, training: TrainingSpec | None, *, kind: str, norm: str, compares: bool
+) -> str | None:
+    """Why a study cannot train privately, in words and with what to do; None if it can.
+
+    Args:
+        privacy: what is asked.
+        training: how it trains, if it does.
+        kind: the study's.
+        norm: its model's normalisation layers.
+        compares: whether it compares models (`[selection]`).
+    """
+    if privacy is None:
         return None
-    if study.training is None or study.study.kind != "train":
+    if training is None or kind != "train":
         return "[privacy] protects the patients trained on, and this study trains on nobody; leave [privacy] out"
-    if study.model.norm == "batch":
+    if norm == "batch":
         return "[privacy] does not go with model.norm = batch, which mixes the patients of a batch; use group"
-    if study.selection.compares:
+    if compares:
         return "[selection] compares or sends round what [privacy] withholds; leave [selection] out"
-    return _training_fault(study.privacy, study.training)
+    return _training_fault(privacy, training)
 
 
 def _training_fault(privacy: PrivacySpec, training: TrainingSpec) -> str | None:

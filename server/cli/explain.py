@@ -3,7 +3,8 @@
 from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
 from shared.selection import SelectionSpec
-from shared.study import RoundsSpec, Study, TrainingSpec
+from shared.study import RoundsSpec, Study
+from shared.training import TrainingSpec
 
 SITE_SIZES = (100, 300, 1000, 3000)  # training patients
 

@@ -41,8 +41,8 @@ from server.report.work import (
     work_of,
 )
 from shared.metrics import Score
-from shared.study import TrainingSpec
 from shared.tasks import task_for
+from shared.training import TrainingSpec
 
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 

@@ -34,7 +34,10 @@ def privacy_of(study: Study, *, committed: int) -> Privacy | None:
     if study.privacy is None:
         return None
     delta = study.privacy.delta
-    spent, planned = (epsilon_of(history_of(study, rounds=n), delta=delta) for n in (committed, study.rounds.count))
+    spent, planned = (
+        epsilon_of(history_of(study.privacy, study.training, rounds=n), delta=delta)
+        for n in (committed, study.rounds.count)
+    )
     return Privacy("patient", spent, planned, delta)
 
 

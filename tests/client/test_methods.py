@@ -11,8 +11,9 @@ from client.methods import Layers, Scaffold
 from client.train import fit
 from shared.models import state_arrays
 from shared.randomness import StudyRandom
-from shared.study import TaskSpec, TrainingSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
+from shared.training import TrainingSpec
 
 GLOBAL = {"conv": np.array([1.0, 2.0], np.float32)}
 OWN = {"norm": np.array([5.0], np.float32), "count": np.array(7, np.int64)}

@@ -24,8 +24,9 @@ from client.private_training import (
 from shared.models import build_model, load_state, state_arrays
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom, StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec, TrainingSpec
+from shared.study import ImageSpec, ModelSpec, TaskSpec
 from shared.tasks import Task, task_for
+from shared.training import TrainingSpec
 from shared.update import pack
 
 TASK = task_for(TaskSpec(classes=("pneumonia",)))

@@ -16,8 +16,9 @@ from client.imaging.transforms import light, to_network
 from client.train import Fit, fit
 from shared.models import build_model, load_state, state_arrays
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec, TrainingSpec
+from shared.study import ImageSpec, ModelSpec, TaskSpec
 from shared.tasks import task_for
+from shared.training import TrainingSpec
 from shared.update import pack
 
 TASK = task_for(TaskSpec(classes=("pneumonia",)))
@@ -266,7 +267,8 @@ from client.imaging.examples import Examples
 from client.train import fit
 from shared.models import build_model, state_arrays
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec, TrainingSpec
+from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.training import TrainingSpec
 from shared.tasks import task_for
 from shared.update import pack
 use_threads(2)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from server.admission import Admission, AdmissionReason, Claim, Declared, Expected, Refused
 from server.norms import NormHistory
 from shared import update
-from shared.study import STEPS_BOUND, TrainingSpec
+from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import pack, payload_limit, table_of
 
 MODEL = {

@@ -6,7 +6,7 @@ import pytest
 
 from server.advice import advise, read_labels, skew_of
 from shared.errors import ConfigError
-from shared.study import TrainingSpec
+from shared.training import TrainingSpec
 
 ALIKE = {"a": {"yes": 50, "no": 50}, "b": {"yes": 60, "no": 60}}
 

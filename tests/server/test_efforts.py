@@ -10,7 +10,7 @@ from server.aggregate import fold
 from server.efforts import effort, efforts_of
 from server.moments import Moments
 from server.optimizers import FedAvg
-from shared.study import TrainingSpec
+from shared.training import TrainingSpec
 from shared.update import PackedFile, join, pack
 
 RATE = 0.05

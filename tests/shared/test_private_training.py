@@ -99,12 +99,12 @@ def test_what_goes_with_privacy_does() -> None:
 
 def test_a_round_is_one_mechanism_and_a_study_its_rounds() -> None:
     one = Mechanism(noise_multiplier=1.0, sampling_rate=0.1, images_per_patient=4, steps=4)
-    assert mechanism_of(study()) == one
-    assert history_of(study(), rounds=5) == (one.model_copy(update={"steps": 20}),)
-    assert history_of(study(), rounds=0) == ()
-    plain = study().model_copy(update={"privacy": None})
-    assert mechanism_of(plain) is None
-    assert history_of(plain, rounds=5) == ()
+    asked = study().privacy, study().training
+    assert mechanism_of(*asked) == one
+    assert history_of(*asked, rounds=5) == (one.model_copy(update={"steps": 20}),)
+    assert history_of(*asked, rounds=0) == ()
+    assert mechanism_of(None, study().training) is None
+    assert history_of(None, study().training, rounds=5) == ()
 
 
 # ------------------------------------------------------------------ what a contract lets out
@@ -140,7 +140,7 @@ def report(stage: Stage = Stage.TRAIN, *, steps: int = 4, split: str | None = No
 def test_the_contract_names_the_parameters_and_the_mechanism() -> None:
     agreed = contract(study())
     assert agreed.privacy == study().privacy
-    assert agreed.mechanism == mechanism_of(study())
+    assert agreed.mechanism == mechanism_of(study().privacy, study().training)
     assert agreed.digest() != contract(study(privacy="delta = 1e-5")).digest()
 
 
@@ -165,7 +165,7 @@ def test_scores_leave_of_test_patients_alone_and_only_if_agreed() -> None:
     assert report_fault(released, final) is None
     for said in (report(split="validation"), report(Stage.EVALUATE, steps=0, split="validation")):
         assert report_fault(released, said) == "a private study withholds this score"
-    assert scores_may_leave(study().model_copy(update={"privacy": None}), "validation")
+    assert scores_may_leave(None, "validation")
 
 
 def test_a_private_study_is_opened_without_counts() -> None:

@@ -2,7 +2,8 @@
 
 from server.cli.explain import explain_length, explain_rounds, explain_selection
 from shared.selection import SelectionSpec
-from shared.study import RoundsSpec, TrainingSpec
+from shared.study import RoundsSpec
+from shared.training import TrainingSpec
 
 
 def said(**keys: object) -> str:
