@@ -31,10 +31,10 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "artifacts")]
-    quiet = {"MLFLOW_DISABLE_TELEMETRY": "true"}
+    variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(folder)}  # where it leaves a lock file for good
     with (folder / "log").open("wb") as log:
         server = subprocess.Popen(
-            [*command, *store], cwd=folder, stdout=log, stderr=log, env=os.environ | quiet, start_new_session=True
+            [*command, *store], cwd=folder, stdout=log, stderr=log, env=os.environ | variables, start_new_session=True
         )
     uri = f"http://127.0.0.1:{port}"
     try:
