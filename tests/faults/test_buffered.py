@@ -1,11 +1,12 @@
 """Buffered rounds in a real federation: a slow site holds up nobody, and no crash counts its work twice or never."""
 
 import psutil
-from live_federation import LiveFederation
+from live_federation import LiveFederation, answer
 
-from server.study_folder import StudyFolder
+from server.study_folder import StudyFolder, StudyState
 
 FAST = ("site-1", "site-2")
+ENDLESS = 1_000  # rounds: each test stops its study
 BUFFER = "buffer = 2\n"
 
 
@@ -35,18 +36,37 @@ def once(federation: LiveFederation, folder: StudyFolder) -> None:
     assert federation.ledger_verdict("site-3").ok
 
 
+def passes(federation: LiveFederation, folder: StudyFolder, *, rounds: int) -> int:
+    """Wait until so many more rounds are committed; how many there are then."""
+    goal = len(federation.commits(folder)) + rounds
+    federation.reached(folder, commits=goal)
+    return goal
+
+
+def stopped_after_late_work(federation: LiveFederation, folder: StudyFolder, *, staleness: int) -> dict:
+    """Stop the study when work so many rounds old has counted, however many rounds that took; its admission."""
+
+    def old() -> list[dict]:
+        return [late for late in late_work(federation, folder) if late["round"] - late["late_from"] >= staleness]
+
+    federation.until(old, "late work to be admitted")
+    passes(federation, folder, rounds=1)
+    answer("study", "stop", folder.name, "-f", federation.federation)
+    federation.until(lambda: folder.standing().state is StudyState.STOPPED, "the study to stop")
+    return old()[0]
+
+
 def test_many_rounds_pass_over_the_work_of_a_site_that_stands_still(federation: LiveFederation) -> None:
-    folder = federation.launch("buffered", rounds=20, quorum=2, extra=BUFFER)
+    folder = federation.launch("buffered", rounds=ENDLESS, quorum=2, extra=BUFFER)
     takes_part(federation, folder)
     worker = psutil.Process(federation.worker_pid("site-3"))
     worker.suspend()
-    federation.reached(folder, commits=14)
+    passes(federation, folder, rounds=7)
     worker.resume()
-    federation.finished(folder)
+    stopped_after_late_work(federation, folder, staleness=5)
     commits = federation.commits(folder)
     assert [commit.counted for commit in commits if "site-3" in commit.late].count(FAST) >= 3
     work = late_work(federation, folder)
-    assert any(late["round"] - late["late_from"] >= 5 for late in work)
     assert all(late["discount"] == (1 + late["round"] - late["late_from"]) ** -0.5 for late in work)
     assert federation.worker_pid("site-3") == worker.pid
     once(federation, folder)
@@ -54,16 +74,15 @@ def test_many_rounds_pass_over_the_work_of_a_site_that_stands_still(federation: 
 
 def test_a_server_that_dies_over_the_work_of_a_slow_site(federation: LiveFederation) -> None:
     """It goes on with the others at once: the slow site need not open the study anew first."""
-    folder = federation.launch("buffered-no-serverapp", rounds=20, quorum=2, extra=BUFFER)
+    folder = federation.launch("buffered-no-serverapp", rounds=ENDLESS, quorum=2, extra=BUFFER)
     takes_part(federation, folder)
     worker = psutil.Process(federation.worker_pid("site-3"))
     worker.suspend()
-    federation.reached(folder, commits=8)
+    before = passes(federation, folder, rounds=4)
     federation.kill(federation.serverapp_pid(folder))
-    federation.reached(folder, commits=12)
+    after = passes(federation, folder, rounds=4)
     worker.resume()
-    federation.finished(folder)
-    work = late_work(federation, folder)
-    assert any(late["late_from"] <= 8 and late["round"] >= 12 for late in work)
+    late = stopped_after_late_work(federation, folder, staleness=4)
+    assert late["late_from"] <= before < after <= late["round"]
     assert sum(entry.type == "epoch_claimed" for entry in federation.journal(folder)) == 2
     once(federation, folder)
