@@ -164,6 +164,14 @@ class SuperLink:
         """How a run is. Raises `LinkError` if the SuperLink is gone or does not know it."""
         return self._calls().run_status(run_id)
 
+    def stop_run(self, run_id: int) -> None:
+        """End a run whose ServerApp is gone: its messages are withdrawn, so that no site waits for the rest of one.
+
+        Raises:
+            LinkError: the SuperLink is gone or does not know the run.
+        """
+        self._calls().stop_run(run_id)
+
     def _calls(self) -> Control:
         if self._control is None:
             raise LinkError("The SuperLink is not running.", remedy="Start `wardround federation serve`.")

@@ -15,6 +15,7 @@ from flwr.proto.control_pb2 import (
     ListRunsRequest,
     RegisterNodeRequest,
     StartRunRequest,
+    StopRunRequest,
     UnregisterNodeRequest,
 )
 from flwr.supercore.control import ControlHttpClient
@@ -93,6 +94,11 @@ class Control:
         """As `server.superlink.SuperLink.run_status`."""
         status = self._call("ListRuns", ListRunsRequest(run_id=run_id)).run_dict[run_id].status
         return RunStatus(status.status, status.sub_status, status.details)
+
+    def stop_run(self, run_id: int) -> None:
+        """As `server.superlink.SuperLink.stop_run`."""
+        if self.run_status(run_id).phase != "finished":
+            self._call("StopRun", StopRunRequest(run_id=run_id))
 
     def close(self) -> None:
         """Close the connection."""

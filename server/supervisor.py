@@ -220,6 +220,8 @@ class Supervisor:
             folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See the log in the study's folder.")
             self._say(f"Study {folder.name}: {reason} See the log in its folder.")
             return
+        if last and last.run_id != NO_RUN:
+            self._superlink.stop_run(last.run_id)  # else a site waits a minute for what a dead ServerApp was sending
         run_id = self._superlink.start_run({"study": folder.name})
         self._attempts[folder.name] = Attempt(mark, tries, run_id, owner.epoch if owner else 0, time.monotonic())
         self._say(f"Study {folder.name}: {'resuming' if owner else 'starting'}.")

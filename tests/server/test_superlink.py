@@ -11,6 +11,7 @@ import sys
 import time
 import zipfile
 from pathlib import Path
+from unittest.mock import ANY
 
 import psutil
 import pytest
@@ -18,12 +19,14 @@ from flower_lab import Lab, free_port, issue, new_key, public_pem
 
 from server.flower_bundle import build_bundle
 from server.superlink import SuperLink
+from server.superlink_control import RunStatus
 from shared.errors import LinkError
 
 SUPERVISOR = """
 import sys, time
 sys.path.insert(0, {tests!r})
 from pathlib import Path
+from unittest.mock import ANY
 from flower_lab import Lab
 lab = Lab(Path({folder!r}))
 print(lab.superlink.pid, flush=True)
@@ -99,9 +102,22 @@ def test_a_run_ends_with_its_superlink(tmp_path):
     assert all(gone(each.pid) for each in asleep)
 
 
+def test_a_run_whose_serverapp_died_is_over_at_once(lab):
+    run_id = lab.superlink.start_run({}, serverapp="flower_sleeper:app")
+    while not (asleep := [each for each in lab.superlink.children() if "serverapp" in each.name()]):
+        time.sleep(0.05)
+    for each in asleep:
+        each.kill()
+    lab.superlink.stop_run(run_id)
+    assert lab.superlink.run_status(run_id) == RunStatus("finished", "stopped", ANY)
+    lab.superlink.stop_run(run_id)  # nothing more to do
+
+
 def test_an_unknown_run_is_an_error(lab):
     with pytest.raises(LinkError):
         lab.superlink.run_status(12345)
+    with pytest.raises(LinkError):
+        lab.superlink.stop_run(12345)
 
 
 def test_a_taken_port_is_named(tmp_path):
