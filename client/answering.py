@@ -6,18 +6,18 @@ the door. Nothing here knows the network or the images: answers go to `answer`, 
 
 from collections.abc import Callable
 from contextlib import suppress
-from pathlib import Path
 
+from client.consent import Consent
 from client.egress import Released
 from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
-from client.jobs import CloseJob, Ending, Event, Failed, OpenDone, OpenJob, Progress, RoundDone, RoundJob, job_for
+from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
 from client.rehearse import Rehearsals
+from client.replies import Replies
+from client.results import Results
 from client.site import Site
-from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
 from client.workload import Task, Workload
-from shared.amendment import trail
 from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.wire import (
     UNADDRESSED,
@@ -25,12 +25,8 @@ from shared.wire import (
     Closed,
     FromServer,
     Grant,
-    Message,
     Open,
-    Opened,
-    Ready,
     Receipt,
-    Refused,
     Uploaded,
     Work,
 )
@@ -52,10 +48,12 @@ class Answering:
         self, site: Site, *, answer: Callable[[Parcel, Released], None], later: Callable[[Parcel], None]
     ) -> None:
         self._site = site
-        self._answer = answer
         self._later = later
         self._workload = Workload(site)
         self._rehearsals = Rehearsals(site, self._workload, answer=answer)
+        self._consent = Consent(site)
+        self._replies = Replies(site, answer=answer)
+        self._results = Results(site, self._replies, consent=self._consent)
 
     @property
     def current(self) -> Task | None:
@@ -74,7 +72,7 @@ class Answering:
             message = open_message(parcel.envelope, site=site.name, coordinator=site.coordinator)
         except ProtocolError as error:
             site.say(f"{error.what} {error.remedy}")
-            self._refuse(parcel, Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL), None)
+            self._replies.refuse(parcel, Refusal(WireCode.PROTOCOL), address=UNADDRESSED, record=None)
             return
         except TrustError as error:
             site.say(f"A message was thrown away: {error.what}")
@@ -87,7 +85,7 @@ class Answering:
                 self._act(parcel, message, record)
         except Refusal as refusal:
             site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
-            self._refuse(parcel, Refused(address=message.address, refusal=refusal.wire_code), record)
+            self._replies.refuse(parcel, refusal, address=message.address, record=record)
 
     def hear(self, event: Event) -> bool:
         """Take the worker's result for the current task, answer, and go on with the next task.
@@ -117,11 +115,12 @@ class Answering:
     def _answer_with(self, task: Task, event: Ending) -> None:
         try:
             with refusing_disk_full():
-                self._conclude(task, event)
+                if not self._rehearsals.conclude(task, event):
+                    self._results.conclude(task, event)
         except Refusal as refusal:
             self._site.say(f"The study {task.message.address.study} was answered with no: {refusal.what}")
             record = self._site.studies.find(task.message.address.study)
-            self._refuse(task.parcel, Refused(address=task.message.address, refusal=refusal.wire_code), record)
+            self._replies.refuse(task.parcel, refusal, address=task.message.address, record=record)
 
     def worker_died(self) -> None:
         """Repeat the current task with a new worker; give up after three tries."""
@@ -150,6 +149,7 @@ class Answering:
             return
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
+            self._consent.to_open(message)
             if not self._workload.take_over(parcel, message):
                 self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
@@ -194,9 +194,10 @@ class Answering:
             raise Refusal(WireCode.UNKNOWN_STUDY)
         if not record.contract(site.name).allows(place.stage, place.round):
             raise Refusal(WireCode.CONTRACT, remedy="The study asks for more rounds than were agreed.")
+        self._consent.to_work(record)
         done = site.spool.find(place.study, place.round, message.model_digest)
         if done is not None:
-            self._report(parcel, message, record, done, replayed=True)
+            self._results.report(parcel, message, record, done, replayed=True)
             return
         if self._workload.take_over(parcel, message):
             return
@@ -224,7 +225,7 @@ class Answering:
         if done is None or done.update is None:
             raise Refusal(WireCode.SUPERSEDED)
         answer = Uploaded(address=place, update_digest=message.update_digest, update_bytes=done.ready.update_bytes)
-        self._release(parcel, answer, record, payload=done.update)
+        self._replies.release(parcel, answer, record, payload=done.update)
 
     def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
         site, study = self._site, message.address.study
@@ -236,7 +237,7 @@ class Answering:
         site.studies.save(record.model_copy(update={"closed": True}))
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())
-        self._release(parcel, Closed(address=message.address, head=site.ledger.head), record)
+        self._replies.release(parcel, Closed(address=message.address, head=site.ledger.head), record)
         with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
             site.ledger.sign_head(time=site.now(), wait=False)
         site.say(f"Study {study}: {message.reason}.")
@@ -255,93 +256,3 @@ class Answering:
                 site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)
         if dropped:
             site.ledger.sign_head(time=site.now(), wait=False)
-
-    # ------------------------------------------------------------ the worker's results
-
-    def _conclude(self, task: Task, event: Ending) -> None:
-        if self._rehearsals.conclude(task, event):
-            return
-        match event:
-            case Failed():
-                raise Refusal(event.code)
-            case OpenDone():
-                self._opened(task, event)
-            case RoundDone():
-                self._worked(task, event)
-
-    def _opened(self, task: Task, done: OpenDone) -> None:
-        message = task.message
-        assert isinstance(message, Open)  # as `may_end` says
-        site, before = self._site, self._site.studies.find(message.address.study)
-        digests = trail(message.study, message.amendments, coordinator=site.coordinator)
-        record = StudyRecord.opened(message, before, digests=digests)
-        contract = record.contract(site.name)
-        agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
-        if message.amendments:
-            agreed |= {"original_digest": digests[0]}
-        if contract.own_models:
-            agreed |= {"own_models": ", ".join(contract.own_models)}
-            site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
-        site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
-        site.studies.save(record)
-        if before is not None and before.open.study != message.study:
-            site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
-        answer = Opened(
-            address=message.address,
-            contract_digest=contract.digest(),
-            patients=done.patients,
-            examples=done.examples,
-            device=done.place.device,
-            fell_back=done.place.fell_back,
-            threads=done.place.threads,
-            software=done.software,
-        )
-        self._site.say(f"Study {message.study.name} is open; working on {done.place.device}.")
-        self._release(task.parcel, answer, record)
-
-    def _worked(self, task: Task, done: RoundDone) -> None:
-        message, site = task.message, self._site
-        assert isinstance(message, Work) and task.workplace is not None
-        record = site.studies.find(message.address.study)
-        if record is None:
-            raise Refusal(WireCode.UNKNOWN_STUDY)
-        update = None
-        if isinstance(task.job, RoundJob):
-            update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
-            if update is None:
-                raise Refusal(WireCode.WORKER_CRASHED)
-        asked = task.late or message
-        ready = Ready(
-            address=asked.address,
-            model_digest=asked.model_digest,
-            update_digest=update[0] if update else None,
-            update_bytes=update[1] if update else 0,
-            uploaded=False,
-            replayed=False,
-            counts=done.counts,
-            scores=done.scores,
-            seconds=done.seconds,
-        )
-        (task.workplace / "incoming.safetensors").unlink(missing_ok=True)
-        spooled = site.spool.keep(ready, task.workplace)
-        if task.late is not None:
-            spooled = site.spool.carry(spooled, message)
-        self._report(task.parcel, message, record, spooled, replayed=False)
-
-    def _report(self, parcel: Parcel, message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
-        """Say that a round is ready; the update goes along when its slot was granted in advance."""
-        payload = done.update if message.slot_bytes >= done.ready.update_bytes > 0 else None
-        ready = done.ready.model_copy(
-            update={"address": message.address, "uploaded": payload is not None, "replayed": replayed}
-        )
-        self._release(parcel, ready, record, payload=payload)
-
-    # ------------------------------------------------------------ out
-
-    def _release(self, parcel: Parcel, message: Message, record: StudyRecord, *, payload: Path | None = None) -> None:
-        contract = record.contract(self._site.name)
-        self._answer(parcel, self._site.egress.release(message, contract=contract, payload=payload))
-
-    def _refuse(self, parcel: Parcel, refused: Refused, record: StudyRecord | None) -> None:
-        contract = record.contract(self._site.name) if record else None
-        self._answer(parcel, self._site.egress.release(refused, contract=contract))

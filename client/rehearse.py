@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING
 
+from client.consent import Consent
 from client.contract import NotFinite, check_release
 from client.egress import Released
 from client.intake import check_model
@@ -114,6 +115,7 @@ class Rehearsals:
             raise Refusal(WireCode.CONTRACT, remedy="The rehearsal bears another name than its study.")
         if message.study.privacy is not None:
             raise Refusal(WireCode.CONTRACT, remedy=PRIVATE)
+        Consent(site).to_rehearse(message)
         if self._workload.take_over(parcel, message):
             return
         refuse_beyond_limit(site.folder / LEDGER_FILE, now=site.now())

@@ -8,6 +8,7 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from client.imaging.settings import DataSettings
+from client.policy import Policy
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.section import Section, explain
@@ -40,6 +41,7 @@ class SiteSettings(Section):
     site: AboutSite
     data: DataSettings
     compute: ComputeSettings = ComputeSettings()
+    policy: Policy = Policy()
 
 
 def folder_of(config: Path) -> Path:

@@ -14,6 +14,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
+from client.policy import check_federation
 from client.settings import SiteSettings, load_settings
 from client.spool import SiteSpool
 from client.study_store import StudyStore
@@ -81,6 +82,9 @@ def open_site(
             f"site.toml names the site {settings.site.name!r}, its invitation {name!r}.",
             remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
         )
+    check_federation(
+        settings.policy, federation=invitation.federation, coordinator=invitation.coordinator_fingerprint()
+    )
     now = partial(utc_now, clock)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     return Site(

@@ -105,7 +105,7 @@ def _of_site(record: Record) -> str | None:
             patients = ", ".join(f"{record.patients.get(split, 0):,} {split}" for split in SPLITS)
             return f"{record.site} opens; patients: {patients if record.patients else 'withheld'}"
         case SiteRefused():
-            return f"{record.site} says no: {plain(record.code.value)}"
+            return f"{record.site} says no: {plain(record.cause)}"
         case SiteLost():
             return f"{record.site} is lost: {plain(record.cause)}"
         case SiteScored():

@@ -16,7 +16,7 @@ from shared.rehearsal import Coarse, Findings
 from shared.section import Section
 from shared.selection import Metric
 from shared.study import Digest, Name
-from shared.wire import Count, Seconds
+from shared.wire import Count, PolicyKey, Seconds
 
 Text = Annotated[str, Field(max_length=500)]
 Split = Literal["train", "validation", "test"]
@@ -143,11 +143,17 @@ class SiteOpened(Record):
 
 
 class SiteRefused(Record):
-    """A site said no to a message of this round (0: to the study)."""
+    """A site said no to a message of this round (0: to the study); `rule` is the key of its policy that does."""
 
     round: Count
     site: Name
     code: WireCode
+    rule: PolicyKey | None = None
+
+    @property
+    def cause(self) -> str:
+        """The code, or the line of the policy, as a word."""
+        return f"policy.{self.rule}" if self.rule else self.code.value
 
 
 class SiteLost(Record):

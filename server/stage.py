@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
+from server import setbacks
 from server.admission import Admission
 from server.answers import claim_of, last_word, ready_record, scored_at_closing
 from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
@@ -21,7 +22,6 @@ from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     LINE_LOST,
     Record,
-    SiteLost,
     SiteOpened,
     SiteRefused,
     UpdateAdmitted,
@@ -212,7 +212,8 @@ class StageRun:
                 self._unopened.add(site)
                 self._state.lost(site, "opens the study anew", now=now)
             case SaidNo():
-                self._refuse(site, answer.refusal, answer.refusal.value)
+                said = SiteRefused(round=self._state.number, site=site, code=answer.refusal, rule=answer.rule)
+                setbacks.decline(self._desk, self._state, said)
             case Opened():
                 self._opened(site, answer)
             case Ready():
@@ -327,23 +328,12 @@ class StageRun:
             if seat.phase not in SETTLED and seat.site not in members:
                 self._withdraw(seat.site)
                 self._deliveries.abort(seat.site)
-                self._desk.write(SiteLost(round=self._state.number, site=seat.site, cause="removed"))
-                self._desk.say(f"{seat.site} is no longer on the roster and is not asked any more.")
-                self._state.removed(seat.site, now=time.monotonic())
+                setbacks.remove(self._desk, self._state, seat.site)
 
     def _lose(self, site: str, cause: str) -> None:
-        if self._state.seats[site].phase in SETTLED:
-            return
-        self._deliveries.abort(site)
-        self._desk.write(SiteLost(round=self._state.number, site=site, cause=cause))
-        self._desk.say(f"{site}: the line is lost; the site is asked again when it is back.")
-        self._state.lost(site, cause, now=time.monotonic())
+        if self._state.seats[site].phase not in SETTLED:
+            self._deliveries.abort(site)
+            setbacks.lose(self._desk, self._state, site, cause)
 
     def _refuse(self, site: str, cause: AdmissionReason | WireCode, detail: str) -> None:
-        number = self._state.number
-        if isinstance(cause, WireCode):
-            self._desk.write(SiteRefused(round=number, site=site, code=cause))
-        else:
-            self._desk.write(UpdateRefused(round=number, site=site, reasons=(cause,), detail=detail))
-        self._desk.say(f"{site} does not count in round {number}: {detail}")
-        self._state.refused(site, cause.value, now=time.monotonic())
+        setbacks.refuse(self._desk, self._state, site, cause, detail)

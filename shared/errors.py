@@ -118,6 +118,7 @@ class WireCode(StrEnum):
     MODEL_SWITCHED = "model_switched"
     MODEL_UNSOUND = "model_unsound"
     CONTRACT = "contract"
+    POLICY = "policy"
     NO_DATA = "no_data"
     TOO_FEW_PATIENTS = "too_few_patients"
     DEVICE = "device"
@@ -138,6 +139,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.MODEL_SWITCHED: "This round was already answered for another incoming model.",
     WireCode.MODEL_UNSOUND: "The incoming model is not finite or does not match its digest.",
     WireCode.CONTRACT: "The answer did not match the contract, so nothing was released.",
+    WireCode.POLICY: "The site's policy does not allow this study.",
     WireCode.NO_DATA: "The site has no usable images for this study.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",
@@ -152,14 +154,22 @@ TEMPLATES: dict[WireCode, str] = {
 
 
 class Refusal(WardroundError):
-    """A site or the server said no; only its `wire_code` may cross the line."""
+    """A site or the server said no; only its `wire_code` may cross the line, and `rule`.
+
+    Attributes:
+        wire_code: what for.
+        rule: the key of the site's policy that says so, if one does.
+    """
 
     exit_code = 5
     code = "refused"
 
-    def __init__(self, wire_code: WireCode, *, remedy: str = "See the log on the side that refused.") -> None:
+    def __init__(
+        self, wire_code: WireCode, *, remedy: str = "See the log on the side that refused.", rule: str | None = None
+    ) -> None:
         super().__init__(TEMPLATES[wire_code], remedy=remedy)
         self.wire_code = wire_code
+        self.rule = rule
 
 
 @contextmanager

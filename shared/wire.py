@@ -15,7 +15,7 @@ A rehearsal (`shared/rehearsal.py`) opens nothing: it is one question, Rehearse 
 one answer, Rehearsed; a Close ends it before its time. Both have a protocol number of their own, which a
 site that knows no rehearsal refuses by that number.
 
-A site may answer any of them with Refused, which holds a code and nothing else. Receipts ride on
+A site may answer any of them with Refused, which holds a code and perhaps the key of its policy. Receipts ride on
 the next message to the same site. A message whose address names a stage that its type has no place
 in is no message of this protocol; a site that has not opened the study, or has lost it, is sent Open
 in the midst of a round, at that round's number and the stage open.
@@ -40,6 +40,7 @@ REHEARSING: Literal[2] = 2  # of the messages of a rehearsal
 TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
 MOST_AMENDMENTS = 64  # of one study
 Sealed = Annotated[str, Field(pattern=r"^[0-9a-f]{2,4096}$")]  # an amendment as it was signed, in hex
+PolicyKey = Annotated[str, Field(pattern=r"^[a-z][a-z_]{0,47}$")]
 Count = Annotated[int, Field(ge=0, le=2**40)]
 Claimed = Annotated[int, Field(ge=-(2**40), le=2**40)]
 # What the worker fills in has a closed form: it opens images, and must not be able to say more.
@@ -249,10 +250,14 @@ class Rehearsed(Message):
 
 
 class Refused(Message):
-    """No, with a code; never with an explanation of the site's own making."""
+    """No, with a code; never with an explanation of the site's own making.
+
+    `rule` is the key of the site's policy that says no, if one does: its name, and not its value.
+    """
 
     type: Literal["refused"] = "refused"
     refusal: WireCode
+    rule: PolicyKey | None = None
 
 
 FromServer = Open | Work | Grant | Close | Rehearse

@@ -18,7 +18,8 @@ from client.egress import Released
 from client.imaging.settings import DataSettings
 from client.jobs import Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
 from client.link import Parcel, Traffic
-from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
+from client.policy import Policy
+from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
 from client.site import Site, open_site
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
@@ -248,6 +249,13 @@ class LoneSite:
         self.hands = worker or Hands()
         self.site: Site = open_site(self.folder, say=self.said.append, link=self.line, worker=self.hands)
         self.answering = Answering(self.site, answer=self.line.send, later=self.later.append)
+
+    def set_policy(self, **lines: Any) -> None:
+        """The operator writes another policy and starts the site again."""
+        settings = load_settings(self.folder / "site.toml").model_copy(update={"policy": Policy(**lines)})
+        (self.folder / "site.toml").unlink()
+        write_settings(self.folder / "site.toml", settings)
+        self.start()
 
     def close(self) -> None:
         self.hands.end()

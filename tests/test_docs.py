@@ -82,7 +82,8 @@ def allowed(field: dict[str, Any]) -> str | None:
     """What the schema permits, in the words of the documents; None where words say it better."""
     either = [choice for choice in field.get("anyOf", []) if choice.get("type") != "null"]
     if len(either) > 1:
-        return ", or ".join(allowed(choice) or "" for choice in either)
+        words = [allowed(choice) for choice in either]
+        return ", or ".join(word for word in words if word) if all(words) else None
     field = either[0] if either else field
     if choices := field.get("enum") or ([field["const"]] if "const" in field else None):
         return ", ".join(f"`{choice}`" for choice in choices)

@@ -144,7 +144,7 @@ def _seat(site: str, end: End, refusal: UpdateRefused | SiteRefused | None, *, w
 
 def _codes(refusal: UpdateRefused | SiteRefused) -> tuple[str, ...]:
     if isinstance(refusal, SiteRefused):
-        return (refusal.code.value,)
+        return (refusal.cause,)
     return tuple(reason.value for reason in refusal.reasons)
 
 

@@ -42,7 +42,9 @@ _WORDS = _CAUSES | {code.value: text for code, text in TEMPLATES.items()} | {w.v
 
 
 def plain(code: str) -> str:
-    """A reason or cause as a sentence."""
+    """A reason or cause as a sentence; a line of a site's policy is named."""
+    if code.startswith("policy."):
+        return f"The site's policy says no: {code}."
     return _WORDS.get(code) or f"{code[:1].upper()}{code[1:].rstrip('.')}."
 
 

@@ -1,0 +1,150 @@
+"""What a site permits: its policy, from site.toml, against what a study asks. Pure; the policy always wins.
+
+A study that breaks a line of the policy is refused with that line on the site's own console; the coordinator
+hears a code and the line's key, and no value. The lines, in the order in which they are looked at:
+
+1. `studies`: which ones, by name, or by name and digest; whether a person must approve is `client/approval.py`'s;
+2. `rounds_at_most`, `bytes_per_round_at_most`, `bytes_per_study_at_most`: how much of it;
+3. `batch_size_at_least`, `steps_at_least`: what a round must at least do, if it trains at all;
+4. `metrics`: which figures and statistics may be asked;
+5. `require_privacy`, and `private_below_patients` for a site with few patients;
+6. `patients_at_least`, once the images were read.
+
+A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
+Whose federation the site serves at all, `federation` and `coordinator` say, before anything is connected.
+"""
+
+import re
+from collections.abc import Callable, Iterator
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.contract import Contract
+from shared.errors import ConfigError, Refusal, WireCode
+from shared.section import Section
+from shared.study import Name, Study
+
+Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
+Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
+Limit = Annotated[int, Field(ge=1, lt=2**53)]
+_REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
+
+
+class Policy(Section):
+    """What hospital IT permits. None, and 0 for a floor, permit whatever a study may ask.
+
+    `studies` is `any`, `ask` (a person approves each), or a list of names, each alone or as NAME@DIGEST. Bytes
+    are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
+    steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
+    """
+
+    federation: Name | None = None
+    coordinator: Fingerprint | None = None
+    studies: Literal["any", "ask"] | tuple[Permitted, ...] = "any"
+    rounds_at_most: Limit | None = None
+    bytes_per_round_at_most: Limit | None = None
+    bytes_per_study_at_most: Limit | None = None
+    batch_size_at_least: Annotated[int, Field(ge=1, le=4096)] = 2
+    steps_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    metrics: tuple[str, ...] | None = None
+    require_privacy: bool = False
+    private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+
+    def line(self, key: str) -> str:
+        """A key and its value, as a person reads them."""
+        value = getattr(self, key)
+        return f"policy.{key} = {str(value).lower() if isinstance(value, bool) else value}"
+
+    def refusal(self, key: str, asked: str, *, code: WireCode = WireCode.POLICY) -> Refusal:
+        """The typed no: the coordinator hears the code and the key, this site's console all of it."""
+        return Refusal(code, remedy=f"{self.line(key)}; {asked}.", rule=key)
+
+
+def permit(policy: Policy, study: Study, contract: Contract) -> Refusal | None:
+    """Whether the site takes part, before any image is read; None if it may."""
+    return next((no for rule in _RULES for no in rule(policy, study, contract)), None)
+
+
+def permit_patients(policy: Policy, study: Study, *, patients: int) -> Refusal | None:
+    """Whether so many patients are enough; None if they are.
+
+    Args:
+        policy: the site's.
+        study: as the site is asked.
+        patients: how many it has for training, or in all if the study trains nothing.
+    """
+    if study.privacy is not None:  # the site's own agent does not hear how many there are, and noise hides each
+        return None
+    if patients < policy.private_below_patients and study.study.kind == "train":
+        return policy.refusal("private_below_patients", f"there are {patients}, and the study is not private")
+    if patients < policy.patients_at_least:
+        asked = f"there are {patients} for this study"
+        return policy.refusal("patients_at_least", asked, code=WireCode.TOO_FEW_PATIENTS)
+    return None
+
+
+def check_federation(policy: Policy, *, federation: str, coordinator: str) -> None:
+    """Hold the invitation against the policy.
+
+    Args:
+        policy: the site's.
+        federation: the name on the invitation.
+        coordinator: the fingerprint of the coordinator's key on it.
+
+    Raises:
+        ConfigError: the invitation is of another federation, or of another coordinator.
+    """
+    for key, found in (("federation", federation), ("coordinator", coordinator)):
+        if getattr(policy, key) not in (None, found):
+            raise ConfigError(
+                f"{policy.line(key)}, and this site's invitation says {found}.",
+                remedy="Ask the coordinator, by a number that you know; correct site.toml, or join again.",
+            )
+
+
+def _studies(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    if isinstance(policy.studies, str):
+        return
+    asked = {study.name, f"{study.name}@{study.digest()}", _REHEARSAL.sub("", study.name)}
+    if asked.isdisjoint(policy.studies):
+        yield policy.refusal("studies", f"the study is {study.name}@{study.digest()}")
+
+
+def _volume(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    whole = contract.payload_bytes * contract.rounds
+    for key, asked, unit in (
+        ("rounds_at_most", contract.rounds, "rounds"),
+        ("bytes_per_round_at_most", contract.payload_bytes, "bytes"),
+        ("bytes_per_study_at_most", whole, "bytes"),
+    ):
+        limit = getattr(policy, key)
+        if limit is not None and asked > limit:
+            yield policy.refusal(key, f"the study asks for {asked} {unit}")
+
+
+def _work(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    """A round without a step leaves the model as it was; in a private one noise hides each patient, not the batch."""
+    training = study.training
+    if training is None or not contract.rounds or training.steps_per_round == 0:
+        return
+    if training.batch_size < policy.batch_size_at_least and study.privacy is None:
+        yield policy.refusal("batch_size_at_least", f"the study asks for {training.batch_size}")
+    if training.steps_per_round is not None and training.steps_per_round < policy.steps_at_least:
+        yield policy.refusal("steps_at_least", f"the study asks for {training.steps_per_round}")
+
+
+def _metrics(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    if policy.metrics is not None:
+        for name in sorted({rule.name for rule in contract.metrics} - set(policy.metrics)):
+            yield policy.refusal("metrics", f"the study asks for {name}")
+
+
+def _privacy(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    if policy.require_privacy and contract.rounds and study.privacy is None:
+        yield policy.refusal("require_privacy", "the study is not private")
+
+
+_Rule = Callable[[Policy, Study, Contract], Iterator[Refusal]]
+_RULES: tuple[_Rule, ...] = (_studies, _volume, _work, _metrics, _privacy)

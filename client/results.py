@@ -1,0 +1,117 @@
+"""What becomes of the worker's results: an opened study is agreed to, a finished round is spooled and reported.
+
+Which work there is, and what is refused before any is done, `client/answering.py` decides; what may leave, the door.
+"""
+
+from typing import TYPE_CHECKING
+
+from client.consent import Consent
+from client.jobs import CloseJob, Ending, Failed, OpenDone, RoundDone, RoundJob
+from client.replies import Replies
+from client.site import Site
+from client.spool import Spooled, written_update
+from client.study_store import StudyRecord
+from client.workload import Task
+from shared.amendment import trail
+from shared.errors import Refusal, WireCode
+from shared.wire import Open, Opened, Ready, Work
+
+if TYPE_CHECKING:
+    from client.link import Parcel
+
+
+class Results:
+    """The results of one site's worker.
+
+    Args:
+        site: the parts to work with.
+        replies: where the answers go.
+        consent: whether so few patients are enough.
+    """
+
+    def __init__(self, site: Site, replies: Replies, *, consent: Consent) -> None:
+        self._site = site
+        self._replies = replies
+        self._consent = consent
+
+    def conclude(self, task: Task, event: Ending) -> None:
+        """Answer with what an opening, a round or a trip came to.
+
+        Raises:
+            Refusal: it failed, or nothing of it may leave.
+        """
+        match event:
+            case Failed():
+                raise Refusal(event.code)
+            case OpenDone():
+                self._opened(task, event)
+            case RoundDone():
+                self._worked(task, event)
+
+    def _opened(self, task: Task, done: OpenDone) -> None:
+        message = task.message
+        assert isinstance(message, Open)  # as `may_end` says
+        site, before = self._site, self._site.studies.find(message.address.study)
+        self._consent.with_patients(message.study, done.patients)
+        digests = trail(message.study, message.amendments, coordinator=site.coordinator)
+        record = StudyRecord.opened(message, before, digests=digests)
+        contract = record.contract(site.name)
+        agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
+        if message.amendments:
+            agreed |= {"original_digest": digests[0]}
+        if contract.own_models:
+            agreed |= {"own_models": ", ".join(contract.own_models)}
+            site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
+        site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
+        site.studies.save(record)
+        if before is not None and before.open.study != message.study:
+            site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
+        answer = Opened(
+            address=message.address,
+            contract_digest=contract.digest(),
+            patients=done.patients,
+            examples=done.examples,
+            device=done.place.device,
+            fell_back=done.place.fell_back,
+            threads=done.place.threads,
+            software=done.software,
+        )
+        site.say(f"Study {message.study.name} is open; working on {done.place.device}.")
+        self._replies.release(task.parcel, answer, record)
+
+    def _worked(self, task: Task, done: RoundDone) -> None:
+        message, site = task.message, self._site
+        assert isinstance(message, Work) and task.workplace is not None
+        record = site.studies.find(message.address.study)
+        if record is None:
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        update = None
+        if isinstance(task.job, RoundJob):
+            update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
+            if update is None:
+                raise Refusal(WireCode.WORKER_CRASHED)
+        asked = task.late or message
+        ready = Ready(
+            address=asked.address,
+            model_digest=asked.model_digest,
+            update_digest=update[0] if update else None,
+            update_bytes=update[1] if update else 0,
+            uploaded=False,
+            replayed=False,
+            counts=done.counts,
+            scores=done.scores,
+            seconds=done.seconds,
+        )
+        (task.workplace / "incoming.safetensors").unlink(missing_ok=True)
+        spooled = site.spool.keep(ready, task.workplace)
+        if task.late is not None:
+            spooled = site.spool.carry(spooled, message)
+        self.report(task.parcel, message, record, spooled, replayed=False)
+
+    def report(self, parcel: "Parcel", message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
+        """Say that a round is ready; the update goes along when its slot was granted in advance."""
+        payload = done.update if message.slot_bytes >= done.ready.update_bytes > 0 else None
+        ready = done.ready.model_copy(
+            update={"address": message.address, "uploaded": payload is not None, "replayed": replayed}
+        )
+        self._replies.release(parcel, ready, record, payload=payload)

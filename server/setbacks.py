@@ -1,0 +1,40 @@
+"""A site that does not count for now: written into the journal, said on the console, and told to the round."""
+
+import time
+
+from server.claim import AdmissionReason
+from server.desk import Desk
+from server.records import SiteLost, SiteRefused, UpdateRefused
+from server.rounds import Round
+from shared.errors import WireCode
+
+
+def lose(desk: Desk, state: Round, site: str, cause: str) -> None:
+    """The line to a site is gone."""
+    desk.write(SiteLost(round=state.number, site=site, cause=cause))
+    desk.say(f"{site}: the line is lost; the site is asked again when it is back.")
+    state.lost(site, cause, now=time.monotonic())
+
+
+def remove(desk: Desk, state: Round, site: str) -> None:
+    """A site is no longer on the roster, or its keys have expired."""
+    desk.write(SiteLost(round=state.number, site=site, cause="removed"))
+    desk.say(f"{site} is no longer on the roster and is not asked any more.")
+    state.removed(site, now=time.monotonic())
+
+
+def refuse(desk: Desk, state: Round, site: str, cause: AdmissionReason | WireCode, detail: str) -> None:
+    """What a site answered does not hold."""
+    if isinstance(cause, WireCode):
+        decline(desk, state, SiteRefused(round=state.number, site=site, code=cause), detail)
+        return
+    desk.write(UpdateRefused(round=state.number, site=site, reasons=(cause,), detail=detail))
+    desk.say(f"{site} does not count in round {state.number}: {detail}")
+    state.refused(site, cause.value, now=time.monotonic())
+
+
+def decline(desk: Desk, state: Round, said: SiteRefused, detail: str | None = None) -> None:
+    """A site said no, or might as well have."""
+    desk.write(said)
+    desk.say(f"{said.site} does not count in round {said.round}: {detail or said.cause}")
+    state.refused(said.site, said.cause, now=time.monotonic())
