@@ -17,7 +17,7 @@ from typing import IO
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
-from client.link import Parcel, Withdrawn
+from client.link import Delayed, Parcel, Withdrawn
 from client.pace import Pace
 from client.site import Site, write_status
 from shared.errors import TEMPLATES, DiskFull, LinkError, ResourceError, TrustError, WardroundError, naming_disk_full
@@ -115,6 +115,8 @@ class Agent:
             return False
         try:
             self._answering.receive(self._inbox[0])
+        except Delayed:  # its sender stopped; other studies' messages are taken meanwhile
+            self._site.link.put_aside(self._inbox[0])
         except Withdrawn:  # before its model was here: the server was restarted, or asks anew
             self._site.link.drop(self._inbox[0])
         self._inbox.popleft()
@@ -145,6 +147,9 @@ class Agent:
             try:
                 with naming_disk_full():
                     wanted = self._site.link.send(*self._outbox[0])
+            except Delayed:  # a crash left an upload that Flower gives up in a while
+                self._outbox.rotate(-1)
+                return
             except (LinkError, DiskFull) as error:
                 self._complain(error)
                 return

@@ -7,6 +7,7 @@ Decides how messages survive a crash and a broken line:
    second upload goes on where the first stopped.
 3. The root object of an answer is pushed after all others have arrived.
 4. Sizes are compared with what was declared and allowed before bytes are written.
+5. No message waits for another one's objects; `client/aside.py` says what becomes of the delayed.
 
 It trusts nothing that it carries: envelopes and digests are checked by the caller, and only
 `client/egress.py` can make what `send` takes.
@@ -18,28 +19,26 @@ import os
 import re
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric import ec
 from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
-from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequest, PushObjectRequest
+from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 
-from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Traffic, Withdrawn
+from client.aside import Aside, Delayed
+from client.fleet import Fleet, Forgotten, Traffic, Withdrawn
 from client.membership import Membership
+from client.message_calls import MessageCalls
 from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
 from shared.errors import LinkError, TrustError
-from shared.flower_objects import IN_FLIGHT, MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
+from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
 
-_RETRIES = 12
-_RETRY_S = (0.5, 5.0)
-_ARRIVAL_TURN_S = (0.05, 0.15)
-_ARRIVAL_TURNS = 2000  # 200 s; Flower itself gives an upload up after 180 s without an object
 _PASSED_OVER = 64  # withdrawn messages in one pull: rounds may pass more quickly than a site at work asks
 
-__all__ = ["Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
+__all__ = ["Delayed", "Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
 
 
 class Link:
@@ -69,7 +68,9 @@ class Link:
         self._fleet = Fleet(host=host, port=port, ca_pem=ca_pem, key=key, clock=clock, certificate_pem=certificate_pem)
         self._parcels = Parcels(folder / "parcels")
         self._membership = Membership(self._fleet, folder / "link.json")
+        self._calls = MessageCalls(self._fleet, self._membership)
         self._unread: deque[Note] = deque()
+        self._aside = Aside()
 
     @property
     def online(self) -> bool:
@@ -115,14 +116,14 @@ class Link:
     # ------------------------------------------------------------------ receiving
 
     def pull(self) -> Parcel | None:
-        """Take the next message, if there is one; those that the server withdrew meanwhile are passed over.
+        """Take the next message, if there is one; the withdrawn and the delayed are passed over.
 
         Raises:
             LinkError: the line is down or the server has forgotten this site; call again later.
             OSError: the message could not be noted; it is held here, call again later.
         """
         for _ in range(_PASSED_OVER):
-            if not self._unread and (note := self._take()) is not None:
+            if not self._unread and (note := self._aside.next(self._calls.is_settled) or self._take()) is not None:
                 self._unread.append(note)
             if not self._unread:
                 return None
@@ -136,12 +137,18 @@ class Link:
     def unanswered(self) -> list[Parcel]:
         """Messages that an earlier process took and did not answer, oldest first.
 
-        Those that the server no longer holds are forgotten.
+        Those that the server no longer holds are forgotten; the delayed come by `pull`.
 
         Raises:
             LinkError: the line is down; call again later.
         """
-        return [parcel for note in self._parcels.open() if (parcel := self._read(note)) is not None]
+        parcels = []
+        for note in self._parcels.open():
+            if not self._calls.is_settled(note):
+                self._put_aside(note)
+            elif (parcel := self._read(note)) is not None:
+                parcels.append(parcel)
+        return parcels
 
     def fetch(self, parcel: Parcel, into: Path, *, limit: int) -> str:
         """Fetch a parcel's payload into a file, an object at a time.
@@ -158,6 +165,7 @@ class Link:
         Raises:
             TrustError: the payload is larger than `limit`, or not as long as it was declared.
             Withdrawn: the server no longer holds it.
+            Delayed: not all of it has come; `put_aside` takes it back.
             LinkError: the line stayed down; call again later.
         """
         if parcel.payload_bytes > limit:
@@ -173,11 +181,23 @@ class Link:
             part.unlink(missing_ok=True)
         return digest
 
+    def put_aside(self, parcel: Parcel) -> None:
+        """Take back a delayed parcel; `pull` hands it out again when all of it has come."""
+        self._put_aside(parcel._note)
+
     def drop(self, parcel: Parcel) -> None:
         """Put a parcel away without an answer; its objects on the server are freed."""
+        self._give_up(parcel._note)
+
+    def _put_aside(self, note: Note) -> None:
+        if (given_up := self._aside.put(note)) is not None:
+            self._give_up(given_up)
+
+    def _give_up(self, note: Note) -> None:
         with contextlib.suppress(Withdrawn):
-            self._confirm(parcel._note)
-        self._parcels.forget(parcel.id)
+            self._calls.confirm(note)
+        self._parcels.forget(note.id)
+        self._aside.forget(note)
 
     def _take(self) -> Note | None:
         if not self._membership.online:
@@ -195,18 +215,20 @@ class Link:
 
     def _read(self, note: Note) -> Parcel | None:
         try:
-            contents = read_contents(note.tree, lambda name: next(self._objects(note, [name])))
-        except (Withdrawn, TrustError):
-            with contextlib.suppress(Withdrawn):
-                self._confirm(note)
-            self._parcels.forget(note.id)
+            contents = read_contents(note.tree, lambda name: next(self._calls.objects(note, [name])))
+        except Delayed:
+            self._put_aside(note)
             return None
+        except (Withdrawn, TrustError):
+            self._give_up(note)
+            return None
+        self._aside.forget(note)
         return Parcel(note.id, contents.envelope, contents.payload_bytes, contents.chunks, note)
 
     def _write_chunks(self, parcel: Parcel, part: Path) -> str:
         digest, left = hashlib.sha256(), parcel.payload_bytes
         with open(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as file:
-            for content in self._objects(parcel._note, parcel._chunks):
+            for content in self._calls.objects(parcel._note, parcel._chunks):
                 chunk = read_chunk(content)
                 left -= len(chunk)
                 if left < 0:
@@ -216,22 +238,6 @@ class Link:
         if left:
             raise TrustError("A payload is not as long as declared.", remedy="Ask the coordinator to send it again.")
         return digest.hexdigest()
-
-    def _objects(self, note: Note, names: Iterable[str]) -> Iterator[bytes]:
-        node = Node(node_id=note.metadata.dst_node_id)
-        requests = (PullObjectRequest(node=node, run_id=note.metadata.run_id, object_id=name) for name in names)
-        for request, answer in self._in_turn("PullObject", requests):
-            yield self._available(request, answer)
-
-    def _available(self, request: Any, answer: Any) -> bytes:
-        """The object; a message is handed out while the server still takes its objects in."""
-        for _ in range(_ARRIVAL_TURNS):
-            if answer.object_available:
-                return bytes(answer.object_content)
-            if not answer.object_found or self._membership.pause(_ARRIVAL_TURN_S):
-                break
-            answer = self._settled("PullObject", request)
-        raise Withdrawn("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
 
     # ------------------------------------------------------------------ sending
 
@@ -261,14 +267,14 @@ class Link:
         arrived = False
         with contextlib.suppress(Withdrawn):
             arrived = self._push(parcel._note, plan)
-            self._confirm(parcel._note)
+            self._calls.confirm(parcel._note)
         self._parcels.forget(parcel.id)
         return arrived
 
     def _push(self, note: Note, plan: MessagePlan) -> bool:
         node = Node(node_id=note.metadata.dst_node_id)
         request = PushMessagesRequest(node=node, messages_list=[plan.head], message_object_trees=[plan.tree])
-        answer = self._settled("PushMessages", request)
+        answer = self._calls.settled("PushMessages", request)
         if answer.objects_to_push:
             self._parcels.begin_upload(note.id, root=plan.id, session=answer.session_id)
             return self._push_objects(note, plan, answer.session_id, set(answer.objects_to_push))
@@ -291,53 +297,15 @@ class Link:
             )
 
         requests = (request(name, unaltered(name, content())) for name, content in plan.objects() if name in wanted)
-        for pushed, _ in self._in_turn("PushObject", requests):
+        for pushed, _ in self._calls.in_turn("PushObject", requests):
             self._parcels.note_object(note.id, pushed.object_id)
-        if self._settled("PushObject", request(plan.id, plan.root)).stored:
+        if self._calls.settled("PushObject", request(plan.id, plan.root)).stored:
             self._parcels.note_object(note.id, plan.id)
             return True
         return self._holds(note, plan.id)
 
     def _holds(self, note: Note, name: str) -> bool:
         with contextlib.suppress(Withdrawn):
-            next(self._objects(note, [name]))
+            next(self._calls.objects(note, [name]))
             return True
         return False
-
-    def _confirm(self, note: Note) -> None:
-        node, run = Node(node_id=note.metadata.dst_node_id), note.metadata.run_id
-        request = ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=note.id)
-        self._settled("ConfirmMessageReceived", request)
-
-    # ------------------------------------------------------------------ calls about one message
-
-    def _in_turn(self, name: str, requests: Iterable[Any]) -> Iterator[tuple[Any, Any]]:
-        """Each request with its answer, in their order, while the next calls are under way."""
-        ahead: deque[tuple[Any, Call]] = deque()
-        for request in requests:
-            ahead.append((request, self._fleet.begin(name, request)))
-            if len(ahead) == IN_FLIGHT:
-                yield ahead[0][0], self._settled(name, *ahead.popleft())
-        while ahead:
-            yield ahead[0][0], self._settled(name, *ahead.popleft())
-
-    def _settled(self, name: str, request: Any, call: Call | None = None) -> Any:
-        """The answer to a call, which is made again while the line is down, for about half a minute.
-
-        A message belongs to the node id under which it came; a server that has forgotten that id
-        has lost the message, too.
-        """
-        for left in reversed(range(_RETRIES)):
-            try:
-                if call is not None:
-                    return self._fleet.finish(call)
-                return self._fleet.call(name, request, timeout_s=OBJECT_TIMEOUT_S)
-            except Withdrawn:
-                raise
-            except Forgotten:
-                raise Withdrawn("The server was restarted.", remedy="Nothing; wait for the next message.") from None
-            except LinkError:
-                if not left or self._membership.pause(_RETRY_S):
-                    raise
-                call = None
-        raise AssertionError

@@ -26,7 +26,8 @@ NARROWER = {"deploy/audit/": ("shared.", "deploy.audit.")}
 # Libraries that a short list of files may know; a folder stands for everything in it.
 MAY_KNOW = {
     "flwr": (
-        *("client/link.py", "client/fleet.py", "client/membership.py", "client/parcels.py", "client/app.py"),
+        *("client/link.py", "client/fleet.py", "client/membership.py", "client/message_calls.py"),
+        *("client/parcels.py", "client/app.py"),
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
         *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),

@@ -10,10 +10,12 @@ import socket
 import time
 
 from flwr.app import Context, Message, MetricRecord, RecordDict
+from flwr.proto.runtime_pb2 import PushAppMessagesRequest
 from flwr.serverapp import Grid, ServerApp
 
 from server.link import ServerLink
 from shared.errors import WardroundError
+from shared.flower_objects import plan_message
 
 app = ServerApp()
 
@@ -70,6 +72,22 @@ class Puppet:
                     break
                 time.sleep(0.05)
         return {"bytes": size, "sha256": digest.hexdigest(), "empty": empty}
+
+    def begin(self, site, envelope, payload, objects) -> str:
+        """Push so many objects of a message, and stop."""
+        from pathlib import Path
+
+        link = self.link
+        plan = plan_message(link._addressing(self.nodes[site]), envelope.encode(), link._planned(Path(payload)))
+        request = PushAppMessagesRequest(messages_list=[plan.head], message_object_trees=[plan.tree])
+        session, names = link._call("PushMessages", request).session_id, [name for name, _ in plan.objects()]
+        link._push_objects(plan, session, set(names[:objects]))
+        self.rest = (plan, session, {plan.id, *names[objects:]})
+        return plan.id
+
+    def go_on(self) -> None:
+        """Push the rest of what `begin` began."""
+        self.link._push_objects(*self.rest)
 
     def withdraw(self, message_id) -> None:
         self.link.withdraw(message_id)

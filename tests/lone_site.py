@@ -17,7 +17,7 @@ from client.answering import Answering
 from client.egress import Released
 from client.imaging.settings import DataSettings
 from client.jobs import Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
-from client.link import Parcel, Traffic
+from client.link import Delayed, Parcel, Traffic
 from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
 from client.site import Site, open_site
@@ -80,6 +80,8 @@ class Line:
     def __init__(self) -> None:
         self.sent: list[tuple[str, bytes, bytes | None]] = []
         self.dropped: list[str] = []
+        self.delayed: set[str] = set()
+        self.aside: list[str] = []
         self.waiting: deque[Parcel] = deque()
         self.kept: dict[str, Parcel] = {}
         self.payloads: dict[str, bytes] = {}
@@ -114,11 +116,21 @@ class Line:
 
     def fetch(self, parcel: Parcel, into: Path, *, limit: int) -> str:
         self._try()
+        if parcel.id in self.delayed:
+            raise Delayed
         payload = self.payloads[parcel.id]
         if len(payload) > limit:
             raise TrustError("A payload is larger than allowed.", remedy="Ask the coordinator.")
         into.write_bytes(payload)
         return digest(payload)
+
+    def put_aside(self, parcel: Parcel) -> None:
+        self.aside.append(parcel.id)
+
+    def come(self, parcel: Parcel) -> None:
+        """What was put aside has come whole."""
+        self.delayed.remove(parcel.id)
+        self.waiting.append(parcel)
 
     def drop(self, parcel: Parcel) -> None:
         self._try()

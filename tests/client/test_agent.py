@@ -146,6 +146,22 @@ def test_a_message_withdrawn_while_its_model_comes_does_not_hold_up_the_next(sit
     assert site.line.sent[-1][0] == again.id
 
 
+def test_a_message_whose_model_does_not_come_does_not_hold_up_the_others(site: LoneSite) -> None:
+    site.line.waiting.append(site.coordinator.parcel(site.coordinator.open()))
+    work, grant = (site.coordinator.parcel(m) for m in (site.coordinator.work(1), site.coordinator.grant(9)))
+    site.line.payloads[work.id] = START
+    site.line.delayed.add(work.id)
+    site.line.waiting.extend([work, grant])
+    with running(site):
+        until(lambda: len(site.line.sent) == 2)
+        assert [answer.type for answer in site.answers] == ["opened", "refused"]
+        assert site.line.aside == [work.id]
+        site.line.come(work)
+        until(lambda: len(site.line.sent) == 3)
+    assert site.answers[-1].type == "ready"
+    assert site.uploads == [UPDATE]
+
+
 def test_an_update_that_changed_on_its_way_is_written_down_and_said(site: LoneSite) -> None:
     whole = site.line.send
 

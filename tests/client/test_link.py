@@ -21,8 +21,9 @@ from flower_lab import Lab, Out, free_port, issue, new_key, private_pem, public_
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.message_pb2 import Metadata, ObjectTree
 
+from client.aside import MOST, Aside
 from client.fleet import Fleet, NotAdmitted
-from client.link import Link
+from client.link import Delayed, Link
 from client.parcels import Note, Parcels
 from shared.errors import LinkError, TrustError
 
@@ -99,6 +100,61 @@ def test_a_message_taken_by_a_killed_process_is_answered_by_the_next(lab, tmp_pa
     assert puppet.await_reply()["envelope"] == "answer"
     puppet.close()
     link.close()
+
+
+def test_a_sender_that_stops_in_the_middle_holds_up_nobody_else(lab, tmp_path):
+    key = lab.visited("patient", tmp_path / "site")
+    puppet = lab.puppet({"site": key})
+    model = random_file(tmp_path / "model", 9_000_000)
+    link = lab.link(key, tmp_path / "site")
+    link.connect()
+
+    def kept() -> list[str]:
+        return [note.id for note in Parcels(tmp_path / "site" / "parcels").open()]
+
+    begun = puppet.begin("site", "question", str(model), 5)  # its envelope and one piece of the model
+    parcel = pull(link)
+    assert parcel.id == begun
+    with pytest.raises(Delayed):
+        link.fetch(parcel, tmp_path / "got", limit=9_000_000)
+    link.put_aside(parcel)
+    puppet.push("site", "another")
+    found = pull(link)
+    assert found.envelope == b"another"
+    assert link.send(found, Out(b"answer"))
+    assert link.pull() is None
+    puppet.go_on()
+    assert pull(link).id == begun
+    assert link.fetch(parcel, tmp_path / "got", limit=9_000_000) == hashlib.sha256(model.read_bytes()).hexdigest()
+    assert link.send(parcel, Out(b"answer"))
+
+    begun = puppet.begin("site", "after a restart", str(random_file(tmp_path / "second", 9_000_000)), 0)
+    while begun not in kept():
+        assert link.pull() is None
+    link.close()
+    link = lab.link(key, tmp_path / "site")
+    link.connect()
+    assert link.unanswered() == []
+    assert link.pull() is None
+    puppet.go_on()
+    assert pull(link).envelope == b"after a restart"
+
+    begun = puppet.begin("site", "withdrawn", str(model), 0)
+    while begun not in kept():
+        assert link.pull() is None
+    puppet.withdraw(begun)
+    assert link.pull() is None
+    assert begun not in kept()
+    puppet.close()
+    link.close()
+
+
+def test_so_many_stand_aside_and_no_more():
+    aside, note = Aside(), lambda number: Note(Metadata(message_id=f"{number:064x}"), ObjectTree())
+    assert [aside.put(note(number)) for number in range(MOST)] == [None] * MOST
+    assert aside.put(note(MOST)).id == note(0).id
+    assert aside.next(lambda found: found.id == note(0).id) is None
+    assert aside.next(lambda found: found.id != note(1).id).id == note(2).id
 
 
 def test_an_answer_sent_twice_is_one_answer(lab, tmp_path):
