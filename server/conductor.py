@@ -21,7 +21,7 @@ from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
-from server.lateness import slots_for
+from server.lateness import cut_off, slots_for
 from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
 from server.readmission import admitted_before
@@ -281,6 +281,7 @@ class Conductor:
             grace_s=grace_s,
             buffer=spec.buffer if stage in (Stage.OPEN, Stage.TRAIN) else None,
             slots_for=slots_for(asked, self._history, spec) if stage is Stage.TRAIN else None,
+            cut_off=cut_off(self._history),
         )
 
     def _present(self) -> tuple[str, ...]:

@@ -16,7 +16,7 @@ TURN_CHUNKS = 8  # chunks taken from one delivery before the next has its turn
 
 @dataclass
 class Delivery:
-    """One update on its way; `progress_at` is in seconds on the conductor's clock."""
+    """One update on its way; `arrived` bytes of it are here, the last at `progress_at` on the conductor's clock."""
 
     site: str
     ready: Ready
@@ -24,6 +24,7 @@ class Delivery:
     arrival: Arrival
     writer: SpoolWriter
     progress_at: float
+    arrived: int = 0
 
 
 class Outcome(StrEnum):
@@ -76,6 +77,11 @@ class Deliveries:
                 del self._open[delivery.site]
         return outcomes
 
+    def share(self, site: str) -> float:
+        """How much of a site's update is here, from 0 to 1."""
+        delivery = self._open[site]
+        return delivery.arrived / delivery.ready.update_bytes
+
     def abort(self, site: str) -> None:
         """Stop receiving from a site; what came so far is thrown away."""
         delivery = self._open.pop(site, None)
@@ -95,6 +101,7 @@ class Deliveries:
                 if not chunk:
                     break
                 delivery.writer.write(chunk)
+                delivery.arrived += len(chunk)
                 taken += 1
             else:
                 if taken < TURN_CHUNKS:

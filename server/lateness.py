@@ -13,6 +13,7 @@ from collections.abc import Iterable
 
 from server.history import LiveHistory
 from server.norms import HISTORY_ROUNDS, NormHistory
+from server.rounds import Phase
 from shared.study import RoundsSpec
 from shared.wire import Late
 
@@ -60,6 +61,12 @@ def slots_for(cohort: Iterable[str], history: LiveHistory, rounds: RoundsSpec) -
         elif said is not None and said.round in owing:
             finished.append(site)
     return (*finished, *free)
+
+
+def cut_off(history: LiveHistory) -> frozenset[str]:
+    """Whose upload was on its way when the last round closed."""
+    late = history.commits[-1].late if history.commits else {}
+    return frozenset(site for site, cause in late.items() if cause == Phase.GRANTED)
 
 
 def discount_of(begun: int, number: int, rounds: RoundsSpec) -> float:

@@ -8,8 +8,10 @@ Each cohort site has a seat that walks through
 A seat without an update to give goes from asked to admitted. The conductor tells the round what
 happened, asks it what to do next (`asks`, `grants`), and when it is over (`closing`): when every seat is
 settled, at the deadline, or `grace_s` after the quorum was complete. With a `buffer` it is over as soon as so
-many sites counted, but an update that is on its way by then is let in first, as long as its bytes come: else
-the line of a large model would be cut in every round. No slot is given any more then. Whoever does not count is
+many sites counted, but an update that is on its way by then is let in first if it comes within `lease_s`. One that
+the last round cut off is waited for longer, as long as its pace brings it before the deadline: else a slow line
+would be cut in every round, and a trickle would hold each to its end. No slot is given any more then. Whoever does
+not count is
 
     refused   it said no, or its update was refused;
     late      it was at work, or had announced its update;
@@ -50,7 +52,10 @@ LONGEST_WAIT_S = 30.0
 
 @dataclass
 class Seat:
-    """One site in the round. `since` and `progress_at` are seconds on the conductor's clock."""
+    """One site in the round.
+
+    `since` and `progress_at` are seconds on the conductor's clock; `share` is how much of its update is here, 0 to 1.
+    """
 
     site: str
     phase: Phase = Phase.WAITING
@@ -58,6 +63,7 @@ class Seat:
     holds_slot: bool = False
     since: float = 0.0
     progress_at: float = 0.0
+    share: float = 0.0
     ready: Ready | None = None
     cause: str | None = None
     losses: int = 0
@@ -67,6 +73,10 @@ class Seat:
         """When a lost site may be asked again: at once at first, then after ever longer waits."""
         waits = 0.0 if self.losses < FREE_LOSSES else min(2.0 ** (self.losses - FREE_LOSSES), LONGEST_WAIT_S)
         return self.since + waits
+
+    def whole_by(self, now: float) -> float:
+        """When the update that is on its way will be here, at the pace at which it came so far."""
+        return self.since + (now - self.since) / self.share if self.share else float("inf")
 
 
 @dataclass(frozen=True)
@@ -112,6 +122,7 @@ class Round:
         buffer: how many must count for the round to close at once; None closes none so.
         slots_for: who may get a slot with the question, the first first; None is everybody, by name. The
             others wait for theirs when they are ready: a site that is at work for long would hold it idle.
+        cut_off: whose upload the round before did not wait for.
     """
 
     def __init__(
@@ -130,6 +141,7 @@ class Round:
         grace_s: float | None = None,
         buffer: int | None = None,
         slots_for: Iterable[str] | None = None,
+        cut_off: Iterable[str] = (),
     ) -> None:
         self.stage = stage
         self.number = number
@@ -139,6 +151,7 @@ class Round:
         self._grace_s = grace_s
         self._buffer = buffer
         self._slots_for = tuple(self.seats if slots_for is None else slots_for)
+        self._cut_off = frozenset(cut_off)
         self._quorum = quorum
         self._update_bytes = update_bytes
         self._slot_bytes = slot_bytes
@@ -233,7 +246,10 @@ class Round:
     def _arrives(self, seat: Seat, now: float) -> bool:
         """Whether a full buffer lets this update in, too."""
         moves = seat.phase is Phase.GRANTED and now - max(seat.progress_at, seat.since) <= self._lease_s
-        return self._buffer is not None and moves and now < self.deadline_at
+        if self._buffer is None or not moves or now >= self.deadline_at:
+            return False
+        again = seat.site in self._cut_off and seat.whole_by(now) <= self.deadline_at
+        return again or now < self.closes_at + self._lease_s
 
     # ------------------------------------------------------------ what happened
 
@@ -249,9 +265,9 @@ class Round:
             if not report.uploaded:
                 seat.holds_slot = False
 
-    def progress(self, site: str, *, now: float) -> None:
-        """Bytes of the site's update arrived."""
-        self.seats[site].progress_at = now
+    def progress(self, site: str, *, share: float, now: float) -> None:
+        """Bytes of the site's update arrived; `share` of it is here."""
+        self.seats[site].progress_at, self.seats[site].share = now, share
 
     def spooled(self, site: str, *, now: float) -> None:
         """The whole update is on the server's disk."""
@@ -301,7 +317,7 @@ class Round:
     @staticmethod
     def _move(seat: Seat, phase: Phase, now: float) -> None:
         seat.phase = phase
-        seat.since = seat.progress_at = now
+        seat.since, seat.progress_at, seat.share = now, now, 0.0
         if phase in (Phase.ASKED, Phase.ADMITTED):
             seat.cause = None
 

@@ -275,7 +275,7 @@ class StageRun:
             case Outcome.SPOOLED:
                 self._take_in(site)
             case Outcome.ADVANCED:
-                self._state.progress(site, now=time.monotonic())
+                self._state.progress(site, share=self._deliveries.share(site), now=time.monotonic())
             case Outcome.LOST:
                 self._lose(site, "the upload broke off")
             case Outcome.WRONG:

@@ -8,7 +8,7 @@ import pytest
 from scripted_ward import SITES, PowerCut, Reply, Ward, change, ready, trained
 
 from server.history import LiveHistory
-from server.lateness import discount, norms_for, owed
+from server.lateness import cut_off, discount, norms_for, owed
 from server.norms import NormHistory
 from server.records import RoundCommitted
 from shared.study import RoundsSpec
@@ -66,6 +66,13 @@ def test_late_work_is_held_against_the_updates_that_it_was_made_with() -> None:
     assert norms_for(Late(round=5, model_digest=digest(4)), told).rounds == ((2.0,), (1.0,), (0.5,))
     told.norms = NormHistory(rounds=((9.0,),))
     assert norms_for(Late(round=5, model_digest=digest(4)), told) == told.norms
+
+
+def test_whose_upload_the_last_round_cut_off_is_known() -> None:
+    cut = {"late": {"north": "granted", "south": "ready"}}
+    assert cut_off(history()) == frozenset()
+    assert cut_off(history(cut)) == {"north"}
+    assert cut_off(history(cut, LATE)) == frozenset()
 
 
 def test_a_line_that_was_lost_leaves_the_work_owed() -> None:

@@ -111,7 +111,7 @@ def test_progress_keeps_a_slot() -> None:
     state.asks(SITES, now=0)
     state.ready("east", report(uploaded=True), now=1)
     state.ready("north", report(), now=1)
-    state.progress("east", now=9)
+    state.progress("east", share=0.5, now=9)
     assert state.grants(now=15) == []
     assert state.grants(now=20) == ["north"]
 
@@ -228,17 +228,36 @@ def test_at_the_deadline_the_quorum_decides_over_a_buffer_that_is_not_full() -> 
     assert state.closing(60).enough
 
 
-def test_a_full_buffer_lets_in_an_update_that_is_on_its_way_as_long_as_it_moves() -> None:
-    state = a_round(quorum=1, buffer=1, lease_s=10.0)
+def an_upload_at_a_full_buffer(**changes: object) -> Round:
+    state = a_round(quorum=1, buffer=1, lease_s=10.0, **changes)
     state.asks(SITES, now=0)
     state.ready("north", report(uploaded=True), now=1)
     finish(state, "east", now=2)
-    assert state.closing(2) is None
-    state.progress("north", now=9)
-    assert state.closing(19) is None
-    assert state.closing(19.1).late == {"north": "granted", "south": "asked", "west": "asked"}
-    finish(state, "north", now=19)
-    assert state.closing(19).counted == ("east", "north")
+    return state
+
+
+def test_a_full_buffer_lets_in_an_update_that_comes_within_the_lease() -> None:
+    state = an_upload_at_a_full_buffer()
+    state.progress("north", share=0.5, now=9)
+    assert state.closing(11.9) is None
+    assert state.closing(12).late == {"north": "granted", "south": "asked", "west": "asked"}
+    finish(state, "north", now=11.9)
+    assert state.closing(11.9).counted == ("east", "north")
+
+
+@pytest.mark.parametrize(
+    ("share", "waits"),
+    [(0.2, True), (0.1, False), (0.0, False)],
+    ids=["whole in time", "too slow", "nothing is here"],
+)
+def test_an_upload_that_the_round_before_cut_off_is_waited_for_if_its_pace_brings_it(share: float, waits: bool) -> None:
+    state = an_upload_at_a_full_buffer(cut_off=["north"])
+    state.progress("north", share=share, now=11)
+    assert state.closing(11) is None
+    assert (state.closing(12) is None) == waits
+    state.progress("north", share=0.6, now=20)
+    assert state.closing(30) is None
+    assert state.closing(30.1).late["north"] == "granted"  # it stands still
 
 
 def test_a_full_buffer_gives_no_slot_any_more() -> None:
@@ -265,7 +284,7 @@ def test_a_full_buffer_lets_in_no_update_past_the_deadline() -> None:
     state.asks(SITES, now=0)
     state.ready("north", report(uploaded=True), now=1)
     finish(state, "east", now=2)
-    state.progress("north", now=59)
+    state.progress("north", share=0.9, now=59)
     assert state.closing(60).late["north"] == "granted"
 
 
@@ -351,7 +370,7 @@ class AnyOrder(RuleBasedStateMachine):
     @rule(data=st.data())
     def update_moves(self, data: st.DataObject) -> None:
         if site := self.seat_in(data, Phase.GRANTED):
-            self.state.progress(site, now=self.now)
+            self.state.progress(site, share=0.5, now=self.now)
 
     @rule(data=st.data(), good=st.booleans())
     def update_is_here(self, data: st.DataObject, good: bool) -> None:
