@@ -138,8 +138,8 @@ class Answering:
         site.say("The worker ended by itself; starting another one on the same work.")
         try:
             self._workload.repeat()
-        except DiskFull:
-            self.hear(Failed(code=WireCode.DISK_FULL))
+        except Refusal as refusal:
+            self.hear(Failed(code=refusal.wire_code))
 
     # ------------------------------------------------------------ messages
 
@@ -234,6 +234,7 @@ class Answering:
             site.worker.submit(CloseJob(study_digest=record.open.study.digest()))
         site.spool.clear(study)
         self._settle(study, message.receipts, before=message.address.round)
+        site.purse.give_back(study)
         site.studies.save(record.model_copy(update={"closed": True}))
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from rich.console import Group
 from rich.text import Text
 
+from client.budget_command import app as budget
 from client.imaging.settings import DataSettings
 from client.settings import folder_of
 from shared.console import Answer, answering, facts, table
@@ -23,6 +24,7 @@ from shared.parent import end_if_asked
 from shared.section import explain
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
+app.add_typer(budget, name="budget")
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")

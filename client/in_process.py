@@ -23,6 +23,7 @@ from typing import TYPE_CHECKING, Any
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import CloseJob, Event, Job, Question
+from client.price import dearest
 from client.site import Site, open_site
 from client.worker import do_job
 from shared.durable import show_file
@@ -124,7 +125,7 @@ def _site(folder: Path) -> Site:
         return site
     if site is not None:
         site.ledger.close()
-    return open_site(folder, say=_say, link=_HeldLink(), worker=InProcessWorker(folder))
+    return open_site(folder, say=_say, link=_HeldLink(), worker=InProcessWorker(folder), price=dearest)
 
 
 def _mark(folder: Path) -> tuple[int, int, int]:

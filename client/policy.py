@@ -11,6 +11,7 @@ hears a code and the line's key, and no value. The lines, in the order in which 
 6. `patients_at_least`, once the images were read.
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
+What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`).
 Whose federation the site serves at all, `federation` and `coordinator` say, before anything is connected.
 """
 
@@ -20,6 +21,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from client.budget_settings import BudgetSettings
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.section import Section
@@ -51,6 +53,7 @@ class Policy(Section):
     metrics: tuple[str, ...] | None = None
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    budget: BudgetSettings = BudgetSettings()
 
     def line(self, key: str) -> str:
         """A key and its value, as a person reads them."""

@@ -56,6 +56,7 @@ class Results:
         digests = trail(message.study, message.amendments, coordinator=site.coordinator)
         record = StudyRecord.opened(message, before, digests=digests)
         contract = record.contract(site.name)
+        site.purse.reserve(message.study)
         agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
         if message.amendments:
             agreed |= {"original_digest": digests[0]}

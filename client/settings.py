@@ -2,8 +2,9 @@
 
 import json
 import tomllib
+from itertools import chain
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
@@ -87,10 +88,17 @@ def write_settings(path: Path, settings: SiteSettings) -> bool:
         return _says(path, settings)
     lines = [f"# The site {settings.site.name}: what hospital IT decides. See docs/site.md.", ""]
     for name, table in settings.model_dump(mode="json", exclude_defaults=True).items():
-        lines += [f"[{name}]", *(f"{key} = {json.dumps(value)}" for key, value in table.items()), ""]
+        lines += _table(name, table)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     write_atomically(path, "\n".join(lines).encode())
     return True
+
+
+def _table(name: str, table: dict[str, Any]) -> list[str]:
+    """A TOML table and those in it, line by line."""
+    own = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    inner = (_table(f"{name}.{key}", value) for key, value in table.items() if isinstance(value, dict))
+    return [f"[{name}]", *own, "", *chain.from_iterable(inner)]
 
 
 def _says(path: Path, settings: SiteSettings) -> bool:

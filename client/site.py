@@ -15,6 +15,8 @@ from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
 from client.policy import check_federation
+from client.price import Price, PriceList
+from client.purse import Purse
 from client.settings import SiteSettings, load_settings
 from client.spool import SiteSpool
 from client.study_store import StudyStore
@@ -49,6 +51,7 @@ class Site:
     spool: SiteSpool
     studies: StudyStore
     worker: WorkerProcess
+    purse: Purse
     say: Callable[[str], None]
     now: Callable[[], str] = field(default=utc_now)
 
@@ -60,6 +63,7 @@ def open_site(
     link: Any = None,
     worker: Any = None,
     clock: Callable[[], float] = time.time,
+    price: Price | None = None,
 ) -> Site:
     """Build the parts of the site in `folder`.
 
@@ -69,13 +73,13 @@ def open_site(
         link: instead of the line to the server, something with the interface of `Link`.
         worker: instead of a worker process, something with the interface of `WorkerProcess`.
         clock: Unix time in seconds of this computer.
+        price: instead of a process that prices histories, the function that does.
 
     Raises:
         ConfigError: site.toml or the invitation cannot be used.
         TrustError: a key file is open to others, or the ledger does not hold.
     """
-    settings = load_settings(folder / "site.toml")
-    enrolment = load_enrolment(folder)
+    settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)
     invitation, name = enrolment.invitation, enrolment.invitation.site
     if settings.site.name != name:
         raise ConfigError(
@@ -98,6 +102,7 @@ def open_site(
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
         worker=worker or WorkerProcess(folder),
+        purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
         say=say,
         now=now,
     )

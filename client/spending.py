@@ -1,25 +1,30 @@
-"""What private training costs stands in the ledger before any image is touched.
+"""What private training costs is charged before any image is touched.
 
-An entry `privacy_spent` is on the disk before the worker is given the round, and once more before the round is
+The budget and the ledger are on the disk before the worker is given a round, and once more before the round is
 given to another worker because the first one ended: that one draws new noise, and both count. So a crash can
-only make the ledger say too much. An answer from the spool trains nobody and costs nothing. Whether a site
-can still afford it is for its budget to say, which reads these entries' fields.
+only make them say too much. An answer from the spool trains nobody and costs nothing. Who can still afford it
+is for the budget to say (`client/purse.py`).
 """
 
-from client.jobs import Question, RoundJob
-from shared.ledger import Ledger
-from shared.private_training import mechanism_of
+from typing import TYPE_CHECKING
+
+from client.jobs import RoundJob
+from client.site import Site
+from shared.wire import Work
+
+if TYPE_CHECKING:
+    from client.workload import Task
 
 
-def note_spending(ledger: Ledger, job: Question, *, time: str) -> None:
-    """Write down what a job will cost each training patient, if it trains privately.
+def charge(site: Site, task: "Task") -> None:
+    """Charge what a task will cost each training patient, if it trains privately.
 
     Raises:
         DiskFull: it cannot be written down, so the job must not begin.
+        Refusal: a patient could not afford it, or nobody knows.
     """
-    mechanism = mechanism_of(job.study.privacy, job.study.training) if isinstance(job, RoundJob) else None
-    if mechanism is None or not isinstance(job, RoundJob) or job.study.privacy is None:
-        return
-    place = {"study": job.study.name, "study_digest": job.study.digest(), "round": job.round}
-    bound = {"clip_norm": job.study.privacy.clip_norm, "delta": job.study.privacy.delta}
-    ledger.append("privacy_spent", {**place, **mechanism.model_dump(), **bound}, time=time)
+    job, message = task.job, task.message
+    if isinstance(job, RoundJob) and isinstance(message, Work):
+        counted = message.counted_round
+        answered = site.spool.answered(job.study.name, counted)
+        site.purse.charge(job.study, job.round, counted=counted, answered=answered)

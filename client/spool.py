@@ -80,6 +80,10 @@ class SiteSpool:
             raise Refusal(WireCode.MODEL_SWITCHED, remedy="Ask the coordinator why the round's model changed.")
         return Spooled(ready, place / UPDATE_FILE if update_exists(place) else None)
 
+    def answered(self, study: str, number: int) -> bool:
+        """Whether a round was finished here, or answered by late work; its bytes may be forgotten."""
+        return (self._round(study, number) / _READY).exists()
+
     def find_unforgotten(self, study: str, number: int) -> Spooled | None:
         """What was finished for this round, if its update is still here."""
         place = self._round(study, number)

@@ -4,9 +4,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from client.cohorts import Cohorts
 from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
+from client.imaging.screening import Screen
 from client.jobs import (
     STATE_FILE,
     UPDATE_FILE,
@@ -24,6 +26,7 @@ from client.jobs import (
 )
 from client.local_work import LocalWork, Worked, free_memory, software
 from client.networks import Networks
+from client.patients import patient_key
 from client.rehearsed_work import Rehearsing
 from client.settings import load_settings
 from shared.enrolment import read_invitation
@@ -46,6 +49,7 @@ class Workbench:
         self._threads = use_threads(self._settings.compute.threads)
         self._device: ResolvedDevice | None = None
         self._works: dict[str, LocalWork] = {}
+        self._cohorts = Cohorts(folder)
 
     def probe(self) -> ProbeDone:
         """Find the device that the configuration asks for."""
@@ -53,13 +57,16 @@ class Workbench:
         return ProbeDone(place=self._place())
 
     def open(self, job: OpenJob) -> OpenDone:
-        """Read the data anew, check the model's tensors, and count, unless the study is private."""
+        """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""
         self._resolve()
-        data = self._data(job.study)
+        screen = Screen(patient_key(self._folder))
+        data = self._data(job.study, screen)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
         self._forget(job.study.digest())  # before the new one: both may not fit the device
         self._work(job.study, data).check_tensors(job.tensors)
+        if job.study.privacy:
+            self._cohorts.offer(job.study.digest(), frozenset(screen.training))
         said = {} if job.study.privacy else _splits(data)  # a private study is opened without counts
         return OpenDone(
             place=self._place(),
@@ -112,7 +119,7 @@ class Workbench:
         fell_back = self._settings.compute.device == "auto" and device.kind == "cpu"
         return Place(device=device.name, reason=device.reason, fell_back=fell_back, threads=self._threads)
 
-    def _data(self, study: Study) -> SiteData:
+    def _data(self, study: Study, screen: Screen | None = None) -> SiteData:
         invitation = read_invitation((self._folder / "invitation.json").read_bytes())
         return prepare(
             self._settings.data,
@@ -121,7 +128,15 @@ class Workbench:
             salt=bytes.fromhex(invitation.patient_salt),
             base=self._folder,
             cache=self._folder / "cache",
+            screen=screen or self._screen(study),
         )
+
+    def _screen(self, study: Study) -> Screen:
+        """Once a private study is open, nobody trains who was not there then."""
+        agreed = self._cohorts.agreed(study.digest()) if study.privacy else None
+        if agreed is not None and not agreed:
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        return Screen(patient_key(self._folder), agreed=agreed)
 
     def _work(self, study: Study, data: SiteData | None = None) -> LocalWork:
         key = study.digest()

@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING
 
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
-from client.spending import note_spending
+from client.spending import charge
+from shared.errors import refusing_disk_full
 from shared.wire import Open, Rehearse, Work
 
 if TYPE_CHECKING:
@@ -68,16 +69,22 @@ class Workload:
 
         Raises:
             DiskFull: the cost cannot be written down; the task was not taken.
+            Refusal: it cannot be afforded; the task was not taken.
         """
-        note_spending(self._site.ledger, task.job, time=self._site.now())
+        charge(self._site, task)
         self._tasks.append(task)
         if len(self._tasks) == 1:
             self.go_on()
 
     def repeat(self) -> None:
-        """Give the current task to a new worker, its cost written down once more; raises as `add`."""
+        """Give the current task to a new worker, its cost written down once more.
+
+        Raises:
+            Refusal: it cannot be written down or afforded, so the worker must not begin.
+        """
         task = self._tasks[0]
-        note_spending(self._site.ledger, task.job, time=self._site.now())
+        with refusing_disk_full():
+            charge(self._site, task)
         task.tries += 1
         self._site.worker.submit(task.job)
 

@@ -128,6 +128,8 @@ class WireCode(StrEnum):
     SUPERSEDED = "superseded"
     STATE_LOST = "state_lost"
     TOO_OFTEN = "too_often"
+    OVER_BUDGET = "over_budget"
+    BUDGET_STALE = "budget_stale"
     INTERNAL = "internal"
 
 
@@ -149,6 +151,8 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.SUPERSEDED: "A newer message replaced this piece of work.",
     WireCode.STATE_LOST: "The site no longer has what it kept from its last round in this study.",
     WireCode.TOO_OFTEN: "The site has answered as many rehearsals as it answers within a day.",
+    WireCode.OVER_BUDGET: "A patient of the site would pay more privacy than the site allows for life.",
+    WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
 

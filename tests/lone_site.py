@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 
 from client.answering import Answering
+from client.budget_settings import BudgetSettings
+from client.cohorts import Cohorts
 from client.egress import Released
 from client.imaging.settings import DataSettings
 from client.jobs import Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
@@ -28,6 +30,7 @@ from shared.envelope import open_envelope, seal
 from shared.errors import LinkError, TrustError, WireCode
 from shared.ledger import read_entries
 from shared.metrics import Score
+from shared.privacy import History
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import pack, table_of
@@ -239,13 +242,26 @@ class Coordinator:
 class LoneSite:
     """A provisioned site, its `Answering`, and the two ends that the test holds."""
 
-    def __init__(self, root: Path, *, name: str = "north", study: Study | None = None, **data: Any) -> None:
+    def __init__(
+        self,
+        root: Path,
+        *,
+        name: str = "north",
+        study: Study | None = None,
+        lifetime_epsilon: float | None = None,
+        **data: Any,
+    ) -> None:
         self.place = provision(
             root, name="ward", host="127.0.0.1", fleet_port=9, sites=[name, f"{name}-neighbour"], now=NOW
         )
         self.folder = self.place.sites[name]
         described = DataSettings(**({"kind": "npz", "file": self.folder / "images.npz"} | data))
-        settings = SiteSettings(site=AboutSite(name=name), data=described, compute=ComputeSettings(threads=1))
+        settings = SiteSettings(
+            site=AboutSite(name=name),
+            data=described,
+            compute=ComputeSettings(threads=1),
+            policy=Policy(budget=BudgetSettings(lifetime_epsilon=lifetime_epsilon)),
+        )
         write_settings(self.folder / "site.toml", settings)
         self.name = name
         self.coordinator = Coordinator(self.place, name, study or a_study())
@@ -259,7 +275,9 @@ class LoneSite:
         if hasattr(self, "site"):
             self.site.ledger.close()
         self.hands = worker or Hands()
-        self.site: Site = open_site(self.folder, say=self.said.append, link=self.line, worker=self.hands)
+        self.site: Site = open_site(
+            self.folder, say=self.said.append, link=self.line, worker=self.hands, price=count_steps
+        )
         self.answering = Answering(self.site, answer=self.line.send, later=self.later.append)
 
     def set_policy(self, **lines: Any) -> None:
@@ -287,6 +305,10 @@ class LoneSite:
         """Open the study, as the worker would."""
         self.tell(self.coordinator.open())
         self.finish()
+
+    def offer(self, *patients: bytes) -> None:
+        """The worker says who would train, before it says that a private study is open."""
+        Cohorts(self.folder).offer(self.coordinator.study.digest(), frozenset(patients))
 
     def finish(self, update: bytes = UPDATE) -> None:
         """The worker does the job in hand."""
@@ -320,6 +342,11 @@ class LoneSite:
     def refused(self) -> list[WireCode]:
         """Codes of the refusals that left."""
         return [answer.refusal for answer in self.answers if answer.type == "refused"]
+
+
+def count_steps(histories: Iterable[History], delta: float) -> float:
+    """A price that needs no accountant: a step costs one."""
+    return float(max((sum(run.steps for run in history) for history in histories), default=0))
 
 
 def opened() -> OpenDone:

@@ -71,11 +71,23 @@ FILES = {"study": Study, "site": SiteSettings}
 def sections(file: str) -> dict[str, dict[str, Any]]:
     """Section -> its part of the JSON schema of a file."""
     schema = FILES[file].model_json_schema()
-    found = {}
-    for name, part in schema["properties"].items():
-        reference = next(p["$ref"] for p in [part, *part.get("anyOf", [])] if "$ref" in p)
-        found[name] = schema["$defs"][reference.rpartition("/")[2]]
-    return found
+    return dict(inner(schema, schema["$defs"], ""))
+
+
+def inner(part: dict[str, Any], known: dict[str, Any], name: str) -> Iterator[tuple[str, dict[str, Any]]]:
+    """The sections of a section, by their names from the file on, each without those inside it."""
+    for key, field in part["properties"].items():
+        section = section_of(field, known)
+        if section is not None:
+            own = {k: f for k, f in section["properties"].items() if section_of(f, known) is None}
+            yield f"{name}{key}", section | {"properties": own}
+            yield from inner(section, known, f"{name}{key}.")
+
+
+def section_of(field: dict[str, Any], known: dict[str, Any]) -> dict[str, Any] | None:
+    """The section that a key is, if it is one."""
+    references = (p["$ref"].rpartition("/")[2] for p in [field, *field.get("anyOf", [])] if "$ref" in p)
+    return next((known[name] for name in references if "properties" in known[name]), None)
 
 
 def allowed(field: dict[str, Any]) -> str | None:
@@ -107,7 +119,7 @@ def default(name: str, section: dict[str, Any]) -> str:
 
 def documented(file: str) -> dict[str, list[list[str]]]:
     """Section -> the rows of its table in the file's document."""
-    parts = re.split(r"^## `\[(\w+)\]`.*$", (ROOT / f"docs/{file}.md").read_text(), flags=re.MULTILINE)
+    parts = re.split(r"^## `\[([\w.]+)\]`.*$", (ROOT / f"docs/{file}.md").read_text(), flags=re.MULTILINE)
     tables = zip(parts[1::2], parts[2::2], strict=True)
     return {name: [r for r in rows(text) if r[0].startswith("`")] for name, text in tables}
 

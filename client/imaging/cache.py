@@ -12,7 +12,7 @@ it is decoded is left to the sources. Labels are not cached; they come from the 
 import errno
 import fcntl
 import shutil
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Literal
@@ -49,7 +49,14 @@ class _Entry(Section):
 
 
 def prepare(
-    settings: DataSettings, *, task: TaskSpec, images: ImageSpec, salt: bytes, base: Path, cache: Path
+    settings: DataSettings,
+    *,
+    task: TaskSpec,
+    images: ImageSpec,
+    salt: bytes,
+    base: Path,
+    cache: Path,
+    screen: Callable[[Row], Reason | None] | None = None,
 ) -> SiteData:
     """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
 
@@ -60,6 +67,7 @@ def prepare(
         salt: the federation's salt, at least 16 bytes.
         base: the folder that relative paths of the settings count from.
         cache: the site's cache folder, made where absent; it holds patient images.
+        screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
 
     Returns:
         The three splits; each may be empty, and nothing is raised for that.
@@ -76,6 +84,7 @@ def prepare(
         test=settings.test_fraction,
         labels_unused=source.labels_unused,
     )
+    catalogue = catalogue if screen is None else catalogue.screened(screen)
     entry = _obtain(cache, catalogue, source, images)
     decoded = catalogue.without(entry.failed)
     folder = cache / entry.key

@@ -11,7 +11,7 @@ import hashlib
 import hmac
 import json
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -39,6 +39,8 @@ class Reason(StrEnum):
     LABEL_UNKNOWN = "label_unknown"
     LABEL_CONFLICT = "label_conflict"
     SPLIT_UNKNOWN = "split_unknown"
+    WITHDRAWN = "withdrawn"
+    NOT_AGREED = "not_agreed"
 
 
 class SetAside(Exception):
@@ -145,6 +147,11 @@ class Catalogue:
     def used(self) -> tuple[Row, ...]:
         """The rows that are not set aside."""
         return tuple(row for row in self.rows if row.set_aside is None)
+
+    def screened(self, screen: Callable[[Row], Reason | None]) -> "Catalogue":
+        """The same catalogue with those usable rows set aside for which `screen` gives a reason."""
+        rows = (row if row.set_aside else replace(row, set_aside=screen(row)) for row in self.rows)
+        return replace(self, rows=tuple(rows))
 
     def without(self, failed: Mapping[int, Reason]) -> "Catalogue":
         """The same catalogue with more rows set aside, named by their position in `used`."""

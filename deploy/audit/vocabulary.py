@@ -9,14 +9,17 @@ from collections.abc import Iterator
 from shared.chain import CUT, HEAD, Entry
 
 FIELDS = {"v", "n", "prev", "time", "type", "data"}
+_STUDY = {"study", "study_digest"}
+_MECHANISM = {"noise_multiplier", "sampling_rate", "images_per_patient", "steps"}
+_LIFETIME = {"lifetime_epsilon", "lifetime_delta", "budget_mark"}
 KNOWN: dict[str, set[str]] = {
     HEAD: {"signer", "signature"},
     CUT: {"bytes"},
     "contract": {"study", "study_digest", "contract", "original_digest", "own_models"},
-    "privacy_spent": {
-        *("study", "study_digest", "round"),
-        *("noise_multiplier", "sampling_rate", "images_per_patient", "steps", "clip_norm", "delta"),
-    },
+    "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},
+    "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
+    "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "budget_mark"},
+    "budget_reconciled": {*_LIFETIME, "by", "why", "rounds"},
     "model_received": {"study", "round", "model_digest", "own_model_of"},
     "release": {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),

@@ -23,6 +23,7 @@ NOTHING_SAID = RoundDone(counts=Counts(examples=0, patients=0, steps=2), scores=
 def site(tmp_path: Path) -> Iterator[LoneSite]:
     lone = LoneSite(tmp_path, study=PRIVATE)
     lone.tell(lone.coordinator.open())
+    lone.offer(bytes(16))
     place = Place(device="cpu", reason="device = cpu in the configuration", fell_back=False, threads=1)
     lone.answering.hear(OpenDone(patients={}, examples={}, place=place, software={}))
     yield lone
@@ -55,9 +56,9 @@ class FullLedger:
 
 @contextmanager
 def full_ledger(site: LoneSite) -> Iterator[None]:
-    """Neither the site nor its door can write."""
+    """Neither the site nor its door nor its purse can write."""
     whole = site.site.ledger
-    places = ((site.site, "ledger"), (site.site.egress, "_ledger"))
+    places = ((site.site, "ledger"), (site.site.egress, "_ledger"), (site.site.purse, "_ledger"))
     for owner, name in places:
         object.__setattr__(owner, name, FullLedger())
     yield
@@ -78,6 +79,9 @@ def test_the_entry_names_the_mechanism_and_whose_it_is(site: LoneSite) -> None:
         "steps": 2,
         "clip_norm": 1,
         "delta": 1e-6,
+        "lifetime_epsilon": 4,
+        "lifetime_delta": 1e-6,
+        "budget_mark": entry["budget_mark"],
     }
 
 
@@ -133,6 +137,7 @@ def test_a_worker_that_says_more_is_stopped_at_the_door(site: LoneSite, said: di
 
 def test_a_site_that_says_counts_at_the_opening_is_stopped_at_the_door(tmp_path: Path) -> None:
     lone = LoneSite(tmp_path, study=PRIVATE)
+    lone.offer(bytes(16))
     lone.open()
     assert lone.refused() == [WireCode.CONTRACT]
     lone.close()

@@ -1,0 +1,93 @@
+"""`wardround site budget`: what privacy patients have paid here, and how a budget that lags is brought into step."""
+
+import getpass
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from client.budget import Budget
+from client.budget_file import open_budget
+from client.budget_standing import standing
+from client.price import dearest
+from client.settings import folder_of, load_settings
+from shared.console import Answer, answering, facts, printable, table
+from shared.errors import Refusal, WireCode
+
+app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, and may still.")
+
+Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
+DEFAULT_CONFIG = Path("site.toml")
+_REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
+
+
+@app.command()
+@answering("site.budget.show")
+def show(config: Config = DEFAULT_CONFIG) -> Answer:
+    """Show what is reserved and charged in each study, what patients have come to, and what is left."""
+    from client.reconcile import out_of_step
+
+    folder = folder_of(config)
+    file, settings = open_budget(folder), load_settings(config.resolve()).policy.budget
+    why, kept = out_of_step(file), file.look()
+    budget = kept.budget if kept else Budget()
+    found = standing(budget, settings) | {"in_step": why is None, "why": why}
+    error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=_REMEDY)
+    return Answer(found, _page(found), error)
+
+
+@app.command()
+@answering("site.budget.reconcile")
+def reconcile(
+    config: Config = DEFAULT_CONFIG,
+    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+) -> Answer:
+    """Charge every patient with all that the ledger says, after a restore or a loss; the agent must be stopped."""
+    from client.reconcile import reconcile as bring_into_step
+    from client.site import utc_now
+
+    folder = folder_of(config)
+    settings, who = load_settings(config.resolve()).policy.budget, by or getpass.getuser()
+    kept = bring_into_step(folder, settings, by=who, now=utc_now(), price=dearest)
+    if kept is None:
+        return Answer({"reconciled": False}, "Budget and ledger are in step; nothing was changed.")
+    found = standing(kept.budget, settings)
+    words = (
+        f"Every patient is charged with {sum(study['charged'] for study in found['studies'])} rounds,"
+        f" epsilon {found['everyone_epsilon']:.2f}. Start the agent again."
+    )
+    return Answer({"reconciled": True, "by": who} | found, words)
+
+
+def _page(found: dict[str, Any]) -> RenderableType:
+    most = found["lifetime_epsilon"]
+    about = {
+        "limit": "none: [policy.budget] has no line" if most is None else f"epsilon {most:g} for life",
+        "delta": f"{found['delta']:g}",
+        "patients": f"{found['patients']:,} have trained or may, in private studies",
+        "largest": f"epsilon {found['largest_epsilon']:.2f}, with all that is reserved",
+        "left": "" if most is None else f"epsilon {found['left']:.2f} for the patient who has paid most",
+        "trouble": found["why"] or "",
+    }
+    levels = ", ".join(_level(one) for one in found["levels"] if one["patients"])
+    shown = {name: printable(text) for name, text in about.items() if text} | ({"levels": levels} if levels else {})
+    return Group(facts(shown), *(_studies(found["studies"]) if found["studies"] else ()))
+
+
+def _studies(studies: list[dict[str, Any]]) -> tuple[RenderableType, ...]:
+    columns = ("study", "state", "reserved", "charged", "returned", "epsilon")
+    rows = (
+        (
+            *(one["study"], "open" if one["open"] else "closed"),
+            *(one["reserved"], one["charged"], one["returned"], f"{one['epsilon']:.2f}"),
+        )
+        for one in studies
+    )
+    return Text(), table(columns, rows), Text("In rounds; the epsilon is that of the study by itself.")
+
+
+def _level(one: dict[str, Any]) -> str:
+    words = f"above {one['above']:g}" if one["to"] is None else f"to {one['to']:g}"
+    return f"{one['patients']:,} {words}"

@@ -1,0 +1,155 @@
+"""The budget's file, and whether it may be believed: it must be in step with the site's ledger.
+
+Every change of the budget is one writing of the file and one entry of the ledger, in this order. Both carry the
+same random `mark`, and the file also the mark of the entry before. Read again, the file
+
+1. is in step if the ledger's last entry about the budget carries its mark;
+2. is one change ahead if that entry carries the mark before: a crash came between the two. What it charged stays;
+3. is behind, or another site's, in every other case: a restored backup, a ledger that was cut, a file that is gone
+   or damaged, another key of the patients. Nothing may be spent until somebody has reconciled the two.
+
+So a crash can only make the budget say too much. What a change is, `client/budget.py` decides.
+"""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, ValidationError
+
+from client.budget import Budget
+from client.patients import key_check, patient_key
+from shared.canonical import parse_canonical
+from shared.durable import write_atomically
+from shared.enrolment import read_invitation
+from shared.errors import Refusal, WireCode, naming_disk_full
+from shared.ledger import Ledger, read_whole_lines
+from shared.privacy import Mechanism
+from shared.randomness import PrivateRandom
+from shared.section import Section
+from shared.study import Digest, Name
+
+FILE_NAME, LEDGER_FILE = "budget.json", "ledger.jsonl"
+RESERVED, CHARGED, RETURNED, RECONCILED = "budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"
+ENTRIES = (RESERVED, CHARGED, RETURNED, RECONCILED)
+_MARKS = tuple(f'"type":"{kind}"'.encode() for kind in ENTRIES)
+_REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
+
+Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
+
+
+class Missing(Section):
+    """Rounds of a study that counted by the coordinator's word, and of which this site has no record."""
+
+    study_digest: Digest
+    mechanism: Mechanism
+    through: Annotated[int, Field(ge=1)]
+
+
+class Kept(Section):
+    """budget.json. `missing` is not empty if the coordinator knows of rounds that the ledger does not."""
+
+    version: Literal[1] = 1
+    key_check: Digest
+    mark: Mark | None = None
+    previous: Mark | None = None
+    missing: dict[Name, Missing] = Field(default_factory=dict)
+    budget: Budget = Budget()
+
+
+class BudgetFile:
+    """The file of one site, and what its ledger says of it.
+
+    Args:
+        folder: the site's.
+        key_check: of the patients' hashes (`client/patients.py`).
+    """
+
+    def __init__(self, folder: Path, *, key_check: str) -> None:
+        self._path, self._ledger = folder / FILE_NAME, folder / LEDGER_FILE
+        self.key_check = key_check
+
+    def read(self) -> Kept:
+        """The file, in step with the ledger by the module's rules.
+
+        Raises:
+            Refusal: `BUDGET_STALE`, rule 3.
+        """
+        last = last_mark(self._ledger)
+        kept = self.look()
+        if kept is None or kept.key_check != self.key_check:
+            if kept is None and last is None and not self._path.exists():
+                return Kept(key_check=self.key_check)
+            raise stale("The privacy budget's file is gone, damaged, or was made under another key.")
+        if kept.missing:
+            raise stale("The coordinator knows of rounds that this site's ledger does not: it was restored or cut.")
+        if last not in (kept.mark, kept.previous):
+            raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
+        return kept.model_copy(update={"mark": last})
+
+    def look(self) -> Kept | None:
+        """The file as it is, in step or not; None if there is none that can be read."""
+        try:
+            return Kept.model_validate_json(self._path.read_bytes())
+        except (OSError, ValidationError):
+            return None
+
+    def write(self, kept: Kept) -> None:
+        """Replace the file.
+
+        Raises:
+            DiskFull: there is no room; the old one is untouched.
+        """
+        with naming_disk_full("The privacy budget could not be written: the disk is full."):
+            write_atomically(self._path, kept.model_dump_json().encode(), mode=0o600)
+
+    def change(self, kept: Kept, ledger: Ledger, entry: str, said: dict[str, Any], *, time: str) -> Kept:
+        """Write a changed budget and the entry that says so, in this order.
+
+        Args:
+            kept: as `read` or this gave it, but for the new budget.
+            ledger: the site's.
+            entry: one of `ENTRIES`.
+            said: its data, without the mark.
+            time: RFC 3339, UTC.
+
+        Raises:
+            DiskFull: one of the two could not be written; nothing may be begun.
+        """
+        mark = PrivateRandom().bytes(16).hex()
+        new = kept.model_copy(update={"mark": mark, "previous": kept.mark})
+        self.write(new)
+        ledger.append(entry, {**said, "budget_mark": mark}, time=time)
+        return new
+
+
+def open_budget(folder: Path) -> BudgetFile:
+    """The budget's file of the site in `folder`, which has joined.
+
+    Raises:
+        TrustError: the key of the patients' hashes is damaged or exposed.
+    """
+    salt = read_invitation((folder / "invitation.json").read_bytes()).patient_salt
+    return BudgetFile(folder, key_check=key_check(patient_key(folder), salt))
+
+
+def budget_entries(ledger: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Type and data of every entry about the budget; the chain is not checked, which `Ledger.open` has done."""
+    for line in read_whole_lines(ledger) if ledger.exists() else ():
+        if any(mark in line for mark in _MARKS):
+            fields = parse_canonical(line.rstrip(b"\n"))
+            if fields["type"] in ENTRIES:
+                yield fields["type"], fields["data"]
+
+
+def last_mark(ledger: Path) -> str | None:
+    """The mark of the last entry about the budget; empty if that has none, None if there is no such entry."""
+    last = None
+    for _, said in budget_entries(ledger):
+        last = str(said.get("budget_mark", ""))
+    return last
+
+
+def stale(what: str) -> Refusal:
+    """The refusal of rule 3, with what is wrong for the site's own console."""
+    return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {_REMEDY}")

@@ -1,0 +1,284 @@
+"""A site pays before it trains, refuses what a patient cannot afford, and believes no budget that lags."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from live_federation import answer, wardround
+from lone_site import START, UPDATE, LoneSite, a_study, count_steps
+
+from client.budget import unpacked
+from client.budget_file import BudgetFile, Kept
+from client.jobs import OpenDone, Place, RoundDone
+from client.patients import KEY_FILE
+from client.reconcile import reconcile
+from shared.canonical import digest
+from shared.errors import Refusal, ResourceError, WireCode
+from shared.privacy import Mechanism, epsilon_of
+from shared.study import Study
+from shared.wire import Counts
+
+ONE, TWO, THREE = (bytes([n]) * 16 for n in (1, 2, 3))
+DONE = RoundDone(counts=Counts(examples=0, patients=0, steps=2), scores=(), seconds={})
+PLACE = Place(device="cpu", reason="device = cpu in the configuration", fell_back=False, threads=1)
+
+
+def private(name: str = "lungs", *, rounds: int = 3) -> Study:
+    """Two steps a round; tests pay one for a step."""
+    asked = {"noise_multiplier": 1.5, "sampling_rate": 0.25, "patients_per_step": 8}
+    return a_study(name, rounds=rounds, model={"norm": "none"}, privacy=asked)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path, study=private(), lifetime_epsilon=10)
+    yield lone
+    lone.close()
+
+
+def open_study(site: LoneSite, study: Study, *patients: bytes) -> None:
+    site.coordinator.study = study
+    site.tell(site.coordinator.open())
+    if patients:
+        site.offer(*patients)
+    site.answering.hear(OpenDone(patients={}, examples={}, place=PLACE, software={}))
+
+
+def train(site: LoneSite, number: int, *, counted: int = 0) -> None:
+    before = digest(START) if number > 1 else None
+    site.tell(site.coordinator.work(number, counted_round=counted, previous_digest=before))
+    if (task := site.answering.current) is not None:
+        assert task.workplace is not None
+        (task.workplace / "update.safetensors").write_bytes(UPDATE)
+        site.answering.hear(DONE)
+
+
+def kept(site: LoneSite) -> Kept:
+    found = BudgetFile(site.folder, key_check="").look()
+    assert found is not None
+    return found
+
+
+def test_reserved_charged_and_given_back_stand_in_the_ledger_without_a_patient(site: LoneSite) -> None:
+    open_study(site, private(), ONE, TWO)
+    train(site, 1)
+    site.tell(site.coordinator.close(1))
+    (reserved,), (charged,), (returned,) = map(site.entries, ("budget_reserved", "privacy_spent", "budget_returned"))
+    assert (reserved["rounds"], charged["round"], returned["rounds"]) == (3, 1, 2)
+    assert (reserved["lifetime_epsilon"], charged["lifetime_epsilon"]) == (6, 6)
+    assert [group.count for group in kept(site).budget.groups] == [2]
+    ledger = (site.folder / "ledger.jsonl").read_bytes()
+    assert not any(patient.hex().encode() in ledger for patient in (ONE, TWO))
+    assert list((site.folder / "cohorts").iterdir()) == []
+
+
+def test_a_study_that_a_patient_cannot_afford_is_refused_and_the_console_says_why(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    open_study(site, private("hearts"), ONE, TWO)
+    assert site.refused() == [WireCode.OVER_BUDGET]
+    (line,) = [line for line in site.said if "lifetime_epsilon" in line]
+    assert "policy.budget.lifetime_epsilon = 10 refuses hearts" in line
+    assert "come to epsilon 12.00; 4.00 is left" in line
+    open_study(site, private("bones"), TWO)  # who has paid nothing still can
+    assert [answer.type for answer in site.answers] == ["opened", "refused", "opened"]
+
+
+def test_what_was_given_back_can_be_spent_again(site: LoneSite) -> None:
+    open_study(site, private(rounds=5), ONE)
+    train(site, 1)
+    site.tell(site.coordinator.close(1))
+    open_study(site, private("hearts"), ONE)
+    assert site.refused() == []
+
+
+def test_a_round_that_begins_again_is_refused_if_it_cannot_be_paid(site: LoneSite) -> None:
+    open_study(site, private(rounds=5), ONE)
+    site.tell(site.coordinator.work(1))
+    site.hands.die()
+    site.answering.worker_died()
+    assert site.refused() == [WireCode.OVER_BUDGET]
+    assert len(site.entries("privacy_spent")) == 1
+
+
+def test_without_a_limit_everything_is_charged_and_nothing_refused(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=private())
+    for name in ("lungs", "hearts", "bones"):
+        open_study(site, private(name), ONE)
+    assert site.refused() == []
+    assert [entry["lifetime_epsilon"] for entry in site.entries("budget_reserved")] == [6, 12, 18]
+    site.close()
+
+
+def test_a_worker_that_names_nobody_opens_nothing(site: LoneSite) -> None:
+    open_study(site, private())
+    assert site.refused() == [WireCode.WORKER_CRASHED]
+
+
+def test_work_of_a_study_that_reserved_nothing_is_not_begun(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    site.tell(site.coordinator.close(1))
+    train(site, 1)
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+    assert site.entries("privacy_spent") == []
+
+
+# ------------------------------------------------------------------ what is not believed
+
+
+def test_a_crash_between_file_and_ledger_says_too_much_and_no_more(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    before = (site.folder / "ledger.jsonl").read_bytes()
+    site.tell(site.coordinator.work(1))
+    cut = site.folder / "ledger.jsonl"
+    cut.write_bytes(b"".join(before.splitlines(keepends=True)))  # as if only the budget had been written
+    site.start()
+    train(site, 1)
+    assert site.refused() == []
+    assert sum(run.steps for run in kept(site).budget.groups[0].history) == 4  # twice
+    assert kept(site).budget.accounts["lungs"].charged == 2
+
+
+@pytest.mark.parametrize("lost", ["restored", "gone", "damaged", "other key"])
+def test_a_budget_that_lags_is_not_spent_from(site: LoneSite, lost: str) -> None:
+    file = site.folder / "budget.json"
+    open_study(site, private(), ONE)
+    backup = file.read_bytes()
+    train(site, 1)
+    train(site, 2)
+    if lost == "other key":
+        (site.folder / KEY_FILE).unlink()
+    else:
+        file.write_bytes(backup) if lost == "restored" else file.unlink()
+        if lost == "damaged":
+            file.write_bytes(b"{}]")
+    site.start()
+    train(site, 3)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    assert any("wardround site budget reconcile" in line for line in site.said)
+    open_study(site, private("hearts"), TWO)
+    assert site.refused() == [WireCode.BUDGET_STALE] * 2
+    site.coordinator.study = a_study("plain")  # which is not private
+    site.open()
+    assert len(site.refused()) == 2
+
+
+def test_a_whole_folder_that_was_restored_is_found_out_by_the_coordinators_word(site: LoneSite, tmp_path: Path) -> None:
+    open_study(site, private(), ONE)
+    site.site.ledger.close()
+    backup = tmp_path / "backup"
+    shutil.copytree(site.folder, backup)
+    site.start()
+    train(site, 1)
+    site.site.ledger.close()
+    shutil.rmtree(site.folder)
+    shutil.copytree(backup, site.folder)
+    site.start()
+    train(site, 2, counted=1)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    site.start()
+    train(site, 2)  # once found out, it stays so
+    assert site.refused() == [WireCode.BUDGET_STALE] * 2
+    assert kept(site).missing["lungs"].through == 1
+
+
+def test_who_may_train_is_written_down_once_it_is_paid(site: LoneSite) -> None:
+    open_study(site, private(), ONE, THREE)
+    (path,) = (site.folder / "cohorts").iterdir()
+    assert path.name == f"{private().digest()}.agreed"
+    assert unpacked(path.read_bytes()) == {ONE, THREE}
+
+
+# ------------------------------------------------------------------ until somebody has reconciled
+
+
+def reconciled(site: LoneSite) -> Kept | None:
+    site.site.ledger.close()
+    limit = site.site.settings.policy.budget
+    done = reconcile(site.folder, limit, by="ada", now="2026-01-02T03:04:05Z", price=count_steps)
+    site.start()
+    return done
+
+
+def test_reconciling_charges_everybody_with_all_that_the_ledger_says(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 1)
+    train(site, 2)
+    (site.folder / "budget.json").unlink()
+    done = reconciled(site)
+    assert done is not None
+    assert (done.budget.groups, sum(run.steps for run in done.budget.everyone)) == ((), 4)
+    (entry,) = site.entries("budget_reconciled")
+    assert (entry["by"], entry["rounds"], entry["lifetime_epsilon"]) == ("ada", 2, 4)
+    train(site, 3)  # what was reserved has lapsed: the coordinator opens it anew
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+    open_study(site, private(), TWO)
+    assert site.entries("budget_reserved")[-1]["lifetime_epsilon"] == 6
+    open_study(site, private("hearts", rounds=4), THREE)  # whom the ledger does not clear
+    assert site.refused()[-1] is WireCode.OVER_BUDGET
+
+
+def test_reconciling_charges_rounds_that_only_the_coordinator_knows_of(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 3, counted=2)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    done = reconciled(site)
+    assert done is not None
+    assert sum(run.steps for run in done.budget.everyone) == 4
+    assert done.budget.accounts["lungs"].last_round == 2
+
+
+def test_a_budget_in_step_is_left_alone(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    before = (site.folder / "budget.json").read_bytes()
+    assert reconciled(site) is None
+    assert (site.folder / "budget.json").read_bytes() == before
+
+
+def test_nobody_reconciles_under_a_running_agent(site: LoneSite) -> None:
+    with (site.folder / "agent.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        with pytest.raises(ResourceError, match="agent runs"):
+            reconciled(site)
+
+
+def test_late_work_that_counted_is_no_sign_of_a_loss(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 1)
+    answered = site.site.spool.find_unforgotten("lungs", 1)
+    assert answered is not None
+    site.site.spool.carry(answered, site.coordinator.work(2))
+    train(site, 3, counted=2)
+    assert site.refused() == []
+
+
+# ------------------------------------------------------------------ what hospital IT types
+
+
+def test_what_is_shown_and_reconciled(site: LoneSite) -> None:
+    config = ("--config", site.folder / "site.toml")
+    open_study(site, private(), ONE, TWO)
+    train(site, 1)
+    said = answer("site", "budget", "show", *config)
+    assert (said["in_step"], said["patients"], said["lifetime_epsilon"], said["delta"]) == (True, 2, 10, 1e-6)
+    (study,) = said["studies"]
+    assert (study["reserved"], study["charged"], study["returned"], study["open"]) == (2, 1, 0, True)
+    expected = epsilon_of([Mechanism.model_validate(study["mechanism"] | {"steps": 6})], delta=1e-6)
+    assert said["largest_epsilon"] == study["epsilon"] == pytest.approx(expected)
+    assert said["left"] == pytest.approx(10 - expected)
+    assert [level["patients"] for level in said["levels"] if level["above"] < expected <= (level["to"] or 1e9)] == [2]
+    shown = wardround("site", "budget", "show", *config).stdout
+    assert "2 to" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    assert answer("site", "budget", "reconcile", *config) == {"reconciled": False}
+    (site.folder / "budget.json").unlink()
+    site.site.ledger.close()
+    refused = wardround("site", "budget", "show", *config, "--json")
+    assert refused.exit_code == Refusal.exit_code
+    assert json.loads(refused.stdout)["data"]["in_step"] is False
+    said = answer("site", "budget", "reconcile", "--by", "ada", *config)
+    assert (said["reconciled"], said["by"], said["patients"], said["studies"][0]["charged"]) == (True, "ada", 0, 1)
+    assert answer("site", "budget", "show", *config)["in_step"]
+    site.start()
