@@ -9,6 +9,7 @@ from contextlib import suppress
 
 from client.consent import Consent
 from client.egress import Released
+from client.heads import Heads
 from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
@@ -19,6 +20,7 @@ from client.site import Site
 from client.study_store import StudyRecord
 from client.workload import Task, Workload
 from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
+from shared.receipt import Receipt
 from shared.wire import (
     UNADDRESSED,
     Close,
@@ -26,7 +28,6 @@ from shared.wire import (
     FromServer,
     Grant,
     Open,
-    Receipt,
     Uploaded,
     Work,
 )
@@ -50,6 +51,7 @@ class Answering:
         self._site = site
         self._later = later
         self._workload = Workload(site)
+        self._heads = Heads(site)
         self._rehearsals = Rehearsals(site, self._workload, answer=answer)
         self._consent = Consent(site)
         self._replies = Replies(site, answer=answer)
@@ -158,6 +160,7 @@ class Answering:
         if message.address.epoch > record.epoch:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
+        self._heads.take(message)
         if isinstance(message, Work):
             given = False
             if rounds := late_rounds(message, record.open.study):

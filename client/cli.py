@@ -189,7 +189,7 @@ def ledger(
     config: Config = DEFAULT_CONFIG,
     to: Annotated[Path | None, typer.Option("--to", help="A folder for the files that an auditor needs.")] = None,
 ) -> Answer:
-    """Verify the ledger; with --to, write it and the site's public keys for an auditor."""
+    """Verify the ledger; with --to, write it, the site's public keys and its receipts for an auditor."""
     from client.evidence import export_ledger, look_at_ledger
 
     folder = folder_of(config)

@@ -1,6 +1,7 @@
 """The one door: everything that leaves a site leaves through `Egress.release`.
 
-The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. Only
+The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. What is signed names
+the ledger's last entry before its own, so that others hold it. Only
 this module can build a `Released`, and the link sends nothing else. The privacy budget is charged
 between check and ledger once a policy asks for one.
 """
@@ -17,8 +18,9 @@ from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
 from shared.errors import Refusal, WireCode
+from shared.heads import head_of
 from shared.ledger import Ledger
-from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Uploaded, encode
+from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Report, Uploaded, encode
 
 _DOOR: Final = object()
 ALTERED: Final = "Nothing was released: the update changed after it was checked."
@@ -77,6 +79,8 @@ class Egress:
         except Refusal as refusal:
             self._ledger.append("release_refused", {**_place(message), "rule": refusal.remedy}, time=self._now())
             raise
+        if isinstance(message, Report):
+            message = message.model_copy(update={"ledger": head_of(self._ledger)})
         body = encode(message)
         self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
         envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)

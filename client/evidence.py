@@ -1,8 +1,8 @@
-"""What a site hands to an auditor: its ledger as it stands, and a card with the public keys.
+"""What a site hands to an auditor: its ledger as it stands, a card with the public keys, and its receipts.
 
 Nothing is added to the ledger for it, so that it can be done beside a running agent; an entry that is
 being written meanwhile is left out. The ledger is verified on the way: one that does not hold is not
-exported, and should be handed over as the file that it is.
+exported, and should be handed over as the file that it is. Receipts are for the auditor to check.
 """
 
 from collections.abc import Iterable, Iterator
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from client.join import Enrolment, load_enrolment
+from client.receipts import RECEIPTS_FILE
 from shared.chain import Verdict, verify
 from shared.durable import rename_durably, write_atomically
 from shared.errors import ConfigError, TrustError
@@ -39,7 +40,7 @@ def look_at_ledger(folder: Path) -> Evidence:
 
 
 def export_ledger(folder: Path, into: Path) -> Evidence:
-    """The same, and write ledger and key card into a folder, which is made if need be.
+    """The same, and write ledger, key card and receipts, if there are any, into a folder, which is made if need be.
 
     Raises:
         ConfigError: as `look_at_ledger`, or an earlier export lies there.
@@ -47,7 +48,8 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     """
     card = _card(load_enrolment(folder))
     ledger, keys = into / f"{card.site}-ledger.jsonl", into / f"{card.site}-key-card.json"
-    if ledger.exists() or keys.exists():
+    receipts = into / f"{card.site}-receipts.jsonl"
+    if any(file.exists() for file in (ledger, keys, receipts)):
         raise ConfigError(f"{into} holds an earlier export of {card.site}.", remedy="Name another folder.")
     into.mkdir(parents=True, exist_ok=True)
     part = ledger.with_suffix(".part")
@@ -58,7 +60,11 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     finally:
         part.unlink(missing_ok=True)
     write_atomically(keys, card.encode())
-    return Evidence(evidence.card, evidence.verdict, (ledger, keys))
+    kept = folder / RECEIPTS_FILE
+    if not kept.exists():
+        return Evidence(evidence.card, evidence.verdict, (ledger, keys))
+    write_atomically(receipts, b"".join(read_whole_lines(kept)))
+    return Evidence(evidence.card, evidence.verdict, (ledger, keys, receipts))
 
 
 def _verified(folder: Path, lines: Iterable[bytes]) -> Evidence:

@@ -1,8 +1,13 @@
 """A site's report of its work, or of its rehearsal, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import OwnModelScored, SiteClosed, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
-from shared.wire import Closed, Ready, Rehearsed
+from server.records import OwnModelScored, SiteClosed, SiteOpened, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
+from shared.wire import Closed, Opened, Ready, Rehearsed, Report
+
+
+def opened_record(site: str, answer: Opened) -> SiteOpened:
+    """The journal's entry about an opening."""
+    return SiteOpened(site=site, **answer.model_dump(exclude={*Report.model_fields, "type"}))
 
 
 def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:

@@ -36,8 +36,9 @@ from server.trips import Trip, Trips
 from shared.durable import rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
+from shared.receipt import Receipt
 from shared.update import PackedFile
-from shared.wire import Close, Message, Receipt, Stage, Work
+from shared.wire import Close, Message, Stage, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
@@ -197,7 +198,8 @@ class Conductor:
 
         def question(ask: Ask) -> Message:
             place = self._desk.address(Stage.CLOSE, number, ask.attempt)
-            return Close(address=place, reason=reason, receipts=self._receipts(ask.site))
+            heads = self._desk.heads.held(ask.site)
+            return Close(address=place, reason=reason, receipts=self._receipts(ask.site), heads=heads)
 
         StageRun(self._desk, state, question=question).run()
 
@@ -267,6 +269,8 @@ class Conductor:
         spec = self._desk.study.rounds
         grace_s = spec.grace_s if stage in WORKING and spec.grace_s is not None else grace_s
         asked = tuple(self._desk.cohort if cohort is None else cohort)
+        if stage is not Stage.OPEN:
+            self._desk.write(self._desk.heads.note(stage, number))
         return Round(
             stage=stage,
             number=number,
@@ -318,10 +322,12 @@ class Conductor:
             slot_bytes=self._desk.update_limit if ask.slot_granted else 0,
             counted_round=self._history.counted_round(ask.site),
             receipts=self._receipts(ask.site),
+            heads=self._desk.heads.held(ask.site),
         )
 
     def _receipts(self, site: str) -> tuple[Receipt, ...]:
-        return receipts_for(site, self._history)
+        desk = self._desk
+        return receipts_for(site, self._history, desk.heads.held(site), key=desk.key, now=utc_now())
 
     def _expected(self) -> Expected:
         return Expected(

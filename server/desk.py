@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.heads import Heads
 from server.journal import Journal
 from server.link import ServerLink
 from server.owner import Ownership
@@ -53,6 +54,10 @@ class Desk:
     amendments: tuple[str, ...] = ()  # those in force, as they were signed
     openings: dict[str, Question] = field(default_factory=dict)  # on their way, by message; they outlive their round
     rehearsal: Terms | None = None  # how the study is rehearsed, if it is not run
+    heads: Heads = field(init=False)  # of the sites' ledgers
+
+    def __post_init__(self) -> None:
+        self.heads = Heads(self.journal.history.heads)
 
     @property
     def update_limit(self) -> int:
@@ -90,6 +95,11 @@ class Desk:
         """By split, how many patients the site said it has when it opened the study; empty if it did not."""
         said = self.journal.history.opened.get(site)
         return {str(split): count for split, count in said.patients.items()} if said else {}
+
+    def hear_head(self, site: str, answer: Message) -> None:
+        """Take the head of its ledger that a site's answer names."""
+        if not self.heads.hear(site, answer):
+            self.say(f"{site}'s ledger is another one than it was: it names two hashes for one entry. Ask the site.")
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""

@@ -13,6 +13,7 @@ from server.claim import Declared
 from server.norms import NormHistory, Norms
 from server.records import (
     EpochClaimed,
+    HeadsNoted,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
@@ -40,6 +41,7 @@ from server.records import (
     UpdateRefused,
 )
 from shared.errors import TrustError
+from shared.heads import Head
 
 Ended = StudyFinished | StudyStopped | StudyFailed
 
@@ -71,6 +73,7 @@ class LiveHistory:
         ended: how the study ended, if it did.
         rehearsed: by site, its word on the rehearsal, if it is one.
         missing: by site, why it gave none; None before the rehearsal is over.
+        heads: of the sites' ledgers, as they were noted last.
     """
 
     started: StudyStarted | None = None
@@ -94,6 +97,7 @@ class LiveHistory:
     ended: Ended | None = None
     rehearsed: dict[str, SiteRehearsed] = field(default_factory=dict)
     missing: dict[str, str] | None = None
+    heads: dict[str, Head] = field(default_factory=dict)
 
     @classmethod
     def replay(cls, records: Iterable[Record]) -> Self:
@@ -181,6 +185,8 @@ class LiveHistory:
                 self.opened[record.site] = record
             case SiteRehearsed() | RehearsalClosed():
                 self._rehearse(record)
+            case HeadsNoted():
+                self.heads = dict(record.heads)
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
                 self.announced[record.site] = record

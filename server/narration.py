@@ -10,6 +10,7 @@ from typing import Any, get_args
 from server.drift import Finding
 from server.records import (
     EpochClaimed,
+    HeadsNoted,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
@@ -157,6 +158,8 @@ def _of_round(record: Record) -> str | None:
     match record:
         case StudyAmended():
             return f"amendment {record.number}: {record.rounds} rounds, deadline {duration(record.deadline_s)}"
+        case HeadsNoted():
+            return f"the heads of {counted(len(record.heads), 'ledger')} are noted"
         case RoundOpened():
             return f"the round opens for {_names(record.cohort)}"
         case RoundCommitted():

@@ -4,36 +4,49 @@ Pure; the receipts ride on the next message to the site. A site that was at work
 without it is told so, too, though the server holds no digest of its work.
 """
 
-from typing import Literal
+from typing import Any, Literal
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.history import LiveHistory
 from server.records import RoundCommitted
-from shared.wire import Receipt
+from shared.heads import Held
+from shared.receipt import Receipt
 
 
-def receipts_for(site: str, history: LiveHistory) -> tuple[Receipt, ...]:
+def receipts_for(
+    site: str, history: LiveHistory, held: Held, *, key: Ed25519PrivateKey, now: str
+) -> tuple[Receipt, ...]:
     """The word on the last committed round in which a site worked, and before it on the last that it reported.
 
     None while those rounds are open. They differ where a site has not heard of the rounds between: it is told
     what became of the update that it holds.
+
+    Args:
+        site: who is told.
+        history: the study so far.
+        held: what the same message says of the sites' heads.
+        key: the coordinator's, which signs each.
+        now: RFC 3339 UTC time.
     """
     number, update_digest = history.worked.get(site, (0, None))
     said = history.announced.get(site)
     rounds = ({said.round: said.update_digest} if said else {}) | {number: update_digest}
     closed = sorted((n, digest) for n, digest in rounds.items() if 1 <= n <= history.last_round)
-    return tuple(_receipt(site, n, digest, history) for n, digest in closed)
+    common: dict[str, Any] = {"site": site, "head": held.head, "root": held.root, "time": now}
+    return tuple(Receipt(**common, **_word(site, n, digest, history)).signed(key) for n, digest in closed)
 
 
-def _receipt(site: str, number: int, update_digest: str | None, history: LiveHistory) -> Receipt:
+def _word(site: str, number: int, update_digest: str | None, history: LiveHistory) -> dict[str, Any]:
     committed = history.commits[number - 1]
     assert history.started is not None
-    return Receipt(
-        study=history.started.study,
-        round=number,
-        outcome=_outcome(site, committed),
-        update_digest=update_digest,
-        model_digest=committed.model_digest,
-    )
+    return {
+        "study": history.started.study,
+        "round": number,
+        "outcome": _outcome(site, committed),
+        "update_digest": update_digest,
+        "model_digest": committed.model_digest,
+    }
 
 
 def _outcome(site: str, committed: RoundCommitted) -> Literal["counted", "refused", "late"]:

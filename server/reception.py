@@ -5,7 +5,7 @@ Rules, in order:
 1. The answer is signed by the site that was asked (its key on the roster, valid now).
 2. It speaks our protocol.
 3. It stands at the address of the question (study, epoch, round, attempt, stage), and is of the type
-   that answers this stage.
+   that answers this stage, and names the head of its site's ledger.
 4. It is about the model that was sent, and says what `shared/contract.py` allows; of a rehearsal it says
    what `shared/rehearsal_contract.py` allows.
 5. Late work is of a round for which its site still owes it, and started from that round's model.
@@ -34,6 +34,7 @@ from shared.wire import (
     Ready,
     Refused,
     Rehearsed,
+    Report,
     Stage,
     Uploaded,
     decode_to_server,
@@ -118,6 +119,11 @@ def _at_address(answer: Answer, question: Question, contract: Contract) -> None:
         raise NotAsAsked(AdmissionReason.MALFORMED, "The answer is of a type that does not answer this stage.")
 
 
+def _names_head(answer: Answer, question: Question, contract: Contract) -> None:
+    if isinstance(answer, Report) and answer.ledger is None:
+        raise NotAsAsked(AdmissionReason.MALFORMED, "The answer names no head of its site's ledger.")
+
+
 def _about_model(answer: Answer, question: Question, contract: Contract) -> None:
     if isinstance(answer, Opened) and (fault := opening_fault(contract, answer)):
         raise NotAsAsked(WireCode.CONTRACT, f"The answer breaks the contract: {fault}.")
@@ -148,6 +154,7 @@ def _carries_update(answer: Answer) -> TypeGuard[Ready | Uploaded]:
 
 _RULES: tuple[Callable[[Answer, Question, Contract], None], ...] = (
     _at_address,
+    _names_head,
     _about_model,
     _of_a_rehearsal,
     _owed_if_late,

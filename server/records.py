@@ -11,12 +11,13 @@ from pydantic import Field
 
 from server.claim import AdmissionReason
 from shared.errors import WireCode
+from shared.heads import Head
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
 from shared.section import Section
 from shared.selection import Metric
 from shared.study import Digest, Name
-from shared.wire import Count, PolicyKey, Seconds
+from shared.wire import Count, PolicyKey, Seconds, Stage
 
 Text = Annotated[str, Field(max_length=500)]
 Split = Literal["train", "validation", "test"]
@@ -221,6 +222,15 @@ class SiteClosed(Record):
     head: Digest
 
 
+class HeadsNoted(Record):
+    """The last heads of all sites' ledgers as a round or trip begins, and the root that its messages carry."""
+
+    round: Count
+    stage: Stage
+    root: Digest
+    heads: dict[Name, Head]
+
+
 # ------------------------------------------------------------------ a round
 
 
@@ -317,7 +327,7 @@ RECORDS: dict[str, type[Record]] = {
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(TrainingEnded, ModelChosen),
         *(RehearsalOpened, SiteRehearsed, RehearsalClosed),
-        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed),
+        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed, HeadsNoted),
         *(OwnModelMade, OwnModelScored, OwnModelCompared),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

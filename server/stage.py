@@ -11,7 +11,7 @@ from pathlib import Path
 
 from server import setbacks
 from server.admission import Admission
-from server.answers import claim_of, last_word, ready_record, scored_at_closing
+from server.answers import claim_of, last_word, opened_record, ready_record, scored_at_closing
 from server.arrival import LOST, NODE_GONE, Arrival, Unreachable
 from server.claim import AdmissionReason, Admitted, Expected, Refused
 from server.deliveries import Deliveries, Outcome
@@ -22,7 +22,6 @@ from server.reception import NotAsAsked, Question, read_answer
 from server.records import (
     LINE_LOST,
     Record,
-    SiteOpened,
     SiteRefused,
     UpdateAdmitted,
     UpdateRefused,
@@ -200,6 +199,7 @@ class StageRun:
             desk.link.drop(arrival)
             self._refuse(site, fault.cause, fault.what)
             return
+        desk.hear_head(site, answer)
         if not (isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)):
             desk.link.drop(arrival)
         self._act(site, answer, arrival)
@@ -233,7 +233,7 @@ class StageRun:
         if answer.contract_digest != desk.contract(site).digest():
             self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
             return
-        desk.write(SiteOpened(site=site, **answer.model_dump(exclude={"type", "protocol", "version", "address"})))
+        desk.write(opened_record(site, answer))
         if site in self._unopened:
             self._unopened.discard(site)
             self._state.lost(site, "reopened", now=now)

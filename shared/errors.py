@@ -127,6 +127,7 @@ class WireCode(StrEnum):
     WORKER_CRASHED = "worker_crashed"
     SUPERSEDED = "superseded"
     STATE_LOST = "state_lost"
+    FOREIGN_HEAD = "foreign_head"
     TOO_OFTEN = "too_often"
     OVER_BUDGET = "over_budget"
     BUDGET_STALE = "budget_stale"
@@ -150,6 +151,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.WORKER_CRASHED: "The site's worker crashed repeatedly; see the site's own log.",
     WireCode.SUPERSEDED: "A newer message replaced this piece of work.",
     WireCode.STATE_LOST: "The site no longer has what it kept from its last round in this study.",
+    WireCode.FOREIGN_HEAD: "The server names a head of the site's ledger that this ledger does not have.",
     WireCode.TOO_OFTEN: "The site has answered as many rehearsals as it answers within a day.",
     WireCode.OVER_BUDGET: "A patient of the site would pay more privacy than the site allows for life.",
     WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",

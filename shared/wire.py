@@ -28,7 +28,9 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
+from shared.heads import Head, Held
 from shared.metrics import Score
+from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
 from shared.section import Section
 from shared.study import Digest, Name, Study
@@ -48,6 +50,7 @@ Device = Annotated[str, Field(pattern=r"^(cpu|mps|cuda:\d{1,2})$")]
 Software = dict[
     Literal["wardround", "python", "torch", "numpy"], Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+-]{0,63}$")]
 ]
+Receipts = Annotated[tuple[Receipt, ...], Field(max_length=8)]
 Seconds = dict[Literal["score", "train"], Annotated[float, Field(ge=0, le=1e9)]]
 
 
@@ -81,20 +84,6 @@ class Address(Section):
 UNADDRESSED = Address(study="unknown", epoch=1, round=0, attempt=1, stage=Stage.OPEN)  # answers what cannot be read
 
 
-class Receipt(Section):
-    """The server's word on one finished round for one site.
-
-    `outcome` is `counted` only after the checkpoint that holds the update is on disk; `update_digest` is
-    None if the round closed before the site announced an update.
-    """
-
-    study: Name
-    round: Count
-    outcome: Literal["counted", "refused", "late"]
-    update_digest: Digest | None
-    model_digest: Digest  # the committed global model
-
-
 class Message(Section):
     """What every body shares."""
 
@@ -122,6 +111,7 @@ class Work(Message):
     `previous_digest` chains models: it is the model of the round or trip before (None in round 1).
     `slot_bytes` is a pre-granted upload slot; 0 means report ready and wait for a Grant. `counted_round`
     is the last round in which this site counted (0: none): the site goes on from what it kept then.
+    `heads` is the root of all sites' last heads, and what the coordinator holds of this site.
     """
 
     type: Literal["work"] = "work"
@@ -131,7 +121,8 @@ class Work(Message):
     payload_bytes: Count
     slot_bytes: Count
     counted_round: Count = 0
-    receipts: tuple[Receipt, ...] = ()
+    receipts: Receipts = ()
+    heads: Held | None = None
 
 
 class Grant(Message):
@@ -147,7 +138,8 @@ class Close(Message):
 
     type: Literal["close"] = "close"
     reason: Literal["finished", "stopped", "failed"]
-    receipts: tuple[Receipt, ...] = ()
+    receipts: Receipts = ()
+    heads: Held | None = None
 
 
 class Rehearse(Message):
@@ -168,6 +160,15 @@ class Rehearse(Message):
 # ------------------------------------------------------------------ site to server
 
 
+class Report(Message):
+    """What shows where its site's ledger has got to: `ledger` is the entry before the release itself.
+
+    The door writes it; a report without one counts as none.
+    """
+
+    ledger: Head | None = None
+
+
 class Counts(Section):
     """What the site says it worked on: images and patients trained on, optimiser steps taken.
 
@@ -179,7 +180,7 @@ class Counts(Section):
     steps: Claimed
 
 
-class Opened(Message):
+class Opened(Report):
     """The site agrees: its contract's digest and how many patients it brings per split."""
 
     type: Literal["opened"] = "opened"
@@ -199,7 +200,7 @@ class Late(Section):
     model_digest: Digest
 
 
-class Ready(Message):
+class Ready(Report):
     """The round's work is done, spooled, and released.
 
     `update_digest` is None for a scoring-only trip. `uploaded` says that the update travels with
@@ -219,7 +220,7 @@ class Ready(Message):
     late: Late | None = None
 
 
-class Uploaded(Message):
+class Uploaded(Report):
     """The update travels with this message."""
 
     type: Literal["uploaded"] = "uploaded"
@@ -227,7 +228,7 @@ class Uploaded(Message):
     update_bytes: Count
 
 
-class Closed(Message):
+class Closed(Report):
     """The site has put the study away. `head` is the site's last ledger head (hash)."""
 
     type: Literal["closed"] = "closed"

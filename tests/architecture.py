@@ -42,7 +42,7 @@ MAY_KNOW = {
     "dp_accounting": ("shared/privacy.py",),
     "pydicom": ("client/imaging/", "deploy/phantom/"),
     "cryptography": (
-        *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "server/authority.py"),
+        *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),
         *("client/link.py", "client/fleet.py"),
     ),
 }

@@ -28,9 +28,11 @@ from server.federation import load_federation
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.errors import LinkError, TrustError, WireCode
+from shared.heads import Head, Held, held_for
 from shared.ledger import read_entries
 from shared.metrics import Score
 from shared.privacy import History
+from shared.receipt import Receipt
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import pack, table_of
@@ -42,7 +44,7 @@ from shared.wire import (
     Grant,
     Message,
     Open,
-    Receipt,
+    Report,
     Stage,
     Work,
     decode_to_server,
@@ -224,14 +226,25 @@ class Coordinator:
     def close(self, number: int, *, reason: str = "finished", receipts: tuple[Receipt, ...] = ()) -> Close:
         return Close(address=self.address(Stage.CLOSE, number), reason=reason, receipts=receipts)
 
-    def receipt(self, number: int, *, outcome: str = "counted", update: bytes = UPDATE) -> Receipt:
-        return Receipt(
-            study=self.study.name,
-            round=number,
-            outcome=outcome,
-            update_digest=digest(update),
-            model_digest="e" * 64,
-        )
+    def receipt(
+        self, number: int, *, outcome: str = "counted", update: bytes | None = UPDATE, **changes: Any
+    ) -> Receipt:
+        fields: dict[str, Any] = {
+            "site": self._site,
+            "study": self.study.name,
+            "round": number,
+            "outcome": outcome,
+            "update_digest": None if update is None else digest(update),
+            "model_digest": "e" * 64,
+            "head": None,
+            "root": "d" * 64,
+            "time": "2026-01-02T03:04:05Z",
+        }
+        return Receipt(**(fields | changes)).signed(self._key)
+
+    def held(self, head: Head) -> Held:
+        """What this site is told when its head is held beside another site's."""
+        return held_for(self._site, {self._site: head, "west": Head(n=7, hash="7" * 64)})
 
     def read(self, envelope: bytes) -> Any:
         """What the site said, its signature checked."""
@@ -294,7 +307,10 @@ class LoneSite:
     # ------------------------------------------------------------ what happens
 
     def tell(self, message: Message, *, model: bytes = START) -> Parcel:
-        """The coordinator says something; a Work brings the model along."""
+        """The coordinator says something; a Work brings the model along, and the heads that it does not name itself."""
+        if isinstance(message, Work | Close) and message.heads is None:
+            named = [answer.ledger for answer in self.answers if isinstance(answer, Report)]
+            message = message.model_copy(update={"heads": self.coordinator.held(named[-1]) if named else None})
         parcel = self.coordinator.parcel(message)
         self.line.payloads[parcel.id] = model
         self.line.kept[parcel.id] = parcel

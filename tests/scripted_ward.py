@@ -29,6 +29,7 @@ from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
+from shared.heads import Head
 from shared.metrics import Score
 from shared.study import Study
 from shared.tasks import task_for
@@ -42,6 +43,7 @@ from shared.wire import (
     Open,
     Opened,
     Ready,
+    Report,
     Stage,
     Work,
     decode_to_site,
@@ -150,6 +152,8 @@ class Line:
         reply = self._script(site, message) or self._by_itself(site, message)
         answer, update = reply if isinstance(reply, tuple) else (reply, b"")
         if answer is not None:
+            if isinstance(answer, Report):
+                answer = answer.model_copy(update={"ledger": Head(n=len(self.sent), hash=digest(name.encode()))})
             sealed = seal(encode(answer), key=self._ward.keys[site], signer=site, purpose=TO_SERVER)
             self._payloads[name] = update
             due = self._ward.opens_late.get(site, 0) if isinstance(message, Open) else 0

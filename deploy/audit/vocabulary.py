@@ -26,7 +26,12 @@ KNOWN: dict[str, set[str]] = {
         *("replayed", "scored_model", "findings", "work_s", "travel_s"),
     },
     "release_refused": {"study", "round", "stage", "rule", "update_digest"},
-    "receipt": {"study", "round", "outcome", "update_digest", "model_digest"},
+    "receipt": {
+        *("site", "study", "round", "outcome", "update_digest", "model_digest"),
+        *("head", "root", "time", "signature"),
+    },
+    "heads": {"study", "round", "root", "sites", "entry"},
+    "head_refused": {"study", "round", "rule", "entry", "hash"},
     "study_closed": {"study", "reason"},
     "rehearsal": {"study", "study_digest", "contract"},
     "rehearsal_ended": {"study", "reason"},

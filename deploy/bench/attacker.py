@@ -21,7 +21,9 @@ from deploy.bench.attacks import ATTACK_IN, Answer, Attack, attack_of, tamper
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
+from shared.heads import head_of
 from shared.keys import make_identity_key
+from shared.ledger import Ledger
 from shared.update import PackedFile
 from shared.wire import TO_SERVER, Message, Ready, Stage, encode
 
@@ -44,15 +46,23 @@ class HostileDoor:
         site: the site's name.
         seal_true, seal_false: sign a body, with the site's identity key and with one that nobody knows.
         folder: gets the forged updates.
+        ledger: the site's, whose head every answer names.
     """
 
     def __init__(
-        self, door: Egress, *, seal_true: Callable[[bytes], bytes], seal_false: Callable[[bytes], bytes], folder: Path
+        self,
+        door: Egress,
+        *,
+        seal_true: Callable[[bytes], bytes],
+        seal_false: Callable[[bytes], bytes],
+        folder: Path,
+        ledger: Ledger,
     ) -> None:
         self._door = door
         self._seal_true = seal_true
         self._seal_false = seal_false
         self._folder = folder
+        self._ledger = ledger
         self._first: dict[str, Answer] = {}
 
     def release(
@@ -63,7 +73,8 @@ class HostileDoor:
         trained = isinstance(message, Ready) and message.address.stage is Stage.TRAIN
         if attack is None or not trained or payload is None:
             return self._door.release(message, contract=contract, payload=payload)
-        answer = Answer(cast(Ready, message), payload.read_bytes())
+        named = message.model_copy(update={"ledger": head_of(self._ledger)})
+        answer = Answer(cast(Ready, named), payload.read_bytes())
         if message.address.round == ATTACK_IN:
             return self._forge(attack, answer, payload)
         self._first.setdefault(message.address.study, answer)
@@ -88,6 +99,7 @@ def corrupt(site: Site) -> Site:
         seal_true=lambda body: seal(body, key=true, signer=site.name, purpose=TO_SERVER),
         seal_false=lambda body: seal(body, key=false, signer=site.name, purpose=TO_SERVER),
         folder=folder,
+        ledger=site.ledger,
     )
     return replace(site, egress=cast(Egress, door))
 

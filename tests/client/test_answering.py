@@ -198,7 +198,7 @@ def test_finished_work_is_sent_again_byte_for_byte_and_said_to_be_a_replay(site:
     site.tell(site.coordinator.work(1))
     first, again = site.answers[1:]
     assert (first.replayed, again.replayed, again.address.epoch) == (False, True, 2)
-    assert first.model_copy(update={"address": again.address, "replayed": True}) == again
+    assert first.model_copy(update={"address": again.address, "replayed": True, "ledger": again.ledger}) == again
     assert site.uploads == [UPDATE, UPDATE]
     assert site.hands.jobs == []
 
@@ -326,6 +326,8 @@ def test_an_answer_to_another_question_counts_as_a_crash(site: LoneSite) -> None
 
 class FullLedger:
     """A ledger whose disk has no room."""
+
+    count, head = 0, "0" * 64
 
     def append(self, *_: object, **__: object) -> None:
         raise DiskFull("The ledger could not be written.", remedy="Make room.")

@@ -13,6 +13,7 @@ from client.egress import Released
 from shared.canonical import digest
 from shared.contract import Contract, derive_contract
 from shared.errors import Refusal, StaleEpoch, WireCode
+from shared.heads import head_of
 from shared.update import Array, pack
 from shared.wire import UNADDRESSED, Closed, Message, Ready, Refused, Stage, Uploaded
 
@@ -66,8 +67,9 @@ def test_what_was_agreed_leaves_signed_and_is_written_down_first(
 ) -> None:
     payload = tmp_path / "update"
     payload.write_bytes(UPDATE)
+    before = head_of(site.site.ledger)
     released = site.site.egress.release(ready(site), contract=contract, payload=payload)
-    assert site.coordinator.read(released.envelope) == ready(site)
+    assert site.coordinator.read(released.envelope) == ready(site).model_copy(update={"ledger": before})
     assert released.payload == payload
     assert (released.payload_sha256, released.payload_bytes) == (digest(UPDATE), len(UPDATE))
     entry = site.entries("release")[-1]

@@ -38,6 +38,14 @@ def test_the_export_is_the_ledger_and_the_card(site: LoneSite, tmp_path: Path) -
     assert found.verdict.end_signed
 
 
+def test_receipts_are_handed_over_whole_lines_of_them(site: LoneSite, tmp_path: Path) -> None:
+    receipt = site.coordinator.receipt(1)
+    (site.folder / "receipts.jsonl").write_bytes(receipt.line() + receipt.line()[:40])
+    found = export_ledger(site.folder, tmp_path / "out")
+    assert [file.name for file in found.files] == ["north-ledger.jsonl", "north-key-card.json", "north-receipts.jsonl"]
+    assert found.files[2].read_bytes() == receipt.line()
+
+
 def test_it_can_be_done_beside_a_running_agent(site: LoneSite, tmp_path: Path) -> None:
     with (site.folder / "ledger.jsonl").open("ab") as file:
         file.write(b'{"data"')  # of an entry that is being written

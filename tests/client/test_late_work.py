@@ -12,9 +12,10 @@ from client.jobs import RoundJob
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.ledger import read_entries
+from shared.receipt import Receipt
 from shared.study import Study
 from shared.update import pack
-from shared.wire import Late, Receipt, Work
+from shared.wire import Late, Work
 
 NEXT = START.replace(b"\x00\x00\xa0@", b"\x00\x00\xb0@")  # 5.0 -> 5.5: another model of the same table
 LATE = Late(round=1, model_digest=digest(START))
@@ -31,9 +32,7 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
 def second(site: LoneSite, *, update: bytes | None = UPDATE, **changes: Any) -> Work:
     """The work of round 2, with the word that round 1 closed without this site."""
     say = site.coordinator
-    told = Receipt(
-        study="lungs", round=1, outcome="late", update_digest=update and digest(update), model_digest="e" * 64
-    )
+    told = say.receipt(1, outcome="late", update=update)
     return say.work(2, NEXT, **({"previous_digest": digest(START), "receipts": (told,)} | changes))
 
 
@@ -125,7 +124,7 @@ def later(site: LoneSite, number: int, *receipts: Receipt, slot: int = 10**6, co
 
 
 def without_digest(site: LoneSite, number: int) -> Receipt:
-    return Receipt(study="lungs", round=number, outcome="late", update_digest=None, model_digest="e" * 64)
+    return site.coordinator.receipt(number, outcome="late", update=None)
 
 
 @pytest.fixture

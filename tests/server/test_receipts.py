@@ -3,8 +3,12 @@
 from server.history import LiveHistory
 from server.receipts import receipts_for
 from server.records import EpochClaimed, Record, RoundCommitted, RoundOpened, StudyStarted, UpdateAdmitted, UpdateReady
+from shared.heads import Held
+from shared.keys import make_identity_key
 
 SITES = ("east", "north", "south")
+KEY = make_identity_key()
+HELD = Held(root="f" * 64, sites=3)
 
 
 def digest(number: int) -> str:
@@ -26,7 +30,7 @@ def a_round(number: int, *counted: str, announced: tuple[str, ...] = SITES, **ot
 def told(*records: Record) -> dict[str, list[tuple[int, str, str | None]]]:
     start = StudyStarted(study="chest", study_digest=digest(99), start_digest=digest(0), cohort=SITES)
     history = LiveHistory.replay([start, EpochClaimed(epoch=1, pid=1), *records])
-    found = {site: receipts_for(site, history) for site in SITES}
+    found = {site: receipts_for(site, history, HELD, key=KEY, now="2026-01-02T03:04:05Z") for site in SITES}
     assert all(r.model_digest == digest(r.round) for receipts in found.values() for r in receipts)
     return {site: [(r.round, r.outcome, r.update_digest) for r in receipts] for site, receipts in found.items()}
 

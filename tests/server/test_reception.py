@@ -16,6 +16,7 @@ from server.reception import ANSWERS, NotAsAsked, Question, read_answer
 from shared.contract import derive_contract
 from shared.envelope import seal
 from shared.errors import WireCode
+from shared.heads import Head
 from shared.keys import make_identity_key
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import rehearsal_contract
@@ -36,6 +37,7 @@ from shared.wire import (
 )
 
 MODEL = "a" * 64
+HEAD = Head(n=3, hash="3" * 64)
 REHEARSAL = rehearsal_contract(a_study(), site="north")
 AT = 1_800_000_100.0
 BYTES = 5  # of an update
@@ -63,6 +65,7 @@ def ready(place: Address, **changes: Any) -> Ready:
         "counts": COUNTS,
         "scores": (),
         "seconds": {},
+        "ledger": HEAD,
     }
     return Ready(**(fields | changes))
 
@@ -99,13 +102,13 @@ def answers(place: Address) -> dict[Stage, Message]:
     return {
         Stage.OPEN: Opened(
             address=place, contract_digest=MODEL, patients=counts, examples=counts,
-            device="cpu", fell_back=False, threads=1, software=software,
+            device="cpu", fell_back=False, threads=1, software=software, ledger=HEAD,
         ),
         Stage.TRAIN: ready(place),
-        Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=BYTES),
+        Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=BYTES, ledger=HEAD),
         Stage.VALIDATE: ready(place),
         Stage.EVALUATE: ready(place),
-        Stage.CLOSE: Closed(address=place, head=MODEL),
+        Stage.CLOSE: Closed(address=place, head=MODEL, ledger=HEAD),
         Stage.REHEARSE: Rehearsed(
             address=place, contract_digest=REHEARSAL.digest(), findings={Check.CLOCK: Code.PASS}, work_s=1.2
         ),

@@ -1,6 +1,7 @@
 """What the documents say of a ledger is what both verifiers do."""
 
 import io
+import json
 import re
 from pathlib import Path
 from types import ModuleType
@@ -12,10 +13,13 @@ from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import read_signer
 from deploy.audit.vocabulary import KNOWN
 from deploy.audit.words import ANCHORED, verdict
+from shared.heads import Head, root_over
+from shared.keys import read_identity_hex
+from shared.receipt import Receipt, read_receipt
 
 ROOT = Path(__file__).parents[3]
 FORMAT = (ROOT / "docs" / "ledger-format.md").read_text()
-KEY, LINES, HASHES = re.findall(r"```\n(.*?)```", FORMAT, re.DOTALL)
+LEAVES, ROOT_OF_TWO, ROOT_OF_ONE, RECEIPT, KEY, LINES, HASHES = re.findall(r"```\n(.*?)```", FORMAT, re.DOTALL)
 CHANGES = re.findall(r"^\| `(.+?)` becomes `(.+?)` \| (.+?) \|$", FORMAT, re.MULTILINE)
 HEAD = HASHES.split()[-1]
 
@@ -38,6 +42,21 @@ def test_a_changed_vector_is_judged_as_the_document_says(
 ) -> None:
     assert old in LINES
     assert all(one.startswith(said) for one in both(independent, LINES.replace(old, new)))
+
+
+def test_the_heads_have_the_roots_that_the_document_says() -> None:
+    heads = {said["site"]: Head(n=said["n"], hash=said["hash"]) for said in map(json.loads, LEAVES.splitlines())}
+    assert root_over(heads) == ROOT_OF_TWO.strip()
+    assert root_over({"north": heads["north"]}) == ROOT_OF_ONE.strip()
+    assert heads["north"] == Head(n=3, hash=HEAD)
+
+
+def test_the_receipt_holds_by_the_documented_key_and_names_the_documented_head() -> None:
+    receipt = read_receipt(RECEIPT.encode())
+    assert receipt.holds(read_identity_hex(KEY.strip()))
+    assert (receipt.head, receipt.root) == (Head(n=3, hash=HEAD), ROOT_OF_TWO.strip())
+    table = re.findall(r"^\| `(.+)` \| .+ \|$", FORMAT.partition("## A receipt")[2], re.MULTILINE)
+    assert {*re.findall(r"\w+", " ".join(table[:7])), "signature"} == {*Receipt.model_fields}
 
 
 def test_there_are_changes_of_each_kind() -> None:

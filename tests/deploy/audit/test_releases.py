@@ -13,7 +13,6 @@ from deploy.audit.releases import Releases
 from shared.canonical import digest
 from shared.chain import NO_ENTRY, Entry
 from shared.ledger import read_lines
-from shared.wire import Receipt
 
 CONTRACT = ("contract", {"study": "lungs", "study_digest": "a" * 64, "contract": "c" * 64})
 MODEL = ("model_received", {"study": "lungs", "round": 1, "model_digest": "d" * 64})
@@ -133,7 +132,7 @@ def test_work_that_was_late_for_its_own_round(tmp_path: Path) -> None:
     site.open()
     site.tell(say.work(1, slot=0))
     site.finish()
-    told = Receipt(study="lungs", round=1, outcome="late", update_digest=digest(UPDATE), model_digest="e" * 64)
+    told = site.coordinator.receipt(1, outcome="late")
     site.tell(say.work(2, NEXT, previous_digest=digest(START), receipts=(told,)), model=NEXT)
     found = audited(site)
     assert_sound(found)
