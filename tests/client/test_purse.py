@@ -17,6 +17,7 @@ from client.patients import KEY_FILE
 from client.reconcile import reconcile
 from shared.canonical import digest
 from shared.errors import Refusal, ResourceError, WireCode
+from shared.heads import Held
 from shared.privacy import Mechanism, epsilon_of
 from shared.study import Study
 from shared.wire import Counts
@@ -47,9 +48,9 @@ def open_study(site: LoneSite, study: Study, *patients: bytes) -> None:
     site.answering.hear(OpenDone(patients={}, examples={}, place=PLACE, software={}))
 
 
-def train(site: LoneSite, number: int, *, counted: int = 0) -> None:
+def train(site: LoneSite, number: int, *, counted: int = 0, heads: Held | None = None) -> None:
     before = digest(START) if number > 1 else None
-    site.tell(site.coordinator.work(number, counted_round=counted, previous_digest=before))
+    site.tell(site.coordinator.work(number, counted_round=counted, previous_digest=before, heads=heads))
     if (task := site.answering.current) is not None:
         assert task.workplace is not None
         (task.workplace / "update.safetensors").write_bytes(UPDATE)
@@ -167,6 +168,7 @@ def test_a_budget_that_lags_is_not_spent_from(site: LoneSite, lost: str) -> None
 
 def test_a_whole_folder_that_was_restored_is_found_out_by_the_coordinators_word(site: LoneSite, tmp_path: Path) -> None:
     open_study(site, private(), ONE)
+    held = site.coordinator.held(site.answers[-1].ledger)  # the newest would betray the ledger before the budget
     site.site.ledger.close()
     backup = tmp_path / "backup"
     shutil.copytree(site.folder, backup)
@@ -176,10 +178,10 @@ def test_a_whole_folder_that_was_restored_is_found_out_by_the_coordinators_word(
     shutil.rmtree(site.folder)
     shutil.copytree(backup, site.folder)
     site.start()
-    train(site, 2, counted=1)
+    train(site, 2, counted=1, heads=held)
     assert site.refused() == [WireCode.BUDGET_STALE]
     site.start()
-    train(site, 2)  # once found out, it stays so
+    train(site, 2, heads=held)  # once found out, it stays so
     assert site.refused() == [WireCode.BUDGET_STALE] * 2
     assert kept(site).missing["lungs"].through == 1
 
