@@ -26,7 +26,7 @@ from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
 from server.readmission import admitted_before
 from server.receipts import receipts_for
-from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped
+from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped, reason_of
 from server.requests import PauseAsked, StopAsked, heed
 from server.rounds import Ask, Closing, Round
 from server.selector import Selector
@@ -92,7 +92,7 @@ class Conductor:
         except (StaleEpoch, LinkError, DiskFull):
             raise
         except WardroundError as error:
-            desk.write(StudyFailed(reason=error.what[:500]))
+            desk.write(StudyFailed(reason=reason_of(error)))
             self._end("failed", StudyState.FAILED, reason=error.what, remedy=error.remedy)
             desk.say(f"{error.what} {error.remedy}")
         else:

@@ -5,12 +5,13 @@ the entry's data. Names, counts, digests and codes only; no free text of a site 
 """
 
 import re
+from textwrap import shorten
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from server.claim import AdmissionReason
-from shared.errors import WireCode
+from shared.errors import WardroundError, WireCode
 from shared.heads import Head
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
@@ -93,6 +94,11 @@ class StudyStopped(Record):
 
 class StudyPaused(Record):
     """The coordinator paused the study; the sites keep it open."""
+
+
+def reason_of(error: WardroundError) -> str:
+    """What happened, as long as a journal takes it: cut between words, so that no site's name is cut."""
+    return shorten(error.what, 500, break_on_hyphens=False, placeholder=" \N{HORIZONTAL ELLIPSIS}")
 
 
 class StudyFailed(Record):

@@ -20,6 +20,7 @@ from server.records import (
     StudyFinished,
     StudyPaused,
     StudyStopped,
+    reason_of,
 )
 from server.requests import PauseAsked, StopAsked
 from server.rounds import Ask, Phase, Round
@@ -76,7 +77,7 @@ class Rehearsal:
         except (StaleEpoch, LinkError, DiskFull):
             raise
         except WardroundError as error:
-            desk.write(StudyFailed(reason=error.what[:500]))
+            desk.write(StudyFailed(reason=reason_of(error)))
             self._end("failed", self._silent())
             self._move(StudyState.FAILED, reason=error.what, remedy=error.remedy)
             desk.say(f"{error.what} {error.remedy}")

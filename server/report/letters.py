@@ -5,7 +5,8 @@
 2. Names are replaced in what was read, before anything is computed from it: what is drawn, told and written
    knows no name, and its order is that of the letters.
 3. In words that the coordinator wrote and the recipients may know by heart, a letter would tell whose it is:
-   there a name becomes `[site]`. So it does in words of ours that name several, for these are in the order of names.
+   there a name becomes `[site]`, and a class that bears one `[class 2]`, by its place. A name becomes `[site]` in
+   words of ours that name several, too, for these are in the order of names.
 4. Digests of contracts and heads of the sites' ledgers are left out. Anyone can compute the contract that
    follows from the study for a guessed name, and a head is known to whom its site showed it.
 5. The sites' own models are left out. Each site was told whose it scored, and would find its figures again.
@@ -162,4 +163,7 @@ def _study(study: Study, letters: Letters) -> Study:
     about = {"name": letters.hidden(study.name), "description": letters.hidden(study.study.description)}
     rounds = {"sites": letters.all_of(study.rounds.sites)}
     update = {"study": study.study.model_copy(update=about), "rounds": study.rounds.model_copy(update=rounds)}
-    return study.model_copy(update=update)
+    classes = tuple(
+        name if letters.hidden(name) == name else f"[class {n}]" for n, name in enumerate(study.task.classes, 1)
+    )
+    return study.model_copy(update=update | {"task": study.task.model_copy(update={"classes": classes})})

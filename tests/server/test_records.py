@@ -3,8 +3,18 @@
 import pytest
 from pydantic import ValidationError
 
-from server.records import RECORDS, Record, RoundCommitted, SiteOpened, UpdateReady, UpdateRefused
+from server.records import (
+    RECORDS,
+    Record,
+    RoundCommitted,
+    SiteOpened,
+    StudyFailed,
+    UpdateReady,
+    UpdateRefused,
+    reason_of,
+)
 from shared.canonical import canonical, parse_canonical
+from shared.errors import StudyError
 
 DIGEST = "a" * 64
 READY = {
@@ -72,6 +82,16 @@ def test_free_text_and_impossible_values_are_refused(changed: dict[str, object])
 def test_a_claimed_count_is_written_down_as_claimed() -> None:
     """Admission refuses it by name; the journal must be able to say what was claimed before that."""
     assert UpdateReady.model_validate(READY | {"examples": -5}).examples == -5
+
+
+def test_a_reason_is_cut_between_words() -> None:
+    names = [f"st-mary-of-the-{number}" for number in range(60)]
+    reason = reason_of(StudyError(f"Too few sites: {', '.join(names)}.", remedy="Call them."))
+    assert 450 < len(reason) <= 500
+    whole = reason.removeprefix("Too few sites: ").removesuffix(", \N{HORIZONTAL ELLIPSIS}").split(", ")
+    assert set(whole) < set(names)
+    assert StudyFailed(reason=reason).reason == reason
+    assert reason_of(StudyError("Short.", remedy="Wait.")) == "Short."
 
 
 def test_a_refusal_has_a_reason() -> None:

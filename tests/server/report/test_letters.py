@@ -3,6 +3,7 @@
 import csv
 import io
 import re
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_type_hints
 
@@ -137,6 +138,14 @@ def test_the_figures_are_those_of_the_named_report(wards: Any) -> None:
     }
     assert plain == {tuple(row) for row in other if row[3] not in secret and row[0] != "scope"}
     assert facts_of(by_letter(evidence, letters)).integrity.study_holds
+
+
+def test_a_class_that_bears_a_site_s_name_is_told_by_its_place(wards: Any) -> None:
+    evidence = read_evidence(troubled(wards).folder)
+    task = evidence.study.task.model_copy(update={"mode": "multilabel", "classes": ("Ulm", "opacity", "St Mary")})
+    named = replace(evidence, study=evidence.study.model_copy(update={"task": task}))
+    found = by_letter(named, Letters(b"k", sites_of(named))).study.task.classes
+    assert found == ("[class 1]", "opacity", "[class 3]")
 
 
 def test_rows_stand_in_the_order_of_the_letters(wards: Any) -> None:
