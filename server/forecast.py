@@ -9,12 +9,14 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from statistics import median
 
+from server.claim import AdmissionReason
 from server.history import LiveHistory
 from server.report.words import coarse
 from server.rounds import Phase
 from shared.errors import TEMPLATES, WireCode
-from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, fixes, told, two_digits
-from shared.study import Study
+from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, fixes, told
+from shared.study import LONGEST_WAIT_S, Study
+from shared.training import LONGEST_TRAINING_S
 
 SEVERAL_FOLD = 3.0  # so much longer than the median site is worth a word
 HEADROOM = 1.5  # between the time foreseen and a deadline
@@ -33,6 +35,14 @@ _ABSENT = {
     ),
 }
 _LOST = ("The line to the site was lost.", "Call the site: is its machine on, and its line up? Then rehearse again.")
+_UNSIGNED = (
+    "The answer was not signed by the site's own key.",
+    "Ask its IT whether it serves with the keys that were admitted; then rehearse again.",
+)
+_UNFIT = (
+    "The site's answer does not fit what was asked, so it was not taken.",
+    "Compare the two sides' versions, and have its IT look at the site's console.",
+)
 _INCOMPLETE = (
     "The site did not come to the end of the work, and does not say why.",
     "Have its IT look at the site's console, and compare the two sides' versions.",
@@ -52,7 +62,7 @@ class Seen:
     @property
     def round_s(self) -> float | None:
         """How long a round takes this site, in seconds."""
-        return None if self.work_s is None else two_digits(self.work_s + 2 * (self.travel_s or 0.0) + TRIP_S)
+        return None if self.work_s is None else _rounded(self.work_s + 2 * (self.travel_s or 0.0) + TRIP_S)
 
 
 @dataclass(frozen=True)
@@ -129,7 +139,7 @@ def _study_s(study: Study, sites: tuple[Seen, ...], round_s: float) -> float:
     rounds = study.agreed_rounds or 1
     others = study.closing_number + 1 - rounds
     way_s = max(seen.travel_s or 0.0 for seen in sites)
-    return two_digits(rounds * round_s + others * (way_s + TRIP_S))
+    return _rounded(rounds * round_s + others * (way_s + TRIP_S))
 
 
 def _seen(site: str, history: LiveHistory, missing: str) -> Seen:
@@ -155,7 +165,11 @@ def _remarks(seen: Seen) -> Iterator[Remark]:
 def _why_missing(cause: str) -> tuple[str, str]:
     if cause in _ABSENT:
         return _ABSENT[cause]
-    return (TEMPLATES[WireCode(cause)], "Ask the site's IT what its console says.") if cause in TEMPLATES else _LOST
+    if cause in TEMPLATES:
+        return TEMPLATES[WireCode(cause)], "Ask the site's IT what its console says."
+    if cause == AdmissionReason.BAD_SIGNATURE:
+        return _UNSIGNED
+    return _UNFIT if cause in {*AdmissionReason} else _LOST
 
 
 def _too_slow(study: Study, times: Mapping[str, float]) -> Iterator[Remark]:
@@ -165,7 +179,10 @@ def _too_slow(study: Study, times: Mapping[str, float]) -> Iterator[Remark]:
     outcome = Outcome.FIX if len(times) - len(late) < study.rounds.quorum else Outcome.WARN
     for site in late:
         what = f"A round takes this site {coarse(times[site])}, and rounds.deadline_s is {coarse(limit)}."
-        remedy = f"Set rounds.deadline_s to {_longer(max(times.values())):g} or more, or ask for fewer steps."
+        remedy = "Ask for fewer steps: rounds.deadline_s cannot be as long."
+        if (longest := max(times.values())) <= LONGEST_WAIT_S:
+            enough = min(_rounded(HEADROOM * longest), LONGEST_WAIT_S)
+            remedy = f"Set rounds.deadline_s to {enough:g} or more, or ask for fewer steps."
         yield Remark(site, "deadline", outcome, "beyond_deadline", what, remedy)
 
 
@@ -173,7 +190,7 @@ def _advice(study: Study, sites: Mapping[str, Seen], slowest: str | None) -> Ite
     if slowest is None:
         return
     works = {site: seen.work_s or 0.0 for site, seen in sites.items()}
-    typical, seen = two_digits(median(works.values())), sites[slowest]
+    typical, seen = _rounded(median(works.values())), sites[slowest]
     if works[slowest] >= SEVERAL_FOLD * typical > 0:
         yield f"{slowest} takes {works[slowest] / typical:.1f} times as long as the median site ({coarse(typical)})."
         near = sum(work < SEVERAL_FOLD * typical for work in works.values())
@@ -187,11 +204,12 @@ def _for_unequal_sites(study: Study, typical: float, *, near: int) -> Iterator[s
     training, rounds = study.training, study.rounds
     if training is None or study.study.kind != "train":
         return
-    if training.seconds_per_round is None and training.algorithm != "scaffold":
+    fits = typical <= LONGEST_TRAINING_S and typical < rounds.deadline_s
+    if fits and training.seconds_per_round is None and training.algorithm != "scaffold":
         yield f"With training.seconds_per_round = {typical:g} each site takes as many steps as fit into that time."
     if rounds.buffer is not None:
         return
-    if rounds.grace_s is None:
+    if rounds.grace_s is None and typical <= LONGEST_WAIT_S:
         yield f"With rounds.grace_s = {typical:g} a round closes so long after {rounds.quorum} sites have counted."
     if study.keeps_state or study.selection.compares:
         return
@@ -202,6 +220,6 @@ def _for_unequal_sites(study: Study, typical: float, *, near: int) -> Iterator[s
         yield f"Or, instead of rounds.grace_s, with {keys} a round closes with the first {near} sites that counted."
 
 
-def _longer(seconds: float) -> float:
-    """A round figure with headroom above a time."""
-    return two_digits(HEADROOM * seconds)
+def _rounded(seconds: float) -> float:
+    """A duration in two significant digits, however long: sums are not bounded as what a site tells is."""
+    return float(f"{seconds:.1e}") if seconds >= 0.001 else 0.0

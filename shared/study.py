@@ -25,6 +25,9 @@ ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
 Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
 
 
+LONGEST_WAIT_S = 7 * 86400  # of a round for its sites
+
+
 class About(Section):
     """Who the study is."""
 
@@ -142,8 +145,8 @@ class RoundsSpec(Section):
     sites: tuple[Name, ...] = ()
     sample: Annotated[int, Field(ge=1, le=10_000)] | Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
-    deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)] = 3600.0
-    grace_s: Annotated[float, Field(ge=0, le=7 * 86400)] | None = None
+    deadline_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S)] = 3600.0
+    grace_s: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)] | None = None
     late: Literal["drop", "next"] = "drop"
     staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
     buffer: Annotated[int, Field(ge=1, le=10_000)] | None = None

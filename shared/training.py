@@ -6,6 +6,7 @@ from pydantic import Field, model_validator
 
 from shared.section import Section
 
+LONGEST_TRAINING_S = 86400  # of a round's work by time
 STEPS_BOUND = 1_000_000  # optimiser steps that a site may take in one round
 
 
@@ -26,7 +27,7 @@ class TrainingSpec(Section):
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     epochs_per_round: Annotated[int, Field(ge=1, le=1000)] | None = None
     steps_per_round: Annotated[int, Field(ge=0, le=STEPS_BOUND)] | None = None
-    seconds_per_round: Annotated[float, Field(gt=0, le=86400)] | None = None
+    seconds_per_round: Annotated[float, Field(gt=0, le=LONGEST_TRAINING_S)] | None = None
     amp: bool = False
 
     @model_validator(mode="after")

@@ -1,5 +1,6 @@
 """What the commands about a study take, and how they name the command that comes next."""
 
+import math
 import shlex
 from pathlib import Path
 from typing import Annotated
@@ -23,6 +24,13 @@ def typed(*words: object) -> str:
 def about(verb: str, name: str, federation: Path) -> str:
     """The whole command about a study that can be typed where this one was."""
     return typed("study", verb, name, *(() if federation == HERE else ("-f", federation)))
+
+
+def a_number(given: float | None) -> float | None:
+    """What was given, if it is finite: the bounds of an option let through what compares with nothing."""
+    if given is not None and not math.isfinite(given):
+        raise typer.BadParameter(f"{given} is not a number of seconds.")
+    return given
 
 
 def read_study(path: Path) -> Study:

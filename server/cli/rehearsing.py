@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from server.cli.arguments import HERE, Federation, about, read_study
+from server.cli.arguments import HERE, Federation, a_number, about, read_study
 from server.cli.running import ask_to_stop, follow
 from server.forecast import Forecast, Seen, forecast, sites_of
 from server.report.words import coarse
@@ -19,7 +19,7 @@ from server.study_folder import ENDED, StudyFolder, StudyState, all_studies
 from shared.console import Answer, Interrupted, answering, facts, printable
 from shared.errors import StudyError
 from shared.rehearsal import Check, Outcome, Terms, outcome
-from shared.study import Study
+from shared.study import LONGEST_WAIT_S, Study
 
 app = typer.Typer()
 
@@ -34,7 +34,9 @@ def rehearse(
     path: Annotated[Path, typer.Argument(help="The study file.")],
     federation: Federation = HERE,
     start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
-    deadline: Annotated[float, typer.Option(min=1, max=604_800, help="Seconds that a site may take.")] = DEADLINE_S,
+    deadline: Annotated[
+        float, typer.Option(min=1, max=LONGEST_WAIT_S, callback=a_number, help="Seconds that a site may take.")
+    ] = DEADLINE_S,
 ) -> Answer:
     """Let every site do one step of a round on its real images and say whether it can, and how fast; Ctrl-C ends it."""
     from server.clone import toml_of

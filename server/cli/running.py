@@ -10,7 +10,7 @@ from rich.console import Console, Group
 from rich.live import Live
 from rich.text import Text
 
-from server.cli.arguments import HERE, Federation, Name, about
+from server.cli.arguments import HERE, Federation, Name, a_number, about
 from server.cli.standing import show_standing, show_waits, standing_of
 from server.federation import existing_federation
 from server.log import JournalReader
@@ -108,7 +108,9 @@ def stop(name: Name, federation: Federation = HERE) -> Answer:
 def amend(
     name: Name,
     rounds: Annotated[int | None, typer.Option(min=1, help="How many rounds the study is to have in all.")] = None,
-    deadline: Annotated[float | None, typer.Option(min=1, help="Seconds that a round may wait for a site.")] = None,
+    deadline: Annotated[
+        float | None, typer.Option(min=1, callback=a_number, help="Seconds that a round may wait for a site.")
+    ] = None,
     federation: Federation = HERE,
 ) -> Answer:
     """Extend a study's rounds or deadline by a signed amendment, to which the sites must agree."""

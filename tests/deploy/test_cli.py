@@ -55,6 +55,14 @@ def test_help_fits_80_columns_and_cuts_no_sentence() -> None:
         assert word.help in text
 
 
+@pytest.mark.parametrize("verb", ["rehearse", "amend"])
+@pytest.mark.parametrize("deadline", ["nan", "inf", "-3"])
+def test_a_deadline_is_a_number_of_seconds(verb: str, deadline: str) -> None:
+    done = wardround("study", verb, "lungs", "--deadline", deadline)
+    assert done.exit_code == 2
+    assert "Invalid value for '--deadline'" in done.output
+
+
 @pytest.mark.parametrize("name", WORDS)
 def test_a_listed_word_loads_and_helps(name: str) -> None:
     done = wardround(name, "--help")

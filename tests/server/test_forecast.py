@@ -117,6 +117,18 @@ def test_a_deadline_that_is_too_short_is_grave_where_the_quorum_is_lost(slow: in
     assert "Set rounds.deadline_s to 150 or more" in found.remarks[0].remedy
 
 
+def test_what_is_advised_is_allowed_and_what_is_foreseen_has_no_bound() -> None:
+    weeks = forecast(study(deadline=60), sites(north=500_000.0, south=1.0, east=1.0))
+    assert "Set rounds.deadline_s to 604800 or more" in weeks.remarks[0].remedy
+    for_ever = forecast(study(deadline=60), sites(north=9e6, south=8e6, east=9e5))
+    assert [remark.remedy for remark in for_ever.remarks] == [
+        "Ask for fewer steps: rounds.deadline_s cannot be as long."
+    ] * 3
+    assert for_ever.study_s == 9e7
+    unequal = forecast(study(deadline=60), sites(north=9e6, south=9e5, east=9e5))
+    assert not [line for line in unequal.advice if "_s = " in line or "seconds_per_round" in line]
+
+
 def test_a_study_that_scores_has_one_round() -> None:
     scoring = study().model_dump() | {"study": {"name": "lungs", "kind": "evaluate"}, "training": None}
     scoring["model"]["start_sha256"] = "0" * 64
@@ -146,7 +158,15 @@ def test_the_journal_names_everybody_who_was_asked() -> None:
 
 @pytest.mark.parametrize(
     ("cause", "words"),
-    [("lost", "line"), ("line_lost", "line"), ("contract", "contract"), ("removed", "roster"), ("too_often", "day")],
+    [
+        ("lost", "line"),
+        ("line_lost", "line"),
+        ("contract", "contract"),
+        ("removed", "roster"),
+        ("too_often", "day"),
+        ("bad_signature", "signed"),
+        ("malformed", "does not fit"),
+    ],
 )
 def test_every_way_to_be_missing_has_words(cause: str, words: str) -> None:
     (remark,) = forecast(study(), (Seen("west", missing=cause),)).remarks
