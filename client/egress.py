@@ -14,6 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.contract import check_release
+from client.telling import told_by
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
@@ -120,6 +121,7 @@ def _record(message: Message, body: bytes, contract: Contract | None, payload: P
         "body_digest": digest(body),
         "update_digest": getattr(message, "update_digest", None) if payload else None,
         "contract": contract.digest() if contract else None,
+        "tells": told_by(message),
     }
     if isinstance(message, Ready):
         record |= {"replayed": message.replayed, "scored_model": message.model_digest}

@@ -39,7 +39,7 @@ MAY_KNOW = {
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),
     ),
     "opacus": ("client/private_training.py",),
-    "dp_accounting": ("shared/privacy.py",),
+    "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
     "pydicom": ("client/imaging/", "deploy/phantom/"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),

@@ -10,6 +10,8 @@ from live_federation import answer, wardround
 from memory_ward import MemoryWard
 
 from client.imaging.settings import DataSettings
+from deploy.audit.budget_words import budget_data
+from deploy.audit.spending import spent
 from deploy.audit.vocabulary import unknown_in
 from server.journal import read_history
 from server.study_folder import StudyFolder
@@ -112,6 +114,9 @@ def test_test_scores_leave_if_that_was_agreed_and_no_others(ward: MemoryWard) ->
         "west": ["test"],
     }
     assert all(not ready.scores for ready in history.readies)
+    for place in ward.sites.values():  # the auditor is told of what no charge covers
+        found = spent(read_entries(place / "ledger.jsonl"))
+        assert {one.field for one in found.uncovered} == {"scores.test"}
 
 
 def test_each_round_is_charged_before_its_update_leaves(ward: MemoryWard) -> None:
@@ -131,6 +136,9 @@ def test_each_round_is_charged_before_its_update_leaves(ward: MemoryWard) -> Non
             assert {name: entry.data[name] for name in fields} == fields
             assert (entry.data["clip_norm"], entry.data["delta"]) == (1, 1e-6)
             assert list(unknown_in(entry)) == []
+        found = spent(entries)
+        assert (found.uncovered, found.understated(), len(found.studies["private"].updates)) == ([], [], 2)
+        assert budget_data(found, delta=1e-6)["epsilon"] == pytest.approx(epsilon(2), rel=0.01)
 
 
 # ------------------------------------------------------------------ what the coordinator reads

@@ -14,7 +14,7 @@ from deploy.audit.examine import examine
 from deploy.audit.keys import read_coordinator, read_signer
 from deploy.audit.words import data, failure, page
 from shared.console import Answer, answering, printable
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TrustError
 from shared.ledger import read_entries, read_lines
 
 app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, against what others hold.")
@@ -63,6 +63,30 @@ def anchors(file: File) -> Answer:
             + "\nThen: wardround audit verify FILE --key KEY-CARD --head JOURNAL"
         ),
     )
+
+
+@app.command()
+@answering("audit.budget")
+def budget(
+    file: File,
+    *,
+    delta: Annotated[
+        float | None, typer.Option(min=1e-15, max=1e-3, help="Compose at this delta, not at the site's own.")
+    ] = None,
+) -> Answer:
+    """Recompute what private studies cost a patient, and look for what left them without a charge."""
+    from deploy.audit.budget_words import budget_data, budget_failure, budget_page  # the accountant takes its time
+    from deploy.audit.spending import spent
+
+    _there(file)
+    try:
+        said = {"ledger": str(file)} | budget_data(spent(read_entries(file)), delta=delta)
+    except (LookupError, TypeError, ValueError):
+        raise TrustError(
+            "An entry about the budget lacks a number, or has one in another form.",
+            remedy="Look at it with `wardround audit verify`, and ask the site which version wrote it.",
+        ) from None
+    return Answer(said, budget_page(said, file=file.name), budget_failure(said))
 
 
 def _told(question: Question) -> str:

@@ -23,7 +23,7 @@ KNOWN: dict[str, set[str]] = {
     "model_received": {"study", "round", "model_digest", "own_model_of"},
     "release": {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),
-        *("replayed", "scored_model", "findings", "work_s", "travel_s"),
+        *("tells", "replayed", "scored_model", "findings", "work_s", "travel_s"),
     },
     "release_refused": {"study", "round", "stage", "rule", "update_digest"},
     "receipt": {

@@ -175,6 +175,19 @@ def simulate(
     )
 
 
+@app.command()
+@answering("bench.budget")
+def budget(
+    kill_at: Annotated[str, typer.Option(help="every-write, or N for each N-th.")] = "every-write",
+    keep: Keep = None,
+) -> Answer:
+    """Kill a site at each durable write of its privacy budget; no patient may pay too little."""
+    from deploy.bench.budget import missed, run, show
+
+    every = 1 if kill_at == "every-write" else _numbers(kill_at, "--kill-at")[0]
+    return _answer(lambda: run(every=every, keep=keep), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

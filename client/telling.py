@@ -1,0 +1,18 @@
+"""What a message tells of a site's data beside its update, by name: the ledger says it of every release.
+
+Of a private study nothing may stand here, but exact scores of test patients where that was agreed. What may
+leave is decided by the contract; an auditor holds the two against each other (`deploy/audit/spending.py`).
+"""
+
+from shared.wire import Message, Opened, Ready
+
+
+def told_by(message: Message) -> list[str]:
+    """The names of the fields that follow from the data."""
+    if isinstance(message, Opened):
+        return [name for name in ("patients", "examples") if getattr(message, name)]
+    if not isinstance(message, Ready):
+        return []
+    counted = message.counts.examples or message.counts.patients
+    scores = sorted({f"scores.{score.split}" for score in message.scores})
+    return [*(["counts"] if counted else []), *scores, *(["seconds"] if message.seconds else [])]

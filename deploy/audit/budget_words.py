@@ -1,0 +1,97 @@
+"""What was spent, in words, for 80 columns and for programs: the verdict first, then each field with its charge."""
+
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from deploy.audit.accounting import epsilon_of_runs
+from deploy.audit.spending import Spent, StudySpending
+from shared.console import facts, printable, table
+from shared.errors import TrustError
+
+USUAL_DELTA = 1e-6
+_SHOWN = 5  # of what is uncovered; --json has all
+_NOT_RELEASED = ("patients", "examples", "counts", "scores.validation", "scores.test", "seconds")
+
+
+def budget_data(found: Spent, *, delta: float | None) -> dict[str, Any]:
+    """For a program; `delta` is the one to compose at, without it the site's last."""
+    at = delta or found.delta or USUAL_DELTA
+    return {
+        "epsilon": epsilon_of_runs(found.history, delta=at),
+        "delta": at,
+        "unit": "patient",
+        "history": [asdict(run) for run in found.history],
+        "studies": [_study(one, at) for one in found.studies.values()],
+        "uncovered": [asdict(one) for one in found.uncovered],
+        "understated": found.understated(),
+        "not_private": dict(found.others),
+        "reconciled": [{"entry": n, "by": by, "why": why} for n, (by, why) in found.reconciled.items()],
+    }
+
+
+def budget_failure(data: dict[str, Any]) -> TrustError | None:
+    """Why the answer is no, if it is."""
+    if data["uncovered"]:
+        first = data["uncovered"][0]
+        return TrustError(
+            f"{len(data['uncovered'])} times something left a private study without a charge; first at entry"
+            f" {first['entry']}, round {first['round']} of {first['study']}: {first['field']}.",
+            remedy="Ask the site what it released there; the epsilon does not cover it.",
+        )
+    if data["understated"]:
+        return TrustError(
+            f"The site charged less than its own entries cost, in {', '.join(data['understated'])}.",
+            remedy="Have the site reconcile its budget, and ask how it came to its figure.",
+        )
+    return None
+
+
+def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
+    """For a person."""
+    error = budget_failure(data)
+    verdict = "every number that left a private study was charged" if error is None else error.what
+    about = {
+        "Ledger": file,
+        "Epsilon": f"{data['epsilon']:.2f} at delta {data['delta']:g}, of a patient who was in every round",
+        "Computed": "from the ledger's entries, in Renyi DP by dp-accounting",
+        "Not private": ", ".join(f"{name} ({n} releases, no epsilon)" for name, n in data["not_private"].items()),
+        "Reconciled": ", ".join(f"entry {one['entry']}, by {one['by']}" for one in data["reconciled"]),
+    }
+    parts: list[RenderableType] = [
+        Text(printable(verdict), style="bold red" if error else "bold green"),
+        Text(),
+        facts({name: printable(text) for name, text in about.items() if text}),
+    ]
+    for study in data["studies"]:
+        rows = ((one["field"], one["released"], one["charge"]) for one in study["fields"])
+        parts += [Text(f"\n{printable(study['study'])}"), table(("field", "left", "charge"), rows)]
+    left = data["uncovered"][:_SHOWN]
+    if left:
+        lines = {f"entry {one['entry']}": printable(f"{one['field']}, round {one['round']}") for one in left}
+        parts += [Text("\nWithout a charge", style="bold"), facts(lines)]
+    return Group(*parts, Text("\nChain and signatures: wardround audit verify."))
+
+
+def _study(one: StudySpending, delta: float) -> dict[str, Any]:
+    epsilon = epsilon_of_runs(one.runs, delta=delta)
+    charged = f"{len(one.runs)} rounds, epsilon {epsilon:.2f}"
+    fields = [{"field": "update", "released": len(one.updates), "charge": charged}]
+    names = [*_NOT_RELEASED, *sorted(one.told.keys() - set(_NOT_RELEASED))]
+    fields += [
+        {"field": name, "released": one.told[name], "charge": "none" if one.told[name] else "did not leave"}
+        for name in names
+    ]
+    return {
+        "study": one.study,
+        "study_digest": one.study_digest,
+        "reserved": one.reserved,
+        "charged": len(one.runs),
+        "returned": one.returned,
+        "updates": len(one.updates),
+        "epsilon": epsilon,
+        "claimed_epsilon": one.claimed,
+        "fields": fields,
+    }

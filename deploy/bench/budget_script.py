@@ -1,0 +1,111 @@
+"""What the budget benchmark lets a site pay, step by step: two private studies side by side, a round that begins
+again, and one that never comes.
+
+    touched    beside the site's folder: a line for each round whose images the worker would have touched by now
+    done       beside it: a line for each step that came to its end
+
+A site that died does the step again in which it did, as an agent does that is started again.
+"""
+
+import os
+from collections import Counter
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+from client.budget_settings import BudgetSettings
+from client.cohorts import Cohorts
+from client.join import load_enrolment
+from client.price import Price
+from client.purse import Purse
+from shared.ledger import Ledger
+from shared.privacy import History
+from shared.study import Study
+
+NOW = "2026-01-02T03:04:05Z"
+TOUCHED, DONE = "touched", "done"
+STEPS = 2  # of a round
+PATIENTS = {"one": (1, 2, 3), "two": (2, 3, 4, 5)}
+SCRIPT = (
+    *("reserve one", "charge one 1", "reserve two", "charge two 1", "charge one 2", "charge one 2"),
+    *("return one", "charge two 2", "reserve one", "charge one 3", "return one", "return two"),
+)
+
+
+def patient(number: int) -> bytes:
+    """A keyed hash."""
+    return bytes([number]) * 16
+
+
+def study(name: str, *, rounds: int = 3) -> Study:
+    """One of the two."""
+    return Study.model_validate(
+        {
+            "study": {"name": name},
+            "task": {"classes": ["positive"]},
+            "images": {"size_px": 28},
+            "model": {"norm": "group"},
+            "training": {"steps_per_round": STEPS, "batch_size": 8},
+            "rounds": {"count": rounds},
+            "privacy": {"noise_multiplier": 1.0, "sampling_rate": 0.2, "patients_per_step": 8},
+        }
+    )
+
+
+def count_steps(histories: Iterable[History], delta: float) -> float:
+    """A price that needs no accountant, whose time is not what is measured."""
+    return float(max((sum(run.steps for run in history) for history in histories), default=0))
+
+
+def open_purse(folder: Path, *, price: Price = count_steps, limit: float | None = None) -> Purse:
+    """The purse of the site in a folder, as its agent opens it."""
+    enrolment = load_enrolment(folder)
+    name, key = enrolment.invitation.site, enrolment.identity_key
+    ledger = Ledger.open(folder / "ledger.jsonl", key=key, signer=name, now=NOW)
+    settings = BudgetSettings(lifetime_epsilon=limit)
+    return Purse(folder, ledger, settings, price=price, now=lambda: NOW, say=lambda _: None)
+
+
+def play(folder: Path, *, ended: Callable[[int], None] = lambda _: None) -> None:
+    """Take the steps that are left; `ended` hears of each how many are done."""
+    purse, lines = open_purse(folder), _note(folder, DONE)
+    for number in range(len(_read(folder, DONE)), len(SCRIPT)):
+        _step(folder, purse, SCRIPT[number])
+        lines(SCRIPT[number])
+        ended(number + 1)
+
+
+def touched(folder: Path) -> dict[bytes, int]:
+    """How many private steps each patient has been in."""
+    steps: Counter[bytes] = Counter()
+    for name in _read(folder, TOUCHED):
+        steps.update(dict.fromkeys(map(patient, PATIENTS[name]), STEPS))
+    return dict(steps)
+
+
+def _step(folder: Path, purse: Purse, step: str) -> None:
+    what, name, *number = step.split()
+    if what == "reserve":
+        Cohorts(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))
+        purse.reserve(study(name))
+    elif what == "charge":
+        purse.charge(study(name), int(number[0]))
+        _note(folder, TOUCHED)(name)
+    else:
+        purse.give_back(name)
+
+
+def _note(folder: Path, what: str) -> Callable[[str], None]:
+    """Appends a line past every hook: it is the benchmark's own, and no durable write of the site's."""
+    path = folder.parent / what
+
+    def note(line: str) -> None:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        os.write(descriptor, f"{line}\n".encode())
+        os.close(descriptor)
+
+    return note
+
+
+def _read(folder: Path, what: str) -> list[str]:
+    path = folder.parent / what
+    return path.read_text().splitlines() if path.exists() else []

@@ -1,0 +1,117 @@
+"""An auditor recomputes what private studies cost, and finds what left them without a charge."""
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
+from dp_accounting.rdp import RdpAccountant
+from live_federation import answer, wardround
+from lone_site import LoneSite, a_study
+
+from deploy.audit.budget_words import budget_data, budget_failure
+from deploy.audit.spending import SILENT, Spent, spent
+from shared.chain import Entry, Tip
+from shared.ledger import Ledger
+
+NOW = "2026-01-02T03:04:05Z"
+STUDY = {"study": "lungs", "study_digest": "0" * 64}
+ROUND = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "images_per_patient": 4, "steps": 10}
+LIFETIME = {"lifetime_epsilon": 50.0, "lifetime_delta": 1e-5}
+
+
+def entries(*said: tuple[str, dict[str, Any]]) -> Iterator[Entry]:
+    tip = Tip()
+    for kind, data in said:
+        entry, tip = tip.follow(tip.next_line(kind, data, time=NOW))
+        yield entry
+
+
+def reserved(rounds: int) -> tuple[str, dict[str, Any]]:
+    return "budget_reserved", STUDY | ROUND | LIFETIME | {"rounds": rounds}
+
+
+def charged(number: int, **changes: Any) -> tuple[str, dict[str, Any]]:
+    return "privacy_spent", STUDY | ROUND | LIFETIME | {"round": number} | changes
+
+
+def left(number: int, update: str | None = None, **changes: Any) -> tuple[str, dict[str, Any]]:
+    said = {"study": "lungs", "round": number, "kind": "ready", "update_digest": update, "tells": []}
+    return "release", said | changes
+
+
+def fields(found: Spent) -> list[tuple[int, str]]:
+    return [(one.round, one.field) for one in found.uncovered]
+
+
+def test_the_epsilon_is_dp_accountings_of_the_history() -> None:
+    said = (reserved(3), charged(1), charged(2, noise_multiplier=2.0), charged(3))
+    data = budget_data(spent(entries(*said)), delta=None)
+    accountant = RdpAccountant()
+    for run in data["history"]:
+        event = PoissonSampledDpEvent(run["sampling_rate"], GaussianDpEvent(run["noise_multiplier"]))
+        accountant.compose(event, run["steps"])
+    assert data["epsilon"] == pytest.approx(accountant.get_epsilon(1e-5), rel=0.01)
+    assert (data["delta"], sorted(run["steps"] for run in data["history"])) == (1e-5, [10, 20])
+    assert budget_failure(data) is None
+
+
+def test_each_update_takes_up_a_charge_of_its_own() -> None:
+    once = (charged(1), left(1, "a"), left(1, "a"), charged(2), left(3, "b"))  # sent again; and late
+    assert fields(spent(entries(*once))) == []
+    assert fields(spent(entries(*once, left(3, "c")))) == [(3, "update")]
+    assert fields(spent(entries(charged(2), left(1, "a")))) == [(1, "update")]  # of a later round
+
+
+@pytest.mark.parametrize("told", ["counts", "scores.test", "seconds"])
+def test_whatever_else_left_is_uncovered(told: str) -> None:
+    found = spent(entries(charged(1), left(1, "a", tells=[told])))
+    assert fields(found) == [(1, told)]
+    data = budget_data(found, delta=None)
+    assert {one["field"]: one["charge"] for one in data["studies"][0]["fields"]}[told] == "none"
+    error = budget_failure(data)
+    assert error is not None
+    assert told in error.what
+
+
+def test_an_entry_that_does_not_say_is_uncovered() -> None:
+    kind, said = left(1, "a")
+    del said["tells"]
+    assert fields(spent(entries(charged(1), (kind, said)))) == [(1, SILENT)]
+
+
+def test_a_site_that_charged_too_little_is_found_out() -> None:
+    found = spent(entries(charged(1, lifetime_epsilon=0.1)))
+    assert found.understated() == ["lungs"]
+    assert budget_failure(budget_data(found, delta=None)) is not None
+
+
+def test_what_is_not_private_has_no_epsilon() -> None:
+    found = spent(entries(left(1, "a", tells=["counts"])))
+    data = budget_data(found, delta=None)
+    assert (data["epsilon"], data["not_private"], data["uncovered"]) == (0, {"lungs": 1}, [])
+
+
+def test_what_the_auditor_types_and_reads(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=a_study())
+    for kind, said in (reserved(3), charged(1), left(1, "a")):
+        site.site.ledger.append(kind, said, time=NOW)
+    ledger = site.folder / "ledger.jsonl"
+    assert answer("audit", "budget", ledger)["uncovered"] == []
+    shown = wardround("audit", "budget", ledger).stdout
+    assert "every number that left a private study was charged" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    _add(site.site.ledger, *left(2, "b"))
+    done = wardround("audit", "budget", ledger, "--json")
+    assert done.exit_code == 4
+    assert [one["field"] for one in json.loads(done.stdout)["data"]["uncovered"]] == ["update"]
+    _add(site.site.ledger, "privacy_spent", {"study": "lungs"})
+    done = wardround("audit", "budget", ledger, "--json")
+    assert (done.exit_code, "lacks a number" in json.loads(done.stdout)["error"]["what"]) == (4, True)
+    site.close()
+
+
+def _add(ledger: Ledger, kind: str, said: dict[str, Any]) -> None:
+    ledger.append(kind, said, time=NOW)
