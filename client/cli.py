@@ -18,6 +18,7 @@ from rich.text import Text
 from client.budget_command import app as budget
 from client.imaging.settings import DataSettings
 from client.settings import folder_of
+from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError, ResourceError
 from shared.parent import end_if_asked
@@ -25,6 +26,7 @@ from shared.section import explain
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 app.add_typer(budget, name="budget")
+app.command()(withdraw)
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")

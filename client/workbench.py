@@ -29,6 +29,7 @@ from client.networks import Networks
 from client.patients import patient_key
 from client.rehearsed_work import Rehearsing
 from client.settings import load_settings
+from client.withdrawn import Withdrawn
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WardroundError, WireCode
 from shared.study import Study
@@ -50,6 +51,7 @@ class Workbench:
         self._device: ResolvedDevice | None = None
         self._works: dict[str, LocalWork] = {}
         self._cohorts = Cohorts(folder)
+        self._withdrawn: frozenset[bytes] = frozenset()  # of whom nothing is warm
 
     def probe(self) -> ProbeDone:
         """Find the device that the configuration asks for."""
@@ -59,7 +61,7 @@ class Workbench:
     def open(self, job: OpenJob) -> OpenDone:
         """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""
         self._resolve()
-        screen = Screen(patient_key(self._folder))
+        screen = Screen(patient_key(self._folder), withdrawn=Withdrawn(self._folder).patients())
         data = self._data(job.study, screen)
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
@@ -136,10 +138,14 @@ class Workbench:
         agreed = self._cohorts.agreed(study.digest()) if study.privacy else None
         if agreed is not None and not agreed:
             raise Refusal(WireCode.UNKNOWN_STUDY)
-        return Screen(patient_key(self._folder), agreed=agreed)
+        return Screen(patient_key(self._folder), withdrawn=self._withdrawn, agreed=agreed)
 
     def _work(self, study: Study, data: SiteData | None = None) -> LocalWork:
-        key = study.digest()
+        key, withdrawn = study.digest(), Withdrawn(self._folder).patients()
+        if data is None and withdrawn != self._withdrawn:  # what is warm may hold who has withdrawn since
+            for other in tuple(self._works):
+                self._forget(other)
+            self._withdrawn = withdrawn
         if key not in self._works:
             self._works[key] = LocalWork(
                 study,

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
 from client.spending import charge
+from client.withdrawn import Withdrawn
 from shared.errors import refusing_disk_full
 from shared.wire import Open, Rehearse, Work
 
@@ -71,6 +72,7 @@ class Workload:
             DiskFull: the cost cannot be written down; the task was not taken.
             Refusal: it cannot be afforded; the task was not taken.
         """
+        Withdrawn(self._site.folder).note(self._site.ledger, time=self._site.now())
         charge(self._site, task)
         self._tasks.append(task)
         if len(self._tasks) == 1:

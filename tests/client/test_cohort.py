@@ -3,8 +3,8 @@
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
+from few_patients import PRIVATE, site_of_few, write_images
 from lone_site import LoneSite, a_study
 
 from client.cohorts import MOST_PATIENTS, Cohorts
@@ -17,27 +17,10 @@ from shared.errors import Refusal, TrustError, WireCode
 from shared.study import Study
 from shared.update import table_of
 
-PRIVATE = a_study(
-    model={"width": 8, "norm": "group"},
-    privacy={"noise_multiplier": 1.5, "sampling_rate": 0.5, "patients_per_step": 4},
-)
-
-
-def write_images(site: LoneSite, patients: int) -> None:
-    """Two images each; the last two patients are for validation and test."""
-    names = np.repeat([f"patient {n}" for n in range(patients)], 2)
-    split = np.repeat(["train"] * (patients - 2) + ["val", "test"], 2)
-    images = np.random.default_rng(0).integers(0, 255, (len(names), 28, 28), dtype=np.uint8)
-    labels = np.arange(len(names)) % 2
-    np.savez(site.folder / "images.npz", images=images, labels=labels, patient=names, split=split)
-
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[LoneSite]:
-    lone = LoneSite(tmp_path, study=PRIVATE)
-    config = lone.folder / "site.toml"
-    config.write_text(config.read_text().replace("threads = 1", 'threads = 1\ndevice = "cpu"'))
-    write_images(lone, 8)
+    lone = site_of_few(tmp_path, study=PRIVATE)
     yield lone
     lone.close()
 

@@ -1,0 +1,76 @@
+"""`wardround site withdraw`: a patient trains here no more; and what the site has trained until then."""
+
+import getpass
+from collections import defaultdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from client.join import load_enrolment
+from client.reconcile import agent_stopped
+from client.settings import folder_of
+from client.withdrawn import Withdrawn
+from shared.console import Answer, answering, table
+from shared.errors import ConfigError, ResourceError
+from shared.ledger import Ledger, read_entries
+
+LEDGER_FILE = "ledger.jsonl"
+
+
+@answering("site.withdraw")
+def withdraw(
+    patient: Annotated[
+        str | None, typer.Argument(help="The identifier that the images carry; asked for without.")
+    ] = None,
+    *,
+    config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
+    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+) -> Answer:
+    """Never use a patient's images again; list the rounds and models that they may have been in."""
+    from client.site import utc_now
+
+    folder = folder_of(config)
+    enrolment = load_enrolment(folder)
+    identifier = patient or typer.prompt("Patient", hide_input=True, err=True)
+    if not identifier.strip():
+        raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
+    withdrawn = Withdrawn(folder)
+    new, now = withdrawn.add(identifier, by=by or getpass.getuser(), time=utc_now()), utc_now()
+    try:
+        with agent_stopped(folder):
+            key, name = enrolment.identity_key, enrolment.invitation.site
+            with Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+                withdrawn.note(ledger, time=now)
+    except ResourceError:  # the agent runs, and notes it before its next work
+        pass
+    affected = affected_rounds(folder / LEDGER_FILE)
+    said = {"withdrawn": True, "new": new, "affected": affected}
+    rows = ((one["study"], len(one["rounds"]), len(one["models"])) for one in affected)
+    return Answer(said, Group(Text(_words(new)), *([table(("study", "rounds", "models"), rows)] if affected else [])))
+
+
+def affected_rounds(ledger: Path) -> list[dict[str, Any]]:
+    """By study, the rounds that an update of this site left in, and the digests of the models that it counted in.
+
+    Whether a patient was among those trained on, the ledger does not say: each of them may hold it.
+    """
+    rounds: dict[str, set[int]] = defaultdict(set)
+    models: dict[str, dict[str, None]] = defaultdict(dict)
+    for entry in read_entries(ledger) if ledger.is_file() else ():
+        said = entry.data
+        if entry.type == "release" and said["update_digest"] is not None:
+            rounds[said["study"]].add(said["round"])
+        elif entry.type == "receipt" and said["outcome"] == "counted":
+            models[said["study"]][said["model_digest"]] = None
+    return [{"study": name, "rounds": sorted(found), "models": list(models[name])} for name, found in rounds.items()]
+
+
+def _words(new: bool) -> str:
+    done = "The patient is in no study here from the next round on." if new else "The patient had withdrawn before."
+    return (
+        f"{done}\nUpdates that left before may hold what it taught, and so may every later model\n"
+        "of these studies; tell their coordinators. --json has rounds and models.\n"
+    )
