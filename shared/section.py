@@ -29,6 +29,23 @@ def explain(file_kind: str, model: type[BaseModel], error: ValidationError) -> s
     return f"The {file_kind} file cannot be used:\n  " + "\n  ".join(lines)
 
 
+def says(record: BaseModel, given: Any) -> bool:
+    """Whether a record holds each value of the JSON that it was read from, as it stood there.
+
+    What was not given may have been filled in; a number given as text, a truth given as a number and a key that
+    was passed over would let two texts be one record.
+    """
+    return _holds(record.model_dump(mode="json"), given)
+
+
+def _holds(value: Any, given: Any) -> bool:
+    if isinstance(given, dict):
+        return isinstance(value, dict) and all(key in value and _holds(value[key], given[key]) for key in given)
+    if isinstance(given, list) and set(map(type, given)) != {int}:  # runs of counts are compared at once, below
+        return isinstance(value, list) and len(value) == len(given) and all(map(_holds, value, given))
+    return bool(value == given) and isinstance(value, bool) is isinstance(given, bool)
+
+
 def _known(model: type[BaseModel], path: tuple[Any, ...]) -> list[str]:
     for part in path:
         field = model.model_fields.get(str(part))

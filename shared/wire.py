@@ -32,7 +32,7 @@ from shared.heads import Head, Held
 from shared.metrics import Score
 from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
-from shared.section import Section
+from shared.section import Section, says
 from shared.study import Digest, Name, Study
 from shared.update import TensorSpec
 from shared.version import VERSION
@@ -314,10 +314,11 @@ def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
     _check_same(value if isinstance(value, dict) else {})
     try:
         message = adapter.validate_json(body)
+        same = says(message, value)
     except ValidationError:
-        raise TrustError(
-            "A signed message has fields outside its type.", remedy="Compare the two sides' versions."
-        ) from None
+        same = False
+    if not same:
+        raise TrustError("A signed message has fields outside its type.", remedy="Compare the two sides' versions.")
     if not has_place(message):
         raise TrustError(
             f"A signed message of type {message.type} names the stage {message.address.stage}.",
