@@ -81,7 +81,7 @@ def hand_over(root: Path) -> Handed:
         ward = MemoryWard(root / "ward", tiny_federation.images(root, [SITE, "south"]))
         for name in STUDIES:
             ward.run(tiny_federation.study_text(name, rounds=2, sites=2))
-    ledger, card = export_ledger(ward.sites[SITE], root / "export").files
+    ledger, card, *_ = export_ledger(ward.sites[SITE], root / "export").files
     journals = tuple(ward.federation / "studies" / name / "journal.jsonl" for name in STUDIES)
     key = load_identity_key(ward.sites[SITE] / "keys" / "identity.pem")
     return Handed(ledger, card, journals, ward.federation, ward.sites[SITE], key)

@@ -1,6 +1,7 @@
 """What every test may ask for."""
 
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from pathlib import Path
@@ -23,6 +24,17 @@ def shared_data() -> Path:
             pytest.fail("CI must have the test images: set WARDROUND_DATA to their folder")
         pytest.skip("the test images are not here: set WARDROUND_DATA to their folder")
     return folder
+
+
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The browser that shows pages; absence fails under CI."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if found is None:
+        if os.environ.get("CI"):
+            pytest.fail("CI must have chromium: apt-get install chromium")
+        pytest.skip("no chromium here to show the page: apt-get install chromium")
+    return found
 
 
 @pytest.fixture

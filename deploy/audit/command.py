@@ -8,10 +8,11 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from deploy.audit.anchors import read_anchors
+from deploy.audit.anchors import Anchor, read_anchors
 from deploy.audit.asking import Question, questions
 from deploy.audit.examine import examine
-from deploy.audit.keys import read_coordinator, read_signer
+from deploy.audit.keys import Signer, read_coordinator, read_signer
+from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
 from shared.console import Answer, answering, printable
 from shared.errors import ConfigError, TrustError
@@ -21,32 +22,61 @@ app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, ag
 
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The ledger: a site's export, or a study's journal.")]
 
+Key = Annotated[str, typer.Option(help="Whose key: a key card, a signed roster, a PEM file, or 64 hex digits.")]
+Name = Annotated[str | None, typer.Option(help="Whose ledger it is, where the key does not say.")]
+Heads = Annotated[
+    list[str] | None, typer.Option(help="A head that another party holds: a journal, a list of heads, or HEX:WHO.")
+]
+Coordinator = Annotated[
+    str | None, typer.Option(help="The coordinator's key, for journals, where --key does not know it.")
+]
+
 
 @app.command()
 @answering("audit.verify")
 def verify(
     file: File,
     *,
-    key: Annotated[str, typer.Option(help="Whose key: a key card, a signed roster, a PEM file, or 64 hex digits.")],
-    signer: Annotated[str | None, typer.Option(help="Whose ledger it is, where the key does not say.")] = None,
-    head: Annotated[
-        list[str] | None, typer.Option(help="A head that another party holds: a journal, a list of heads, or HEX:WHO.")
-    ] = None,
-    coordinator: Annotated[
-        str | None, typer.Option(help="The coordinator's key, for journals, where --key does not know it.")
-    ] = None,
+    key: Key,
+    signer: Name = None,
+    head: Heads = None,
+    coordinator: Coordinator = None,
 ) -> Answer:
     """Check a ledger's chain, signatures and releases, and hold its end against what others hold."""
     _there(file)
-    who = read_signer(key, signer)
-    if coordinator is not None:
-        who = replace(who, coordinator=read_coordinator(coordinator))
-    anchors = [anchor for given in head or () for anchor in read_anchors(given, who)]
+    who, anchors = _held(key, signer, coordinator, head)
     began = time.perf_counter()
     found = examine(read_lines(file), who, anchors)
     seconds = time.perf_counter() - began
     said = {"ledger": str(file)} | data(found, who, seconds=seconds)
     return Answer(said, page(found, who, file=file.name, seconds=seconds), failure(found))
+
+
+@app.command()
+@answering("audit.report")
+def report(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The ledger; with --verify, the page.")],
+    *,
+    key: Key,
+    signer: Name = None,
+    head: Heads = None,
+    coordinator: Coordinator = None,
+    sign: Annotated[
+        Path | None, typer.Option(help="The private Ed25519 key that signs the page: yours, or the site's own.")
+    ] = None,
+    to: Annotated[Path | None, typer.Option(help="Where to write the page.", show_default="beside the ledger")] = None,
+    check: Annotated[
+        bool, typer.Option("--verify", help="Check the signature of a page; --key is its signer's.")
+    ] = False,
+) -> Answer:
+    """Write one signed page of what a ledger shows, for people and for paper."""
+    _there(file)
+    if check:
+        return checked_page(file, read_signer(key, signer))
+    if sign is None:
+        raise ConfigError("Nobody would have signed the page.", remedy="Name a private Ed25519 key with --sign.")
+    who, anchors = _held(key, signer, coordinator, head)
+    return written_page(file, who, anchors, key=sign, to=to or file.with_suffix(".html"), now=time.time())
 
 
 @app.command()
@@ -87,6 +117,14 @@ def budget(
             remedy="Look at it with `wardround audit verify`, and ask the site which version wrote it.",
         ) from None
     return Answer(said, budget_page(said, file=file.name), budget_failure(said))
+
+
+def _held(key: str, signer: str | None, coordinator: str | None, head: list[str] | None) -> tuple[Signer, list[Anchor]]:
+    """Whose ledger it is, and what others hold of it."""
+    who = read_signer(key, signer)
+    if coordinator is not None:
+        who = replace(who, coordinator=read_coordinator(coordinator))
+    return who, [anchor for given in head or () for anchor in read_anchors(given, who)]
 
 
 def _told(question: Question) -> str:

@@ -25,7 +25,7 @@ def verdict(found: Findings) -> str:
     if found.signed == 0:
         return UNSIGNED
     held = ANCHORED if found.end_anchored else OPEN_END
-    breaches = _counted(found.breaches.count, "entry breaks", "entries break")
+    breaches = counted(found.breaches.count, "entry breaks", "entries break")
     return f"{held}; {breaches} what was agreed" if found.breaches.count else held
 
 
@@ -66,7 +66,7 @@ def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
         "reason": _why_broken(found) if found.broken or not found.entries else "",
         "signer": signer.name,
         "fingerprint": signer.fingerprint,
-        "coordinator_fingerprint": _coordinators(signer),
+        "coordinator_fingerprint": coordinators(signer),
         "entries": found.entries,
         "head": found.head,
         "signed_entries": found.signed,
@@ -88,7 +88,7 @@ def page(found: Findings, signer: Signer, *, file: str, seconds: float) -> Rende
     """For a person."""
     style = "bold red" if failure(found) else "bold green" if found.end_anchored else "bold"
     about = {
-        "Ledger": f"{file}: {_counted(found.entries, 'entry', 'entries')}{_when(found)}",
+        "Ledger": f"{file}: {counted(found.entries, 'entry', 'entries')}{_when(found)}",
         "Signer": f"{signer.name}, fingerprint {signer.fingerprint}{_journals(found, signer)}",
         "Signed": _signed(found),
         "Anchored": _anchored(found),
@@ -123,10 +123,11 @@ def _journals(found: Findings, signer: Signer) -> str:
     """Whose signature the journals among the anchors carry, and what to do with fingerprints."""
     if not any(anchor.study for anchor in found.anchors):
         return "\n(compare it with the signed site agreement)"
-    return f"\nthe journals' coordinator, {_coordinators(signer)}\n(compare both with the signed site agreement)"
+    return f"\nthe journals' coordinator, {coordinators(signer)}\n(compare both with the signed site agreement)"
 
 
-def _coordinators(signer: Signer) -> str | None:
+def coordinators(signer: Signer) -> str | None:
+    """The fingerprint of the coordinator's key, where it is known."""
     return None if signer.coordinator is None else fingerprint(identity_hex(signer.coordinator))
 
 
@@ -191,5 +192,6 @@ def _account(account: Any) -> dict[str, Any]:
     return {**said, "contracts": sorted(account.contracts), "receipts": dict(account.receipts)}
 
 
-def _counted(number: int, one: str, many: str) -> str:
+def counted(number: int, one: str, many: str) -> str:
+    """A number and its noun, in the one form or the other."""
     return f"{number:,} {one if number == 1 else many}"

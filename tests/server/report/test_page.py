@@ -1,15 +1,13 @@
 """The page: whole, escaped, loading nothing, and shown by a real browser."""
 
-import html.parser
-import os
 import re
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browser import Reader, shown
 from PIL import Image
 
 from server.claim import AdmissionReason
@@ -18,38 +16,7 @@ from server.report import write_report
 from server.report.words import coarse, duration, share, size
 from server.study_folder import StudyState
 
-VOID = {"meta", "link", "br", "img", "input", "hr"}
 HOSTILE = "<script>alert('1')</script> \"&\" <img src=x onerror=alert(1)>"
-
-
-class Reader(html.parser.HTMLParser):
-    """Checks that tags nest, and keeps text, tags and attributes."""
-
-    def __init__(self, page: str) -> None:
-        super().__init__()
-        self.open: list[str] = []
-        self.tags: list[str] = []
-        self.attributes: list[tuple[str, str]] = []
-        self.text = ""
-        self.feed(page)
-        self.close()
-        assert self.open == []
-
-    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-        if tag not in VOID:
-            self.open.append(tag)
-
-    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
-        self.tags.append(tag)
-        self.attributes += [(name, value or "") for name, value in attrs]
-
-    def handle_endtag(self, tag: str) -> None:
-        assert self.open.pop() == tag
-
-    def handle_data(self, data: str) -> None:
-        self.text += data
 
 
 def read(ward: Any) -> Reader:
@@ -183,33 +150,6 @@ def test_shares() -> None:
 
 
 # ------------------------------------------------------------------ a real browser
-
-
-@pytest.fixture(scope="module")
-def chromium() -> str:
-    found = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail("CI must have chromium: apt-get install chromium")
-        pytest.skip("no chromium here to show the page: apt-get install chromium")
-    return found
-
-
-def shown(chromium: str, page: Path, folder: Path, *options: str) -> subprocess.CompletedProcess[str]:
-    """Runs the browser without any network; what a page tries to load and may not stands in its console."""
-    quiet = ("no-first-run", "disable-background-networking", "disable-component-update", "disable-sync")
-    return subprocess.run(
-        [
-            *(chromium, "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic"),
-            *(f"--{option}" for option in quiet),
-            *(f"--user-data-dir={folder / 'profile'}", "--window-size=1000,1400", "--hide-scrollbars"),
-            *("--host-resolver-rules=MAP * ~NOTFOUND", "--enable-logging=stderr", *options, page.as_uri()),
-        ],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=True,
-    )
 
 
 def test_a_browser_shows_it_and_is_asked_to_load_nothing(wards: Any, chromium: str, tmp_path: Path) -> None:

@@ -1,0 +1,266 @@
+"""The evidence below the verdict: one section for each kind of thing that the ledger tells.
+
+A further section is a function from the dossier to a `Section`, in its place in `SECTIONS`.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.audit.examine import Notes
+from deploy.audit.report.claims import rounded_up
+from deploy.audit.report.dossier import Dossier, Kept
+from deploy.audit.words import coordinators, counted, verdict
+from shared.chain import Entry
+
+_CODE = ("sha-256", "digest", "head", "fingerprint", "contract")  # columns that are set as code
+_PLAIN = 60  # characters of a value that is shown by its name
+
+
+@dataclass(frozen=True)
+class Section:
+    """A heading with an anchor, what it shows, and a table; `rows` may be empty, which `none` then says."""
+
+    id: str
+    title: str
+    lead: str
+    columns: tuple[str, ...]
+    rows: Sequence[tuple[str, ...]]
+    note: str = ""
+    none: str = "There is none."
+
+    def is_code(self, column: int) -> bool:
+        """Whether a column holds digests."""
+        return any(word in self.columns[column].lower() for word in _CODE)
+
+
+def sections(dossier: Dossier) -> list[Section]:
+    """All of them, in the order of the page."""
+    return [make(dossier) for make in SECTIONS]
+
+
+def _chain(dossier: Dossier) -> Section:
+    found = dossier.findings
+    facts = {
+        "Verdict": verdict(found),
+        "Ledger": f"{dossier.file}, {counted(found.entries, 'entry', 'entries')} that follow the rules",
+        "From, to": f"{found.began} to {found.ended}, as the site says",
+        "Signed": f"the first {found.signed:,} entries, by the last head that stands in the ledger",
+        "Head of the last entry": found.head,
+        "Signer": dossier.signer.name,
+        "Fingerprint of the signer": dossier.signer.fingerprint,
+        "Fingerprint of the coordinator": coordinators(dossier.signer) or "not known here",
+    }
+    return Section(
+        "chain",
+        "The chain and its keys",
+        "Each entry holds the hash of the one before; heads are signed with the site's Ed25519 key. A key is the "
+        "right one only if its fingerprint stands in the agreement that was signed on paper: compare it there.",
+        ("what", "as found"),
+        list(facts.items()),
+    )
+
+
+def _anchors(dossier: Dossier) -> Section:
+    found = dossier.findings
+    rows = [
+        (anchor.source, _number(found.found.get(anchor)) or "not in this ledger", anchor.study or "", anchor.head)
+        for anchor in found.anchors
+    ]
+    behind = ", ".join(f"{count} {kind}" for kind, count in found.behind.items())
+    return Section(
+        "anchors",
+        "What others hold of it",
+        "A chain alone cannot show that its end was not cut off. A head that lies with another party can.",
+        ("who holds it", "entry", "study", "head"),
+        rows,
+        note=f"Behind the last of them, on the site's word alone: {behind}." if behind else "",
+        none="No head of another party was given with --head.",
+    )
+
+
+def _studies(dossier: Dossier) -> Section:
+    rows = [
+        (
+            *(name, f"{one.releases:,}", f"{one.updates:,}", f"{one.bytes:,}", f"{one.last_round:,}"),
+            *(f"{one.refused:,}", ", ".join(f"{n} {what}" for what, n in sorted(one.receipts.items()))),
+            "closed" if one.closed else "open",
+        )
+        for name, one in dossier.findings.studies.items()
+    ]
+    columns = ("study", "releases", "updates", "bytes", "last round", "refused", "receipts", "state")
+    return Section("studies", "Studies", "What left in each, added up from the releases.", columns, rows)
+
+
+def _contracts(dossier: Dossier) -> Section:
+    rows = [
+        (*_place(entry), _said(entry, "study"), entry.type, _said(entry, "contract"), _said(entry, "study_digest"))
+        for entry in dossier.contracts.first
+    ]
+    return Section(
+        "contracts",
+        "Contracts",
+        "What the site agreed to release, before the study began. The ledger names the contract by its digest; "
+        "its text follows from the study, whose digest is given, and can be worked out again.",
+        ("entry", "time", "study", "kind", "contract", "study's SHA-256"),
+        rows,
+        note=_cut(dossier.contracts),
+    )
+
+
+def _releases(dossier: Dossier) -> Section:
+    rows = [
+        (
+            *(
+                *_place(entry),
+                _said(entry, "study"),
+                _said(entry, "round"),
+                _said(entry, "kind"),
+                _said(entry, "bytes"),
+            ),
+            *(_said(entry, "body_digest"), _said(entry, "update_digest") or "none"),
+        )
+        for entry in dossier.releases.first
+    ]
+    return Section(
+        "releases",
+        "Every release",
+        "Everything that left the site through its door, in order: written down before it was sent.",
+        ("entry", "time", "study", "round", "kind", "bytes", "message's SHA-256", "update's SHA-256"),
+        rows,
+        note=_cut(dossier.releases),
+    )
+
+
+def _receipts(dossier: Dossier) -> Section:
+    rows = [
+        (
+            *(*_place(entry), _said(entry, "study"), _said(entry, "round"), _said(entry, "outcome")),
+            _said(entry, "update_digest") or "none",
+        )
+        for entry in dossier.receipts.first
+    ]
+    return Section(
+        "receipts",
+        "Receipts",
+        "The coordinator's word on what became of each round's work, as the site wrote it down.",
+        ("entry", "time", "study", "round", "outcome", "update's SHA-256"),
+        rows,
+        note=_cut(dossier.receipts),
+    )
+
+
+def _breaches(dossier: Dossier) -> Section:
+    rows = [*_noted("breach", dossier.findings.breaches), *_noted("to be asked about", dossier.findings.remarks)]
+    kept = len(rows)
+    more = dossier.findings.breaches.count + dossier.findings.remarks.count - kept
+    return Section(
+        "breaches",
+        "Breaches, and what should be asked about",
+        "Entries that do not conform to what was agreed before them, and those that a reader may want explained.",
+        ("entry", "kind", "what"),
+        rows,
+        note=f"{more:,} more are in the ledger." if more else "",
+    )
+
+
+def _refusals(dossier: Dossier) -> Section:
+    rows = [
+        (*_place(entry), entry.type, _said(entry, "study"), _said(entry, "round"), _words(entry))
+        for entry in dossier.refusals.first
+    ]
+    return Section(
+        "refusals",
+        "Refusals",
+        "What the site said no to, what its door held back, and messages that were not its coordinator's.",
+        ("entry", "time", "kind", "study", "round", "what"),
+        rows,
+        note=_cut(dossier.refusals),
+    )
+
+
+def _human(dossier: Dossier) -> Section:
+    rows = [(*_place(entry), entry.type, _said(entry, "study"), _words(entry)) for entry in dossier.human.first]
+    return Section(
+        "human",
+        "What people did",
+        "Entries that name a person who acted: the name is what that person typed, and proves nobody's identity.",
+        ("entry", "time", "kind", "study", "what"),
+        rows,
+        note=_cut(dossier.human),
+        none="No entry names a person.",
+    )
+
+
+def _privacy(dossier: Dossier) -> Section:
+    rows = [
+        (study, f"{rounded_up(epsilon)}", f"{delta:g}", f"{steps:,}")
+        for study, (epsilon, delta, steps) in dossier.epsilons().items()
+    ]
+    return Section(
+        "privacy",
+        "Privacy spent",
+        "Epsilon of one training patient in each study that trained privately (patient-level DP-SGD), composed in "
+        "Renyi DP from the mechanisms that the site wrote down before it trained. A patient in several studies "
+        "spends in each.",
+        ("study", "epsilon, at most", "delta", "steps charged"),
+        rows,
+        note=f"{dossier.privacy.count:,} entries charge, reserve or give back. The figure does not cover the rounding "
+        "of floating-point noise, nor what leaves without noise.",
+        none="No entry says that a study trained privately: what left carries no promise of that kind.",
+    )
+
+
+def _software(dossier: Dossier) -> Section:
+    rows = [(*_place(entry), entry.type, _words(entry)) for entry in dossier.other.first]
+    unknown = ", ".join(f"{word} ({times})" for word, times in dossier.findings.unknown.items())
+    return Section(
+        "other",
+        "Keys, software and all other entries",
+        "Everything else that the ledger tells: studies put away, workers restarted, lines cut off, and kinds of entry "
+        "that have no section of their own.",
+        ("entry", "time", "kind", "what"),
+        rows,
+        note=" ".join(part for part in (_cut(dossier.other), f"Not known here: {unknown}." if unknown else "") if part),
+    )
+
+
+SECTIONS: tuple[Callable[[Dossier], Section], ...] = (
+    *(_chain, _anchors, _studies, _contracts, _releases, _receipts),
+    *(_breaches, _refusals, _human, _privacy, _software),
+)
+
+
+def _place(entry: Entry) -> tuple[str, str]:
+    return _number(entry.n), entry.time[:19].replace("T", " ")
+
+
+def _number(number: int | None) -> str:
+    return "" if number is None else f"{number:,}"
+
+
+def _said(entry: Entry, name: str) -> str:
+    value = entry.data.get(name)
+    if type(value) is int:
+        return _number(value)
+    return "" if value is None else str(value)
+
+
+def _words(entry: Entry) -> str:
+    return ", ".join(_pairs(entry.data.items()))
+
+
+def _pairs(items: Iterable[tuple[str, Any]]) -> Iterator[str]:
+    for name, value in items:
+        if name not in ("study", "round", "study_digest") and value is not None:
+            text = str(value)
+            yield f"{name} {text[:_PLAIN]}{'...' if len(text) > _PLAIN else ''}"
+
+
+def _cut(kept: Kept) -> str:
+    more = kept.count - len(kept.first)
+    return f"{more:,} more are in the ledger; the page holds the first {len(kept.first):,}." if more else ""
+
+
+def _noted(kind: str, notes: Notes) -> list[tuple[str, ...]]:
+    return [(_number(note.entry), kind, note.what) for note in notes.kept]

@@ -1,0 +1,168 @@
+"""The page that an auditor signs: what it claims, what it shows, and that nobody changed it since."""
+
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audited import Handed
+from browser import Reader, shown
+from PIL import Image
+from typer.testing import CliRunner
+
+from deploy.audit.report.claims import claims
+from deploy.audit.report.dossier import Dossier, compile_dossier
+from deploy.audit.report.law import MAPPINGS
+from deploy.audit.report.page import render
+from deploy.audit.report.sections import SECTIONS, sections
+from deploy.cli import app
+from shared.chain import HEAD, Tip
+from shared.keys import identity_hex, make_identity_key, save_key
+
+MADE = "2026-01-02T03:04:05Z"
+HOSTILE = "<script>alert('1')</script> \"&\" <img src=x onerror=alert(1)>"
+
+
+def dossier_of(handed: Handed, lines: list[bytes], *, anchored: bool = True) -> Dossier:
+    anchors = handed.anchors if anchored else []
+    return compile_dossier(lambda: lines, handed.signer, anchors, file="north-ledger.jsonl", made=MADE)
+
+
+def page_of(dossier: Dossier) -> Reader:
+    return Reader(render(dossier, signed_by="auditor", fingerprint="0000"))
+
+
+def standing(dossier: Dossier, words: str) -> list[str]:
+    return [claim.standing for claim in claims(dossier) if words in claim.text]
+
+
+def goes_on(handed: Handed, *entries: tuple[str, dict[str, Any]]) -> list[bytes]:
+    """The ledger with further entries behind it, signed with the right key."""
+    lines, tip = handed.lines, Tip()
+    for line in lines:
+        _, tip = tip.follow(line[:-1])
+    for kind, data in (*entries, (HEAD, {})):
+        signed = kind == HEAD
+        line = (
+            tip.head_line(key=handed.key, signer="north", time=MADE) if signed else tip.next_line(kind, data, time=MADE)
+        )
+        _, tip = tip.follow(line)
+        lines.append(line + b"\n")
+    return lines
+
+
+def test_a_whole_ledger_is_proven_as_far_as_others_hold_it(handed: Handed) -> None:
+    dossier = dossier_of(handed, handed.lines)
+    assert standing(dossier, "none changed, in order") == ["proven"]
+    assert standing(dossier, "left out") == ["proven"]
+    assert standing(dossier, "written down") == ["declared"]
+    assert standing(dossier, "ran the software") == ["open"]
+    text = page_of(dossier).text
+    assert "Consistent and anchored" in text
+    for line in map(json.loads, handed.lines):
+        if line["type"] == "release":
+            assert line["data"]["body_digest"] in text
+            assert f"{line['data']['bytes']:,}" in text
+    assert handed.signer.fingerprint in text
+
+
+def test_without_an_anchor_the_end_is_the_sites_word(handed: Handed) -> None:
+    dossier = dossier_of(handed, handed.lines, anchored=False)
+    assert standing(dossier, "could have been cut or written anew") == ["declared"]
+    assert "No head of another party was given" in page_of(dossier).text
+
+
+def test_what_does_not_hold_comes_first(handed: Handed) -> None:
+    broken = dossier_of(handed, handed.lines[:4] + handed.lines[5:])
+    assert claims(broken)[0].standing == "broken"
+    assert standing(broken, "broken at line 5") == ["broken"]
+    anew = handed.written_anew(lambda entry: entry | {"time": MADE})
+    assert "broken" in standing(dossier_of(handed, anew), "is not in this ledger")
+    breach = goes_on(handed, ("release", {"study": "lungs"}))
+    text = page_of(dossier_of(handed, breach)).text
+    assert "1 entry breaks what had been agreed before." in text
+    assert "lacks a field" in text
+
+
+@pytest.mark.parametrize("lines", [[], [b"no ledger\n"]])
+def test_what_is_no_ledger_gives_a_page_that_says_so(handed: Handed, lines: list[bytes]) -> None:
+    assert "broken at line 1" in page_of(dossier_of(handed, lines)).text
+
+
+def test_what_an_entry_says_is_text(handed: Handed) -> None:
+    page = page_of(dossier_of(handed, goes_on(handed, ("approval", {"study": "lungs", "by": HOSTILE, "x": [HOSTILE]}))))
+    assert "script" not in page.tags
+    assert HOSTILE in page.text
+
+
+def test_people_and_privacy_have_their_sections(handed: Handed) -> None:
+    spent = {
+        **{"study": "lungs", "study_digest": "a" * 64, "round": 1, "clip_norm": 1.0, "delta": 1e-6},
+        **{"noise_multiplier": 1.1, "sampling_rate": 0.1, "images_per_patient": 2, "steps": 20},
+    }
+    lines = goes_on(handed, ("privacy_spent", spent), ("budget_reconciled", {"by": "Jo Doe", "why": "a backup"}))
+    dossier = dossier_of(handed, lines)
+    by_id = {section.id: section for section in sections(dossier)}
+    ((study, epsilon, delta, steps),) = by_id["privacy"].rows
+    assert (study, delta, steps) == ("lungs", "1e-06", "20")
+    assert float(epsilon) >= dossier.epsilons()["lungs"][0] > 0
+    assert "by Jo Doe" in by_id["human"].rows[0][-1]
+    assert standing(dossier, f"at most epsilon {epsilon}") == ["declared"]
+
+
+def test_every_section_that_is_pointed_at_is_there(handed: Handed) -> None:
+    dossier = dossier_of(handed, handed.lines)
+    known = {section.id for section in sections(dossier)}
+    assert len(known) == len(SECTIONS)
+    assert {id_ for mapping in MAPPINGS for id_ in mapping.sections} <= known
+    assert {claim.section for claim in claims(dossier)} <= {*known, ""}
+    assert {value[1:] for name, value in page_of(dossier).attributes if name == "href"} <= known
+
+
+def test_the_page_loads_nothing(handed: Handed) -> None:
+    page = page_of(dossier_of(handed, handed.lines))
+    assert not {"script", "link", "img", "iframe", "object", "base", "form"} & set(page.tags)
+    assert not {"src", "srcset", "data", "action", "style"} & {name for name, _ in page.attributes}
+    assert not re.search(r"https?:|url\(|@import", page.text)
+    assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
+
+
+def said(*words: object) -> tuple[int, dict[str, Any]]:
+    done = CliRunner().invoke(app, ["audit", "report", *map(str, words), "--json"])
+    return done.exit_code, json.loads(done.stdout)
+
+
+def test_it_is_signed_and_any_change_is_noticed(handed: Handed, chromium: str, tmp_path: Path) -> None:
+    key = make_identity_key()
+    save_key(tmp_path / "auditor.pem", key)
+    page = tmp_path / "page.html"
+    heads = [word for journal in handed.journals for word in ("--head", journal)]
+    code, answer = said(handed.ledger, "--key", handed.card, *heads, "--sign", tmp_path / "auditor.pem", "--to", page)
+    assert (code, answer["data"]["signed_by"]) == (0, "auditor")
+    check = ("--verify", page, "--key", identity_hex(key.public_key()), "--signer", "auditor")
+    assert said(*check)[0] == 0
+    picture = tmp_path / "page.png"
+    done = shown(chromium, page, tmp_path, f"--screenshot={picture}")
+    with Image.open(picture) as image:
+        assert len(image.convert("RGB").getcolors(maxcolors=1 << 20)) > 50
+    assert "CONSOLE" not in done.stderr
+    other = ("--verify", page, "--key", handed.public("identity_key"), "--signer", "auditor")
+    assert said(*other)[0] == 4
+    page.write_bytes(page.read_bytes().replace(b"Proven", b"PROVEN"))
+    code, answer = said(*check)
+    assert (code, answer["error"]["what"]) == (4, "page.html is not the page that auditor signed.")
+
+
+def test_the_sites_own_key_signs_in_its_name(handed: Handed, tmp_path: Path) -> None:
+    words = (handed.ledger, "--key", handed.card, "--sign", handed.site / "keys" / "identity.pem")
+    code, answer = said(*words, "--to", tmp_path / "page.html")
+    assert (code, answer["data"]["signed_by"]) == (0, "north")
+    assert said("--verify", tmp_path / "page.html", "--key", handed.card)[0] == 0
+
+
+def test_nobody_is_asked_to_trust_an_unsigned_page(handed: Handed, tmp_path: Path) -> None:
+    code, answer = said(handed.ledger, "--key", handed.card, "--to", tmp_path / "page.html")
+    assert (code, answer["error"]["remedy"]) == (3, "Name a private Ed25519 key with --sign.")
+    over = (handed.ledger, "--key", handed.card, "--sign", handed.site / "keys" / "identity.pem", "--to", handed.ledger)
+    assert said(*over)[0] == 3
