@@ -28,7 +28,7 @@ MAPPINGS: tuple[Mapping, ...] = (
         "GDPR Art. 30",
         "a record of processing: purposes, categories, recipients, time limits",
         ("studies", "releases", "contracts"),
-        "purposes, categories of persons, transfers and time limits",
+        "purposes, categories of persons, transfers and time limits: see docs/templates/record-of-processing.md",
     ),
     Mapping(
         "GDPR Art. 32",
