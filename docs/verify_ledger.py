@@ -1,9 +1,9 @@
 """An independent verifier of Wardround ledgers: it imports nothing of Wardround.
 
-    python verify_ledger.py LEDGER KEY SIGNER [JOURNAL COORDINATOR_KEY | HEAD]
+    python verify_ledger.py LEDGER KEY SIGNER [JOURNAL_OR_RECEIPTS COORDINATOR_KEY | HEAD]
 
 A KEY is an Ed25519 public key in 64 hex digits, SIGNER the name that the ledger's heads carry. A study's
-journal, or a head in hex, says what another party holds. Needs Python 3.9 and the package `cryptography`.
+journal, receipts, or a head in hex say what another party holds. Needs Python 3.9 and the package `cryptography`.
 The rules are those of docs/ledger-format.md; what a release must conform to is not checked here.
 """
 
@@ -23,19 +23,14 @@ FORMS = {"prev": r"[0-9a-f]{64}", "time": TIME, "type": r"[a-z][a-z0-9_]{0,47}"}
 
 
 def number(value):
-    """A double as RFC 8785 writes it: the shortest digits that read back the same, laid out as in ECMAScript.
-
-    Python's repr() gives the same digits (ECMA-262, Number::toString); they are laid out anew here.
-    """
+    """A double as RFC 8785 writes it: the digits of repr(), laid out as in ECMA-262 (Number::toString)."""
     if value == 0 or not math.isfinite(value):
         return "0" if value == 0 else "no number"  # which is no JSON, so that the line does not read back the same
     negative, figures, exponent = Decimal(repr(value)).normalize().as_tuple()
     sign, digits = "-" if negative else "", "".join(map(str, figures))
     point = len(digits) + exponent  # the value is 0.DIGITS times ten to this power
-    if len(digits) <= point <= 21:
-        return sign + digits.ljust(point, "0")
     if 0 < point <= 21:
-        return f"{sign}{digits[:point]}.{digits[point:]}"
+        return sign + (digits.ljust(point, "0") if len(digits) <= point else f"{digits[:point]}.{digits[point:]}")
     if -6 < point <= 0:
         return f"{sign}0.{'0' * -point}{digits}"
     return f"{sign}{digits[0]}{'.' if digits[1:] else ''}{digits[1:]}e{point - 1:+d}"
@@ -43,14 +38,10 @@ def number(value):
 
 def canonical(value, depth=0):
     """The RFC 8785 text of a JSON value."""
-    if isinstance(value, float):
-        return number(value)
-    if isinstance(value, int) and abs(value) > LARGEST:
-        raise ValueError("an integer is too large")
+    if (isinstance(value, int) and abs(value) > LARGEST) or (isinstance(value, (dict, list)) and depth == DEEPEST):
+        raise ValueError("an integer is too large, or it is nested too deeply")
     if not isinstance(value, (dict, list)):
-        return json.dumps(value, ensure_ascii=False)
-    if depth == DEEPEST:
-        raise ValueError("it is nested too deeply")
+        return number(value) if isinstance(value, float) else json.dumps(value, ensure_ascii=False)
     if isinstance(value, list):
         return f"[{','.join(canonical(item, depth + 1) for item in value)}]"
     pairs = sorted(value.items(), key=lambda pair: pair[0].encode("utf-16-be"))
@@ -66,25 +57,20 @@ def parse(line):
         same = False
     if not same or not isinstance(entry, dict):
         raise ValueError("it is not a canonical JSON object")
-    if type(entry.get("v")) is not int or entry["v"] != 1:
-        raise ValueError("it has another format number")
     formed = all(isinstance(entry.get(name), str) and re.fullmatch(form, entry[name]) for name, form in FORMS.items())
-    if not formed or type(entry.get("n")) is not int or not isinstance(entry.get("data"), dict):
+    counted = type(entry.get("n")) is int and type(entry.get("v")) is int and entry["v"] == 1
+    if not formed or not counted or not isinstance(entry.get("data"), dict):
         raise ValueError("it lacks a field, or has one in another form")
     return entry
 
 
-def check_head(entry, key, signer):
-    """Hold a head against the signer's key."""
-    said = {name: value for name, value in entry["data"].items() if name != "signature"}
-    signature = entry["data"].get("signature")
-    if said.get("signer") != signer or not isinstance(signature, str) or not re.fullmatch("[0-9a-f]{128}", signature):
-        raise ValueError("it is a head of another signer, or without a signature")
-    text = "wardround ledger head 1\n" + canonical({**entry, "data": said})
+def check_signature(key, signature, purpose, said):
+    """Hold a signature, in hex, against what was said for a purpose."""
+    formed = isinstance(signature, str) and re.fullmatch("[0-9a-f]{128}", signature)
     try:
-        key.verify(bytes.fromhex(signature), text.encode("utf-8"))
+        key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
     except InvalidSignature:
-        raise ValueError("it is a head whose signature does not hold") from None
+        raise ValueError("it is not signed, or its signature does not hold") from None
 
 
 def entries(file, key, signer):
@@ -97,7 +83,10 @@ def entries(file, key, signer):
         if entry["n"] != n + 1 or entry["prev"] != prev:
             raise ValueError("it does not follow the line before it")
         if entry["type"] == "head":
-            check_head(entry, key, signer)
+            said = {name: value for name, value in entry["data"].items() if name != "signature"}
+            if said.get("signer") != signer:
+                raise ValueError("it is a head of another signer")
+            check_signature(key, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said})
         n, prev = entry["n"], hashlib.sha256(line[:-1]).hexdigest()
         yield entry, prev
 
@@ -111,8 +100,18 @@ def closing_heads(journal, key, site):
         if entry["type"] == "site_closed" and data.get("site") == site:
             waiting.append(data.get("head"))
         elif entry["type"] == "head":
-            found.update((head, study) for head in waiting)
-            waiting.clear()
+            found, waiting = {**found, **dict.fromkeys(waiting, study)}, []
+    return found
+
+
+def receipted_heads(file, key, site):
+    """The site's heads in receipts that the coordinator signed, each with its study if the site put that away."""
+    key, found = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)), {}
+    for line in file:
+        said = json.loads(line)
+        check_signature(key, said.pop("signature", None), "wardround receipt 1", said)
+        if said["site"] == site and said["head"]:
+            found[said["head"]["hash"]] = said["study"] if said["outcome"] == "closed" else None
     return found
 
 
@@ -144,7 +143,8 @@ if __name__ == "__main__":
     heads = dict.fromkeys(others) if len(others) == 1 else {}
     if len(others) == 2:
         with open(others[0], "rb") as stream:
-            heads = closing_heads(stream, others[1], name)
+            read = receipted_heads if stream.peek(8).startswith(b'{"head":') else closing_heads
+            heads = read(stream, others[1], name)
     with open(ledger, "rb") as stream:
         print(said := verdict(stream, its_key, name, heads))
     sys.exit(0 if said.startswith("consistent") else 4)

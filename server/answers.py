@@ -43,7 +43,7 @@ def scored_own(site: str, answer: Ready, *, of: str) -> OwnModelScored:
 def last_word(site: str, answer: Rehearsed | Closed) -> SiteRehearsed | SiteClosed:
     """The journal's entry about an answer after which nothing more is asked of the site."""
     if isinstance(answer, Closed):
-        return SiteClosed(site=site, head=answer.head)
+        return SiteClosed(site=site, head=answer.head, n=answer.ledger.n if answer.ledger else None)
     return SiteRehearsed(site=site, findings=answer.findings, work_s=answer.work_s, travel_s=answer.travel_s)
 
 

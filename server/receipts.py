@@ -1,16 +1,17 @@
-"""The receipts: what each site is told of its work in the last round for which it worked.
+"""The receipts: what each site is told of its work in the last round for which it worked, and of a study's end.
 
-Pure; the receipts ride on the next message to the site. A site that was at work when a round closed
-without it is told so, too, though the server holds no digest of its work.
+Pure; the receipts ride on the next message to the site, and those on a study that it put away are exported.
+A site that was at work when a round closed without it is told so, too, though the server holds no digest of
+its work.
 """
 
 from typing import Any, Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.history import LiveHistory
+from server.history import LiveHistory, StudyHistory
 from server.records import RoundCommitted
-from shared.heads import Held
+from shared.heads import Head, Held, root_over
 from shared.receipt import Receipt
 
 
@@ -35,6 +36,19 @@ def receipts_for(
     closed = sorted((n, digest) for n, digest in rounds.items() if 1 <= n <= history.last_round)
     common: dict[str, Any] = {"site": site, "head": held.head, "root": held.root, "time": now}
     return tuple(Receipt(**common, **_word(site, n, digest, history)).signed(key) for n, digest in closed)
+
+
+def closing_receipts(history: StudyHistory, *, key: Ed25519PrivateKey, now: str) -> dict[str, Receipt]:
+    """By site that has put the study away, the word on that: it names the head with which the site did.
+
+    Arguments as `receipts_for`.
+    """
+    heads = {site: Head(n=said.n, hash=said.head) for site, said in history.closed.items() if said.n is not None}
+    root, model = root_over(history.heads | heads), history.final_digest
+    assert history.started is not None and model is not None
+    common: dict[str, Any] = {"study": history.started.study, "round": history.last_round, "outcome": "closed"}
+    common |= {"update_digest": None, "model_digest": model, "root": root, "time": now}
+    return {site: Receipt(site=site, head=head, **common).signed(key) for site, head in sorted(heads.items())}
 
 
 def _word(site: str, number: int, update_digest: str | None, history: LiveHistory) -> dict[str, Any]:

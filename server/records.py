@@ -222,10 +222,11 @@ class SiteRehearsed(Record):
 
 
 class SiteClosed(Record):
-    """A site put the study away; `head` anchors its ledger here."""
+    """A site put the study away; `head` anchors its ledger here, of which it is entry `n`."""
 
     site: Name
     head: Digest
+    n: Count | None = None
 
 
 class HeadsNoted(Record):

@@ -35,6 +35,7 @@ class Handed:
 
     ledger: Path
     card: Path
+    receipts: Path
     journals: tuple[Path, ...]
     federation: Path
     site: Path
@@ -81,10 +82,10 @@ def hand_over(root: Path) -> Handed:
         ward = MemoryWard(root / "ward", tiny_federation.images(root, [SITE, "south"]))
         for name in STUDIES:
             ward.run(tiny_federation.study_text(name, rounds=2, sites=2))
-    ledger, card, *_ = export_ledger(ward.sites[SITE], root / "export").files
+    ledger, card, receipts = export_ledger(ward.sites[SITE], root / "export").files
     journals = tuple(ward.federation / "studies" / name / "journal.jsonl" for name in STUDIES)
     key = load_identity_key(ward.sites[SITE] / "keys" / "identity.pem")
-    return Handed(ledger, card, journals, ward.federation, ward.sites[SITE], key)
+    return Handed(ledger, card, receipts, journals, ward.federation, ward.sites[SITE], key)
 
 
 def independent_verifier() -> ModuleType:

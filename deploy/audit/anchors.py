@@ -5,8 +5,12 @@ that lies with another party can. It is given as
 
 1. a study's journal, whose `site_closed` entry holds the head that the site named when it put the study away;
    it counts only where the coordinator's signature covers it;
-2. a text file, a head a line: 64 hex digits, a space, and who holds it; `#` begins a remark;
-3. the 64 hex digits themselves, and after a colon who holds it.
+2. receipts, one a line, which the coordinator signed to the site; each names a head and its place;
+3. a text file, a head a line: 64 hex digits, a space, and who holds it; `#` begins a remark;
+4. the 64 hex digits themselves, and after a colon who holds it.
+
+That receipts are the site's own makes them no less good: it cannot make one. They show nothing if it keeps the
+newest to itself, so an auditor asks the coordinator, too.
 """
 
 import re
@@ -21,9 +25,11 @@ from shared.chain import HEAD, Entry, verified
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
 from shared.ledger import read_lines
+from shared.receipt import read_receipt
 
 _TYPED = re.compile(r"([0-9a-fA-F]{64})(?:[:\s]\s*(.*))?", re.DOTALL)
 _LARGEST_LIST = 1 << 20  # bytes
+_RECEIPT = b'{"head":'  # how canonical JSON of a receipt begins; a journal's begins with its data
 _NOBODY = "somebody who was not named"
 
 
@@ -35,11 +41,13 @@ class Anchor:
         head: SHA-256 (hex) of the entry.
         source: who holds it.
         study: the study that the site put away with it; None if that is not known.
+        entry: its place in the ledger, from 1, where the holder knows it.
     """
 
     head: str
     source: str
     study: str | None = None
+    entry: int | None = None
 
 
 def read_anchors(given: str, signer: Signer) -> list[Anchor]:
@@ -59,15 +67,19 @@ def read_anchors(given: str, signer: Signer) -> list[Anchor]:
     try:
         with path.open("rb") as file:
             start = file.read(_LARGEST_LIST)
-        found = _of_journal(path, signer) if start.startswith(b"{") else _of_list(start, path.name)
+        if start.startswith(_RECEIPT):
+            found = _of_receipts(path, signer)
+        else:
+            found = _of_journal(path, signer) if start.startswith(b"{") else _of_list(start, path.name)
     except OSError as error:
         raise ConfigError(
             f"There is no anchor to read at {given} ({error.strerror}).",
-            remedy="Name a study's journal.jsonl, a list of heads, or the 64 hex digits of one.",
+            remedy="Name a study's journal.jsonl, receipts, a list of heads, or the 64 hex digits of one.",
         ) from None
     if not found:
         raise ConfigError(
-            f"{path.name} holds no head of {signer.name}.", remedy="Name the journal of a study that the site closed."
+            f"{path.name} holds no head of {signer.name}.",
+            remedy="Name the journal of a study that the site closed, or receipts that are the site's.",
         )
     return found
 
@@ -80,14 +92,34 @@ def _of_list(data: bytes, name: str) -> list[Anchor]:
     return [Anchor(one[1].lower(), one[2] or f"the list {name}") for one in typed if one]
 
 
-def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
+def _of_receipts(path: Path, signer: Signer) -> list[Anchor]:
+    key, anchors = _coordinator(path, signer), []
+    for number, line in enumerate(read_lines(path), 1):
+        receipt = read_receipt(line)
+        if not receipt.holds(key):
+            raise TrustError(
+                f"Line {number} of {path.name} is a receipt that the coordinator did not sign.",
+                remedy="Ask for the receipts again, and compare the coordinator's fingerprint.",
+            )
+        if receipt.site == signer.name and (head := receipt.head) is not None:
+            closing = receipt.study if receipt.outcome == "closed" else None
+            source = f"the receipt of {f'round {receipt.round} of ' if closing is None else ''}{receipt.study}"
+            anchors.append(Anchor(head.hash, source, closing, head.n))
+    return list({anchor.head: anchor for anchor in anchors}.values())
+
+
+def _coordinator(path: Path, signer: Signer) -> Ed25519PublicKey:
     if signer.coordinator is None:
         raise ConfigError(
-            f"{path.name} is a journal, and the coordinator's key is not known.",
+            f"{path.name} is the coordinator's word, whose key is not known.",
             remedy="Name it with --coordinator, or give --key a key card or roster.",
         )
+    return signer.coordinator
+
+
+def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
     study, anchors, waiting = "?", [], []
-    for entry in _sound(path, signer.coordinator):
+    for entry in _sound(path, _coordinator(path, signer)):
         if entry.type == "study_started":
             study = str(entry.data.get("study"))
         elif entry.type == "site_closed" and entry.data.get("site") == signer.name:

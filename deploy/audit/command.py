@@ -8,14 +8,19 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from deploy.audit import reconciled
 from deploy.audit.anchors import Anchor, read_anchors
 from deploy.audit.asking import Question, questions
+from deploy.audit.books import read_journal, read_ledger, signer_of
 from deploy.audit.examine import examine
-from deploy.audit.keys import Signer, read_coordinator, read_signer
+from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
+from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
 from shared.console import Answer, answering, printable
 from shared.errors import ConfigError, TrustError
+from shared.identity import COORDINATOR
+from shared.keys import fingerprint, identity_hex
 from shared.ledger import read_entries, read_lines
 
 app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, against what others hold.")
@@ -77,6 +82,30 @@ def report(
         raise ConfigError("Nobody would have signed the page.", remedy="Name a private Ed25519 key with --sign.")
     who, anchors = _held(key, signer, coordinator, head)
     return written_page(file, who, anchors, key=sign, to=to or file.with_suffix(".html"), now=time.time())
+
+
+@app.command()
+@answering("audit.reconcile")
+def reconcile(
+    journal: Annotated[Path, typer.Argument(metavar="JOURNAL", help="A study's journal.jsonl.")],
+    ledgers: Annotated[list[Path], typer.Argument(metavar="LEDGER...", help="Sites' exported ledgers.")],
+    *,
+    key: Annotated[list[str], typer.Option(help="Whose keys: the sites' key cards, or the signed roster.")],
+    coordinator: Annotated[
+        str | None, typer.Option(help="The coordinator's key, where --key does not know it.")
+    ] = None,
+) -> Answer:
+    """Lay sites' ledgers beside the coordinator's journal: did what left arrive, and does each round add up?"""
+    for file in (journal, *ledgers):
+        _there(file)
+    signers = {file: signer_among(key, signer_of(file)) for file in ledgers}
+    theirs = coordinator_of(signers.values(), coordinator)
+    book = read_journal(journal, theirs)
+    found = lay_side_by_side(book, [read_ledger(file, signer, book) for file, signer in signers.items()])
+    said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconciled.data(found)
+    said["fingerprints"] = {signer.name: signer.fingerprint for signer in signers.values()}
+    said["fingerprints"][COORDINATOR] = fingerprint(identity_hex(theirs))
+    return Answer(said, reconciled.page(found), reconciled.failure(found))
 
 
 @app.command()

@@ -10,6 +10,8 @@ Whether a key is the right one no file can say: its fingerprint is shown, to be 
 """
 
 import re
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -66,6 +68,33 @@ def read_coordinator(given: str) -> Ed25519PublicKey:
     signer = read_signer(given, COORDINATOR)
     assert signer.coordinator is not None
     return signer.coordinator
+
+
+def signer_among(given: Iterable[str], name: str) -> Signer:
+    """The signer of that name, from the first of several keys that knows it; raises `ConfigError` if none does."""
+    for one in given:
+        with suppress(ConfigError, TrustError):
+            return read_signer(one, name)
+    raise ConfigError(f"No key of {name} is named.", remedy="Name its key card, or the federation's roster.signed.")
+
+
+def coordinator_of(signers: Iterable[Signer], given: str | None) -> Ed25519PublicKey:
+    """The one coordinator's key that several signers know, or that is given.
+
+    Raises:
+        ConfigError: nobody knows it.
+        TrustError: they know different ones.
+    """
+    known = {identity_hex(signer.coordinator) for signer in signers if signer.coordinator}
+    if given is not None:
+        known.add(identity_hex(read_coordinator(given)))
+    if len(known) > 1:
+        raise TrustError(
+            "The keys name different coordinators.", remedy="Compare the fingerprints with the signed agreements."
+        )
+    if not known:
+        raise ConfigError("The coordinator's key is not known.", remedy="Name it with --coordinator.")
+    return read_identity_hex(known.pop())
 
 
 def _of_card(data: bytes, name: str | None) -> Signer:

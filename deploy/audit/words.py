@@ -42,8 +42,7 @@ def failure(found: Findings) -> WardroundError | None:
         )
     if found.missing:
         return TrustError(
-            f"The head that {found.missing[0].source} holds is not in this ledger: entries were cut off or written "
-            "anew, or the head is another ledger's.",
+            f"The head that {found.missing[0].source} holds is not in this ledger: {_why_missing(found)}.",
             remedy="Ask the site for the whole ledger, and the holder of the head whose it is and since when.",
         )
     if found.breaches.count:
@@ -53,6 +52,15 @@ def failure(found: Findings) -> WardroundError | None:
             remedy="Ask the site and the coordinator what happened there; the ledger itself holds.",
         )
     return None
+
+
+def _why_missing(found: Findings) -> str:
+    entry = found.missing[0].entry
+    if entry is None:
+        return "entries were cut off or written anew, or the head is another ledger's"
+    if entry > found.entries:
+        return f"it is entry {entry}, and the ledger ends at {found.entries}; its end was cut off or rolled back"
+    return f"entry {entry} is another one; the ledger was written anew there or before"
 
 
 def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
@@ -71,6 +79,7 @@ def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
         "head": found.head,
         "signed_entries": found.signed,
         "anchored_entries": found.anchored,
+        "first_missing_entry": min((a.entry for a in found.missing if a.entry is not None), default=None),
         "anchors": [asdict(anchor) | {"entry": found.found.get(anchor)} for anchor in found.anchors],
         "behind_anchor": dict(found.behind),
         "began": found.began,
@@ -140,9 +149,9 @@ def _signed(found: Findings) -> str:
 def _anchored(found: Findings) -> str:
     if not found.anchors:
         return "nothing: name what others hold with --head;\n`wardround audit anchors` says what to ask of whom"
-    lines = [f"the first {n} entries, by {anchor.source}" for anchor, n in found.found.items()]
+    lines = [f"the first {n} entries, by {anchor.source}" for anchor, n in [*found.found.items()][-_SHOWN:]]
     missing = "not before that line" if found.broken else "not in it"
-    lines += [f"{missing}: the head that {anchor.source} holds" for anchor in found.missing]
+    lines += [f"{missing}: the head that {anchor.source} holds" for anchor in found.missing[:_SHOWN]]
     if found.broken:
         return "\n".join(lines)
     if found.behind:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -15,7 +16,8 @@ from server.cli.arguments import HERE, Federation, Name
 from server.cli.lettering import Lettered, names_of, show_key
 from server.log import JournalReader, Line, read_log
 from server.study_folder import ENDED, StudyFolder, find_launched, find_study
-from shared.console import Answer, answering, printable, progress_console
+from shared.console import Answer, answering, facts, printable, progress_console
+from shared.durable import write_atomically
 from shared.errors import WardroundError
 
 app = typer.Typer()
@@ -107,6 +109,31 @@ def track(
     run = send_figures(folder, tracker, follow=follow)
     data = {"study": name, "experiment": EXPERIMENT, "run": run, "figures": tracker.figures}
     return Answer(data, f"{tracker.figures} figures are in the experiment {EXPERIMENT}, run {run}.")
+
+
+@app.command()
+@answering("study.receipts")
+def receipts(
+    name: Name,
+    to: Annotated[Path, typer.Option("--to", help="A folder for the receipts.")],
+    federation: Federation = HERE,
+) -> Answer:
+    """Sign a receipt for each site that put the study away: it anchors the end of that site's ledger."""
+    from server.desk import utc_now
+    from server.federation import load_federation
+    from server.journal import read_history
+    from server.receipts import closing_receipts
+
+    folder = find_launched(federation, name, done="receipted")
+    key = load_federation(federation).coordinator_key
+    given = closing_receipts(read_history(folder.journal), key=key, now=utc_now())
+    to.mkdir(parents=True, exist_ok=True)
+    files = {site: to / f"{site}-{name}-receipt.jsonl" for site in given}
+    for site, receipt in given.items():
+        write_atomically(files[site], receipt.line())
+    shown = facts({site: str(file) for site, file in files.items()})
+    none = Text("No site has put the study away yet, so there is nothing to sign.")
+    return Answer({"study": name, "receipts": {site: str(f) for site, f in files.items()}}, shown if given else none)
 
 
 def _log(folder: StudyFolder, key: Ed25519PublicKey, *, follow: bool) -> Iterator[Line]:

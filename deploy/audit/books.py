@@ -1,0 +1,213 @@
+"""The two books of a study: what a site's ledger says left it, and what the coordinator's journal says came.
+
+Both are read entry by entry, each after its chain and signatures were checked; only what is needed to lay
+them beside each other is kept. What follows from it is decided in `deploy/audit/reconcile.py`.
+"""
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pydantic import ValidationError
+
+from deploy.audit.keys import Signer
+from shared.chain import HEAD, Entry, verified
+from shared.errors import TrustError
+from shared.heads import Head
+from shared.identity import COORDINATOR
+from shared.ledger import read_entries, read_lines
+
+
+class Sent(NamedTuple):
+    """An update that a ledger says left: `size` is in bytes, message and update together."""
+
+    entry: int
+    round: int
+    digest: str
+    size: int
+
+
+class Told(NamedTuple):
+    """The coordinator's word on a round, as the site wrote it down."""
+
+    round: int
+    outcome: str
+    model_digest: str
+
+
+class Noted(NamedTuple):
+    """The heads of the sites' ledgers under the root that a round's messages carried; by site."""
+
+    round: int
+    root: str
+    heads: Mapping[str, Head]
+
+
+@dataclass
+class Ledger:
+    """What a site's ledger says of one study.
+
+    Attributes:
+        sent: the updates that left.
+        models: by round, digests of the models that came.
+        receipts: the coordinator's words on its rounds, as written down.
+        roots: by round, the roots of all heads that it was told.
+        hashes: by place, the hashes of the entries that the journal names.
+    """
+
+    site: str
+    entries: int = 0
+    sent: list[Sent] = field(default_factory=list)
+    models: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    receipts: list[Told] = field(default_factory=list)
+    roots: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
+    hashes: dict[int, str] = field(default_factory=dict)
+
+
+@dataclass
+class Journal:
+    """What the coordinator's journal says of a study.
+
+    Attributes:
+        opened: by round, digests of the models that it started from.
+        spooled: by site and round, digest and bytes of the updates that arrived whole.
+        admitted: by site and round, the digests that were let in.
+        commits: by round, who counted, and by site the word on each other one.
+        models: by round, the digest of the committed model.
+        noted: heads and roots as rounds began.
+        closed: by site, the head with which it put the study away.
+    """
+
+    study: str = ""
+    cohort: tuple[str, ...] = ()
+    entries: int = 0
+    opened: dict[int, str] = field(default_factory=dict)
+    spooled: dict[tuple[str, int], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
+    admitted: dict[tuple[str, int], set[str]] = field(default_factory=lambda: defaultdict(set))
+    commits: dict[int, dict[str, str]] = field(default_factory=dict)
+    models: dict[int, str] = field(default_factory=dict)
+    noted: list[Noted] = field(default_factory=list)
+    closed: dict[str, str] = field(default_factory=dict)
+
+
+def signer_of(path: Path) -> str:
+    """The name that a ledger's first head carries, which is for its key to confirm.
+
+    Raises:
+        TrustError: no head stands in it, or a line before does not follow.
+    """
+    for entry in read_entries(path):
+        if entry.type == HEAD:
+            return str(entry.data.get("signer"))
+    raise TrustError(f"Nothing in {path.name} is signed.", remedy="Ask the site for its ledger after a round.")
+
+
+def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
+    """A study's journal, by the coordinator's key.
+
+    Raises:
+        TrustError: it is broken, or an entry is not in its form.
+    """
+    book = Journal()
+    for entry in _sound(path, key, COORDINATOR):
+        book.entries = entry.n
+        with _in_form(path, entry):
+            _take(book, entry.type, entry.data)
+    if not book.study:
+        raise TrustError(f"{path.name} is the journal of no study.", remedy="Name a study's journal.jsonl.")
+    return book
+
+
+def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
+    """A site's ledger, as far as it is about the study of a journal; raises as `read_journal`."""
+    book, asked = Ledger(signer.name), _asked(journal, signer.name)
+    for entry in _sound(path, signer.key, signer.name):
+        book.entries = entry.n
+        if entry.n in asked or entry.hash == journal.closed.get(signer.name):
+            book.hashes[entry.n] = entry.hash
+        if entry.data.get("study") == journal.study:
+            with _in_form(path, entry):
+                _note(book, entry)
+    return book
+
+
+def _asked(journal: Journal, site: str) -> set[int]:
+    return {noted.heads[site].n for noted in journal.noted if site in noted.heads}
+
+
+def _note(book: Ledger, entry: Entry) -> None:
+    said = entry.data
+    match entry.type:
+        case "release" if said["update_digest"] is not None:
+            sent = Sent(entry.n, _number(said["round"]), _text(said["update_digest"]), _number(said["bytes"]))
+            book.sent.append(sent)
+        case "model_received":
+            book.models[_number(said["round"])].add(_text(said["model_digest"]))
+        case "receipt":
+            told = Told(_number(said["round"]), _text(said["outcome"]), _text(said["model_digest"]))
+            book.receipts.append(told)
+        case "heads" if said["root"] is not None:
+            book.roots[_number(said["round"])].add(_text(said["root"]))
+
+
+def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
+    match kind:
+        case "study_started":
+            book.study, book.cohort = _text(said["study"]), tuple(map(_text, said["cohort"]))
+        case "round_opened":
+            book.opened[_number(said["round"])] = _text(said["model_digest"])
+        case "update_spooled":
+            arrived = book.spooled[_text(said["site"]), _number(said["round"])]
+            arrived[_text(said["update_digest"])] = _number(said["update_bytes"])
+        case "update_admitted":
+            book.admitted[_text(said["site"]), _number(said["round"])].add(_text(said["update_digest"]))
+        case "round_committed":
+            words = dict.fromkeys(map(_text, said["counted"]), "counted")
+            words |= {site: word for word in ("late", "refused", "absent") for site in said[word]}
+            number = _number(said["round"])
+            book.commits[number], book.models[number] = words, _text(said["model_digest"])
+        case "heads_noted":
+            heads = {site: Head.model_validate(head) for site, head in said["heads"].items()}
+            book.noted.append(Noted(_number(said["round"]), _text(said["root"]), heads))
+        case "site_closed":
+            book.closed[_text(said["site"])] = _text(said["head"])
+
+
+def _number(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError
+    return value
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError
+    return value
+
+
+@contextmanager
+def _in_form(path: Path, entry: Entry) -> Iterator[None]:
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ValidationError):
+        raise TrustError(
+            f"Entry {entry.n} of {path.name} ({entry.type}) is not in its form.",
+            remedy="Use the version of Wardround that wrote the file.",
+        ) from None
+
+
+def _sound(path: Path, key: Ed25519PublicKey, signer: str) -> Iterator[Entry]:
+    count = 0
+    try:
+        for entry in verified(read_lines(path), public_key=key, signer=signer):
+            count = entry.n
+            yield entry
+    except TrustError as error:
+        raise TrustError(
+            f"{path.name} is broken at line {count + 1}: {error.what}",
+            remedy="Ask for the file again; `wardround audit verify` says more of it.",
+        ) from None

@@ -1,0 +1,191 @@
+"""Do the two sides of a study agree? Sites' ledgers laid beside the coordinator's journal.
+
+In this order, for each site whose ledger is there:
+
+1. the heads of its ledger that the journal holds are entries of it, and the roots that it was told are the
+   journal's, each over the heads that were noted with it;
+2. each model that it received is the one from which the journal says the round started;
+3. each update that left was received: counted, late, refused or cut off by the journal's own word, with the same
+   digest, and as many bytes as the ledger says, within 2 % and 64 KiB for its message;
+4. each receipt that it holds says what the journal says;
+
+and for each round, that every update which counted left its site by that site's own ledger. What a rule does not
+allow is a discrepancy; that a line broke, or that a site's ledger is missing, is none, and is said. Pure.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+
+from deploy.audit.books import Journal, Ledger, Sent
+from shared.heads import root_over
+
+_OPEN = {"not_received", "round_open"}  # a line may break, and a study may be stopped in a round
+_SHARE, _MESSAGE_BYTES = 0.02, 64 << 10
+
+
+@dataclass(frozen=True)
+class Discrepancy:
+    """Where the books part: `site` is None if it is the journal's own, `round` 0 where it is of none."""
+
+    site: str | None
+    round: int
+    code: str
+    what: str
+
+
+@dataclass(frozen=True)
+class SiteAccount:
+    """A site's updates by what became of them; `bytes` of those that left, `received` of those that arrived."""
+
+    site: str
+    entries: int
+    updates: int
+    bytes: int
+    received: int
+    counted: int
+
+
+@dataclass(frozen=True)
+class Reconciliation:
+    """What laying the books side by side showed.
+
+    Attributes:
+        discrepancies: where they part, by site and round.
+        open_points: what is no discrepancy, and which nobody can prove.
+        missing: sites of the cohort whose ledger was not there.
+        rounds: by round, how many counted, and how many of these a ledger confirms.
+    """
+
+    study: str
+    accounts: tuple[SiteAccount, ...]
+    discrepancies: tuple[Discrepancy, ...]
+    open_points: tuple[Discrepancy, ...]
+    missing: tuple[str, ...]
+    rounds: Mapping[int, tuple[int, int]]
+
+    @property
+    def agrees(self) -> bool:
+        """Whether there is no discrepancy."""
+        return not self.discrepancies
+
+
+def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
+    """Lay the books of one study side by side by the module's rules."""
+    books = {ledger.site: ledger for ledger in ledgers}
+    found = [*_journal_alone(journal)]
+    for ledger in ledgers:
+        found += [*_heads(journal, ledger), *_models(journal, ledger), *_updates(journal, ledger)]
+        found += _receipts(journal, ledger)
+    found += _rounds(journal, books)
+    ordered = sorted(found, key=lambda one: (one.round, one.site or "", one.code))
+    return Reconciliation(
+        study=journal.study,
+        accounts=tuple(_account(journal, ledger) for ledger in ledgers),
+        discrepancies=tuple(one for one in ordered if one.code not in _OPEN),
+        open_points=tuple(one for one in ordered if one.code in _OPEN),
+        missing=tuple(site for site in journal.cohort if site not in books),
+        rounds={number: _confirmed(journal, books, number) for number in sorted(journal.commits)},
+    )
+
+
+def _journal_alone(journal: Journal) -> Iterator[Discrepancy]:
+    for noted in journal.noted:
+        if root_over(noted.heads) != noted.root:
+            yield Discrepancy(None, noted.round, "root", "the root is not the one over the heads noted with it")
+
+
+def _heads(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+    site = ledger.site
+    for noted in journal.noted:
+        head = noted.heads.get(site)
+        if head is not None and ledger.hashes.get(head.n) != head.hash:
+            yield Discrepancy(site, noted.round, "head", f"entry {head.n} is not the one that the journal holds")
+    if (closed := journal.closed.get(site)) is not None and closed not in ledger.hashes.values():
+        yield Discrepancy(site, 0, "head", "the head with which it put the study away is not in its ledger")
+    roots = {noted.root for noted in journal.noted}
+    for number, told in ledger.roots.items():
+        if told - roots:
+            yield Discrepancy(site, number, "root", "it was told a root of all heads that the journal does not hold")
+
+
+def _models(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+    for number, digests in ledger.models.items():
+        if number in journal.opened and digests != {journal.opened[number]}:
+            yield Discrepancy(ledger.site, number, "model", "it received another model than the round's")
+
+
+def _updates(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+    for (number, digest), sent in _by_update(ledger).items():
+        arrived = journal.spooled.get((ledger.site, number), {})
+        if digest in arrived:
+            size = arrived[digest]
+            yield from (_size_fault(ledger.site, one, size) for one in sent if not _fits(one, size))
+        else:
+            yield _unreceived(journal, ledger.site, number)
+
+
+def _by_update(ledger: Ledger) -> dict[tuple[int, str], list[Sent]]:
+    """An update may leave several times, each with an entry of its own."""
+    updates: dict[tuple[int, str], list[Sent]] = {}
+    for sent in ledger.sent:
+        updates.setdefault((sent.round, sent.digest), []).append(sent)
+    return updates
+
+
+def _fits(sent: Sent, arrived: int) -> bool:
+    return arrived <= sent.size <= arrived * (1 + _SHARE) + _MESSAGE_BYTES
+
+
+def _size_fault(site: str, sent: Sent, arrived: int) -> Discrepancy:
+    what = f"entry {sent.entry} says {sent.size:,} bytes left, and an update of {arrived:,} arrived"
+    return Discrepancy(site, sent.round, "bytes", what)
+
+
+def _unreceived(journal: Journal, site: str, number: int) -> Discrepancy:
+    word = journal.commits.get(number, {}).get(site)
+    if number not in journal.commits:
+        return Discrepancy(site, number, "round_open", "an update left, and the round was never committed")
+    if word in ("late", "absent", "refused"):
+        what = f"an update left, and did not arrive whole; the journal calls the site {word} there"
+        return Discrepancy(site, number, "not_received", what)
+    return Discrepancy(site, number, "unknown_update", "an update left of which the journal knows nothing")
+
+
+def _receipts(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+    for told in ledger.receipts:
+        word = journal.commits.get(told.round, {}).get(ledger.site)
+        same = told.outcome == {"absent": "late"}.get(word or "", word)
+        if not same or told.model_digest != journal.models.get(told.round):
+            what = f"its receipt says {told.outcome}, the journal {word or 'nothing'}, or the models differ"
+            yield Discrepancy(ledger.site, told.round, "receipt", what)
+
+
+def _rounds(journal: Journal, books: Mapping[str, Ledger]) -> Iterator[Discrepancy]:
+    for number, words in journal.commits.items():
+        for site in (site for site, word in words.items() if word == "counted"):
+            if not journal.admitted.get((site, number)):
+                yield Discrepancy(site, number, "not_admitted", "it counted, and no update of it was admitted")
+            elif site in books and not _left(journal, books[site], number):
+                yield Discrepancy(site, number, "never_left", "it counted, and its ledger released no such update")
+
+
+def _left(journal: Journal, ledger: Ledger, number: int) -> bool:
+    return bool(journal.admitted[ledger.site, number] & {sent.digest for sent in ledger.sent})
+
+
+def _confirmed(journal: Journal, books: Mapping[str, Ledger], number: int) -> tuple[int, int]:
+    counted = [site for site, word in journal.commits[number].items() if word == "counted"]
+    return len(counted), sum(site in books and _left(journal, books[site], number) for site in counted)
+
+
+def _account(journal: Journal, ledger: Ledger) -> SiteAccount:
+    updates = _by_update(ledger)
+    arrived = [journal.spooled.get((ledger.site, number), {}).get(digest) for number, digest in updates]
+    return SiteAccount(
+        site=ledger.site,
+        entries=ledger.entries,
+        updates=len(updates),
+        bytes=sum(sent.size for sent in ledger.sent),
+        received=sum(size for size in arrived if size is not None),
+        counted=sum(words.get(ledger.site) == "counted" for words in journal.commits.values()),
+    )

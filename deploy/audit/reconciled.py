@@ -1,0 +1,102 @@
+"""What laying the two sides beside each other showed, in words: the verdict first, for 80 columns and for programs."""
+
+from collections.abc import Iterable
+from dataclasses import asdict
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from deploy.audit.reconcile import Discrepancy, Reconciliation
+from shared.console import facts, printable, table
+from shared.errors import TrustError
+
+MEANINGS = {
+    "root": "The sites were not all told of the same heads, so one may have been shown another history.",
+    "head": "The ledger was rolled back, cut or written anew since the coordinator heard of it.",
+    "model": "This site worked on a model that the journal does not give for the round.",
+    "bytes": "More or less left than arrived: an entry, or the journal, is not what happened.",
+    "unknown_update": "What left this site is missing in the journal.",
+    "not_admitted": "The journal counts work that it never let in.",
+    "never_left": "The journal counts an update that this site never released under that digest.",
+    "receipt": "The coordinator told the site one thing, and wrote down another.",
+    "not_received": "A line that broke looks like this; the update was not counted.",
+    "round_open": "A study that was stopped, or failed, in the round looks like this; the update was not counted.",
+}
+_NOT_COVERED = "the final model was not recomputed: updates are not kept after their round"
+_SHOWN = 12  # discrepancies on a page; --json has all
+
+
+def verdict(found: Reconciliation) -> str:
+    """One line."""
+    if not found.agrees:
+        number = len(found.discrepancies)
+        return f"the books do not agree: {number} {'discrepancy' if number == 1 else 'discrepancies'}"
+    return "the books agree" if not found.missing else "the books agree, as far as ledgers are there"
+
+
+def failure(found: Reconciliation) -> TrustError | None:
+    """Why the answer to the auditor's question is no, if it is."""
+    if found.agrees:
+        return None
+    first = found.discrepancies[0]
+    return TrustError(
+        f"{_where(first)}: {first.what}. {MEANINGS[first.code]}",
+        remedy="Ask the site and the coordinator for what each holds of it, and verify both files.",
+    )
+
+
+def data(found: Reconciliation) -> dict[str, Any]:
+    """The same for a program."""
+    return {
+        "verdict": verdict(found),
+        "agrees": found.agrees,
+        "study": found.study,
+        "sites": [asdict(account) for account in found.accounts],
+        "rounds": [{"round": n, "counted": one, "confirmed": two} for n, (one, two) in found.rounds.items()],
+        "discrepancies": _listed(found.discrepancies),
+        "open_points": _listed(found.open_points),
+        "missing_ledgers": list(found.missing),
+        "not_covered": [_NOT_COVERED],
+        "final_model_recomputed": None,
+    }
+
+
+def page(found: Reconciliation) -> RenderableType:
+    """For a person."""
+    rows = ((one.site, one.updates, f"{one.bytes:,}", f"{one.received:,}", one.counted) for one in found.accounts)
+    counted = sum(one for one, _ in found.rounds.values())
+    confirmed = sum(two for _, two in found.rounds.values())
+    about = {
+        "Study": found.study,
+        "Rounds": f"{len(found.rounds)} committed; {confirmed} of {counted} counted updates are in a ledger",
+        "No ledger of": ", ".join(found.missing),
+        "Not covered": "the final model was not recomputed:\nupdates are not kept after their round",
+    }
+    parts: list[RenderableType] = [
+        Text(verdict(found), style="bold green" if found.agrees else "bold red"),
+        Text(),
+        facts({name: printable(text) for name, text in about.items() if text}),
+        Text(),
+        table(("site", "updates", "bytes left", "bytes arrived", "counted"), rows),
+    ]
+    for title, points in (("Discrepancies", found.discrepancies), ("Open points", found.open_points)):
+        parts += _told(title, points)
+    return Group(*parts)
+
+
+def _told(title: str, points: tuple[Discrepancy, ...]) -> list[RenderableType]:
+    if not points:
+        return []
+    lines = [Text(printable(f"{_where(one)}: {one.what}\n  {MEANINGS[one.code]}")) for one in points[:_SHOWN]]
+    more = [Text(f"and {len(points) - _SHOWN} more; --json lists them")] if len(points) > _SHOWN else []
+    return [Text(f"\n{title}", style="bold"), *lines, *more]
+
+
+def _where(one: Discrepancy) -> str:
+    who = one.site or "The journal"
+    return f"{who}, round {one.round}" if one.round else who
+
+
+def _listed(points: Iterable[Discrepancy]) -> list[dict[str, Any]]:
+    return [asdict(one) | {"means": MEANINGS[one.code]} for one in points]
