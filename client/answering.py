@@ -18,6 +18,7 @@ from client.replies import Replies
 from client.results import Results
 from client.site import Site
 from client.study_store import StudyRecord
+from client.traffic import write_traffic
 from client.workload import Task, Workload
 from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
@@ -239,6 +240,7 @@ class Answering:
         self._settle(study, message.receipts, before=message.address.round)
         site.purse.give_back(study)
         site.studies.save(record.model_copy(update={"closed": True}))
+        write_traffic(site, study)
         site.ledger.append("study_closed", {"study": study, "reason": message.reason}, time=site.now())
         site.ledger.sign_head(time=site.now())
         self._replies.release(parcel, Closed(address=message.address, head=site.ledger.head), record)

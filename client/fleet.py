@@ -35,6 +35,7 @@ OBJECT_TIMEOUT_S = 120.0  # one object of 4 MiB at 35 kB/s; Flower forgets an up
 _CLOCK_STEP_S = 250.0  # below the 310 s that Flower's window is wide
 _CLOCK_STEPS = 376  # 26 hours
 
+_ANSWERING = ("PushMessages", "PushObject")
 _NEVER_LEFT = "failed to connect"  # gRPC's words for a call that found no line to go out on
 
 
@@ -95,15 +96,20 @@ class Call:
 
     future: Any
     request_bytes: int
+    answers: bool = False  # whether it carries what the site says
 
 
 @dataclass(frozen=True)
 class Traffic:
-    """What went over the line since the start: bytes of Flower's messages, and calls; one that broke counts whole."""
+    """What went over the line since the start: bytes of Flower's messages, and calls; one that broke counts whole.
+
+    `answers_up` are the bytes of calls that carried answers of this site and were themselves answered.
+    """
 
     bytes_up: int = 0
     bytes_down: int = 0
     calls: int = 0
+    answers_up: int = 0
 
 
 class Fleet:
@@ -178,7 +184,7 @@ class Fleet:
         except ValueError:  # gRPC's word for a closed channel
             raise LinkError("This site's line is closed.", remedy="Start the site's agent again.") from None
         self._count(up=size, calls=1)
-        return Call(future, size)
+        return Call(future, size, name in _ANSWERING)
 
     def finish(self, call: Call) -> Any:
         """Wait for the answer of a started call; raises as `call`."""
@@ -198,13 +204,15 @@ class Fleet:
             if error.code() is grpc.StatusCode.UNAVAILABLE and _NEVER_LEFT in (error.details() or ""):
                 self._count(up=-call.request_bytes, calls=-1)
             raise
-        self._count(down=response.ByteSize())
+        self._count(down=response.ByteSize(), answers=call.request_bytes if call.answers else 0)
         return response
 
-    def _count(self, *, up: int = 0, down: int = 0, calls: int = 0) -> None:
+    def _count(self, *, up: int = 0, down: int = 0, calls: int = 0, answers: int = 0) -> None:
         with self._counting:
             was = self.traffic
-            self.traffic = Traffic(was.bytes_up + up, was.bytes_down + down, was.calls + calls)
+            self.traffic = Traffic(
+                was.bytes_up + up, was.bytes_down + down, was.calls + calls, was.answers_up + answers
+            )
 
     def _signed(self) -> list[tuple[str, str | bytes]]:
         stamp = datetime.fromtimestamp(self._clock() + self.clock_offset_s, tz=UTC).isoformat()

@@ -105,6 +105,7 @@ class _HeldLink:
     """The part of a `Link` that `Answering` uses, for a parcel that is here already."""
 
     clock_offset_s = 0.0  # Flower's own runtime keeps the line
+    traffic = None  # and counts what goes over it
 
     def fetch(self, parcel: WholeParcel, into: Path, *, limit: int) -> str:
         if len(parcel.payload) > limit:

@@ -34,6 +34,7 @@ class Ledger:
         self._signer = signer
         self._tip = tip
         self._size = size  # bytes of the file that belong to whole lines
+        self.began = tip.count  # number of entries when it was opened
 
     @classmethod
     def open(cls, path: Path, *, key: Ed25519PrivateKey, signer: str, now: str) -> Self:

@@ -39,6 +39,14 @@ class Told(NamedTuple):
     model_digest: str
 
 
+class Counted(NamedTuple):
+    """What a site's line counted: bytes of answers since its agent started behind entry `since`, up to `entry`."""
+
+    entry: int
+    since: int
+    size: int
+
+
 class Noted(NamedTuple):
     """The heads of the sites' ledgers under the root that a round's messages carried; by site."""
 
@@ -57,6 +65,8 @@ class Ledger:
         receipts: the coordinator's words on its rounds, as written down.
         roots: by round, the roots of all heads that it was told.
         hashes: by place, the hashes of the entries that the journal names.
+        released: place and bytes of every release, of any study.
+        traffic: what the line counted when the study was put away.
     """
 
     site: str
@@ -66,6 +76,8 @@ class Ledger:
     receipts: list[Told] = field(default_factory=list)
     roots: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     hashes: dict[int, str] = field(default_factory=dict)
+    released: list[tuple[int, int]] = field(default_factory=list)
+    traffic: list[Counted] = field(default_factory=list)
 
 
 @dataclass
@@ -129,8 +141,10 @@ def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
         book.entries = entry.n
         if entry.n in asked or entry.hash == journal.closed.get(signer.name):
             book.hashes[entry.n] = entry.hash
-        if entry.data.get("study") == journal.study:
-            with _in_form(path, entry):
+        with _in_form(path, entry):
+            if entry.type == "release":
+                book.released.append((entry.n, _number(entry.data["bytes"])))
+            if entry.data.get("study") == journal.study:
                 _note(book, entry)
     return book
 
@@ -150,6 +164,8 @@ def _note(book: Ledger, entry: Entry) -> None:
         case "receipt":
             told = Told(_number(said["round"]), _text(said["outcome"]), _text(said["model_digest"]))
             book.receipts.append(told)
+        case "traffic":
+            book.traffic.append(Counted(entry.n, _number(said["since"]), _number(said["bytes"])))
         case "heads" if said["root"] is not None:
             book.roots[_number(said["round"])].add(_text(said["root"]))
 

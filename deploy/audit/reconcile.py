@@ -8,6 +8,7 @@ In this order, for each site whose ledger is there:
 3. each update that left was received: counted, late, refused or cut off by the journal's own word, with the same
    digest, and as many bytes as the ledger says, within 2 % and 64 KiB for its message;
 4. each receipt that it holds says what the journal says;
+5. the line carried no more bytes of answers than the ledger's releases, by the same measure;
 
 and for each round, that every update which counted left its site by that site's own ledger. What a rule does not
 allow is a discrepancy; that a line broke, or that a site's ledger is missing, is none, and is said. Pure.
@@ -19,7 +20,7 @@ from dataclasses import dataclass
 from deploy.audit.books import Journal, Ledger, Sent
 from shared.heads import root_over
 
-_OPEN = {"not_received", "round_open"}  # a line may break, and a study may be stopped in a round
+_OPEN = {"not_received", "round_open", "not_sent"}  # a line may break, and a study may be stopped in a round
 _SHARE, _MESSAGE_BYTES = 0.02, 64 << 10
 
 
@@ -75,7 +76,7 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
     found = [*_journal_alone(journal)]
     for ledger in ledgers:
         found += [*_heads(journal, ledger), *_models(journal, ledger), *_updates(journal, ledger)]
-        found += _receipts(journal, ledger)
+        found += [*_receipts(journal, ledger), *_traffic(ledger)]
     found += _rounds(journal, books)
     ordered = sorted(found, key=lambda one: (one.round, one.site or "", one.code))
     return Reconciliation(
@@ -158,6 +159,15 @@ def _receipts(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
         if not same or told.model_digest != journal.models.get(told.round):
             what = f"its receipt says {told.outcome}, the journal {word or 'nothing'}, or the models differ"
             yield Discrepancy(ledger.site, told.round, "receipt", what)
+
+
+def _traffic(ledger: Ledger) -> Iterator[Discrepancy]:
+    for entry, since, counted in ledger.traffic:
+        sizes = [size for n, size in ledger.released if since < n < entry]
+        released, play = sum(sizes), _SHARE * sum(sizes) + _MESSAGE_BYTES * len(sizes)
+        what = f"by entry {entry} its line carried {counted:,} bytes of answers, and its ledger released {released:,}"
+        if abs(counted - released) > play:
+            yield Discrepancy(ledger.site, 0, "traffic" if counted > released else "not_sent", what)
 
 
 def _rounds(journal: Journal, books: Mapping[str, Ledger]) -> Iterator[Discrepancy]:

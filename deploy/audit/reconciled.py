@@ -20,6 +20,8 @@ MEANINGS = {
     "not_admitted": "The journal counts work that it never let in.",
     "never_left": "The journal counts an update that this site never released under that digest.",
     "receipt": "The coordinator told the site one thing, and wrote down another.",
+    "traffic": "Bytes left this site that its ledger does not explain.",
+    "not_sent": "Answers that waited for the line, or that nobody wanted any more, look like this.",
     "not_received": "A line that broke looks like this; the update was not counted.",
     "round_open": "A study that was stopped, or failed, in the round looks like this; the update was not counted.",
 }

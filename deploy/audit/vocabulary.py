@@ -32,6 +32,7 @@ KNOWN: dict[str, set[str]] = {
         *("head", "root", "time", "signature"),
     },
     "heads": {"study", "round", "root", "sites", "entry"},
+    "traffic": {"study", "since", "bytes"},
     "head_refused": {"study", "round", "rule", "entry", "hash"},
     "study_closed": {"study", "reason"},
     "rehearsal": {"study", "study_digest", "contract"},

@@ -327,7 +327,7 @@ def test_an_answer_to_another_question_counts_as_a_crash(site: LoneSite) -> None
 class FullLedger:
     """A ledger whose disk has no room."""
 
-    count, head = 0, "0" * 64
+    count, began, head = 0, 0, "0" * 64
 
     def append(self, *_: object, **__: object) -> None:
         raise DiskFull("The ledger could not be written.", remedy="Make room.")

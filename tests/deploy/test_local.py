@@ -84,6 +84,22 @@ def test_the_journal_anchors_each_sites_ledger(federation: LiveFederation, calm_
         assert heads[site] in {entry.hash for entry in read_entries(federation.sites[site] / "ledger.jsonl")}
 
 
+def test_both_sides_agree_and_so_does_what_the_line_counted(
+    federation: LiveFederation, calm_study: CalmStudy, tmp_path: Path
+) -> None:
+    from live_federation import answer
+
+    from client.evidence import export_ledger
+
+    ledgers = [export_ledger(federation.sites[site], tmp_path / site).files[0] for site in SITES]
+    roster = federation.federation / "roster.signed"
+    said = answer("audit", "reconcile", calm_study.folder.journal, *ledgers, "--key", roster)
+    assert (said["agrees"], said["open_points"], said["missing_ledgers"]) == (True, [], [])
+    for site in SITES:
+        counted = federation.ledger(site, "traffic", "calm")[0]
+        assert counted["bytes"] > sum(one["received"] for one in said["sites"] if one["site"] == site) > 0
+
+
 def test_test_patients_are_scored_once_on_the_final_model(federation: LiveFederation, calm_study: CalmStudy) -> None:
     entries = federation.journal(calm_study.folder)
     closing = [e.data for e in entries if e.type == "site_scored"]

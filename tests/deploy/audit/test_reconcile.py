@@ -126,6 +126,29 @@ def test_a_rolled_back_ledger_has_not_the_heads_that_the_journal_holds(handed: H
     assert {one["code"] for one in said["discrepancies"]} >= {"head", "never_left"}
 
 
+@pytest.mark.parametrize(
+    ("carried", "code"), [(0.5, None), (1.0, None), (30.0, "traffic"), (0.0, None)], ids=["half", "all", "more", "none"]
+)
+def test_bytes_over_the_line_that_no_release_explains_are_named(
+    handed: Handed, tmp_path: Path, carried: float, code: str | None
+) -> None:
+    """The line of these sites counts nothing, so the test writes what one would have counted."""
+    released = sum(
+        entry["data"]["bytes"]
+        for entry in map(json.loads, handed.lines)
+        if entry["type"] == "release" and entry["data"]["study"] == STUDIES[0]
+    )
+    counted = {"study": STUDIES[0], "since": 0, "bytes": int(carried * released)}
+
+    def change(entry: dict[str, Any]) -> dict[str, Any]:
+        mine = entry["type"] == "study_closed"
+        return {**entry, "type": "traffic", "data": counted} if mine and entry["data"]["study"] == STUDIES[0] else entry
+
+    ledger = anew(handed.ledger, tmp_path / "north.jsonl", change, key=handed.key, signer=SITE)
+    said = reconciled(handed, handed.journals[0], ledger, code=4)["data"]  # its heads are others now
+    assert ({one["code"] for one in said["discrepancies"]} - {"head"}) == ({code} if code else set())
+
+
 # ------------------------------------------------------------ a journal that was changed
 
 
