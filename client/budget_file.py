@@ -6,7 +6,8 @@ same random `mark`, and the file also the mark of the entry before. Read again, 
 1. is in step if the ledger's last entry about the budget carries its mark;
 2. is one change ahead if that entry carries the mark before: a crash came between the two. What it charged stays;
 3. is behind, or another site's, in every other case: a restored backup, a ledger that was cut, a file that is gone
-   or damaged, another key of the patients. Nothing may be spent until somebody has reconciled the two.
+   or damaged, another key of the patients; and so it is if the ledger lacks what the coordinator's last receipt
+   names. Nothing may be spent until somebody has reconciled the two.
 
 So a crash can only make the budget say too much. What a change is, `client/budget.py` decides.
 """
@@ -19,6 +20,7 @@ from pydantic import Field, ValidationError
 
 from client.budget import Budget
 from client.patients import key_check, patient_key
+from client.receipts import is_entry, latest_receipt
 from shared.canonical import parse_canonical
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
@@ -47,13 +49,18 @@ class Missing(Section):
 
 
 class Kept(Section):
-    """budget.json. `missing` is not empty if the coordinator knows of rounds that the ledger does not."""
+    """budget.json.
+
+    `missing` is not empty if the coordinator knows of rounds that the ledger does not. `lost` is an entry (its hash)
+    that a receipt names and the ledger lacks, if that was reconciled.
+    """
 
     version: Literal[1] = 1
     key_check: Digest
     mark: Mark | None = None
     previous: Mark | None = None
     missing: dict[Name, Missing] = Field(default_factory=dict)
+    lost: Digest | None = None
     budget: Budget = Budget()
 
 
@@ -66,7 +73,7 @@ class BudgetFile:
     """
 
     def __init__(self, folder: Path, *, key_check: str) -> None:
-        self._path, self._ledger = folder / FILE_NAME, folder / LEDGER_FILE
+        self._folder, self._path, self._ledger = folder, folder / FILE_NAME, folder / LEDGER_FILE
         self.key_check = key_check
 
     def read(self) -> Kept:
@@ -83,9 +90,17 @@ class BudgetFile:
             raise stale("The privacy budget's file is gone, damaged, or was made under another key.")
         if kept.missing:
             raise stale("The coordinator knows of rounds that this site's ledger does not: it was restored or cut.")
+        if self.lacking() not in (None, kept.lost):
+            raise stale("The ledger lacks an entry that the coordinator's last receipt names: it was restored or cut.")
         if last not in (kept.mark, kept.previous):
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})
+
+    def lacking(self) -> str | None:
+        """The entry (its hash) that the coordinator's last receipt names and the ledger lacks, if so."""
+        latest = latest_receipt(self._folder)
+        head = latest.head if latest else None
+        return head.hash if head is not None and not is_entry(self._ledger, head) else None
 
     def look(self) -> Kept | None:
         """The file as it is, in step or not; None if there is none that can be read."""

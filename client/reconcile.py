@@ -1,13 +1,13 @@
 """A budget that is not in step with its ledger is built anew from the ledger, as an upper bound.
 
 Nobody knows any more who was in which round, so every patient of the site, known or not, is charged with all that
-the ledger says, and with the rounds that the coordinator knows of and the ledger does not. Whatever was reserved
-lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be known is how often a
-round that is missing in the ledger had begun; each is charged once.
+the ledger says, and with the rounds that the budget or the coordinator knows of and the ledger does not. Whatever
+was reserved lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be known is how
+often a round that is missing in the ledger had begun; each is charged once.
 """
 
 import fcntl
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -28,9 +28,11 @@ from client.budget_settings import BudgetSettings
 from client.cohorts import Cohorts
 from client.join import load_enrolment
 from client.price import Price
+from client.receipts import recent_receipts
 from shared.errors import Refusal, ResourceError
 from shared.ledger import Ledger
 from shared.privacy import Mechanism
+from shared.receipt import Receipt
 
 
 def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, price: Price) -> Kept | None:
@@ -57,7 +59,8 @@ def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, pric
         if why is None:
             return None
         before = file.look() or Kept(key_check=file.key_check)
-        budget = rebuilt((said for kind, said in budget_entries(path) if kind == CHARGED), before.missing)
+        spent = (said for kind, said in budget_entries(path) if kind == CHARGED)
+        budget = rebuilt(spent, before, recent_receipts(folder))
         delta = settings.delta_among(before.budget.patients)
         said = {
             "by": by,
@@ -66,7 +69,7 @@ def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, pric
             "lifetime_epsilon": price([budget.everyone], delta),
             "lifetime_delta": delta,
         }
-        kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, budget=budget)
+        kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, lost=file.lacking(), budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)
         ledger.sign_head(time=now)
         Cohorts(folder).forget_all()
@@ -82,12 +85,13 @@ def out_of_step(file: BudgetFile) -> str | None:
     return None
 
 
-def rebuilt(spent: Iterator[dict[str, Any]], missing: dict[str, Missing]) -> Budget:
-    """Everyone is charged with every round of the ledger, and with those that are missing there.
+def rebuilt(spent: Iterator[dict[str, Any]], before: Kept, receipts: Iterable[Receipt] = ()) -> Budget:
+    """Everyone is charged with every round of the ledger, and with those of which only somebody else knows.
 
     Args:
         spent: the data of the ledger's entries `privacy_spent`.
-        missing: by study, the rounds that the coordinator knows of.
+        before: the budget as it was, which may know of more rounds than the ledger.
+        receipts: the coordinator's, which may as well.
     """
     accounts: dict[str, Account] = {}
     everyone: list[Mechanism] = []
@@ -95,12 +99,24 @@ def rebuilt(spent: Iterator[dict[str, Any]], missing: dict[str, Missing]) -> Bud
         mechanism = Mechanism.model_validate({name: said[name] for name in Mechanism.model_fields})
         everyone.append(mechanism)
         _count(accounts, said["study"], said["study_digest"], mechanism, said["round"])
-    for study, lost in missing.items():
-        seen = accounts[study].last_round if study in accounts else 0
-        for number in range(seen + 1, lost.through + 1):
+    for study, account in before.budget.accounts.items():
+        for _ in range(account.charged - (accounts[study].charged if study in accounts else 0)):
+            everyone.append(account.mechanism)
+            _count(accounts, study, account.study_digest, account.mechanism, account.last_round)
+    for study, lost in [*before.missing.items(), *_received(receipts, accounts)]:
+        for number in range((accounts[study].last_round if study in accounts else 0) + 1, lost.through + 1):
             everyone.append(lost.mechanism)
             _count(accounts, study, lost.study_digest, lost.mechanism, number)
     return Budget(accounts=accounts, everyone=together(everyone))
+
+
+def _received(receipts: Iterable[Receipt], accounts: dict[str, Account]) -> Iterator[tuple[str, Missing]]:
+    """What receipts say of studies that are known to be private."""
+    for receipt in receipts:
+        account = accounts.get(receipt.study)
+        if account is not None and receipt.outcome == "counted" and receipt.round > 0:
+            digest, mechanism = account.study_digest, account.mechanism
+            yield receipt.study, Missing(study_digest=digest, mechanism=mechanism, through=receipt.round)
 
 
 def _count(accounts: dict[str, Account], study: str, digest: str, mechanism: Mechanism, number: int) -> None:

@@ -14,10 +14,11 @@ from client.budget import unpacked
 from client.budget_file import BudgetFile, Kept
 from client.jobs import OpenDone, Place, RoundDone
 from client.patients import KEY_FILE
+from client.receipts import keep_receipts
 from client.reconcile import reconcile
 from shared.canonical import digest
 from shared.errors import Refusal, ResourceError, WireCode
-from shared.heads import Held
+from shared.heads import Head, Held
 from shared.privacy import Mechanism, epsilon_of
 from shared.study import Study
 from shared.wire import Counts
@@ -230,6 +231,34 @@ def test_reconciling_charges_rounds_that_only_the_coordinator_knows_of(site: Lon
     assert done is not None
     assert sum(run.steps for run in done.budget.everyone) == 4
     assert done.budget.accounts["lungs"].last_round == 2
+
+
+def test_reconciling_forgets_no_round_that_only_the_budget_knows_of(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    ledger = site.folder / "ledger.jsonl"
+    backup = ledger.read_bytes()
+    train(site, 1)
+    train(site, 2)
+    ledger.write_bytes(backup)
+    site.start()
+    done = reconciled(site)
+    assert done is not None
+    assert sum(run.steps for run in done.budget.everyone) == 4
+    assert site.entries("budget_reconciled")[0]["rounds"] == 2
+
+
+def test_a_ledger_that_lacks_what_a_receipt_names_is_believed_only_once_it_was_reconciled(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 1)
+    receipt = site.coordinator.receipt(2, head=Head(n=99, hash="9" * 64))
+    keep_receipts(site.folder, [receipt])
+    site.start()
+    train(site, 2)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    done = reconciled(site)
+    assert done is not None
+    assert done.budget.accounts["lungs"].last_round == 2  # round 1 by the ledger, 2 by the receipt
+    assert reconciled(site) is None
 
 
 def test_a_budget_in_step_is_left_alone(site: LoneSite) -> None:
