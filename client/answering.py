@@ -20,7 +20,7 @@ from client.site import Site
 from client.study_store import StudyRecord
 from client.traffic import write_traffic
 from client.workload import Task, Workload
-from shared.errors import DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
+from shared.errors import HELD, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
 from shared.wire import (
     UNADDRESSED,
@@ -87,7 +87,8 @@ class Answering:
             with refusing_disk_full():
                 self._act(parcel, message, record)
         except Refusal as refusal:
-            site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
+            if refusal.wire_code not in HELD:  # that was said once, and will be asked again and again
+                site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
             self._replies.refuse(parcel, refusal, address=message.address, record=record)
 
     def hear(self, event: Event) -> bool:
@@ -152,11 +153,13 @@ class Answering:
             return
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
-            self._consent.to_open(message)
+            self._consent.to_open(message, parcel.envelope)
             if not self._workload.take_over(parcel, message):
                 self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
         if record is None:
+            if isinstance(message, Close):
+                self._consent.closed(message.address.study)
             raise Refusal(WireCode.UNKNOWN_STUDY)
         if message.address.epoch > record.epoch:
             record = record.model_copy(update={"epoch": message.address.epoch})
@@ -236,6 +239,7 @@ class Answering:
         self._workload.abandon(lambda task: task.message.address.study == study)
         if site.worker.pid is not None:
             site.worker.submit(CloseJob(study_digest=record.open.study.digest()))
+        self._consent.closed(study)
         site.spool.clear(study)
         self._settle(study, message.receipts, before=message.address.round)
         site.purse.give_back(study)

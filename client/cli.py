@@ -7,7 +7,7 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import psutil
 import typer
@@ -24,12 +24,17 @@ from shared.errors import ConfigError, ResourceError
 from shared.parent import end_if_asked
 from shared.section import explain
 
+if TYPE_CHECKING:
+    from client.approvals import Approvals
+    from client.deciding import Waiting
+
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 app.add_typer(budget, name="budget")
 app.command()(withdraw)
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")
+_APPROVE = "wardround site approve"
 
 
 @app.command()
@@ -150,7 +155,83 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
     shown = {name: value for name, value in found.items() if value is not None}
-    return Answer(found, facts(shown))
+    waits = [{"study": asked.study, "since": asked.since} for asked in _approvals(folder).waiting()]
+    lines = [f"{one['study']} waits for approval since {one['since'][:19]}: {_APPROVE} {one['study']}" for one in waits]
+    return Answer(found | {"awaits_approval": waits}, Group(facts(shown), *map(Text, lines)))
+
+
+def _approvals(folder: Path) -> "Approvals":
+    from client.join import load_enrolment
+    from client.site import approvals_of
+
+    return approvals_of(folder, load_enrolment(folder))
+
+
+Person = Annotated[str | None, typer.Option("--as", help="Who decides, as the ledger names them.")]
+Study = Annotated[str, typer.Argument(help="The study that waits.")]
+
+
+@app.command()
+@answering("site.approve")
+def approve(
+    study: Study,
+    config: Config = DEFAULT_CONFIG,
+    person: Person = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needs --as.")] = False,
+) -> Answer:
+    """Show what a study asks of this site, and let it begin, if you say yes."""
+    return _decide(study, config, "approved", person, asked=not yes)
+
+
+@app.command()
+@answering("site.deny")
+def deny(
+    study: Study,
+    config: Config = DEFAULT_CONFIG,
+    person: Person = None,
+    reason: Annotated[str, typer.Option(help="Why; it stays in this site's ledger.")] = "",
+) -> Answer:
+    """Say no to a study that waits for approval."""
+    return _decide(study, config, "denied", person, reason=reason, asked=False)
+
+
+def _decide(
+    study: str,
+    config: Path,
+    verdict: Literal["approved", "denied"],
+    person: str | None,
+    *,
+    asked: bool,
+    reason: str = "",
+) -> Answer:
+    from client.deciding import Deciding
+    from client.site import utc_now
+
+    deciding = Deciding(folder_of(config), now=utc_now)
+    waiting = deciding.waiting(study)
+    if asked:
+        _show(waiting)
+    name = person or _who()
+    if asked and not typer.confirm(f"Do you, {name}, approve this for the site?", err=True):
+        raise ConfigError(f"{study} is not approved, and waits.", remedy="Say no for good: `wardround site deny`.")
+    decision = deciding.decide(waiting, verdict, person=name, reason=reason)
+    said = decision.model_dump(mode="json") | {"words": list(waiting.words)}
+    return Answer(said, f"{study} is {verdict} by {decision.person}; the running site takes it up within a minute.")
+
+
+def _show(waiting: "Waiting") -> None:
+    """The study in plain words, and the contract to the last field but its table of tensors, which is long."""
+    for line in waiting.words:
+        typer.echo(f"- {line}", err=True)
+    contract = waiting.contract
+    typer.echo(f"\nThe contract {contract.digest()}:", err=True)
+    typer.echo(contract.model_dump_json(indent=1, exclude={"tensors"}, exclude_none=True), err=True)
+
+
+def _who() -> str:
+    if not sys.stdin.isatty():
+        raise ConfigError("Nobody said who decides; nothing was written.", remedy="Name yourself with --as NAME.")
+    return str(typer.prompt("Your name, as the ledger shall have it", err=True))
 
 
 @app.command()

@@ -3,7 +3,7 @@
 A study that breaks a line of the policy is refused with that line on the site's own console; the coordinator
 hears a code and the line's key, and no value. The lines, in the order in which they are looked at:
 
-1. `studies`: which ones, by name, or by name and digest; whether a person must approve is `client/approval.py`'s;
+1. `studies`: which ones, by name, or by name and digest; `client/consent.py` waits for a person, and for `hours`;
 2. `rounds_at_most`, `bytes_per_round_at_most`, `bytes_per_study_at_most`: how much of it;
 3. `batch_size_at_least`, `steps_at_least`: what a round must at least do, if it trains at all;
 4. `metrics`: which figures and statistics may be asked;
@@ -22,6 +22,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from client.budget_settings import BudgetSettings
+from client.hours import Window
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.section import Section
@@ -44,6 +45,7 @@ class Policy(Section):
     federation: Name | None = None
     coordinator: Fingerprint | None = None
     studies: Literal["any", "ask"] | tuple[Permitted, ...] = "any"
+    hours: tuple[Window, ...] = ()
     rounds_at_most: Limit | None = None
     bytes_per_round_at_most: Limit | None = None
     bytes_per_study_at_most: Limit | None = None

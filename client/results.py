@@ -57,7 +57,12 @@ class Results:
         record = StudyRecord.opened(message, before, digests=digests)
         contract = record.contract(site.name)
         site.purse.reserve(message.study)
-        agreed = {"study": message.study.name, "study_digest": contract.study_digest, "contract": contract.digest()}
+        agreed: dict[str, object] = {
+            "study": message.study.name,
+            "study_digest": contract.study_digest,
+            "contract": contract.digest(),
+        }
+        agreed |= self._consent.how_agreed(contract)
         if message.amendments:
             agreed |= {"original_digest": digests[0]}
         if contract.own_models:

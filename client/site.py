@@ -11,6 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from client.approvals import Approvals
 from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
@@ -22,6 +23,7 @@ from client.spool import SiteSpool
 from client.study_store import StudyStore
 from client.worker_process import WorkerProcess
 from shared.durable import show_file
+from shared.enrolment import Invitation
 from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
@@ -50,6 +52,7 @@ class Site:
     ledger: Ledger
     spool: SiteSpool
     studies: StudyStore
+    approvals: Approvals
     worker: WorkerProcess
     purse: Purse
     say: Callable[[str], None]
@@ -81,14 +84,7 @@ def open_site(
     """
     settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)
     invitation, name = enrolment.invitation, enrolment.invitation.site
-    if settings.site.name != name:
-        raise ConfigError(
-            f"site.toml names the site {settings.site.name!r}, its invitation {name!r}.",
-            remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
-        )
-    check_federation(
-        settings.policy, federation=invitation.federation, coordinator=invitation.coordinator_fingerprint()
-    )
+    _check_invitation(settings, invitation)
     now = partial(utc_now, clock)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     return Site(
@@ -101,11 +97,28 @@ def open_site(
         ledger=ledger,
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
+        approvals=approvals_of(folder, enrolment),
         worker=worker or WorkerProcess(folder),
         purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
         say=say,
         now=now,
     )
+
+
+def _check_invitation(settings: SiteSettings, invitation: Invitation) -> None:
+    if settings.site.name != invitation.site:
+        raise ConfigError(
+            f"site.toml names the site {settings.site.name!r}, its invitation {invitation.site!r}.",
+            remedy="Write the invitation's name into site.toml, or use the folder of the other site.",
+        )
+    fingerprint = invitation.coordinator_fingerprint()
+    check_federation(settings.policy, federation=invitation.federation, coordinator=fingerprint)
+
+
+def approvals_of(folder: Path, enrolment: Enrolment) -> Approvals:
+    """What waits for a person of the site, and what was decided."""
+    site, key = enrolment.invitation.site, enrolment.identity_key.public_key()
+    return Approvals(folder / "approvals", site=site, key=key)
 
 
 def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:

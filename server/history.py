@@ -24,6 +24,7 @@ from server.records import (
     RoundFailed,
     RoundOpened,
     SiteClosed,
+    SiteHeld,
     SiteLost,
     SiteOpened,
     SiteRefused,
@@ -55,6 +56,7 @@ class LiveHistory:
         amended: the last amendment that came into force, if any.
         epoch: the highest epoch claimed.
         opened: by site, its last word on the study.
+        held: by site, since when it says "not yet", and why.
         commits: the committed rounds, round 1 first.
         norms: admitted norms of the last committed rounds.
         norms_of: of every committed round, round 1 first.
@@ -80,6 +82,7 @@ class LiveHistory:
     amended: StudyAmended | None = None
     epoch: int = 0
     opened: dict[str, SiteOpened] = field(default_factory=dict)
+    held: dict[str, SiteHeld] = field(default_factory=dict)
     commits: list[RoundCommitted] = field(default_factory=list)
     norms: NormHistory = field(default_factory=NormHistory)
     norms_of: list[Norms] = field(default_factory=list)
@@ -181,8 +184,8 @@ class LiveHistory:
                 self.pending[record.site] = record
             case RoundCommitted():
                 self._commit(record)
-            case SiteOpened():
-                self.opened[record.site] = record
+            case SiteOpened() | SiteHeld() | SiteRefused():
+                self._hear(record)
             case SiteRehearsed() | RehearsalClosed():
                 self._rehearse(record)
             case HeadsNoted():
@@ -205,6 +208,13 @@ class LiveHistory:
                 self.own_models[record.of] = record.model_digest
             case OwnModelCompared():
                 self.compared[record.of] = record
+
+    def _hear(self, record: SiteOpened | SiteHeld | SiteRefused) -> None:
+        self.held.pop(record.site, None)
+        if isinstance(record, SiteOpened):
+            self.opened[record.site] = record
+        elif isinstance(record, SiteHeld):
+            self.held[record.site] = record
 
     def _rehearse(self, record: SiteRehearsed | RehearsalClosed) -> None:
         if isinstance(record, SiteRehearsed):

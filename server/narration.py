@@ -22,6 +22,7 @@ from server.records import (
     RoundFailed,
     RoundOpened,
     SiteClosed,
+    SiteHeld,
     SiteLost,
     SiteOpened,
     SiteRefused,
@@ -105,8 +106,9 @@ def _of_site(record: Record) -> str | None:
         case SiteOpened():
             patients = ", ".join(f"{record.patients.get(split, 0):,} {split}" for split in SPLITS)
             return f"{record.site} opens; patients: {patients if record.patients else 'withheld'}"
-        case SiteRefused():
-            return f"{record.site} says no: {plain(record.cause)}"
+        case SiteHeld() | SiteRefused():
+            no, why = ("no", record.cause) if isinstance(record, SiteRefused) else ("not yet", record.code.value)
+            return f"{record.site} says {no}: {plain(why)}"
         case SiteLost():
             return f"{record.site} is lost: {plain(record.cause)}"
         case SiteScored():

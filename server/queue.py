@@ -50,6 +50,7 @@ def to_start(contenders: Iterable[Contender]) -> list[Contender]:
 
 
 def waits_for_sites(view: Mapping[str, Any]) -> bool:
-    """Whether a study's live view shows that nothing moves until a site connects."""
-    phases = {site.get("phase") for site in view.get("sites", ())}
-    return bool(phases & _ABSENT) and not phases & IN_HAND
+    """Whether a study's live view shows that nothing moves until a site connects, or agrees."""
+    sites = view.get("sites", ())
+    waiting = any(site.get("held") or site.get("phase") in _ABSENT for site in sites)
+    return waiting and not any(site.get("phase") in IN_HAND and not site.get("held") for site in sites)

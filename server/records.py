@@ -163,6 +163,15 @@ class SiteRefused(Record):
         return f"policy.{self.rule}" if self.rule else self.code.value
 
 
+class SiteHeld(Record):
+    """A site said "not yet" at `since` (RFC 3339), and whenever it was asked again, until it opens or refuses."""
+
+    round: Count
+    site: Name
+    code: WireCode
+    since: Annotated[str, Field(max_length=40)]
+
+
 class SiteLost(Record):
     """A site did not answer."""
 
@@ -334,7 +343,7 @@ RECORDS: dict[str, type[Record]] = {
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(TrainingEnded, ModelChosen),
         *(RehearsalOpened, SiteRehearsed, RehearsalClosed),
-        *(SiteOpened, SiteRefused, SiteLost, SiteScored, SiteValidated, SiteClosed, HeadsNoted),
+        *(SiteOpened, SiteRefused, SiteHeld, SiteLost, SiteScored, SiteValidated, SiteClosed, HeadsNoted),
         *(OwnModelMade, OwnModelScored, OwnModelCompared),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

@@ -20,63 +20,19 @@ not count is
 Slots are bytes: the sum of the updates on their way never exceeds `slot_bytes` (one update may
 always travel). A slot is granted in advance with the question to as many sites as fit, and is a
 lease: when another site waits and the holder made no progress for `lease_s`, it is taken back.
+
+A site may say "not yet", because a person there must agree first, or because of the hours there. Its seat is held:
+asked again after ever longer waits, it holds up nobody once the quorum is there. Until then the round waits for
+it, as long as that takes: no deadline makes a person answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from enum import StrEnum
 
+from server.seats import IN_HAND, LONGEST_WAIT_S, SETTLED, Phase, Seat
 from shared.wire import Ready, Stage
 
-
-class Phase(StrEnum):
-    """How far a site is in the round."""
-
-    WAITING = "waiting"
-    ASKED = "asked"
-    READY = "ready"
-    GRANTED = "granted"
-    SPOOLED = "spooled"
-    ADMITTED = "admitted"
-    REFUSED = "refused"
-    LOST = "lost"
-    REMOVED = "removed"
-
-
-SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED, Phase.REMOVED})
-IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
-
-FREE_LOSSES = 3
-LONGEST_WAIT_S = 30.0
-
-
-@dataclass
-class Seat:
-    """One site in the round.
-
-    `since` and `progress_at` are seconds on the conductor's clock; `share` is how much of its update is here, 0 to 1.
-    """
-
-    site: str
-    phase: Phase = Phase.WAITING
-    attempt: int = 0
-    holds_slot: bool = False
-    since: float = 0.0
-    progress_at: float = 0.0
-    share: float = 0.0
-    ready: Ready | None = None
-    cause: str | None = None
-    losses: int = 0
-
-    @property
-    def ask_at(self) -> float:
-        """When a lost site may be asked again: at once at first, then after ever longer waits."""
-        waits = 0.0 if self.losses < FREE_LOSSES else min(2.0 ** (self.losses - FREE_LOSSES), LONGEST_WAIT_S)
-        return self.since + waits
-
-    def whole_by(self, now: float) -> float:
-        """When the update that is on its way will be here, at the pace at which it came so far."""
-        return self.since + (now - self.since) / self.share if self.share else float("inf")
+__all__ = ["IN_HAND", "LONGEST_WAIT_S", "SETTLED", "Ask", "Closing", "Phase", "Round", "Seat"]
 
 
 @dataclass(frozen=True)
@@ -187,7 +143,7 @@ class Round:
     @property
     def in_hand(self) -> bool:
         """Whether a site is at work, or what it made is on its way."""
-        return any(seat.phase in IN_HAND for seat in self.seats.values())
+        return any(seat.phase in IN_HAND and not seat.held for seat in self.seats.values())
 
     def grants(self, *, now: float) -> list[str]:
         """Sites that may upload now, the longest ready first; they hold a slot from here on.
@@ -217,7 +173,7 @@ class Round:
         causes: dict[str, dict[str, str]] = {"late": {}, "refused": {}, "absent": {}}
         for seat in self.seats.values():
             if seat.phase is not Phase.ADMITTED:
-                causes[_kind(seat)][seat.site] = seat.cause or seat.phase.value
+                causes[_kind(seat)][seat.site] = seat.held or seat.cause or seat.phase.value
         return Closing(tuple(seat.site for seat in counted), **causes, enough=enough)
 
     @property
@@ -235,6 +191,8 @@ class Round:
     def _holds_up(self, seat: Seat, now: float, closes_at: float, *, enough: bool) -> bool:
         if seat.phase in SETTLED:
             return False
+        if seat.held:
+            return not enough
         if seat.phase is Phase.SPOOLED or self._arrives(seat, now):
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
@@ -296,6 +254,21 @@ class Round:
             seat.losses += 1
             self._free(seat, Phase.LOST, now)
 
+    def held(self, site: str, cause: str, *, now: float) -> None:
+        """The site says "not yet"; it is asked again in a while."""
+        seat = self.seats[site]
+        seat.held = cause
+        self._free(seat, Phase.LOST, now)
+
+    def holds(self, causes: Mapping[str, str]) -> None:
+        """These sites said "not yet" when they were asked last, by site with the cause."""
+        for site in causes.keys() & self.seats.keys():
+            self.seats[site].held = causes[site]
+
+    def agreed(self, site: str) -> None:
+        """The site has agreed to the study: it is awaited like every other."""
+        self.seats[site].held = None
+
     # ------------------------------------------------------------ slots
 
     def _has_room(self) -> bool:
@@ -320,11 +293,15 @@ class Round:
         seat.since, seat.progress_at, seat.share = now, now, 0.0
         if phase in (Phase.ASKED, Phase.ADMITTED):
             seat.cause = None
+        if phase in SETTLED:
+            seat.held = None
 
 
 def _kind(seat: Seat) -> str:
     """The word for a seat that did not count; whoever announced an update is late, even if its line broke then."""
     if seat.phase is Phase.REFUSED:
         return "refused"
+    if seat.held:
+        return "absent"
     announced = seat.phase is Phase.LOST and seat.ready is not None
     return "late" if announced or seat.phase in IN_HAND else "absent"

@@ -3,10 +3,10 @@
 import time
 
 from server.claim import AdmissionReason
-from server.desk import Desk
-from server.records import SiteLost, SiteRefused, UpdateRefused
+from server.desk import Desk, utc_now
+from server.records import SiteHeld, SiteLost, SiteRefused, UpdateRefused
 from server.rounds import Round
-from shared.errors import WireCode
+from shared.errors import TEMPLATES, WireCode
 
 
 def lose(desk: Desk, state: Round, site: str, cause: str) -> None:
@@ -21,6 +21,15 @@ def remove(desk: Desk, state: Round, site: str) -> None:
     desk.write(SiteLost(round=state.number, site=site, cause="removed"))
     desk.say(f"{site} is no longer on the roster and is not asked any more.")
     state.removed(site, now=time.monotonic())
+
+
+def hold(desk: Desk, state: Round, site: str, code: WireCode) -> None:
+    """A site says "not yet"; that is news once, however often it is asked."""
+    before = desk.journal.history.held.get(site)
+    if before is None or before.code is not code:
+        desk.write(SiteHeld(round=state.number, site=site, code=code, since=utc_now()))
+        desk.say(f"{site}: {TEMPLATES[code]}")
+    state.held(site, code.value, now=time.monotonic())
 
 
 def refuse(desk: Desk, state: Round, site: str, cause: AdmissionReason | WireCode, detail: str) -> None:

@@ -30,7 +30,7 @@ from server.records import (
 from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
-from shared.errors import WireCode
+from shared.errors import HELD, WireCode
 from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Stage, Uploaded
 from shared.wire import Refused as SaidNo
 
@@ -79,6 +79,10 @@ class StageRun:
         self._asked = dict(desk.openings)
         self._unopened = set(state.seats) - desk.journal.history.declared.keys() if state.stage in WORKING else set()
         self._reopened: set[str] = set()
+        if state.stage is not Stage.CLOSE:
+            held = desk.journal.history.held
+            self._unopened |= held.keys() & state.seats.keys() if state.stage in WORKING else set()
+            state.holds({site: said.code.value for site, said in held.items()})
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
         self._shown_at = 0.0
         self._moved_at = 0.0
@@ -211,6 +215,9 @@ class StageRun:
                 self._reopened.add(site)
                 self._unopened.add(site)
                 self._state.lost(site, "opens the study anew", now=now)
+            case SaidNo() if answer.refusal in HELD and self._state.stage in (Stage.OPEN, *WORKING):
+                self._unopened |= {site} if self._state.stage in WORKING else set()
+                setbacks.hold(self._desk, self._state, site, answer.refusal)
             case SaidNo():
                 said = SiteRefused(round=self._state.number, site=site, code=answer.refusal, rule=answer.rule)
                 setbacks.decline(self._desk, self._state, said)
@@ -234,6 +241,7 @@ class StageRun:
             self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
             return
         desk.write(opened_record(site, answer))
+        self._state.agreed(site)
         if site in self._unopened:
             self._unopened.discard(site)
             self._state.lost(site, "reopened", now=now)

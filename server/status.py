@@ -7,6 +7,7 @@ from typing import Any
 from server.desk import Desk, utc_now
 from server.lateness import owed
 from server.pulse import Pulse
+from server.records import SiteHeld
 from server.rounds import SETTLED, Phase, Round, Seat
 from shared.wire import Stage
 
@@ -40,6 +41,7 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
         "closes_with": desk.study.rounds.buffer if state.stage is Stage.TRAIN else None,
         "sites": [
             seat_view(seat, pulses.get(seat.site), state.stage, now=now)
+            | _held(history.held.get(seat.site))
             | {"late_since": min(owed(seat.site, history, desk.study.rounds), default=None)}
             for seat in state.seats.values()
         ],
@@ -47,6 +49,11 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
         "closes_in_s": round(state.closes_at - now, 1),
         "updated": utc_now(),
     }
+
+
+def _held(said: SiteHeld | None) -> dict[str, Any]:
+    """Why a site says "not yet", and since when (RFC 3339)."""
+    return {"held": said.code.value if said else None, "held_since": said.since if said else None}
 
 
 def seat_view(seat: Seat, pulse: Pulse | None, stage: Stage, *, now: float) -> dict[str, Any]:

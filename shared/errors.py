@@ -119,6 +119,9 @@ class WireCode(StrEnum):
     MODEL_UNSOUND = "model_unsound"
     CONTRACT = "contract"
     POLICY = "policy"
+    DENIED = "denied"
+    AWAITS_APPROVAL = "awaits_approval"
+    OUT_OF_HOURS = "out_of_hours"
     NO_DATA = "no_data"
     TOO_FEW_PATIENTS = "too_few_patients"
     DEVICE = "device"
@@ -143,6 +146,9 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.MODEL_UNSOUND: "The incoming model is not finite or does not match its digest.",
     WireCode.CONTRACT: "The answer did not match the contract, so nothing was released.",
     WireCode.POLICY: "The site's policy does not allow this study.",
+    WireCode.DENIED: "A person at the site has denied this study.",
+    WireCode.AWAITS_APPROVAL: "It waits for a person at the site to approve the study.",
+    WireCode.OUT_OF_HOURS: "It waits for the hours in which the site works on studies.",
     WireCode.NO_DATA: "The site has no usable images for this study.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",
@@ -157,6 +163,9 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
+
+
+HELD = frozenset({WireCode.AWAITS_APPROVAL, WireCode.OUT_OF_HOURS})  # not yet, rather than no: the site is asked again
 
 
 class Refusal(WardroundError):

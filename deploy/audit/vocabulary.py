@@ -15,7 +15,11 @@ _LIFETIME = {"lifetime_epsilon", "lifetime_delta", "budget_mark"}
 KNOWN: dict[str, set[str]] = {
     HEAD: {"signer", "signature"},
     CUT: {"bytes"},
-    "contract": {"study", "study_digest", "contract", "original_digest", "own_models"},
+    "approval": {"study", "study_digest", "contract", "verdict", "person", "decided", "reason"},
+    "contract": {
+        *("study", "study_digest", "contract", "original_digest", "own_models"),
+        *("approved_by", "person", "decided"),
+    },
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "budget_mark"},

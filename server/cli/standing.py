@@ -35,6 +35,7 @@ WORDS = {
     "refused": "refused",
     "lost": "line lost",
 }
+_HELD = {"awaits_approval": "waits for approval", "out_of_hours": "waits for its hours"}
 _BAR = 30  # characters
 _STAGES = {
     "open": "opening",
@@ -169,6 +170,8 @@ def _doing(site: Mapping[str, Any]) -> str:
     phase = str(site["phase"])
     doing = "silent" if is_silent(site) else WORDS.get(phase, phase)
     cause, since = site["cause"], site.get("late_since")
+    if site.get("held") and not is_silent(site):
+        return _HELD[site["held"]]
     if since and phase == Phase.ASKED and not is_silent(site):
         return f"still working, since round {since}"
     return f"{doing}: {plain(cause)}" if cause and phase != "lost" else doing

@@ -14,7 +14,7 @@ from server.queue import PLACES
 from server.room import has_room
 from server.rounds import IN_HAND, Phase
 from server.study_folder import Request, Standing, StudyFolder, StudyState, all_studies
-from shared.errors import WardroundError
+from shared.errors import WardroundError, WireCode
 
 QUIET_S = 10.0  # a live view is replaced every few seconds, and a queued study is taken up at once
 START_S = 60.0  # and its process is there soon after, on a busy machine too
@@ -128,5 +128,14 @@ def _sites(live: Mapping[str, Any]) -> Iterator[Wait]:
             yield Wait(f"{name} is silent", age, f"Call {name}: is its machine on, and its line up?")
         elif site["phase"] in ABSENT and not site["online"]:
             yield Wait(f"{name} is not connected", seconds, f"Call {name}: have its IT run `wardround site start`.")
+        elif site.get("held"):
+            yield _held(name, str(site["held"]), age_s(str(site["held_since"])), study=str(live.get("study")))
         elif site["phase"] == Phase.READY.value:
             yield Wait(f"{name} waits for its turn to send", seconds, "Nothing: the others are sending.")
+
+
+def _held(site: str, code: str, age: float, *, study: str) -> Wait:
+    if code == WireCode.OUT_OF_HOURS:
+        return Wait(f"{site} is outside its hours", age, "Nothing: it goes on by itself when they begin.")
+    do = f"Call {site}: have its IT read, and then approve or deny, by `wardround site approve {study}`."
+    return Wait(f"{study} waits for the approval of {site}", age, do)

@@ -51,3 +51,9 @@ def test_a_study_that_waits_for_sites_takes_no_place() -> None:
 def test_it_waits_when_nothing_is_in_hand_and_a_site_is_missing(phases: tuple[str, ...], waits: bool) -> None:
     assert waits_for_sites({"sites": [{"phase": phase} for phase in phases]}) is waits
     assert not waits_for_sites({})
+
+
+def test_a_site_that_says_not_yet_is_waited_for_also_while_it_is_asked_again() -> None:
+    held = [{"phase": phase, "held": "awaits_approval"} for phase in ("asked", "lost")]
+    assert waits_for_sites({"sites": [*held, {"phase": "admitted"}]})
+    assert not waits_for_sites({"sites": [*held, {"phase": "asked"}]})

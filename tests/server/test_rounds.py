@@ -469,3 +469,28 @@ def test_a_site_that_is_lost_again_and_again_is_asked_after_ever_longer_waits() 
     assert gaps[:3] == [0.0, 0.0, 0.0]
     assert gaps == sorted(gaps)
     assert gaps[-1] == LONGEST_WAIT_S
+
+
+def test_a_site_that_says_not_yet_is_awaited_beyond_the_deadline_until_there_is_a_quorum() -> None:
+    state = a_round(cohort=SITES[:3], update_bytes=0, quorum=3)
+    state.asks(SITES, now=0)
+    for site in ("east", "north"):
+        state.admitted(site, now=1)
+    state.held("south", "awaits_approval", now=1)
+    assert state.closing(1000) is None
+    assert [ask.site for ask in state.asks(SITES, now=2.9)] == [] and not state.in_hand
+    assert [ask.site for ask in state.asks(SITES, now=3)] == ["south"]
+    assert state.closing(1000) is None and not state.in_hand  # asked again, it is not taken to be at work
+    state.agreed("south")
+    assert state.in_hand and state.closing(1000) is not None
+
+
+def test_a_site_that_says_not_yet_holds_up_no_quorum() -> None:
+    state = a_round(cohort=SITES[:3], update_bytes=0, quorum=2)
+    state.holds({"south": "out_of_hours", "a-stranger": "out_of_hours"})
+    assert [ask.site for ask in state.asks(SITES, now=0)] == ["east", "north", "south"]
+    for site in ("east", "north"):
+        assert state.closing(1) is None
+        state.admitted(site, now=1)
+    closing = state.closing(1)
+    assert closing is not None and closing.enough and closing.absent == {"south": "out_of_hours"}

@@ -1,0 +1,67 @@
+"""A study and its contract in the plain words that a person at the site reads before they agree."""
+
+from collections.abc import Iterator
+
+from shared.contract import Contract
+from shared.privacy import epsilon_of
+from shared.private_training import history_of
+from shared.study import Study
+from shared.training import TrainingSpec
+from shared.wire import Open
+
+
+def explain(message: Open, contract: Contract, *, coordinator: str) -> Iterator[str]:
+    """What is asked of the site, by whom, and which numbers leave it, one sentence each.
+
+    Args:
+        message: the opening, as the coordinator signed it.
+        contract: what follows from it for this site.
+        coordinator: the fingerprint of the coordinator's key.
+    """
+    study = message.study
+    yield f"The coordinator with the fingerprint {coordinator} asks {contract.site} for the study {study.name}."
+    yield f"Together with: {', '.join(site for site in message.cohort if site != contract.site) or 'nobody else'}."
+    if study.study.description:
+        yield f"The coordinator says of it: {study.study.description}"
+    classes = ", ".join(study.task.classes)
+    does = "trains" if contract.rounds else "scores"
+    yield f"It {does} the network {study.model.name} of the installed wheel, to tell {study.task.mode} {classes}."
+    if study.training is not None and contract.rounds:
+        yield from _training(study.training, contract)
+    yield from _leaving(contract)
+    yield from _privacy(study, contract)
+
+
+def _training(training: TrainingSpec, contract: Contract) -> Iterator[str]:
+    if training.epochs_per_round is not None:
+        length = f"{training.epochs_per_round} times over all training images"
+    elif training.steps_per_round is not None:
+        length = f"{training.steps_per_round} steps"
+    else:
+        length = f"as many steps as fit into {training.seconds_per_round:g} s"
+    yield f"In each of {contract.rounds} rounds it trains here: {length}, {training.batch_size} images a step."
+
+
+def _leaving(contract: Contract) -> Iterator[str]:
+    if contract.rounds:
+        whole = contract.payload_bytes * contract.rounds
+        values = f"an update of {len(contract.tensors)} tensors"
+        yield f"In each round there leaves {values}, at most {contract.payload_bytes:,} bytes; {whole:,} bytes in all."
+    metrics = ", ".join(sorted({rule.name for rule in contract.metrics}))
+    if contract.privacy is None:
+        yield f"There leave, of validation patients in each round and of test patients in the end: {metrics}."
+        yield "There leave also the numbers of patients, images and steps. No image, name or path ever leaves."
+    if contract.own_models:
+        yield f"In the end the own models of these go to all the others: {', '.join(contract.own_models)}."
+
+
+def _privacy(study: Study, contract: Contract) -> Iterator[str]:
+    privacy = study.privacy
+    if privacy is None:
+        if contract.rounds:
+            yield "It is not private: who sees an update may learn something of the images that it was made from."
+        return
+    epsilon = epsilon_of(history_of(privacy, study.training, rounds=contract.rounds), delta=privacy.delta)
+    yield f"It is private: all rounds cost a training patient an epsilon of {epsilon:.2f} at delta {privacy.delta:g}."
+    scores = "Scores of test patients leave, exactly." if privacy.test_scores == "released" else "No score leaves."
+    yield f"{scores} No image, name, path or number of patients ever leaves."

@@ -1,0 +1,61 @@
+"""One site's seat in a round: how far it is, and when it may be asked again. What moves it, `server/rounds.py` says."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from shared.wire import Ready
+
+
+class Phase(StrEnum):
+    """How far a site is in the round."""
+
+    WAITING = "waiting"
+    ASKED = "asked"
+    READY = "ready"
+    GRANTED = "granted"
+    SPOOLED = "spooled"
+    ADMITTED = "admitted"
+    REFUSED = "refused"
+    LOST = "lost"
+    REMOVED = "removed"
+
+
+SETTLED = frozenset({Phase.ADMITTED, Phase.REFUSED, Phase.REMOVED})
+IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
+
+FREE_LOSSES = 3
+LONGEST_WAIT_S = 30.0
+LONGEST_HOLD_S = 60.0
+
+
+@dataclass
+class Seat:
+    """One site in the round.
+
+    `since` and `progress_at` are seconds on the conductor's clock; `share` is how much of its update is here, 0 to 1.
+    `held` is why it said "not yet", until it answers in another way.
+    """
+
+    site: str
+    phase: Phase = Phase.WAITING
+    attempt: int = 0
+    holds_slot: bool = False
+    since: float = 0.0
+    progress_at: float = 0.0
+    share: float = 0.0
+    ready: Ready | None = None
+    cause: str | None = None
+    losses: int = 0
+    held: str | None = None
+
+    @property
+    def ask_at(self) -> float:
+        """When a lost site may be asked again: at once at first, then after ever longer waits."""
+        if self.held and self.phase is Phase.LOST:
+            return self.since + min(2.0**self.attempt, LONGEST_HOLD_S)
+        waits = 0.0 if self.losses < FREE_LOSSES else min(2.0 ** (self.losses - FREE_LOSSES), LONGEST_WAIT_S)
+        return self.since + waits
+
+    def whole_by(self, now: float) -> float:
+        """When the update that is on its way will be here, at the pace at which it came so far."""
+        return self.since + (now - self.since) / self.share if self.share else float("inf")
