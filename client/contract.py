@@ -3,7 +3,8 @@
 Rules, in the order in which they are applied:
 
 1. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
-   round has a place there (a refusal, which says nothing but a code, may answer any round).
+   round has a place there (a refusal, which says nothing but a code, may answer any round). Whatever it
+   says has the form that its type promises: it reads back as the same bytes.
 2. An opening and a report say what `shared/contract.py` allows, for both sides; and what a rehearsal says
    is what `shared/rehearsal_contract.py` allows.
 3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
@@ -16,11 +17,23 @@ from pathlib import Path
 
 import numpy as np
 
+from shared.canonical import canonical
 from shared.contract import Contract, opening_fault, report_fault
 from shared.errors import Refusal, TrustError, WireCode
 from shared.rehearsal_contract import rehearsal_fault
 from shared.update import PackedFile
-from shared.wire import Closed, Message, Opened, Ready, Refused, Rehearsed, Uploaded, has_place
+from shared.wire import (
+    Closed,
+    Message,
+    Opened,
+    Ready,
+    Refused,
+    Rehearsed,
+    Uploaded,
+    decode_to_server,
+    encode,
+    has_place,
+)
 
 MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Rehearsed, Refused)
 
@@ -36,6 +49,7 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
     """
     _check_place(contract, message)  # 1
+    check_form(message)
     if fault := _words_fault(contract, message):  # 2
         raise _broken(fault)
     if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):
@@ -43,6 +57,21 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
     if payload is not None:
         _check_announced(contract, message, payload)  # 3
         check_payload(contract, payload)  # 4, 5
+
+
+def check_form(message: Message) -> None:
+    """The second half of rule 1: types are checked where a message is built, and again where it leaves.
+
+    Raises:
+        Refusal: a field holds what its type does not allow.
+    """
+    try:
+        body = canonical(message.model_dump(mode="json", warnings="none"))
+        sound = encode(decode_to_server(body)) == body
+    except (TrustError, ValueError):
+        sound = False
+    if not sound:
+        raise _broken("the message says something that its type does not allow")
 
 
 def check_payload(contract: Contract, payload: Path) -> None:

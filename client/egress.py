@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.contract import check_release
+from client.contract import check_form, check_release
 from client.telling import told_by
 from shared.canonical import digest
 from shared.contract import Contract
@@ -105,6 +105,8 @@ class Egress:
             check_release(contract, message, payload)
         elif type(message) is not Refused or payload is not None:
             raise Refusal(WireCode.CONTRACT, remedy="Nothing was released: the study has no contract here.")
+        else:
+            check_form(message)
 
 
 def _place(message: Message) -> dict[str, object]:

@@ -62,6 +62,15 @@ def admission(seed: Seed = 0, keep: Keep = None) -> Answer:
 
 
 @app.command()
+@answering("bench.door")
+def door(keep: Keep = None) -> Answer:
+    """Offer a site's door what was not agreed, from within; no byte of it may leave."""
+    from deploy.bench.door import missed, run, show
+
+    return _answer(lambda: run(keep=keep), show=show, missed=missed)
+
+
+@app.command()
 @answering("bench.rounds")
 def rounds(
     sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 4,

@@ -210,7 +210,7 @@ def test_a_score_that_lacks_a_statistic_and_so_would_not_add_to_others(site: Lon
         assert f"{name} is missing" in refused(site, contract, scores(site, breach))
 
 
-@pytest.mark.parametrize("value", [-0.1, 1.1, float("nan"), float("inf")])
+@pytest.mark.parametrize("value", [-0.1, 1.1])
 def test_a_figure_out_of_its_range(site: LoneSite, contract: Contract, value: float) -> None:
     breach = changed(site, figures={"auroc": value})
     assert "auroc is not as agreed" in refused(site, contract, scores(site, breach))
@@ -314,3 +314,18 @@ def test_a_ledger_that_cannot_be_written_keeps_the_door_shut(tmp_path: Path) -> 
     with pytest.raises(StaleEpoch):
         lone.site.egress.release(Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL), contract=None)
     lone.close()
+
+
+# ------------------------------------------------------------ breaches of the form
+
+
+@pytest.mark.parametrize("value", ["Erika Mustermann", "0.5", float("nan"), float("inf"), ["0.5"]], ids=str)
+def test_a_field_that_holds_what_its_type_does_not_allow(site: LoneSite, contract: Contract, value: Any) -> None:
+    """Nothing checks a field when a message is copied; the door reads it back before it looks further."""
+    spoilt = scores(site, changed(site, figures={"auroc": value}))
+    assert "its type does not allow" in refused(site, contract, spoilt)
+
+
+def test_a_plain_refusal_is_read_back_too(site: LoneSite) -> None:
+    plain = Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL)
+    assert "its type does not allow" in refused(site, None, plain.model_copy(update={"refusal": "Erika Mustermann"}))
