@@ -2,13 +2,35 @@
 
 from typing import Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, GetCoreSchemaHandler, ValidationError
+from pydantic_core import CoreSchema
+
+
+def _insist_on_numbers(schema: Any) -> None:
+    """Make every number of a core schema strict; the keys of a mapping are texts in JSON, whatever they mean."""
+    if isinstance(schema, dict):
+        if schema.get("type") in ("int", "float"):
+            schema["strict"] = True
+        for key in schema.keys() - {"keys_schema", "default", "metadata"}:
+            _insist_on_numbers(schema[key])
+    elif isinstance(schema, list | tuple):
+        for part in schema:
+            _insist_on_numbers(part)
 
 
 class Section(BaseModel):
-    """A frozen part of a configuration that refuses unknown keys."""
+    """A frozen part of a configuration that refuses unknown keys, and whatever is no number in a number's place.
+
+    Pydantic alone would take true for 1 and "2" for 2.
+    """
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        schema = handler(source)
+        _insist_on_numbers(schema)
+        return schema
 
 
 def explain(file_kind: str, model: type[BaseModel], error: ValidationError) -> str:

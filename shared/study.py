@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
@@ -151,6 +151,13 @@ class RoundsSpec(Section):
     staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
     buffer: Annotated[int, Field(ge=1, le=10_000)] | None = None
 
+    @field_validator("sites")
+    @classmethod
+    def _each_site_once(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
+        if twice := sorted({site for site in sites if sites.count(site) > 1}):
+            raise ValueError(f"named more than once: {', '.join(twice)}")
+        return sites
+
     @model_validator(mode="before")
     @classmethod
     def _late_counts_with_buffer(cls, given: Any) -> Any:
@@ -273,7 +280,7 @@ class Study(Section):
     @property
     def cross_sites(self) -> tuple[str, ...]:
         """Sites whose own model is sent to all, in the order of their trips, which end the validation trips."""
-        return tuple(sorted(set(self.rounds.sites))) if self.selection.cross_site else ()
+        return tuple(sorted(self.rounds.sites)) if self.selection.cross_site else ()
 
     def canonical(self) -> bytes:
         """RFC 8785 bytes of the whole study, defaults included."""

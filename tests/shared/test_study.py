@@ -52,6 +52,18 @@ def test_no_other_sample_is_taken(written: str) -> None:
         study(rounds=f"sample = {written}")
 
 
+@pytest.mark.parametrize("key", ["quorum", "buffer", "sample", "count", "deadline_s"])
+@pytest.mark.parametrize("written", ["true", '"2"'])
+def test_a_truth_or_a_text_is_no_number(key: str, written: str) -> None:
+    with pytest.raises(ConfigError, match=rf"rounds\.{key}.*: Input should be a valid (integer|number)"):
+        study(rounds=f"{key} = {written}")
+
+
+def test_a_site_is_named_once() -> None:
+    with pytest.raises(ConfigError, match=r"rounds\.sites: named more than once: north, west$"):
+        study(rounds='sites = ["west", "north", "east", "north", "west"]')
+
+
 def test_a_sample_below_the_quorum_is_refused() -> None:
     with pytest.raises(ConfigError, match="sample is smaller than quorum"):
         study(rounds="sample = 2\nquorum = 3")
