@@ -49,10 +49,10 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
     """
     _check_place(contract, message)  # 1
-    check_form(message)
-    if fault := _words_fault(contract, message):  # 2
+    if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):  # 2
         raise _broken(fault)
-    if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):
+    check_form(message)  # 1, before figures are compared
+    if fault := _words_fault(contract, message):  # 2
         raise _broken(fault)
     if payload is not None:
         _check_announced(contract, message, payload)  # 3
