@@ -11,8 +11,8 @@ install: $(READY)  ## set up .venv with the pinned versions
 demo: $(READY)  ## four hospitals, one study, one table (about 3 minutes)
 	$(BIN)/wardround demo
 
-test: $(READY)  ## run the tests, without the slow ones (two at a time)
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist worksteal
+test: $(READY)  ## run the tests, without the slow ones
+	$(BIN)/pytest -m "not slow"
 
 check: $(READY)  ## lint, format, types and licences
 	$(BIN)/ruff check .

@@ -228,6 +228,7 @@ class Answering:
 
     def _upload(self, parcel: Parcel, message: Grant, record: StudyRecord) -> None:
         place = message.address
+        self._consent.to_upload(record)
         done = self._site.spool.find_update(place.study, place.round, message.update_digest)
         if done is None or done.update is None:
             raise Refusal(WireCode.SUPERSEDED)

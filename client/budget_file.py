@@ -82,16 +82,15 @@ class BudgetFile:
         Raises:
             Refusal: `BUDGET_STALE`, rule 3.
         """
-        last = last_mark(self._ledger)
-        kept = self.look()
+        last, kept = last_mark(self._ledger), self.look()
+        if self.lacking() not in (None, kept.lost if kept else None):
+            raise stale("The ledger lacks an entry that the coordinator's last receipt names: it was restored or cut.")
         if kept is None or kept.key_check != self.key_check:
             if kept is None and last is None and not self._path.exists():
                 return Kept(key_check=self.key_check)
             raise stale("The privacy budget's file is gone, damaged, or was made under another key.")
         if kept.missing:
             raise stale("The coordinator knows of rounds that this site's ledger does not: it was restored or cut.")
-        if self.lacking() not in (None, kept.lost):
-            raise stale("The ledger lacks an entry that the coordinator's last receipt names: it was restored or cut.")
         if last not in (kept.mark, kept.previous):
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})

@@ -53,16 +53,20 @@ class Consent:
 
     def to_work(self, record: StudyRecord) -> None:
         """A round of an open study is to be worked on; raises as `to_open`."""
+        self.to_upload(record)
+        self._insist_on_hours(record.open.study.name)
+
+    def to_upload(self, record: StudyRecord) -> None:
+        """An update that was made is to leave, at whatever hour; raises as `to_open`."""
         contract = record.contract(self._site.name)
         _insist(permit(self._policy, record.open.study, contract))
         if self._policy.studies == "ask" and self.approval(contract) is None:
             raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
-        self._insist_on_hours(contract.study)
 
     def to_rehearse(self, message: Rehearse) -> None:
         """A study is to be rehearsed, which nobody approves; raises as `to_open`."""
         contract = contract_of(message.study, message.tensors, site=self._site.name)
-        _insist(permit(self._policy, message.study, contract))
+        _insist(permit(self._policy, message.study, contract, rehearsed=True))
         if self._policy.studies == "ask":
             raise self._policy.refusal("studies", "nobody has approved what is rehearsed")
         if not within(self._policy.hours, self._local_time()):

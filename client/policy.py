@@ -67,8 +67,14 @@ class Policy(Section):
         return Refusal(code, remedy=f"{self.line(key)}; {asked}.", rule=key)
 
 
-def permit(policy: Policy, study: Study, contract: Contract) -> Refusal | None:
-    """Whether the site takes part, before any image is read; None if it may."""
+def permit(policy: Policy, study: Study, contract: Contract, *, rehearsed: bool = False) -> Refusal | None:
+    """Whether the site takes part, before any image is read; None if it may.
+
+    A study that is `rehearsed` may bear the name of the one that it rehearses.
+    """
+    name = _REHEARSAL.sub("", study.name) if rehearsed else study.name
+    if not isinstance(policy.studies, str) and {name, f"{name}@{study.digest()}"}.isdisjoint(policy.studies):
+        return policy.refusal("studies", f"the study is {study.name}@{study.digest()}")
     return next((no for rule in _RULES for no in rule(policy, study, contract)), None)
 
 
@@ -109,14 +115,6 @@ def check_federation(policy: Policy, *, federation: str, coordinator: str) -> No
             )
 
 
-def _studies(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
-    if isinstance(policy.studies, str):
-        return
-    asked = {study.name, f"{study.name}@{study.digest()}", _REHEARSAL.sub("", study.name)}
-    if asked.isdisjoint(policy.studies):
-        yield policy.refusal("studies", f"the study is {study.name}@{study.digest()}")
-
-
 def _volume(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
     whole = contract.payload_bytes * contract.rounds
     for key, asked, unit in (
@@ -152,4 +150,4 @@ def _privacy(policy: Policy, study: Study, contract: Contract) -> Iterator[Refus
 
 
 _Rule = Callable[[Policy, Study, Contract], Iterator[Refusal]]
-_RULES: tuple[_Rule, ...] = (_studies, _volume, _work, _metrics, _privacy)
+_RULES: tuple[_Rule, ...] = (_volume, _work, _metrics, _privacy)

@@ -69,6 +69,7 @@ class Workbench:
         self._work(job.study, data).check_tensors(job.tensors)
         if job.study.privacy:
             self._cohorts.offer(job.study.digest(), frozenset(screen.training))
+            self._forget(job.study.digest())  # rounds train those alone whom the budget has taken in
         said = {} if job.study.privacy else _splits(data)  # a private study is opened without counts
         return OpenDone(
             place=self._place(),

@@ -26,6 +26,7 @@ IN_HAND = frozenset({Phase.ASKED, Phase.READY, Phase.GRANTED, Phase.SPOOLED})
 FREE_LOSSES = 3
 LONGEST_WAIT_S = 30.0
 LONGEST_HOLD_S = 60.0
+DOUBLINGS = 10  # of a wait; far beyond the longest
 
 
 @dataclass
@@ -52,9 +53,9 @@ class Seat:
     def ask_at(self) -> float:
         """When a lost site may be asked again: at once at first, then after ever longer waits."""
         if self.held and self.phase is Phase.LOST:
-            return self.since + min(2.0**self.attempt, LONGEST_HOLD_S)
-        waits = 0.0 if self.losses < FREE_LOSSES else min(2.0 ** (self.losses - FREE_LOSSES), LONGEST_WAIT_S)
-        return self.since + waits
+            return self.since + min(2.0 ** min(self.attempt, DOUBLINGS), LONGEST_HOLD_S)
+        doublings = min(self.losses - FREE_LOSSES, DOUBLINGS)
+        return self.since + (0.0 if doublings < 0 else min(2.0**doublings, LONGEST_WAIT_S))
 
     def whole_by(self, now: float) -> float:
         """When the update that is on its way will be here, at the pace at which it came so far."""

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from server.history import StudyHistory
-from server.records import Record
+from server.records import HeadsNoted, Record
 from server.report.evidence import Evidence
 from server.report.words import sites_in_order
 from shared.durable import write_atomically
@@ -37,6 +37,7 @@ HIDDEN = "[site]"
 _KEY_BYTES = 32
 ONE, MANY, CAUSES = ("site", "of"), ("cohort", "counted"), ("late", "refused", "absent", "missing")  # fields with names
 TEXTS = ("cause", "reason", "detail")
+LEFT_OUT = (HeadsNoted,)
 
 
 class Letters:
@@ -106,7 +107,8 @@ def sites_of(evidence: Evidence) -> frozenset[str]:
 
 def by_letter(evidence: Evidence, letters: Letters) -> Evidence:
     """The same evidence without a name; its digests stay those of the original."""
-    records = tuple((time, _lettered(record, letters)) for time, record in evidence.records)
+    kept = (entry for entry in evidence.records if not isinstance(entry[1], LEFT_OUT))
+    records = tuple((time, _lettered(record, letters)) for time, record in kept)
     standing = evidence.standing
     texts = {
         name: text and letters.told(text) for name, text in (("reason", standing.reason), ("remedy", standing.remedy))

@@ -44,7 +44,7 @@ def test_the_ledger_is_verified_and_handed_over_beside_a_running_agent(
     assert sorted(map(str, (tmp_path / "out").iterdir())) == sorted(said["files"])
     shown = wardround("site", "ledger", "--config", config).stdout
     assert max(map(len, shown.splitlines())) <= 80
-    ledger, card = said["files"]
+    ledger, card, *_ = said["files"]
     head = ("--head", calm_study.folder.path / "journal.jsonl")
     found = answer("audit", "verify", ledger, "--key", card, *head)
     assert (found["conforms"], found["unknown"]) == (True, {})

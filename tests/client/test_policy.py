@@ -61,7 +61,10 @@ def test_studies_are_named_alone_or_with_their_digest() -> None:
     for listed in ("hearts", f"lungs@{'0' * 64}"):
         assert the_line(Policy(studies=(listed,)), study)[0] == "studies"
     assert the_line(Policy(studies=()), study)[0] == "studies"
-    assert asked(Policy(studies=("lungs",)), a_study("lungs-rehearsal-2")) is None
+    rehearsal = a_study("lungs-rehearsal-2")
+    assert asked(Policy(studies=("lungs",)), rehearsal) is not None  # else a study's limits would begin anew
+    contract = contract_of(rehearsal, TENSORS, site="north")
+    assert permit(Policy(studies=("lungs",)), rehearsal, contract, rehearsed=True) is None
 
 
 @pytest.mark.parametrize(
@@ -161,3 +164,5 @@ def test_a_policy_that_was_tightened_binds_an_open_study(site: LoneSite) -> None
     site.tell(site.coordinator.work(1))
     assert (site.answers[-1].refusal, site.answers[-1].rule) == (WireCode.POLICY, "require_privacy")
     assert not site.hands.jobs
+    site.tell(site.coordinator.grant(1))  # nor does an update leave that was made before
+    assert (site.answers[-1].refusal, site.answers[-1].rule) == (WireCode.POLICY, "require_privacy")

@@ -48,7 +48,7 @@ def rewritten(lines: list[bytes], at: int, **fields: Any) -> list[bytes]:
 
 
 def test_the_documented_vector_verifies() -> None:
-    key, lines, hashes = re.findall(r"```\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)
+    key, lines, hashes = re.findall(r"```\n(.*?)```", DOCUMENT.read_text(), re.DOTALL)[-3:]
     verdict = verify(
         lines.encode().splitlines(keepends=True),
         public_key=Ed25519PublicKey.from_public_bytes(bytes.fromhex(key.strip())),

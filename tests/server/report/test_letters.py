@@ -20,6 +20,7 @@ from server.report.letters import (
     CAUSES,
     HIDDEN,
     KEY_FILE,
+    LEFT_OUT,
     MANY,
     ONE,
     TEXTS,
@@ -189,7 +190,7 @@ def test_two_studies_share_the_letters_of_the_first(wards: Any) -> None:
 def test_every_field_of_a_record_that_may_name_a_site_is_known() -> None:
     """A field of a new record that holds a name, or words, must be lettered, too."""
     known = {*ONE, *MANY, *CAUSES, *TEXTS, "study"}
-    for record in RECORDS.values():
+    for record in set(RECORDS.values()) - set(LEFT_OUT):
         hints = get_type_hints(record, include_extras=True)
         found = {name for name in record.model_fields if may_name(hints[name])}
         assert found <= known, (record.__name__, found - known)
