@@ -14,7 +14,7 @@ from shared.study import Study, parse_study
 from shared.update import pack
 
 SIZE_PX = 28
-_IMAGES = 4  # of each split
+_IMAGES = 6  # of each split
 _NARROW, _WIDE = 8, 264  # the packed size is linear in the width but for a few digits in the header
 
 _TEXT = """\
@@ -38,7 +38,7 @@ width = {width}
 optimizer = "sgd"
 learning_rate = 0.001
 momentum = 0.0
-batch_size = 1
+batch_size = 2
 steps_per_round = {steps}
 
 [rounds]
