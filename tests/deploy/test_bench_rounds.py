@@ -58,7 +58,7 @@ def test_the_images_are_ones_that_a_site_reads(tmp_path: Path) -> None:
     write_images(tmp_path / "i.npz", seed=1)
     study = parse_study(study_text("n", width=8, rounds=1, sites=1))
     rows = list(ArraySource(tmp_path / "i.npz", vocabulary=Vocabulary(study.task, {}), salt=b"s" * 32).rows())
-    assert len(rows) == 12
+    assert len(rows) == 18
     assert len({row.split for row in rows}) == 3
     assert {row.set_aside for row in rows} == {None}
 
