@@ -9,7 +9,7 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from client.budget import Budget
-from client.budget_file import open_budget
+from client.budget_file import REMEDY, open_budget
 from client.budget_standing import standing
 from client.price import dearest
 from client.settings import folder_of, load_settings
@@ -20,7 +20,6 @@ app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, a
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")
-_REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
 
 
 @app.command()
@@ -34,7 +33,7 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
     why, kept = out_of_step(file), file.look()
     budget = kept.budget if kept else Budget()
     found = standing(budget, settings) | {"in_step": why is None, "why": why}
-    error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=_REMEDY)
+    error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=REMEDY)
     return Answer(found, _page(found), error)
 
 

@@ -20,7 +20,7 @@ from pydantic import Field, ValidationError
 
 from client.budget import Budget
 from client.patients import key_check, patient_key
-from client.receipts import is_entry, latest_receipt
+from client.receipts import LEDGER_FILE, lacking_head
 from shared.canonical import parse_canonical
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
@@ -31,11 +31,11 @@ from shared.randomness import PrivateRandom
 from shared.section import Section
 from shared.study import Digest, Name
 
-FILE_NAME, LEDGER_FILE = "budget.json", "ledger.jsonl"
+FILE_NAME = "budget.json"
 RESERVED, CHARGED, RETURNED, RECONCILED = "budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"
 ENTRIES = (RESERVED, CHARGED, RETURNED, RECONCILED)
 _MARKS = tuple(f'"type":"{kind}"'.encode() for kind in ENTRIES)
-_REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
+REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
 
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
@@ -97,9 +97,8 @@ class BudgetFile:
 
     def lacking(self) -> str | None:
         """The entry (its hash) that the coordinator's last receipt names and the ledger lacks, if so."""
-        latest = latest_receipt(self._folder)
-        head = latest.head if latest else None
-        return head.hash if head is not None and not is_entry(self._ledger, head) else None
+        head = lacking_head(self._folder, self._ledger)
+        return head.hash if head else None
 
     def look(self) -> Kept | None:
         """The file as it is, in step or not; None if there is none that can be read."""
@@ -166,4 +165,4 @@ def last_mark(ledger: Path) -> str | None:
 
 def stale(what: str) -> Refusal:
     """The refusal of rule 3, with what is wrong for the site's own console."""
-    return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {_REMEDY}")
+    return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {REMEDY}")

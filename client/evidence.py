@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from client.join import Enrolment, load_enrolment
-from client.receipts import RECEIPTS_FILE
+from client.receipts import LEDGER_FILE, RECEIPTS_FILE
 from shared.chain import Verdict, verify
 from shared.durable import rename_durably, write_atomically
 from shared.errors import ConfigError, TrustError
@@ -80,7 +80,7 @@ def _verified(folder: Path, lines: Iterable[bytes]) -> Evidence:
 
 
 def _lines(folder: Path) -> Iterator[bytes]:
-    path = folder / "ledger.jsonl"
+    path = folder / LEDGER_FILE
     if not path.is_file():
         raise ConfigError("There is no ledger beside this configuration.", remedy="Name the site's own site.toml.")
     return read_whole_lines(path)

@@ -12,8 +12,8 @@ said on the console, and goes on. The root is written into the ledger once for e
 receipts are kept beside the ledger.
 """
 
-from client.receipts import is_entry, keep_receipts
-from client.site import LEDGER_FILE, Site
+from client.receipts import LEDGER_FILE, is_entry, keep_receipts
+from client.site import Site
 from shared.errors import Refusal, WireCode
 from shared.heads import Head, Held
 from shared.receipt import Receipt

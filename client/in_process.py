@@ -24,6 +24,7 @@ from client.answering import Answering
 from client.egress import Released
 from client.jobs import CloseJob, Event, Job, Question
 from client.price import dearest
+from client.receipts import LEDGER_FILE
 from client.site import Site, open_site
 from client.worker import do_job
 from shared.durable import show_file
@@ -130,7 +131,7 @@ def _site(folder: Path) -> Site:
 
 
 def _mark(folder: Path) -> tuple[int, int, int]:
-    about = (folder / "ledger.jsonl").stat()
+    about = (folder / LEDGER_FILE).stat()
     return about.st_ino, about.st_size, about.st_mtime_ns
 
 

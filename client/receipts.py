@@ -16,7 +16,7 @@ from shared.heads import Head
 from shared.ledger import read_whole_lines
 from shared.receipt import LONGEST, Receipt, read_receipt
 
-RECEIPTS_FILE = "receipts.jsonl"
+LEDGER_FILE, RECEIPTS_FILE = "ledger.jsonl", "receipts.jsonl"
 MOST_BYTES = 8 << 20  # of the file; beyond that its older half goes
 _RECENT_BYTES = 16 * LONGEST  # where the newest receipts stand
 
@@ -50,10 +50,11 @@ def latest_receipt(folder: Path) -> Receipt | None:
     return max(named, key=lambda receipt: receipt.head.n if receipt.head else 0, default=None)
 
 
-def ledger_lags(folder: Path, ledger: Path) -> bool:
-    """Whether a ledger lacks the entry that the latest receipt in the site's folder names."""
+def lacking_head(folder: Path, ledger: Path) -> Head | None:
+    """The entry that the latest receipt in the site's folder names, if the ledger lacks it."""
     latest = latest_receipt(folder)
-    return latest is not None and latest.head is not None and not is_entry(ledger, latest.head)
+    head = latest.head if latest else None
+    return head if head is not None and not is_entry(ledger, head) else None
 
 
 def recent_receipts(folder: Path) -> list[Receipt]:

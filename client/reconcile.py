@@ -15,7 +15,6 @@ from typing import Any
 from client.budget import Account, Budget, together
 from client.budget_file import (
     CHARGED,
-    LEDGER_FILE,
     RECONCILED,
     BudgetFile,
     Kept,
@@ -28,7 +27,7 @@ from client.budget_settings import BudgetSettings
 from client.cohorts import Cohorts
 from client.join import load_enrolment
 from client.price import Price
-from client.receipts import recent_receipts
+from client.receipts import LEDGER_FILE, recent_receipts
 from shared.errors import Refusal, ResourceError
 from shared.ledger import Ledger
 from shared.privacy import Mechanism

@@ -23,8 +23,9 @@ from client.contract import NotFinite, check_release
 from client.egress import Released
 from client.intake import check_model
 from client.jobs import UPDATE_FILE, Ending, Failed, RehearseDone, RehearseJob, RoundDone
+from client.receipts import LEDGER_FILE
 from client.rehearsal_limit import refuse_beyond_limit
-from client.site import LEDGER_FILE, Site
+from client.site import Site
 from client.spool import written_update
 from client.workload import Task, Workload
 from shared.contract import Contract, contract_of

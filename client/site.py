@@ -18,6 +18,7 @@ from client.link import Link
 from client.policy import check_federation
 from client.price import Price, PriceList
 from client.purse import Purse
+from client.receipts import LEDGER_FILE
 from client.settings import SiteSettings, load_settings
 from client.spool import SiteSpool
 from client.study_store import StudyStore
@@ -27,8 +28,6 @@ from shared.enrolment import Invitation
 from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
-
-LEDGER_FILE = "ledger.jsonl"
 
 
 def utc_now(clock: Callable[[], float] = time.time) -> str:

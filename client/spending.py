@@ -6,24 +6,18 @@ only make them say too much. An answer from the spool trains nobody and costs no
 is for the budget to say (`client/purse.py`).
 """
 
-from typing import TYPE_CHECKING
-
-from client.jobs import RoundJob
+from client.jobs import Question, RoundJob
 from client.site import Site
-from shared.wire import Work
-
-if TYPE_CHECKING:
-    from client.workload import Task
+from shared.wire import FromServer, Work
 
 
-def charge(site: Site, task: "Task") -> None:
-    """Charge what a task will cost each training patient, if it trains privately.
+def charge(site: Site, job: Question, message: FromServer) -> None:
+    """Charge what a job that answers a message will cost each training patient, if it trains privately.
 
     Raises:
         DiskFull: it cannot be written down, so the job must not begin.
         Refusal: a patient could not afford it, or nobody knows.
     """
-    job, message = task.job, task.message
     if isinstance(job, RoundJob) and isinstance(message, Work):
         counted = message.counted_round
         answered = site.spool.answered(job.study.name, counted)

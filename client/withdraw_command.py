@@ -10,14 +10,13 @@ from rich.console import Group
 from rich.text import Text
 
 from client.join import load_enrolment
+from client.receipts import LEDGER_FILE
 from client.reconcile import agent_stopped
 from client.settings import folder_of
 from client.withdrawn import Withdrawn
 from shared.console import Answer, answering, table
 from shared.errors import ConfigError, ResourceError
 from shared.ledger import Ledger, read_entries
-
-LEDGER_FILE = "ledger.jsonl"
 
 
 @answering("site.withdraw")

@@ -73,7 +73,7 @@ class Workload:
             Refusal: it cannot be afforded; the task was not taken.
         """
         Withdrawn(self._site.folder).note(self._site.ledger, time=self._site.now())
-        charge(self._site, task)
+        charge(self._site, task.job, task.message)
         self._tasks.append(task)
         if len(self._tasks) == 1:
             self.go_on()
@@ -86,7 +86,7 @@ class Workload:
         """
         task = self._tasks[0]
         with refusing_disk_full():
-            charge(self._site, task)
+            charge(self._site, task.job, task.message)
         task.tries += 1
         self._site.worker.submit(task.job)
 

@@ -8,7 +8,7 @@ import pytest
 from lone_site import START, LoneSite
 
 from client import receipts as store
-from client.receipts import RECEIPTS_FILE, keep_receipts, latest_receipt, ledger_lags, recent_receipts
+from client.receipts import RECEIPTS_FILE, keep_receipts, lacking_head, latest_receipt, recent_receipts
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.heads import Head, Held, head_of
@@ -111,7 +111,7 @@ def test_receipts_are_kept_beside_the_ledger_and_the_ledger_holds_them_too(site:
     assert (site.folder / RECEIPTS_FILE).read_bytes() == receipt.line()
     assert Receipt.model_validate(site.entries("receipt")[0]) == receipt
     assert latest_receipt(site.folder) == receipt
-    assert not ledger_lags(site.folder, site.folder / "ledger.jsonl")
+    assert not lacking_head(site.folder, site.folder / "ledger.jsonl")
     assert (site.folder / RECEIPTS_FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -167,4 +167,4 @@ def test_the_file_keeps_the_newest_and_stays_within_its_bounds(site: LoneSite, t
 
 def test_a_folder_without_receipts_has_none(tmp_path: Path) -> None:
     assert latest_receipt(tmp_path) is None
-    assert not ledger_lags(tmp_path, tmp_path / "ledger.jsonl")
+    assert not lacking_head(tmp_path, tmp_path / "ledger.jsonl")
