@@ -1,13 +1,14 @@
 """Canonical bytes: RFC 8785 JSON, and SHA-256 over it.
 
 Whatever is signed, chained or compared is compared as these bytes. Every entry and envelope passes here
-several times, some with thousands of counts; so containers, strings and runs of integers are written by
-fast means, and every other value, floats first of all, by the reference package.
+several times, some with thousands of counts; so all but floats and what is no JSON is written by fast
+means, and those by the reference package.
 """
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from json.encoder import encode_basestring as _quoted  # escapes as RFC 8785, section 3.2.2.2 does
 from typing import Any
 
 import rfc8785
@@ -15,7 +16,8 @@ import rfc8785
 from shared.errors import TrustError
 
 _LARGEST = 2**53 - 1  # what a JSON number holds exactly (RFC 8785, section 3.2.2.3)
-_PLAIN = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"))  # for strings and integers as RFC 8785 writes them
+_PLAIN = json.JSONEncoder(separators=(",", ":"))  # for runs of integers
+_LITERALS = {None: "null", True: "true", False: "false"}
 
 
 def canonical(value: Any) -> bytes:
@@ -54,13 +56,15 @@ def digest(data: bytes | memoryview) -> str:
 def _text(value: Any) -> str:
     kind = type(value)
     if kind is str:
-        return _PLAIN.encode(value)
+        return _quoted(value)
     if kind is dict:
-        return "{" + ",".join(f"{_key(key)}:{_text(value[key])}" for key in sorted(value, key=_utf16)) + "}"
+        return "{" + ",".join([f"{_quoted(key)}:{_text(value[key])}" for key in _in_order(value)]) + "}"
+    if kind is int and -_LARGEST <= value <= _LARGEST:
+        return str(value)
+    if value is None or kind is bool:
+        return _LITERALS[value]
     if kind in (list, tuple):
-        if _plain_integers(value):
-            return _PLAIN.encode(value)
-        return "[" + ",".join(map(_text, value)) + "]"
+        return _PLAIN.encode(value) if _plain_integers(value) else "[" + ",".join(map(_text, value)) + "]"
     return bytes(rfc8785.dumps(value)).decode()
 
 
@@ -68,9 +72,10 @@ def _plain_integers(values: Sequence[Any]) -> bool:
     return set(map(type, values)) == {int} and min(values) >= -_LARGEST and max(values) <= _LARGEST
 
 
-def _key(key: Any) -> str:
-    return _PLAIN.encode(str.__str__(key))  # of a StrEnum, its value
+def _in_order(keys: Collection[Any]) -> list[Any]:
+    """By UTF-16 code units, as RFC 8785, section 3.2.3 asks; ASCII has the same order as it stands."""
+    return sorted(keys) if all(map(str.isascii, keys)) else sorted(keys, key=_utf16)
 
 
 def _utf16(key: Any) -> bytes:
-    return str.encode(key, "utf-16be")  # the order that RFC 8785, section 3.2.3 asks for
+    return str.encode(key, "utf-16be")

@@ -225,6 +225,7 @@ def another_version(folder: Path) -> Path:
     return folder
 
 
+@pytest.mark.slow
 def test_a_stolen_place_and_another_version_while_the_others_work(
     federation: LiveFederation,
     knocking: dict[str, Console],

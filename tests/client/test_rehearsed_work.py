@@ -225,6 +225,7 @@ def ended(worker: WorkerProcess, kind: type[ProbeDone | RehearseDone]) -> Event:
     raise AssertionError("the worker did not answer")
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(not hasattr(psutil.Process, "rlimit"), reason="needs Linux")
 def test_memory_that_is_too_small(tmp_path: Path) -> None:
     site = a_site(tmp_path, counts=(600, 6, 4))

@@ -40,6 +40,7 @@ def peers(tmp_path: Path) -> Path:
     return tmp_path
 
 
+@pytest.mark.slow
 def test_few_and_many_sites_run_and_the_peer_is_held_against_its_own_loop(peers: Path) -> None:
     data = run(few=2, sites=3, rounds=2, npz=None, peers=peers, python=Path(sys.executable))
     assert [each["sites"] for each in data["runs"]] == [2, 3]
@@ -52,6 +53,7 @@ def test_few_and_many_sites_run_and_the_peer_is_held_against_its_own_loop(peers:
     assert "pfl, 3" in console.file.getvalue()  # type: ignore[attr-defined]
 
 
+@pytest.mark.slow
 def test_a_peer_that_fails_says_why(peers: Path) -> None:
     (peers / "run_pfl.py").write_text("raise SystemExit('no pfl here')")
     with pytest.raises(ResourceError) as caught:

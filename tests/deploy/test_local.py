@@ -110,6 +110,7 @@ def test_test_patients_are_scored_once_on_the_final_model(federation: LiveFedera
     assert set(rounds) == {"validation"}
 
 
+@pytest.mark.slow
 def test_the_same_study_gives_the_same_bytes(federation: LiveFederation, calm_study: CalmStudy) -> None:
     """Stopped after its first round and resumed, under another owner."""
     from live_federation import answer

@@ -65,6 +65,7 @@ def test_the_superlink(federation: LiveFederation, calm_study: CalmStudy) -> Non
     assert psutil.wait_procs(orphans, timeout=10)[1] == []
 
 
+@pytest.mark.slow
 def test_the_serverapp_of_an_optimizer_that_remembers(federation: LiveFederation) -> None:
     adam = '\n[server]\noptimizer = "fedadam"\n'
     calm = federation.launch("calm-adam", extra=adam)
@@ -98,6 +99,7 @@ def test_the_serverapp_as_it_chooses_the_final_model(federation: LiveFederation)
         assert {(entry["round"], entry["scored_model"]) for entry in tested} == {(5, model)}
 
 
+@pytest.mark.slow
 def test_whoever_holds_the_state_of_a_method(federation: LiveFederation) -> None:
     """SCAFFOLD's variates at the sites and at the server come out the same, whoever died in between."""
     scaffold = 'momentum = 0.0\nalgorithm = "scaffold"'
@@ -121,6 +123,7 @@ def test_whoever_holds_the_state_of_a_method(federation: LiveFederation) -> None
         assert states[0][0].read_bytes() == states[1][0].read_bytes()
 
 
+@pytest.mark.slow
 def test_a_superlink_that_is_asked_to_end_as_a_study_is_launched(
     federation: LiveFederation, calm_study: CalmStudy
 ) -> None:

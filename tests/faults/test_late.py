@@ -1,6 +1,7 @@
 """A site that does not keep up: the rounds go on without it, say so, and count it again when it is back."""
 
 import psutil
+import pytest
 from live_federation import LiveFederation
 
 
@@ -17,6 +18,7 @@ def test_a_site_whose_worker_stands_still_is_late_and_is_told(federation: LiveFe
     assert f"Round {late[0]} of one-stands-still closed without this site" in console
 
 
+@pytest.mark.slow
 def test_late_work_counts_in_a_later_round_if_the_study_says_so(federation: LiveFederation) -> None:
     folder = federation.launch("counts-late", rounds=7, quorum=2, extra='grace_s = 2.0\nlate = "next"\n')
     federation.reached(folder, commits=1)

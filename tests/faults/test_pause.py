@@ -1,5 +1,6 @@
 """A paused study outlives its server, lets others run, and goes on to the very same model."""
 
+import pytest
 from live_federation import PATIENCE_S, CalmStudy, LiveFederation, answer, wardround
 
 from server.study_folder import StudyFolder, StudyState
@@ -30,6 +31,7 @@ def restart(federation: LiveFederation) -> None:
     )
 
 
+@pytest.mark.slow
 def test_a_pause_survives_the_server_and_loses_nothing(federation: LiveFederation, calm_study: CalmStudy) -> None:
     folder = paused(federation, "paused")
     said = answer("study", "status", "paused", "-f", federation.federation)
@@ -45,6 +47,7 @@ def test_a_pause_survives_the_server_and_loses_nothing(federation: LiveFederatio
     assert federation.journal_verdict(folder).ok
 
 
+@pytest.mark.slow
 def test_a_paused_study_that_is_stopped_is_closed_at_its_sites(
     federation: LiveFederation, calm_study: CalmStudy
 ) -> None:

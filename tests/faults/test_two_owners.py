@@ -56,6 +56,7 @@ def taken_over(federation: LiveFederation, folder: StudyFolder) -> psutil.Proces
     return first
 
 
+@pytest.mark.slow
 def test_the_stale_one_stops_itself_and_the_study_comes_out_the_same(
     federation: LiveFederation, calm_study: CalmStudy
 ) -> None:

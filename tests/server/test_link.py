@@ -245,6 +245,7 @@ def test_codes_are_flower_s():
     )
 
 
+@pytest.mark.slow
 def test_a_lost_superlink_is_one_sentence(tmp_path):
     own = Lab(tmp_path / "own")
     try:

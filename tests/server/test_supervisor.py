@@ -119,6 +119,7 @@ def test_a_study_that_waits_for_its_sites_holds_nobody_up(served: subprocess.Pop
         until(lambda study=study: study.standing().state is StudyState.STOPPED, f"{study.name} is stopped")
 
 
+@pytest.mark.slow
 def test_a_study_whose_process_dies_each_time_fails_and_can_be_tried_again(
     served: subprocess.Popen[bytes], folder: Path
 ) -> None:

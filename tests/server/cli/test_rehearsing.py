@@ -165,6 +165,7 @@ def begin(federation: LiveFederation, name: str) -> tuple[subprocess.Popen[bytes
     return process, folder
 
 
+@pytest.mark.slow
 def test_ctrl_c_ends_it_at_the_sites_too(federation: LiveFederation, held_up: psutil.Process) -> None:
     process, folder = begin(federation, "cut-short")
     process.send_signal(signal.SIGINT)
@@ -180,6 +181,7 @@ def test_ctrl_c_ends_it_at_the_sites_too(federation: LiveFederation, held_up: ps
     assert federation.journal_verdict(folder).ok
 
 
+@pytest.mark.slow
 def test_it_survives_its_process(federation: LiveFederation, held_up: psutil.Process) -> None:
     process, folder = begin(federation, "killed")
     federation.kill(federation.serverapp_pid(folder))
