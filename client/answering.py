@@ -262,7 +262,8 @@ class Answering:
         dropped = site.spool.forget_updates(study, through=before - 1, in_hand=self._workload.workplaces)
         for receipt in receipts:
             if receipt.outcome == "late" and not given:
-                site.say(f"Round {receipt.round} of {study} closed without this site: its work came too late.")
+                why = "its work came too late" if receipt.round in dropped else "it had no work to show in time"
+                site.say(f"Round {receipt.round} of {study} closed without this site: {why}.")
             if receipt.round in dropped:
                 site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)
         if dropped:

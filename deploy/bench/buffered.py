@@ -103,7 +103,9 @@ def missed(data: dict[str, Any]) -> Iterator[str]:
     """What a run promised and did not keep."""
     if data["double_counted"] or data["unaccounted"]:
         yield "The journal and the ledgers do not agree that each update counted once."
-    if not data["slow_counted"]:
+    if data["slow_finished"] <= 1 and not data["slow_counted"]:
+        yield "The run was too short to say what becomes of the slow site's work. Give more --rounds."
+    elif not data["slow_counted"]:
         yield "No update of the slow site counted."
     if data["slow_finished"] - data["slow_counted"] > 1:  # one may be on its way when the study is stopped
         yield f"Of {data['slow_finished']} updates of the slow site only {data['slow_counted']} counted."

@@ -33,7 +33,8 @@ def test_one_update_may_be_on_its_way_when_the_study_is_stopped() -> None:
         ({"double_counted": 1}, "counted once"),
         ({"unaccounted": 1}, "counted once"),
         ({"slow_finished": 5}, "Of 5 updates of the slow site only 3 counted"),
-        ({"slow_finished": 0, "slow_counted": 0}, "No update of the slow site"),
+        ({"slow_finished": 0, "slow_counted": 0}, "too short to say"),
+        ({"slow_finished": 1, "slow_counted": 0}, "too short to say"),
         ({"orphans": 2}, "2 processes or ports"),
     ],
 )
