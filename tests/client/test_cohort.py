@@ -52,6 +52,13 @@ def test_who_came_after_the_opening_does_not_train(site: LoneSite) -> None:
     assert len(opened(site)) == 10  # opened anew, it has them
 
 
+def test_the_worker_that_opened_the_study_trains_those_alone_who_were_agreed(site: LoneSite) -> None:
+    bench, cohorts = Workbench(site.folder), Cohorts(site.folder)
+    bench.open(OpenJob(study=PRIVATE, tensors=table_of(start_state(PRIVATE))))
+    cohorts.agree(PRIVATE.digest(), frozenset(sorted(cohorts.offered(PRIVATE.digest()))[:4]))
+    assert bench._work(PRIVATE)._data.train.patient_count == 4
+
+
 def test_where_nothing_was_agreed_nobody_trains(site: LoneSite) -> None:
     opened(site)
     with pytest.raises(Refusal) as refusal:
