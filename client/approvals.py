@@ -3,8 +3,8 @@
 `NAME.asked` holds the coordinator's signed opening of the study and since when it waits; the agent writes it.
 `NAME.decision` holds what a person decided, signed with the site's identity key; `wardround site approve` and
 `deny` write it, beside a running agent or none. A decision is about one contract by its digest: a study that was
-amended, or is otherwise another one, waits anew. The agent reads it when the site is asked the next time and
-writes it into the ledger, which it alone may write.
+amended, has another cohort rule, or is otherwise another one, waits anew, and so does one whose contract ran out. The
+agent reads it when the site is asked the next time and writes it into the ledger, which it alone may write.
 """
 
 from collections.abc import Iterator
@@ -19,6 +19,7 @@ from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
 from shared.section import Section
+from shared.site_terms import SiteTerms
 from shared.study import Digest, Name
 
 PURPOSE = "wardround decision"
@@ -26,20 +27,26 @@ Person = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]
 
 
 class Asked(Section):
-    """A study that waits: its contract's digest, since when (RFC 3339), and the signed opening, in hex."""
+    """A study that waits: its contract's digest, the site's terms, since when (RFC 3339), the signed opening in hex."""
 
     study: Name
     contract: Digest
+    terms: SiteTerms
     since: str
     opening: str
 
 
 class Decision(Section):
-    """What a person of the site decided about one contract, and when (RFC 3339)."""
+    """What a person of the site decided about one contract, and when (RFC 3339).
+
+    `cohort` is the digest of the cohort rule that they were shown, `expires` when the contract ends.
+    """
 
     study: Name
     study_digest: Digest
     contract: Digest
+    cohort: Digest | None
+    expires: str
     verdict: Literal["approved", "denied"]
     person: Person
     decided: str

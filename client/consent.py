@@ -3,9 +3,10 @@
 In this order, before any image is read:
 
 1. the lines of the policy, which `client/policy.py` reads;
-2. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
+2. of an open study, that the terms it was agreed under still hold (`client/terms.py`);
+3. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
    waits, and the coordinator asks again;
-3. the site's hours: outside them it waits, too. What is in hand when they end is finished.
+4. the site's hours: outside them it waits, too. What is in hand when they end is finished.
 
 The site reads its policy when it starts, so that a line that was changed binds studies that are open already.
 """
@@ -19,8 +20,10 @@ from client.jobs import Split
 from client.policy import permit, permit_patients
 from client.site import Site
 from client.study_store import StudyRecord
+from client.terms import Terms
 from shared.contract import Contract, contract_of, derive_contract
 from shared.errors import Refusal, WireCode
+from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.wire import Open, Rehearse
 
@@ -33,6 +36,7 @@ class Consent:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._policy = site.settings.policy
+        self._terms = Terms(self._policy, site.software, now=site.now)
         self._resting: set[str] = set()
 
     def to_open(self, message: Open, envelope: bytes) -> None:
@@ -48,7 +52,7 @@ class Consent:
         contract = derive_contract(message, site=self._site.name)
         _insist(permit(self._policy, message.study, contract))
         if self._policy.studies == "ask":
-            self._insist_on_approval(contract, envelope)
+            self._insist_on_approval(contract, self.terms(message), envelope)
         self._insist_on_hours(contract.study)
 
     def to_work(self, record: StudyRecord) -> None:
@@ -60,6 +64,7 @@ class Consent:
         """An update that was made is to leave, at whatever hour; raises as `to_open`."""
         contract = record.contract(self._site.name)
         _insist(permit(self._policy, record.open.study, contract))
+        self._terms.insist(record.terms)
         if self._policy.studies == "ask" and self.approval(contract) is None:
             raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
 
@@ -83,27 +88,43 @@ class Consent:
         count = patients.get("train", 0) if trains else sum(patients.values())
         _insist(permit_patients(self._policy, study, patients=count))
 
+    def terms(self, message: Open) -> SiteTerms:
+        """Those that the study is agreed to under, or was shown under, while they hold; else fresh ones."""
+        derived = derive_contract(message, site=self._site.name)
+        record, asked = self._site.studies.find(derived.study), self._site.approvals.asked(derived.study)
+        known = [(record.terms, record.contract(self._site.name).digest())] if record is not None else []
+        known += [(asked.terms, asked.contract)] if asked is not None else []
+        kept = (terms for terms, contract in known if derived.under(terms).digest() == contract)
+        return next(filter(self._terms.hold, kept), None) or self._terms.fresh()
+
     def approval(self, contract: Contract) -> Decision | None:
         """The person's yes to a contract; None if there is none."""
         found = self._site.approvals.decision(contract.study, contract.digest())
         return found if found is not None and found.verdict == "approved" else None
 
     def how_agreed(self, contract: Contract) -> dict[str, object]:
-        """How the site came to agree, as its ledger says it: the policy's line, or a person and when."""
-        decision = self.approval(contract) if self._policy.studies == "ask" else None
-        if decision is None:
+        """How the site came to agree, as its ledger says it: the policy's line, or a person and when.
+
+        Raises:
+            Refusal: nobody has approved what has run out while the images were read.
+        """
+        if self._policy.studies != "ask":
             return {"approved_by": self._policy.line("studies")}
+        decision = self.approval(contract)
+        if decision is None:
+            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
         return {"approved_by": "person", "person": decision.person, "decided": decision.decided}
 
     def closed(self, study: str) -> None:
         """The study is over, whether or not somebody had decided about it."""
         self._site.approvals.forget(study)
 
-    def _insist_on_approval(self, contract: Contract, envelope: bytes) -> None:
-        site, name = self._site, contract.study
+    def _insist_on_approval(self, derived: Contract, terms: SiteTerms, envelope: bytes) -> None:
+        site, name, contract = self._site, derived.study, derived.under(terms)
         decision = site.approvals.decision(name, contract.digest())
         if decision is None:
-            asked = Asked(study=name, contract=contract.digest(), since=site.now(), opening=envelope.hex())
+            opening = envelope.hex()
+            asked = Asked(study=name, contract=contract.digest(), terms=terms, since=site.now(), opening=opening)
             if site.approvals.ask(asked):
                 site.say(f"The study {name} waits for approval. {SHOW} {name}")
             raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {name}")

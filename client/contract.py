@@ -2,14 +2,15 @@
 
 Rules, in the order in which they are applied:
 
-1. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
+1. The contract is in force: after its end nothing leaves but a refusal, and the word that the study is put away.
+2. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
    round has a place there (a refusal, which says nothing but a code, may answer any round). Whatever it
    says has the form that its type promises: it reads back as the same bytes.
-2. An opening and a report say what `shared/contract.py` allows, for both sides; and what a rehearsal says
+3. An opening and a report say what `shared/contract.py` allows, for both sides; and what a rehearsal says
    is what `shared/rehearsal_contract.py` allows.
-3. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
-4. The payload holds exactly the agreed tensors: names, dtypes, shapes.
-5. Every value of the payload is finite.
+4. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
+5. The payload holds exactly the agreed tensors: names, dtypes, shapes.
+6. Every value of the payload is finite.
 """
 
 import hashlib
@@ -39,28 +40,44 @@ MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Rehearsed, Refused)
 
 
 class NotFinite(Refusal):
-    """Rule 5 does not hold."""
+    """Rule 6 does not hold."""
 
 
 def check_release(contract: Contract, message: Message, payload: Path | None) -> None:
-    """Hold one outgoing message against the contract.
+    """Hold one outgoing message against the contract, by all rules but the first.
 
     Raises:
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
     """
-    _check_place(contract, message)  # 1
-    if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):  # 2
+    _check_place(contract, message)  # 2
+    if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):  # 3
         raise _broken(fault)
-    check_form(message)  # 1, before figures are compared
-    if fault := _words_fault(contract, message):  # 2
+    check_form(message)  # 2, before figures are compared
+    if fault := _words_fault(contract, message):  # 3
         raise _broken(fault)
     if payload is not None:
-        _check_announced(contract, message, payload)  # 3
-        check_payload(contract, payload)  # 4, 5
+        _check_announced(contract, message, payload)  # 4
+        check_payload(contract, payload)  # 5, 6
+
+
+def check_in_force(contract: Contract, message: Message, *, now: str) -> None:
+    """Rule 1 at a time (RFC 3339); a contract that no site has agreed to, as that of a rehearsal, has no end.
+
+    Raises:
+        Refusal: `CONTRACT_EXPIRED`.
+    """
+    if contract.terms is None or isinstance(message, Refused | Closed):
+        return
+    if contract.terms.run_out(now):
+        end = contract.terms.expires
+        raise Refusal(
+            WireCode.CONTRACT_EXPIRED,
+            remedy=f"Nothing was released: the contract ended on {end}. Another opening of the study makes a new one.",
+        )
 
 
 def check_form(message: Message) -> None:
-    """The second half of rule 1: types are checked where a message is built, and again where it leaves.
+    """The second half of rule 2: types are checked where a message is built, and again where it leaves.
 
     Raises:
         Refusal: a field holds what its type does not allow.
@@ -75,7 +92,7 @@ def check_form(message: Message) -> None:
 
 
 def check_payload(contract: Contract, payload: Path) -> None:
-    """Rules 4 and 5 for a packed update; one tensor in memory at a time.
+    """Rules 5 and 6 for a packed update; one tensor in memory at a time.
 
     Raises:
         Refusal: other tensors than agreed, or a value that is not finite.

@@ -18,17 +18,19 @@ from client.site import approvals_of
 from shared.contract import Contract, derive_contract
 from shared.errors import ConfigError, TrustError
 from shared.keys import read_identity_hex
+from shared.site_terms import SiteTerms
 from shared.wire import Open
 
 
 @dataclass(frozen=True)
 class Waiting:
-    """A study that waits for a person: since when (RFC 3339), in plain words, and its contract."""
+    """A study that waits for a person: since when (RFC 3339), in plain words, its contract, and the site's terms."""
 
     study: str
     since: str
     words: tuple[str, ...]
     contract: Contract
+    terms: SiteTerms
 
 
 class Deciding:
@@ -62,9 +64,9 @@ class Deciding:
         message = open_message(bytes.fromhex(asked.opening), site=invitation.site, coordinator=coordinator)
         if not isinstance(message, Open) or message.study.name != study:
             raise TrustError("What waits is not an opening of that study.", remedy="Restart the site's agent.")
-        contract = derive_contract(message, site=invitation.site)
-        words = tuple(explain(message, contract, coordinator=invitation.coordinator_fingerprint()))
-        return Waiting(study, asked.since, words, contract)
+        contract = derive_contract(message, site=invitation.site).under(asked.terms)
+        words = tuple(explain(message, contract, terms=asked.terms, coordinator=invitation.coordinator_fingerprint()))
+        return Waiting(study, asked.since, words, contract, asked.terms)
 
     def decide(
         self, waiting: Waiting, verdict: Literal["approved", "denied"], *, person: str, reason: str = ""
@@ -79,6 +81,8 @@ class Deciding:
                 study=waiting.study,
                 study_digest=waiting.contract.study_digest,
                 contract=waiting.contract.digest(),
+                cohort=waiting.contract.cohort,
+                expires=waiting.terms.expires,
                 verdict=verdict,
                 person=person.strip(),
                 decided=self._now(),

@@ -13,7 +13,7 @@ from typing import Final
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from client.contract import check_form, check_release
+from client.contract import check_form, check_in_force, check_release
 from client.telling import told_by
 from shared.canonical import digest
 from shared.contract import Contract
@@ -99,9 +99,9 @@ class Egress:
         record = {"rule": ALTERED, "update_digest": released.payload_sha256}
         self._ledger.append("release_refused", record, time=self._now())
 
-    @staticmethod
-    def _check(message: Message, contract: Contract | None, payload: Path | None) -> None:
+    def _check(self, message: Message, contract: Contract | None, payload: Path | None) -> None:
         if contract is not None:
+            check_in_force(contract, message, now=self._now())
             check_release(contract, message, payload)
         elif type(message) is not Refused or payload is not None:
             raise Refusal(WireCode.CONTRACT, remedy="Nothing was released: the study has no contract here.")

@@ -5,22 +5,25 @@ from collections.abc import Iterator
 from shared.contract import Contract
 from shared.privacy import epsilon_of
 from shared.private_training import history_of
+from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.training import TrainingSpec
 from shared.wire import Open
 
 
-def explain(message: Open, contract: Contract, *, coordinator: str) -> Iterator[str]:
+def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator: str) -> Iterator[str]:
     """What is asked of the site, by whom, and which numbers leave it, one sentence each.
 
     Args:
         message: the opening, as the coordinator signed it.
         contract: what follows from it for this site.
+        terms: what this site adds.
         coordinator: the fingerprint of the coordinator's key.
     """
     study = message.study
     yield f"The coordinator with the fingerprint {coordinator} asks {contract.site} for the study {study.name}."
     yield f"Together with: {', '.join(site for site in message.cohort if site != contract.site) or 'nobody else'}."
+    yield f"A round takes {study.rounds.quorum} of them at least, with this site or without."
     if study.study.description:
         yield f"The coordinator says of it: {study.study.description}"
     classes = ", ".join(study.task.classes)
@@ -30,6 +33,8 @@ def explain(message: Open, contract: Contract, *, coordinator: str) -> Iterator[
         yield from _training(study.training, contract)
     yield from _leaving(contract)
     yield from _privacy(study, contract)
+    floors = ", ".join(f"{key} = {value}" for key, value in sorted(terms.floors.items()))
+    yield f"The agreement ends on {terms.expires}, and holds as long as this software and these floors do: {floors}."
 
 
 def _training(training: TrainingSpec, contract: Contract) -> Iterator[str]:

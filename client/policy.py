@@ -40,12 +40,14 @@ class Policy(Section):
     `studies` is `any`, `ask` (a person approves each), or a list of names, each alone or as NAME@DIGEST. Bytes
     are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
     steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
+    `contract_days` is how long a contract holds (`client/terms.py`).
     """
 
     federation: Name | None = None
     coordinator: Fingerprint | None = None
     studies: Literal["any", "ask"] | tuple[Permitted, ...] = "any"
     hours: tuple[Window, ...] = ()
+    contract_days: Annotated[int, Field(ge=1, le=3650)] = 180
     rounds_at_most: Limit | None = None
     bytes_per_round_at_most: Limit | None = None
     bytes_per_study_at_most: Limit | None = None
@@ -56,6 +58,10 @@ class Policy(Section):
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     budget: BudgetSettings = BudgetSettings()
+
+    def floors(self) -> dict[str, int]:
+        """The lines that say what a round or a study must reach, which a contract names."""
+        return {key: value for key, value in self if key.endswith("_at_least") or key == "private_below_patients"}
 
     def line(self, key: str) -> str:
         """A key and its value, as a person reads them."""

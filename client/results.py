@@ -54,13 +54,16 @@ class Results:
         site, before = self._site, self._site.studies.find(message.address.study)
         self._consent.with_patients(message.study, done.patients)
         digests = trail(message.study, message.amendments, coordinator=site.coordinator)
-        record = StudyRecord.opened(message, before, digests=digests)
+        terms = self._consent.terms(message)
+        record = StudyRecord.opened(message, before, digests=digests, terms=terms)
         contract = record.contract(site.name)
         site.purse.reserve(message.study)
         agreed: dict[str, object] = {
             "study": message.study.name,
             "study_digest": contract.study_digest,
             "contract": contract.digest(),
+            "cohort": contract.cohort,
+            **terms.model_dump(mode="json"),
         }
         agreed |= self._consent.how_agreed(contract)
         if message.amendments:
@@ -75,6 +78,7 @@ class Results:
         answer = Opened(
             address=message.address,
             contract_digest=contract.digest(),
+            terms=terms,
             patients=done.patients,
             examples=done.examples,
             device=done.place.device,

@@ -20,6 +20,7 @@ from client.price import Price, PriceList
 from client.purse import Purse
 from client.receipts import LEDGER_FILE
 from client.settings import SiteSettings, load_settings
+from client.software import Software, installed
 from client.spool import SiteSpool
 from client.study_store import StudyStore
 from client.worker_process import WorkerProcess
@@ -54,6 +55,7 @@ class Site:
     approvals: Approvals
     worker: WorkerProcess
     purse: Purse
+    software: Software
     say: Callable[[str], None]
     now: Callable[[], str] = field(default=utc_now)
 
@@ -66,6 +68,7 @@ def open_site(
     worker: Any = None,
     clock: Callable[[], float] = time.time,
     price: Price | None = None,
+    software: Software | None = None,
 ) -> Site:
     """Build the parts of the site in `folder`.
 
@@ -76,6 +79,7 @@ def open_site(
         worker: instead of a worker process, something with the interface of `WorkerProcess`.
         clock: Unix time in seconds of this computer.
         price: instead of a process that prices histories, the function that does.
+        software: what the site runs; None looks for what is installed.
 
     Raises:
         ConfigError: site.toml or the invitation cannot be used.
@@ -99,6 +103,7 @@ def open_site(
         approvals=approvals_of(folder, enrolment),
         worker=worker or WorkerProcess(folder),
         purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
+        software=software or installed(),
         say=say,
         now=now,
     )

@@ -9,6 +9,7 @@ from shared.contract import Contract, derive_contract
 from shared.durable import write_atomically
 from shared.errors import Refusal, WireCode
 from shared.section import Section
+from shared.site_terms import SiteTerms
 from shared.study import Digest
 from shared.wire import Open
 
@@ -16,27 +17,31 @@ from shared.wire import Open
 class StudyRecord(Section):
     """One study as this site knows it.
 
-    `chain` maps a round to the incoming model that this site saw there; only the last two stay.
+    `terms` are what this site agreed under. `chain` maps a round to the incoming model that this site saw there;
+    only the last two stay.
     """
 
     open: Open
     epoch: int
+    terms: SiteTerms
     chain: dict[int, Digest] = Field(default_factory=dict)
     closed: bool = False
 
     @classmethod
-    def opened(cls, message: Open, before: "StudyRecord | None", *, digests: Sequence[str]) -> "StudyRecord":
-        """What to remember of a study that was opened; `digests` are all that it has had, see `trail`.
+    def opened(
+        cls, message: Open, before: "StudyRecord | None", *, digests: Sequence[str], terms: SiteTerms
+    ) -> "StudyRecord":
+        """What to remember of a study that was opened under terms; `digests` are all that it has had, see `trail`.
 
         Of the same study, amended or not, the models that were seen stay.
         """
         same = before is not None and before.open.study.digest() in digests
         chain = before.chain if same and before is not None else {}
-        return cls(open=message, epoch=message.address.epoch, chain=chain)
+        return cls(open=message, epoch=message.address.epoch, chain=chain, terms=terms)
 
     def contract(self, site: str) -> Contract:
         """What may leave this site in the study."""
-        return derive_contract(self.open, site=site)
+        return derive_contract(self.open, site=site).under(self.terms)
 
     def with_model(self, number: int, model: Digest, previous: Digest | None) -> "StudyRecord":
         """Note the incoming model of a round.

@@ -7,7 +7,7 @@ from shared.wire import Closed, Opened, Ready, Rehearsed, Report
 
 def opened_record(site: str, answer: Opened) -> SiteOpened:
     """The journal's entry about an opening."""
-    return SiteOpened(site=site, **answer.model_dump(exclude={*Report.model_fields, "type"}))
+    return SiteOpened(site=site, **answer.model_dump(exclude={*Report.model_fields, "type", "terms"}))
 
 
 def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:

@@ -32,6 +32,13 @@ def hold(desk: Desk, state: Round, site: str, code: WireCode) -> None:
     state.held(site, code.value, now=time.monotonic())
 
 
+def reopen(desk: Desk, state: Round, site: str, code: WireCode) -> None:
+    """A site has no study of that name open, or no contract that is in force: it is asked to open it."""
+    if code is WireCode.CONTRACT_EXPIRED:
+        desk.say(f"{site}: {TEMPLATES[code]} The study is opened there anew.")
+    state.lost(site, "opens the study anew", now=time.monotonic())
+
+
 def refuse(desk: Desk, state: Round, site: str, cause: AdmissionReason | WireCode, detail: str) -> None:
     """What a site answered does not hold."""
     if isinstance(cause, WireCode):

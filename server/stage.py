@@ -211,10 +211,10 @@ class StageRun:
     def _act(self, site: str, answer: Message, arrival: Arrival) -> None:
         now = time.monotonic()
         match answer:
-            case SaidNo(refusal=WireCode.UNKNOWN_STUDY) if self._may_reopen(site):
+            case SaidNo(refusal=WireCode.UNKNOWN_STUDY | WireCode.CONTRACT_EXPIRED) if self._may_reopen(site):
                 self._reopened.add(site)
                 self._unopened.add(site)
-                self._state.lost(site, "opens the study anew", now=now)
+                setbacks.reopen(self._desk, self._state, site, answer.refusal)
             case SaidNo() if answer.refusal in HELD and self._state.stage in (Stage.OPEN, *WORKING):
                 self._unopened |= {site} if self._state.stage in WORKING else set()
                 setbacks.hold(self._desk, self._state, site, answer.refusal)
@@ -237,7 +237,7 @@ class StageRun:
 
     def _opened(self, site: str, answer: Opened) -> None:
         desk, now = self._desk, time.monotonic()
-        if answer.contract_digest != desk.contract(site).digest():
+        if answer.contract_digest != desk.contract(site).under(answer.terms).digest():
             self._refuse(site, WireCode.CONTRACT, "the site's contract is another one")
             return
         desk.write(opened_record(site, answer))

@@ -1,8 +1,8 @@
 """The contract: what may leave one site in one study, agreed before the study starts.
 
-It is derived from the study alone, so both sides reach the same bytes; its SHA-256 is named by
-every release. What of a release has a place and what a report may hold is decided here, for the site's
-door and the server's reception alike:
+What follows from the study and its cohort, both sides derive alike; what the site adds (`shared/site_terms.py`), it
+says when it agrees. So both name the same bytes, and their SHA-256 is named by every release. What of a release has a
+place and what a report may hold is decided here, for the site's door and the server's reception alike:
 
 1. updates are for the agreed rounds, scores alone for the agreed validation trips after them and the one
    closing trip after these;
@@ -17,16 +17,19 @@ door and the server's reception alike:
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
 
+from collections.abc import Sequence
 from typing import Annotated
 
 from pydantic import Field
 
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
+from shared.cohort_rule import cohort_rule
 from shared.metrics import MetricRule, Score
 from shared.privacy import Mechanism
 from shared.private_training import PrivacySpec, mechanism_of, scores_may_leave
 from shared.section import Section
+from shared.site_terms import SiteTerms
 from shared.study import Digest, Name, Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
@@ -43,6 +46,7 @@ class Contract(Section):
     The last of these are for the sites of `own_models`, in this order: the model of the last round's start,
     moved by that site's update alone, is sent to all sites, which may work out that update from it.
     `privacy` is what the study asks if it trains privately, `mechanism` what one round then costs a patient.
+    `cohort` is the digest of the cohort rule, `terms` what the site adds; None before it has agreed.
     """
 
     study: Name
@@ -56,6 +60,12 @@ class Contract(Section):
     metrics: tuple[MetricRule, ...]
     privacy: PrivacySpec | None = None
     mechanism: Mechanism | None = None
+    cohort: Digest | None = None
+    terms: SiteTerms | None = None
+
+    def under(self, terms: SiteTerms) -> "Contract":
+        """The contract that a site makes of this one."""
+        return self.model_copy(update={"terms": terms})
 
     def digest(self) -> str:
         """SHA-256 (hex) of the contract's canonical bytes."""
@@ -141,12 +151,12 @@ def _score_fault(contract: Contract, score: Score) -> str | None:
 
 
 def derive_contract(message: Open, *, site: str) -> Contract:
-    """The contract that follows from a study for one site."""
-    return contract_of(message.study, message.tensors, site=site)
+    """The contract that follows from the opening of a study for one site."""
+    return contract_of(message.study, message.tensors, site=site, cohort=message.cohort)
 
 
-def contract_of(study: Study, tensors: Tensors, *, site: str) -> Contract:
-    """The contract of a study whose model has these tensors, for one site."""
+def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: Sequence[str] = ()) -> Contract:
+    """The contract of a study whose model has these tensors, for one site; without a cohort nothing is agreed to it."""
     trains = study.study.kind == "train"
     return Contract(
         study=study.name,
@@ -160,4 +170,5 @@ def contract_of(study: Study, tensors: Tensors, *, site: str) -> Contract:
         metrics=task_for(study.task).rules(),
         privacy=study.privacy,
         mechanism=mechanism_of(study.privacy, study.training),
+        cohort=cohort_rule(study, cohort) if cohort else None,
     )

@@ -118,6 +118,7 @@ class WireCode(StrEnum):
     MODEL_SWITCHED = "model_switched"
     MODEL_UNSOUND = "model_unsound"
     CONTRACT = "contract"
+    CONTRACT_EXPIRED = "contract_expired"
     POLICY = "policy"
     DENIED = "denied"
     AWAITS_APPROVAL = "awaits_approval"
@@ -145,6 +146,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.MODEL_SWITCHED: "This round was already answered for another incoming model.",
     WireCode.MODEL_UNSOUND: "The incoming model is not finite or does not match its digest.",
     WireCode.CONTRACT: "The answer did not match the contract, so nothing was released.",
+    WireCode.CONTRACT_EXPIRED: "The site's contract for this study is no longer in force.",
     WireCode.POLICY: "The site's policy does not allow this study.",
     WireCode.DENIED: "A person at the site has denied this study.",
     WireCode.AWAITS_APPROVAL: "It waits for a person at the site to approve the study.",

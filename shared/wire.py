@@ -33,6 +33,7 @@ from shared.metrics import Score
 from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
 from shared.section import Section, says
+from shared.site_terms import SiteTerms
 from shared.study import Digest, Name, Study
 from shared.update import TensorSpec
 from shared.version import VERSION
@@ -181,10 +182,11 @@ class Counts(Section):
 
 
 class Opened(Report):
-    """The site agrees: its contract's digest and how many patients it brings per split."""
+    """The site agrees: its contract's digest, what it adds to it, and how many patients it brings per split."""
 
     type: Literal["opened"] = "opened"
     contract_digest: Digest
+    terms: SiteTerms
     patients: dict[Literal["train", "validation", "test"], Count]
     examples: dict[Literal["train", "validation", "test"], Count]
     device: Device

@@ -6,6 +6,7 @@ the federation's coordinator does.
 """
 
 import hashlib
+import time
 from collections import deque
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +24,7 @@ from client.link import Delayed, Parcel, Traffic
 from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
 from client.site import Site, open_site
+from client.software import Software
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
 from shared.canonical import digest
@@ -33,6 +35,7 @@ from shared.ledger import read_entries
 from shared.metrics import Score
 from shared.privacy import History
 from shared.receipt import Receipt
+from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import pack, table_of
@@ -56,6 +59,7 @@ NOW = 1_800_000_000
 START = pack({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, np.int64)})
 UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)})
 TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})
+TERMS = SiteTerms(code="c" * 64, floors={"batch_size_at_least": 2}, expires="2030-01-31T12:00:00Z")
 COUNTS = Counts(examples=8, patients=5, steps=2)
 
 
@@ -281,15 +285,22 @@ class LoneSite:
         self.said: list[str] = []
         self.line = Line()
         self.later: list[Parcel] = []
+        self.ahead_s = 0.0  # of this computer's clock
         self.start()
 
-    def start(self, *, worker: Any = None) -> None:
+    def start(self, *, worker: Any = None, software: Software | None = None) -> None:
         """(Re)open the site from its folder, as a new process would; the line keeps its messages."""
         if hasattr(self, "site"):
             self.site.ledger.close()
         self.hands = worker or Hands()
         self.site: Site = open_site(
-            self.folder, say=self.said.append, link=self.line, worker=self.hands, price=count_steps
+            self.folder,
+            say=self.said.append,
+            link=self.line,
+            worker=self.hands,
+            clock=lambda: time.time() + self.ahead_s,
+            price=count_steps,
+            software=software,
         )
         self.answering = Answering(self.site, answer=self.line.send, later=self.later.append)
 
@@ -299,6 +310,10 @@ class LoneSite:
         (self.folder / "site.toml").unlink()
         write_settings(self.folder / "site.toml", settings)
         self.start()
+
+    def pass_days(self, days: int) -> None:
+        """The site's clock goes on by so much at once."""
+        self.ahead_s += days * 86_400.0
 
     def close(self) -> None:
         self.hands.end()

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lone_site import a_study
+from lone_site import TERMS, a_study
 
 from client.join import join, load_enrolment
 from server.arrival import Arrival
@@ -165,10 +165,10 @@ class Line:
         """Nobody needs to write into a script how a study is opened and closed."""
         counts: Any = dict.fromkeys(("train", "validation", "test"), 10)
         if isinstance(message, Open):
-            contract = self.contract(site).digest()
+            contract = self.contract(site).under(TERMS).digest()
             return Opened(
                 address=message.address, contract_digest=contract, patients=counts, examples=counts, device="cpu",
-                fell_back=False, threads=1, software={},
+                fell_back=False, threads=1, software={}, terms=TERMS,
             )  # fmt: skip
         if isinstance(message, Close):
             return Closed(address=message.address, head="0" * 64)

@@ -10,14 +10,17 @@ from shared.chain import CUT, HEAD, Entry
 
 FIELDS = {"v", "n", "prev", "time", "type", "data"}
 _STUDY = {"study", "study_digest"}
+_AGREED = {"contract", "cohort", "expires"}
 _MECHANISM = {"noise_multiplier", "sampling_rate", "images_per_patient", "steps"}
 _LIFETIME = {"lifetime_epsilon", "lifetime_delta", "budget_mark"}
 KNOWN: dict[str, set[str]] = {
     HEAD: {"signer", "signature"},
     CUT: {"bytes"},
-    "approval": {"study", "study_digest", "contract", "verdict", "person", "decided", "reason"},
+    "approval": {*_STUDY, *_AGREED, "verdict", "person", "decided", "reason"},
     "contract": {
-        *("study", "study_digest", "contract", "original_digest", "own_models"),
+        *_STUDY,
+        *_AGREED,
+        *("code", "wheel", "floors", "original_digest", "own_models"),
         *("approved_by", "person", "decided"),
     },
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lone_site import START, TENSORS, LoneSite
+from lone_site import START, TENSORS, TERMS, LoneSite
 
 from client.intake import check_epoch, check_model, open_message
 from client.study_store import StudyRecord
@@ -77,7 +77,7 @@ def test_what_only_a_site_says_is_not_a_message_to_a_site(site: LoneSite) -> Non
 
 def test_a_lower_epoch_is_refused_and_a_higher_one_is_not(site: LoneSite) -> None:
     opening = site.coordinator.open()
-    record = StudyRecord(open=opening, epoch=3)
+    record = StudyRecord(open=opening, epoch=3, terms=TERMS)
     at = {n: opening.model_copy(update={"address": opening.address.model_copy(update={"epoch": n})}) for n in (2, 3, 4)}
     with pytest.raises(Refusal) as caught:
         check_epoch(record, at[2])

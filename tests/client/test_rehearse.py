@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lone_site import START, TENSORS, UPDATE, LoneSite, a_study, trained
+from lone_site import START, TENSORS, TERMS, UPDATE, LoneSite, a_study, trained
 
 from client.answering import WORKER_TRIES
 from client.jobs import Failed, RehearseDone, RehearseJob, RoundJob
@@ -356,7 +356,7 @@ def test_no_other_answer_is_let_out(site: LoneSite) -> None:
     counts: Any = dict.fromkeys(("train", "validation", "test"), 7)
     opened = Opened(
         address=place, contract_digest="0" * 64, patients=counts, examples=counts, device="cpu",
-        fell_back=False, threads=1, software={},
+        fell_back=False, threads=1, software={}, terms=TERMS,
     )  # fmt: skip
     ready = Ready(
         address=place, model_digest=digest(START), uploaded=False, replayed=False,

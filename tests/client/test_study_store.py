@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from lone_site import TENSORS, a_study
+from lone_site import TENSORS, TERMS, a_study
 
 from client.study_store import StudyRecord, StudyStore
 from shared.errors import Refusal, WireCode
@@ -14,7 +14,8 @@ A, B, C = "a" * 64, "b" * 64, "c" * 64
 
 def record(name: str = "lungs") -> StudyRecord:
     place = Address(study=name, epoch=1, round=0, attempt=1, stage=Stage.OPEN)
-    return StudyRecord(open=Open(address=place, study=a_study(name), tensors=TENSORS, cohort=("north",)), epoch=1)
+    opening = Open(address=place, study=a_study(name), tensors=TENSORS, cohort=("north",))
+    return StudyRecord(open=opening, epoch=1, terms=TERMS)
 
 
 def test_a_record_outlives_the_process(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from shared.envelope import open_envelope, seal
 from shared.errors import TrustError, WireCode
 from shared.heads import Head, Held
 from shared.receipt import Receipt
+from shared.site_terms import SiteTerms
 from shared.wire import (
     Address,
     Close,
@@ -76,6 +77,7 @@ FROM_SITE: list[Message] = [
         fell_back=False,
         threads=4,
         software={"python": "3.11.9"},
+        terms=SiteTerms(code=MODEL, wheel=UPDATE, floors={"steps_at_least": 3}, expires="2030-01-31T12:00:00Z"),
     ),
     Ready(
         address=at(Stage.TRAIN),

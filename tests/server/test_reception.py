@@ -6,7 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from lone_site import COUNTS, LoneSite, a_score, a_study
+from lone_site import COUNTS, TERMS, LoneSite, a_score, a_study
 
 from client.join import load_enrolment
 from server.arrival import Arrival
@@ -102,7 +102,7 @@ def answers(place: Address) -> dict[Stage, Message]:
     return {
         Stage.OPEN: Opened(
             address=place, contract_digest=MODEL, patients=counts, examples=counts,
-            device="cpu", fell_back=False, threads=1, software=software, ledger=HEAD,
+            device="cpu", fell_back=False, threads=1, software=software, terms=TERMS, ledger=HEAD,
         ),
         Stage.TRAIN: ready(place),
         Stage.UPLOAD: Uploaded(address=place, update_digest=MODEL, update_bytes=BYTES, ledger=HEAD),

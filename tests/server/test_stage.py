@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from lone_site import a_study
+from lone_site import TERMS, a_study
 
 from client.join import join, load_enrolment
 from server.amending import amend, take_up
@@ -195,19 +195,25 @@ def test_a_site_that_is_removed_in_a_round_is_waited_for_no_longer(desk: Desk, r
     assert written(desk) == [SiteLost(round=1, site="south", cause="removed")]
 
 
-def test_a_site_that_opens_and_forgets_is_refused_the_second_time(desk: Desk) -> None:
+@pytest.mark.parametrize("code", [WireCode.UNKNOWN_STUDY, WireCode.CONTRACT_EXPIRED])
+def test_a_site_that_opens_and_forgets_is_refused_the_second_time(desk: Desk, code: WireCode) -> None:
+    said: list[str] = []
+    desk.say = said.append
+
     def forgetful(site: str, message: Any) -> Message:
         if isinstance(message, Open):
             counts: Any = dict.fromkeys(("train", "validation", "test"), 5)
             return Opened(
-                address=message.address, contract_digest=desk.contract(site).digest(), patients=counts,
-                examples=counts, device="cpu", fell_back=False, threads=1, software={},
+                address=message.address, contract_digest=desk.contract(site).under(TERMS).digest(), patients=counts,
+                examples=counts, device="cpu", fell_back=False, threads=1, software={}, terms=TERMS,
             )  # fmt: skip
-        return Refused(address=message.address, refusal=WireCode.UNKNOWN_STUDY)
+        return Refused(address=message.address, refusal=code)
 
     line_of(desk).answer = forgetful
     closing = StageRun(desk, a_round(desk), question=the_work(desk)).run()
-    assert closing.missing == dict.fromkeys(SITES, "unknown_study")
+    assert closing.missing == dict.fromkeys(SITES, code.value)
+    told = "north: The site's contract for this study is no longer in force. The study is opened there anew."
+    assert (told in said) == (code is WireCode.CONTRACT_EXPIRED)
     assert [message.type for site, message in line_of(desk).sent if site == "north"] == ["work", "open", "work"]
 
 

@@ -172,6 +172,7 @@ def test_a_private_study_is_opened_without_counts() -> None:
     def opened(**counts: dict[str, int]) -> Opened:
         said = {"patients": {}, "examples": {}} | counts
         about = {"contract_digest": "0" * 64, "device": "cpu", "fell_back": False, "threads": 1, "software": {}}
+        about |= {"terms": {"code": "c" * 64, "floors": {}, "expires": "2030-01-31T12:00:00Z"}}
         return Opened.model_validate({"address": place(Stage.OPEN, 0), **about, **said})
 
     assert opening_fault(contract(study()), opened()) is None
