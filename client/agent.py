@@ -20,7 +20,18 @@ from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.link import Delayed, Parcel, Withdrawn
 from client.pace import Pace
 from client.site import Site, write_status
-from shared.errors import TEMPLATES, DiskFull, LinkError, ResourceError, TrustError, WardroundError, naming_disk_full
+from shared.errors import (
+    TEMPLATES,
+    DiskFull,
+    LinkError,
+    Refusal,
+    ResourceError,
+    TrustError,
+    WardroundError,
+    WireCode,
+    naming_disk_full,
+)
+from shared.wire import UNADDRESSED
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)
@@ -72,6 +83,7 @@ class Agent:
         except DiskFull as error:
             self._complain(error)
         self._site.link.close()
+        self._site.alarm.rest()
         if self._cut is not None:
             self._cut.cancel()
         self._report("stopped")
@@ -170,6 +182,7 @@ class Agent:
             self._complain(full)
             return
         self._site.say(f"{error.what} {error.remedy}")
+        self._site.alarm.ring(Refusal(WireCode.CONTRACT), study=UNADDRESSED.study, number=UNADDRESSED.round)
         self._outbox.popleft()
         with contextlib.suppress(LinkError):
             self._site.link.drop(parcel)

@@ -125,9 +125,11 @@ class Consent:
         if decision is None:
             opening = envelope.hex()
             asked = Asked(study=name, contract=contract.digest(), terms=terms, since=site.now(), opening=opening)
+            waits = self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {name}")
             if site.approvals.ask(asked):
                 site.say(f"The study {name} waits for approval. {SHOW} {name}")
-            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {name}")
+                site.alarm.ring(waits, study=name, number=0)
+            raise waits
         if not site.approvals.noted(decision):
             site.ledger.append("approval", decision.model_dump(mode="json"), time=site.now())
             site.approvals.note(decision)

@@ -31,6 +31,7 @@ from shared.study import Name, Study
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
+Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
 _REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
 
 
@@ -40,7 +41,7 @@ class Policy(Section):
     `studies` is `any`, `ask` (a person approves each), or a list of names, each alone or as NAME@DIGEST. Bytes
     are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
     steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
-    `contract_days` is how long a contract holds (`client/terms.py`).
+    `on_refusal` is a command (`client/alarm.py`), `contract_days` how long a contract holds (`client/terms.py`).
     """
 
     federation: Name | None = None
@@ -57,6 +58,7 @@ class Policy(Section):
     metrics: tuple[str, ...] | None = None
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    on_refusal: tuple[Word, ...] = ()
     budget: BudgetSettings = BudgetSettings()
 
     def floors(self) -> dict[str, int]:
@@ -65,8 +67,9 @@ class Policy(Section):
 
     def line(self, key: str) -> str:
         """A key and its value, as a person reads them."""
-        value = getattr(self, key)
-        return f"policy.{key} = {str(value).lower() if isinstance(value, bool) else value}"
+        where, held = ("policy", self) if key in type(self).model_fields else ("policy.budget", self.budget)
+        value = getattr(held, key)
+        return f"{where}.{key} = {str(value).lower() if isinstance(value, bool) else value}"
 
     def refusal(self, key: str, asked: str, *, code: WireCode = WireCode.POLICY) -> Refusal:
         """The typed no: the coordinator hears the code and the key, this site's console all of it."""

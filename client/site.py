@@ -11,11 +11,12 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from client.alarm import Alarm
 from client.approvals import Approvals
 from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
-from client.policy import check_federation
+from client.policy import Policy, check_federation
 from client.price import Price, PriceList
 from client.purse import Purse
 from client.receipts import LEDGER_FILE
@@ -56,6 +57,7 @@ class Site:
     worker: WorkerProcess
     purse: Purse
     software: Software
+    alarm: Alarm
     say: Callable[[str], None]
     now: Callable[[], str] = field(default=utc_now)
 
@@ -104,6 +106,7 @@ def open_site(
         worker=worker or WorkerProcess(folder),
         purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
         software=software or installed(),
+        alarm=_alarm(name, settings.policy, say),
         say=say,
         now=now,
     )
@@ -123,6 +126,10 @@ def approvals_of(folder: Path, enrolment: Enrolment) -> Approvals:
     """What waits for a person of the site, and what was decided."""
     site, key = enrolment.invitation.site, enrolment.identity_key.public_key()
     return Approvals(folder / "approvals", site=site, key=key)
+
+
+def _alarm(site: str, policy: Policy, say: Callable[[str], None]) -> Alarm:
+    return Alarm(policy.on_refusal, site=site, line=policy.line, say=say, clock=time.monotonic)
 
 
 def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:

@@ -1,0 +1,159 @@
+"""The operator's command hears of refusals: what it is told, and that nothing waits for it."""
+
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from lone_site import UPDATE, LoneSite, a_study
+from pydantic import ValidationError
+
+from client.alarm import AGAIN_S, MOST_WAITING, Alarm
+from client.policy import Policy
+from shared.errors import Refusal, WireCode
+
+WRITE = """\
+import os, sys
+said = [f"{name}={text}" for name, text in sorted(os.environ.items()) if name.startswith("WARDROUND_")]
+print("never seen", flush=True)
+with open(sys.argv[1], "a") as file:
+    file.write("|".join(said) + chr(10))
+"""
+NO = Refusal(WireCode.POLICY, rule="rounds_at_most")
+
+
+def writing(file: Path) -> tuple[str, ...]:
+    return sys.executable, "-c", WRITE, str(file)
+
+
+class Ringing:
+    """An alarm, what it said on the console, and its clock."""
+
+    def __init__(self, *command: str, **how: Any) -> None:
+        self.said: list[str] = []
+        self.ahead_s = 0.0
+        self.alarm = Alarm(
+            command, site="north", line=Policy(rounds_at_most=9).line, say=self.said.append, clock=self._time, **how
+        )
+
+    def _time(self) -> float:
+        return time.monotonic() + self.ahead_s
+
+    def ring(self, refusal: Refusal = NO, *, study: str = "lungs", number: int = 3) -> None:
+        self.alarm.ring(refusal, study=study, number=number)
+
+    def rest(self) -> None:
+        self.alarm.rest(60.0)
+
+
+def test_what_the_command_is_told(tmp_path: Path) -> None:
+    ringing = Ringing(*writing(tmp_path / "told"))
+    ringing.ring()
+    ringing.ring(Refusal(WireCode.CONTRACT, remedy="Nothing was released: 17 patients."), number=4)
+    ringing.ring(Refusal(WireCode.OVER_BUDGET, rule="lifetime_epsilon"), number=0)
+    ringing.rest()
+    assert (tmp_path / "told").read_text().splitlines() == [
+        "WARDROUND_CODE=policy|WARDROUND_LINE=policy.rounds_at_most = 9|WARDROUND_ROUND=3|WARDROUND_SITE=north"
+        "|WARDROUND_STUDY=lungs",
+        "WARDROUND_CODE=contract|WARDROUND_LINE=|WARDROUND_ROUND=4|WARDROUND_SITE=north|WARDROUND_STUDY=lungs",
+        "WARDROUND_CODE=over_budget|WARDROUND_LINE=policy.budget.lifetime_epsilon = None|WARDROUND_ROUND=0"
+        "|WARDROUND_SITE=north|WARDROUND_STUDY=lungs",
+    ]
+    assert ringing.said == []
+
+
+def test_what_neither_door_nor_policy_refuses_rings_nobody(tmp_path: Path) -> None:
+    ringing = Ringing(*writing(tmp_path / "told"))
+    ringing.ring(Refusal(WireCode.STALE_EPOCH))
+    Ringing().ring()  # no command
+    ringing.rest()
+    assert not (tmp_path / "told").exists()
+
+
+def test_the_same_news_is_told_once_in_an_hour(tmp_path: Path) -> None:
+    ringing = Ringing(*writing(tmp_path / "told"))
+    for number in range(1, 20):
+        ringing.ring(number=number)
+    ringing.ring(study="hearts")
+    ringing.rest()
+    assert len((tmp_path / "told").read_text().splitlines()) == 2
+    ringing = Ringing(*writing(tmp_path / "told"))
+    ringing.ring()
+    ringing.ahead_s = AGAIN_S
+    ringing.ring()
+    ringing.rest()
+    assert len((tmp_path / "told").read_text().splitlines()) == 4
+
+
+def test_a_command_without_an_end_holds_nobody_and_is_ended(tmp_path: Path) -> None:
+    ringing = Ringing(sys.executable, "-c", "import time; time.sleep(600)", runs_s=0.0)
+    ringing.ring()
+    for number in range(3 * MOST_WAITING):  # what comes meanwhile is left out beyond a number
+        ringing.ring(study=f"study-{number}")
+    ringing.rest()
+    assert 1 <= len(ringing.said) <= 3 * MOST_WAITING + 1
+    assert set(ringing.said) == {"The command of policy.on_refusal took too long and was ended."}
+
+
+def test_stopping_ends_what_runs() -> None:
+    ringing = Ringing(sys.executable, "-c", "import time; time.sleep(600)")
+    ringing.ring()
+    ringing.ring(study="hearts")
+    ringing.alarm.rest(0.5)
+    ringing.rest()
+    assert ringing.said == ["The command of policy.on_refusal took too long and was ended."]
+
+
+@pytest.mark.parametrize(
+    ("command", "word"),
+    [(("/nowhere/tell-it",), "did not start: FileNotFoundError"), ((sys.executable, "-c", "exit(3)"), "ended with 3")],
+)
+def test_a_command_that_fails_is_said_and_no_more(command: tuple[str, ...], word: str) -> None:
+    ringing = Ringing(*command)
+    ringing.ring()
+    ringing.rest()
+    assert [word in line for line in ringing.said] == [True]
+
+
+@pytest.mark.parametrize("command", ["mail it", ["mail", ""], [7], ["a\0b"]])
+def test_what_is_no_command(command: Any) -> None:
+    with pytest.raises(ValidationError):
+        Policy(on_refusal=command)
+
+
+# ------------------------------------------------------------ at the site
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path)
+    yield lone
+    lone.close()
+
+
+def told(site: LoneSite, **policy: Any) -> list[str]:
+    """What the command heard: code, study, round and line of each."""
+    site.site.alarm.rest(60.0)
+    file = site.folder / "told"
+    lines = file.read_text().splitlines() if file.exists() else []
+    heard = [dict(part.split("=", 1) for part in line.split("|")) for line in lines]
+    return [" ".join(said[f"WARDROUND_{name}"] for name in ("CODE", "STUDY", "ROUND", "LINE")) for said in heard]
+
+
+def test_policy_door_and_waiting_are_told(site: LoneSite) -> None:
+    command = writing(site.folder / "told")
+    site.set_policy(on_refusal=command, patients_at_least=6)
+    site.open()
+    assert told(site) == ["too_few_patients lungs 0 policy.patients_at_least = 6"]
+    site.set_policy(on_refusal=command)
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish(UPDATE[:-1])
+    assert told(site)[1:] == ["contract lungs 1 "]
+    site.set_policy(on_refusal=command, studies="ask")
+    site.coordinator.study = a_study("hearts")
+    site.tell(site.coordinator.open())
+    site.tell(site.coordinator.open(attempt=2))
+    assert told(site)[2:] == ["awaits_approval hearts 0 policy.studies = ask"]
