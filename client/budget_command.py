@@ -15,6 +15,7 @@ from client.price import dearest
 from client.settings import folder_of, load_settings
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import Refusal, WireCode
+from shared.heads import LostTail
 
 app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, and may still.")
 
@@ -42,6 +43,7 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
 def reconcile(
     config: Config = DEFAULT_CONFIG,
     by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    reason: Annotated[str | None, typer.Option(help="How it came to that; it stands in the ledger for ever.")] = None,
 ) -> Answer:
     """Charge every patient with all that the ledger says, after a restore or a loss; the agent must be stopped."""
     from client.reconcile import reconcile as bring_into_step
@@ -49,15 +51,25 @@ def reconcile(
 
     folder = folder_of(config)
     settings, who = load_settings(config.resolve()).policy.budget, by or getpass.getuser()
-    kept = bring_into_step(folder, settings, by=who, now=utc_now(), price=dearest)
-    if kept is None:
+    done = bring_into_step(folder, settings, by=who, now=utc_now(), price=dearest, reason=reason)
+    if done is None:
         return Answer({"reconciled": False}, "Budget and ledger are in step; nothing was changed.")
-    found = standing(kept.budget, settings)
+    found, lost = standing(done.kept.budget, settings), done.lost
     words = (
         f"Every patient is charged with {sum(study['charged'] for study in found['studies'])} rounds,"
         f" epsilon {found['everyone_epsilon']:.2f}. Start the agent again."
     )
-    return Answer({"reconciled": True, "by": who} | found, words)
+    if lost is not None:
+        words = f"{_lost(lost)}\n{words}"
+    said = {"reconciled": True, "by": who, "tail_lost": lost.model_dump() if lost else None}
+    return Answer(said | found, words)
+
+
+def _lost(lost: LostTail) -> str:
+    return (
+        f"At most {lost.most:,} entries of this site's ledger are lost, behind entry {lost.since:,} up to entry"
+        f" {lost.entry:,}.\nThe ledger says so from now on, and the coordinator and all other sites will be told."
+    )
 
 
 def _page(found: dict[str, Any]) -> RenderableType:

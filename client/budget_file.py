@@ -6,8 +6,8 @@ same random `mark`, and the file also the mark of the entry before. Read again, 
 1. is in step if the ledger's last entry about the budget carries its mark;
 2. is one change ahead if that entry carries the mark before: a crash came between the two. What it charged stays;
 3. is behind, or another site's, in every other case: a restored backup, a ledger that was cut, a file that is gone
-   or damaged, another key of the patients; and so it is if the ledger lacks what the coordinator's last receipt
-   names. Nothing may be spent until somebody has reconciled the two.
+   or damaged, another key of the patients; and so it is if the ledger lacks a head that the coordinator has named
+   (`client/lost_tail.py`). Nothing may be spent until somebody has reconciled the two.
 
 So a crash can only make the budget say too much. What a change is, `client/budget.py` decides.
 """
@@ -19,8 +19,9 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from client.budget import Budget
+from client.lost_tail import lost_heads
 from client.patients import key_check, patient_key
-from client.receipts import LEDGER_FILE, lacking_head
+from client.receipts import LEDGER_FILE
 from shared.canonical import parse_canonical
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
@@ -51,8 +52,7 @@ class Missing(Section):
 class Kept(Section):
     """budget.json.
 
-    `missing` is not empty if the coordinator knows of rounds that the ledger does not. `lost` is an entry (its hash)
-    that a receipt names and the ledger lacks, if that was reconciled.
+    `missing` is not empty if the coordinator knows of rounds that the ledger does not.
     """
 
     version: Literal[1] = 1
@@ -60,7 +60,6 @@ class Kept(Section):
     mark: Mark | None = None
     previous: Mark | None = None
     missing: dict[Name, Missing] = Field(default_factory=dict)
-    lost: Digest | None = None
     budget: Budget = Budget()
 
 
@@ -83,8 +82,8 @@ class BudgetFile:
             Refusal: `BUDGET_STALE`, rule 3.
         """
         last, kept = last_mark(self._ledger), self.look()
-        if self.lacking() not in (None, kept.lost if kept else None):
-            raise stale("The ledger lacks an entry that the coordinator's last receipt names: it was restored or cut.")
+        if lost_heads(self._folder):
+            raise stale("The ledger lacks an entry that the coordinator holds: it was restored or cut.")
         if kept is None or kept.key_check != self.key_check:
             if kept is None and last is None and not self._path.exists():
                 return Kept(key_check=self.key_check)
@@ -94,11 +93,6 @@ class BudgetFile:
         if last not in (kept.mark, kept.previous):
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})
-
-    def lacking(self) -> str | None:
-        """The entry (its hash) that the coordinator's last receipt names and the ledger lacks, if so."""
-        head = lacking_head(self._folder, self._ledger)
-        return head.hash if head else None
 
     def look(self) -> Kept | None:
         """The file as it is, in step or not; None if there is none that can be read."""

@@ -19,7 +19,7 @@ from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
 from shared.errors import Refusal, WireCode
-from shared.heads import head_of
+from shared.heads import Losses, head_of
 from shared.ledger import Ledger
 from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Report, Uploaded, encode
 
@@ -56,9 +56,13 @@ class Egress:
         key: the site's identity key.
         ledger: where every release and every refusal to release is written first.
         now: the time as an RFC 3339 string in UTC.
+        lost: what the site has declared of its ledger's end; every report names it.
     """
 
-    def __init__(self, *, site: str, key: Ed25519PrivateKey, ledger: Ledger, now: Callable[[], str]) -> None:
+    def __init__(
+        self, *, site: str, key: Ed25519PrivateKey, ledger: Ledger, now: Callable[[], str], lost: Losses = ()
+    ) -> None:
+        self.lost = lost
         self._site = site
         self._key = key
         self._ledger = ledger
@@ -81,7 +85,7 @@ class Egress:
             self._ledger.append("release_refused", {**_place(message), "rule": refusal.remedy}, time=self._now())
             raise
         if isinstance(message, Report):
-            message = message.model_copy(update={"ledger": head_of(self._ledger)})
+            message = message.model_copy(update={"ledger": head_of(self._ledger), "lost": self.lost})
         body = encode(message)
         self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
         envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)

@@ -4,22 +4,26 @@ A message is believed only if, in this order,
 
 1. each receipt is the coordinator's statement to this site about this study, signed for itself;
 2. the head that it holds of this site is proven to be under the root of all sites' heads;
-3. that head, and the one in each receipt, is an entry of the ledger here.
+3. that head, and the one in each receipt, is an entry of the ledger here, or of its end that was declared lost
+   before the coordinator knew of that (`client/lost_tail.py`).
 
 Else the message is refused and the ledger says why: a server that names a head which this ledger never had
-errs or lies, or the ledger was rolled back. A message that names no head of this site is written down, and
-said on the console, and goes on. The root is written into the ledger once for every change, and the
-receipts are kept beside the ledger.
+errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy budget
+is not believed until somebody has declared what was lost. A message that names no head of this site is written down,
+and said on the console, and goes on. The root is written into the ledger once for every change, with what other sites
+have declared lost, and the receipts are kept beside the ledger.
 """
 
-from client.receipts import LEDGER_FILE, is_entry, keep_receipts
+from client.lost_tail import note_foreign
+from client.receipts import keep_receipts
 from client.site import Site
 from shared.errors import Refusal, WireCode
 from shared.heads import Head, Held
 from shared.receipt import Receipt
 from shared.wire import Close, FromServer, Work
 
-_ASK = "Compare the ledger with its copies: was this site's folder restored? If not, show this to the coordinator."
+_ASK = "Was this site's folder restored? Then stop the agent and run `wardround site budget reconcile`."
+_ELSE = "If not, show this to the coordinator."
 
 
 class Heads:
@@ -31,7 +35,7 @@ class Heads:
 
     def __init__(self, site: Site) -> None:
         self._site = site
-        self._roots: dict[str, str | None] = {}  # by study, the root that was written down last
+        self._told: dict[str, tuple[str | None, object]] = {}  # by study, the root and losses written down last
 
     def take(self, message: FromServer) -> None:
         """Hold a message against the module's rules, and keep what it brings; other messages bring nothing.
@@ -44,41 +48,55 @@ class Heads:
         for receipt in message.receipts:
             self._check_receipt(message, receipt)
         held = message.heads
-        if held is not None and held.head is not None:
-            self._check_head(message, held, held.head)
-        self._write_down(message, held)
+        if held is not None and held.head is not None and not held.proves(self._site.name):
+            raise self._foreign(message, held.head, "this site's head is not proven to be under the root")
         keep_receipts(self._site.folder, message.receipts)
+        self._check_heads(message, held)
+        self._write_down(message, held)
 
     def _check_receipt(self, message: Work | Close, receipt: Receipt) -> None:
         mine = (receipt.site, receipt.study) == (self._site.name, message.address.study)
         if not mine or not receipt.holds(self._site.coordinator):
             raise Refusal(WireCode.BAD_SIGNATURE, remedy="A receipt in it is not the coordinator's word to this site.")
-        if receipt.head is not None and not self._has(receipt.head):
-            raise self._foreign(message, receipt.head, "a receipt names a head that this ledger does not have")
 
-    def _check_head(self, message: Work | Close, held: Held, head: Head) -> None:
-        if not held.proves(self._site.name):
-            raise self._foreign(message, head, "this site's head is not proven to be under the root")
-        if not self._has(head):
-            raise self._foreign(message, head, "the root holds a head that this ledger does not have")
+    def _check_heads(self, message: Work | Close, held: Held | None) -> None:
+        named = [receipt.head for receipt in message.receipts if receipt.head is not None]
+        foreign = [head for head in named if not self._has(head, held)]
+        rule = "a receipt names a head that this ledger does not have"
+        if held is not None and held.head is not None and not self._has(held.head, held):
+            foreign.append(held.head)
+            rule = "the root holds a head that this ledger does not have"
+        if foreign:
+            note_foreign(self._site.folder, message.address.study, message.address.round, foreign)
+            self._site.purse.doubt()
+            raise self._foreign(message, foreign[-1], rule)
 
-    def _has(self, head: Head) -> bool:
-        return is_entry(self._site.folder / LEDGER_FILE, head)
+    def _has(self, head: Head, held: Held | None) -> bool:
+        site = self._site
+        lost = set(site.egress.lost)
+        if held is not None:  # what the coordinator has heard of, it has taken the new end for
+            lost -= set(held.lost.get(site.name, ()))
+        return site.ledger.holds(head.n, head.hash) or any(loss.covers(head) for loss in lost)
 
     def _foreign(self, message: Work | Close, head: Head, rule: str) -> Refusal:
         site, place = self._site, message.address
         said = {"study": place.study, "round": place.round, "rule": rule, "entry": head.n, "hash": head.hash}
         site.ledger.append("head_refused", said, time=site.now())
-        return Refusal(WireCode.FOREIGN_HEAD, remedy=f"It is entry {head.n}: {rule}. {_ASK}")
+        return Refusal(WireCode.FOREIGN_HEAD, remedy=f"It is entry {head.n}: {rule}. {_ASK} {_ELSE}")
 
     def _write_down(self, message: Work | Close, held: Held | None) -> None:
         site, place = self._site, message.address
-        root = held.root if held else None
-        if place.study in self._roots and self._roots[place.study] == root:
+        root, lost = (held.root, held.lost) if held else (None, {})
+        before = self._told.get(place.study)
+        if before == (root, lost):
             return
-        self._roots[place.study] = root
+        self._told[place.study] = root, lost
         head = held.head if held else None
         said = {"study": place.study, "round": place.round, "root": root, "sites": held.sites if held else 0}
-        site.ledger.append("heads", {**said, "entry": head.n if head else None}, time=site.now(), wait=False)
+        told = {name: [one.model_dump() for one in losses] for name, losses in lost.items()}
+        said |= {"entry": head.n if head else None} | ({"lost": told} if told else {})
+        site.ledger.append("heads", said, time=site.now(), wait=False)
         if head is None:
             site.say(f"The coordinator holds no head of this site's ledger in round {place.round} of {place.study}.")
+        for name in lost if before is None or before[1] != lost else ():
+            site.say(f"{name} has declared that it lost the end of its ledger; this site's ledger says so, too.")

@@ -99,6 +99,10 @@ class Purse:
         bound = {"clip_norm": study.privacy.clip_norm, "delta": study.privacy.delta}
         self._change(kept, new, CHARGED, study.name, {"round": number} | bound | cost)
 
+    def doubt(self) -> None:
+        """Read the file anew before anything is spent: the ledger was found to be behind."""
+        self._kept = None
+
     def give_back(self, study: str) -> None:
         """Give back what a study reserved and did not use; nothing if it has nothing here.
 

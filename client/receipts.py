@@ -50,13 +50,6 @@ def latest_receipt(folder: Path) -> Receipt | None:
     return max(named, key=lambda receipt: receipt.head.n if receipt.head else 0, default=None)
 
 
-def lacking_head(folder: Path, ledger: Path) -> Head | None:
-    """The entry that the latest receipt in the site's folder names, if the ledger lacks it."""
-    latest = latest_receipt(folder)
-    head = latest.head if latest else None
-    return head if head is not None and not is_entry(ledger, head) else None
-
-
 def recent_receipts(folder: Path) -> list[Receipt]:
     """The newest receipts in a site's folder, oldest first; a damaged line counts as none."""
     try:

@@ -1,14 +1,19 @@
 """A budget that is not in step with its ledger is built anew from the ledger, as an upper bound.
 
 Nobody knows any more who was in which round, so every patient of the site, known or not, is charged with all that
-the ledger says, and with the rounds that the budget or the coordinator knows of and the ledger does not. Whatever
+the ledger says, and with the rounds that the budget or the coordinator knows of and the ledger does not. Where the
+ledger itself has lost its end, that is declared in it first, and a study that was open there is charged up to the
+round in which the coordinator found out, or, if it has not spoken since, with all that was reserved. Whatever
 was reserved lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be known is how
-often a round that is missing in the ledger had begun; each is charged once.
+often a round that is missing in the ledger had begun; each is charged once. A study that was opened and ended within
+the lost end is known to its coordinator alone.
 """
 
 import fcntl
-from collections.abc import Iterable, Iterator
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +21,10 @@ from client.budget import Account, Budget, together
 from client.budget_file import (
     CHARGED,
     RECONCILED,
+    RESERVED,
+    RETURNED,
     BudgetFile,
     Kept,
-    Missing,
     budget_entries,
     last_mark,
     open_budget,
@@ -26,15 +32,26 @@ from client.budget_file import (
 from client.budget_settings import BudgetSettings
 from client.cohorts import Cohorts
 from client.join import load_enrolment
+from client.lost_tail import declare, foreign_heads, lost_heads
 from client.price import Price
 from client.receipts import LEDGER_FILE, recent_receipts
 from shared.errors import Refusal, ResourceError
+from shared.heads import LostTail
 from shared.ledger import Ledger
 from shared.privacy import Mechanism
-from shared.receipt import Receipt
 
 
-def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, price: Price) -> Kept | None:
+@dataclass(frozen=True)
+class Reconciled:
+    """What somebody's reconciling came to: the budget as it is now, and what was declared lost of the ledger, if so."""
+
+    kept: Kept
+    lost: LostTail | None = None
+
+
+def reconcile(
+    folder: Path, settings: BudgetSettings, *, by: str, now: str, price: Price, reason: str | None = None
+) -> Reconciled | None:
     """Bring budget and ledger of a site whose agent is stopped into step, and write down who did it.
 
     Args:
@@ -43,9 +60,10 @@ def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, pric
         by: who does it.
         now: RFC 3339, UTC.
         price: the highest epsilon of histories at a delta.
+        reason: how it came to that, in the words of who does it.
 
     Returns:
-        What is kept now; None if the two were in step, and nothing was changed.
+        What was done; None if the two were in step, and nothing was changed.
 
     Raises:
         ResourceError: the agent runs.
@@ -57,9 +75,9 @@ def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, pric
         why = out_of_step(file)
         if why is None:
             return None
-        before = file.look() or Kept(key_check=file.key_check)
-        spent = (said for kind, said in budget_entries(path) if kind == CHARGED)
-        budget = rebuilt(spent, before, recent_receipts(folder))
+        before, missing = file.look() or Kept(key_check=file.key_check), lost_heads(folder)
+        budget = rebuilt(list(budget_entries(path)), before, _known_to_others(folder, path, lost=bool(missing)))
+        lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
         delta = settings.delta_among(before.budget.patients)
         said = {
             "by": by,
@@ -67,12 +85,12 @@ def reconcile(folder: Path, settings: BudgetSettings, *, by: str, now: str, pric
             "rounds": sum(account.charged for account in budget.accounts.values()),
             "lifetime_epsilon": price([budget.everyone], delta),
             "lifetime_delta": delta,
-        }
-        kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, lost=file.lacking(), budget=budget)
+        } | ({"reason": reason} if reason else {})
+        kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)
         ledger.sign_head(time=now)
         Cohorts(folder).forget_all()
-        return kept
+        return Reconciled(kept, lost)
 
 
 def out_of_step(file: BudgetFile) -> str | None:
@@ -84,38 +102,65 @@ def out_of_step(file: BudgetFile) -> str | None:
     return None
 
 
-def rebuilt(spent: Iterator[dict[str, Any]], before: Kept, receipts: Iterable[Receipt] = ()) -> Budget:
+def rebuilt(entries: Iterable[tuple[str, dict[str, Any]]], before: Kept, through: Mapping[str, int]) -> Budget:
     """Everyone is charged with every round of the ledger, and with those of which only somebody else knows.
 
     Args:
-        spent: the data of the ledger's entries `privacy_spent`.
+        entries: type and data of the ledger's entries about the budget.
         before: the budget as it was, which may know of more rounds than the ledger.
-        receipts: the coordinator's, which may as well.
+        through: by study, until which round others know that it had got.
     """
     accounts: dict[str, Account] = {}
+    private: dict[str, tuple[str, Mechanism]] = {}
     everyone: list[Mechanism] = []
-    for said in spent:
-        mechanism = Mechanism.model_validate({name: said[name] for name in Mechanism.model_fields})
-        everyone.append(mechanism)
-        _count(accounts, said["study"], said["study_digest"], mechanism, said["round"])
+    for kind, said in entries:
+        if kind in (RESERVED, CHARGED):
+            private[said["study"]] = said["study_digest"], _mechanism(said)
+        if kind == CHARGED:
+            everyone.append(_mechanism(said))
+            _count(accounts, said["study"], said["study_digest"], everyone[-1], said["round"])
     for study, account in before.budget.accounts.items():
         for _ in range(account.charged - (accounts[study].charged if study in accounts else 0)):
             everyone.append(account.mechanism)
             _count(accounts, study, account.study_digest, account.mechanism, account.last_round)
-    for study, lost in [*before.missing.items(), *_received(receipts, accounts)]:
-        for number in range((accounts[study].last_round if study in accounts else 0) + 1, lost.through + 1):
-            everyone.append(lost.mechanism)
-            _count(accounts, study, lost.study_digest, lost.mechanism, number)
+    known = {study: (*private[study], last) for study, last in through.items() if study in private}
+    told = {study: (lost.study_digest, lost.mechanism, lost.through) for study, lost in before.missing.items()}
+    for study, (digest, mechanism, last) in [*told.items(), *known.items()]:
+        for number in range((accounts[study].last_round if study in accounts else 0) + 1, last + 1):
+            everyone.append(mechanism)
+            _count(accounts, study, digest, mechanism, number)
     return Budget(accounts=accounts, everyone=together(everyone))
 
 
-def _received(receipts: Iterable[Receipt], accounts: dict[str, Account]) -> Iterator[tuple[str, Missing]]:
-    """What receipts say of studies that are known to be private."""
-    for receipt in receipts:
-        account = accounts.get(receipt.study)
-        if account is not None and receipt.outcome == "counted" and receipt.round > 0:
-            digest, mechanism = account.study_digest, account.mechanism
-            yield receipt.study, Missing(study_digest=digest, mechanism=mechanism, through=receipt.round)
+def _known_to_others(folder: Path, ledger: Path, *, lost: bool) -> dict[str, int]:
+    """By study, the last round that it had got to by the coordinator's word, or, in a lost end, may have got to."""
+    found = _reserved(budget_entries(ledger)) if lost else {}
+    found |= {study: foreign.round for study, foreign in foreign_heads(folder).items()}
+    for receipt in recent_receipts(folder):
+        if receipt.outcome == "counted":
+            found[receipt.study] = max(receipt.round, found.get(receipt.study, 0))
+    return found
+
+
+def _reserved(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, int]:
+    """By study that a ledger leaves open, the last round that was reserved."""
+    began: dict[str, int] = defaultdict(int)
+    last: dict[str, int] = {}
+    for kind, said in entries:
+        study = said.get("study", "")
+        if kind == CHARGED:
+            began[study] = max(began[study], said["round"])
+        elif kind == RESERVED:
+            last[study] = began[study] + said["rounds"]
+        elif kind == RETURNED:
+            last.pop(study, None)
+        else:  # reconciling ends every reservation
+            last.clear()
+    return last
+
+
+def _mechanism(said: Mapping[str, Any]) -> Mechanism:
+    return Mechanism.model_validate({name: said[name] for name in Mechanism.model_fields})
 
 
 def _count(accounts: dict[str, Account], study: str, digest: str, mechanism: Mechanism, number: int) -> None:

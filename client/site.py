@@ -16,6 +16,7 @@ from client.approvals import Approvals
 from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
+from client.lost_tail import declared_losses
 from client.policy import Policy, check_federation
 from client.price import Price, PriceList
 from client.purse import Purse
@@ -92,13 +93,14 @@ def open_site(
     _check_invitation(settings, invitation)
     now = partial(utc_now, clock)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
+    lost = declared_losses(folder / LEDGER_FILE)
     return Site(
         name=name,
         folder=folder,
         settings=settings,
         coordinator=read_identity_hex(invitation.coordinator_key),
         link=link or _link(enrolment, folder / "link", clock),
-        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now),
+        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, lost=lost),
         ledger=ledger,
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),

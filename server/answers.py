@@ -1,7 +1,8 @@
 """A site's report of its work, or of its rehearsal, as the journal writes it down and as admission reads it."""
 
 from server.claim import Claim
-from server.records import OwnModelScored, SiteClosed, SiteOpened, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
+from server.ledger_records import SiteClosed
+from server.records import OwnModelScored, SiteOpened, SiteRehearsed, SiteScored, SiteValidated, UpdateReady
 from shared.wire import Closed, Opened, Ready, Rehearsed, Report
 
 

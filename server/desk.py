@@ -12,7 +12,7 @@ from server.journal import Journal
 from server.link import ServerLink
 from server.owner import Ownership
 from server.reception import Question
-from server.records import Record
+from server.record import Record
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.contract import Contract, derive_contract
@@ -57,7 +57,7 @@ class Desk:
     heads: Heads = field(init=False)  # of the sites' ledgers
 
     def __post_init__(self) -> None:
-        self.heads = Heads(self.journal.history.heads)
+        self.heads = Heads(self.journal.history.heads, self.journal.history.lost)
 
     @property
     def update_limit(self) -> int:
@@ -97,7 +97,11 @@ class Desk:
         return {str(split): count for split, count in said.patients.items()} if said else {}
 
     def hear_head(self, site: str, answer: Message) -> None:
-        """Take the head of its ledger that a site's answer names."""
+        """Take the head of its ledger that a site's answer names, and what it declares lost of its end."""
+        for said in self.heads.declared(site, answer):
+            self.write(said)
+            most = f"at most {said.lost.most:,} entries"
+            self.say(f"{site} has declared that it lost the end of its ledger, {most}. Ask the site how that came.")
         if not self.heads.hear(site, answer):
             self.say(f"{site}'s ledger is another one than it was: it names two hashes for one entry. Ask the site.")
 

@@ -24,7 +24,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 
 FEWEST_ROUNDS = 6  # of a site before it is judged: the spread of fewer is too uncertain, and a default study has 10
 MOST_ROUNDS = 12  # so that a change which lasts becomes what is usual, after about half as many rounds

@@ -10,20 +10,19 @@ from dataclasses import dataclass, field
 from typing import Self
 
 from server.claim import Declared
+from server.ledger_records import HeadsNoted, SiteClosed, TailLost
 from server.norms import NormHistory, Norms
+from server.record import Record
 from server.records import (
     EpochClaimed,
-    HeadsNoted,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
     OwnModelScored,
-    Record,
     RehearsalClosed,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
-    SiteClosed,
     SiteHeld,
     SiteLost,
     SiteOpened,
@@ -42,7 +41,7 @@ from server.records import (
     UpdateRefused,
 )
 from shared.errors import TrustError
-from shared.heads import Head
+from shared.heads import MOST_LOST, Head, Losses
 
 Ended = StudyFinished | StudyStopped | StudyFailed
 
@@ -76,6 +75,7 @@ class LiveHistory:
         rehearsed: by site, its word on the rehearsal, if it is one.
         missing: by site, why it gave none; None before the rehearsal is over.
         heads: of the sites' ledgers, as they were noted last.
+        lost: by site, what it has declared lost of its ledger.
     """
 
     started: StudyStarted | None = None
@@ -101,6 +101,7 @@ class LiveHistory:
     rehearsed: dict[str, SiteRehearsed] = field(default_factory=dict)
     missing: dict[str, str] | None = None
     heads: dict[str, Head] = field(default_factory=dict)
+    lost: dict[str, Losses] = field(default_factory=dict)
 
     @classmethod
     def replay(cls, records: Iterable[Record]) -> Self:
@@ -188,8 +189,8 @@ class LiveHistory:
                 self._hear(record)
             case SiteRehearsed() | RehearsalClosed():
                 self._rehearse(record)
-            case HeadsNoted():
-                self.heads = dict(record.heads)
+            case HeadsNoted() | TailLost():
+                self._note(record)
             case UpdateReady() if record.update_digest:
                 self.worked[record.site] = (record.round, record.update_digest)
                 self.announced[record.site] = record
@@ -215,6 +216,14 @@ class LiveHistory:
             self.opened[record.site] = record
         elif isinstance(record, SiteHeld):
             self.held[record.site] = record
+
+    def _note(self, record: HeadsNoted | TailLost) -> None:
+        if isinstance(record, HeadsNoted):
+            self.heads = dict(record.heads)
+            return
+        self.lost[record.site] = (*self.lost.get(record.site, ()), record.lost)[-MOST_LOST:]
+        if record.held is not None and record.lost.covers(record.held):
+            self.heads.pop(record.site, None)
 
     def _rehearse(self, record: SiteRehearsed | RehearsalClosed) -> None:
         if isinstance(record, SiteRehearsed):

@@ -14,12 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
 from server.history import LiveHistory, StudyHistory
+from server.ledger_records import SiteClosed
+from server.record import Record
 from server.records import (
     RECORDS,
     OwnModelScored,
-    Record,
     RoundCommitted,
-    SiteClosed,
     SiteScored,
     SiteValidated,
     StudyFailed,

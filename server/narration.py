@@ -8,20 +8,19 @@ from collections.abc import Iterable, Iterator
 from typing import Any, get_args
 
 from server.drift import Finding
+from server.ledger_records import HeadsNoted, SiteClosed, TailLost
+from server.record import Record
 from server.records import (
     EpochClaimed,
-    HeadsNoted,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
     OwnModelScored,
-    Record,
     RehearsalClosed,
     RehearsalOpened,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
-    SiteClosed,
     SiteHeld,
     SiteLost,
     SiteOpened,
@@ -54,7 +53,7 @@ def told(record: Record, *, rehearsed: bool = False) -> str:
     """One record in plain words, without its round and time; the end of what was only rehearsed has its own."""
     if rehearsed and isinstance(record, StudyFinished):
         return "the rehearsal is finished, and what was made for it is thrown away"
-    parts = (_of_study, _of_rehearsal, _of_site, _of_update, _of_round, _of_selection, _of_own_model)
+    parts = (_of_study, _of_rehearsal, _of_site, _of_update, _of_ledger, _of_round, _of_selection, _of_own_model)
     return next((words for part in parts if (words := part(record))), None) or _by_name(record)
 
 
@@ -156,12 +155,19 @@ def _of_update(record: Record) -> str | None:
     return None
 
 
+def _of_ledger(record: Record) -> str | None:
+    match record:
+        case HeadsNoted():
+            return f"the heads of {counted(len(record.heads), 'ledger')} are noted"
+        case TailLost():
+            return f"{record.site} declares that it lost the end of its ledger, at most {record.lost.most:,} entries"
+    return None
+
+
 def _of_round(record: Record) -> str | None:
     match record:
         case StudyAmended():
             return f"amendment {record.number}: {record.rounds} rounds, deadline {duration(record.deadline_s)}"
-        case HeadsNoted():
-            return f"the heads of {counted(len(record.heads), 'ledger')} are noted"
         case RoundOpened():
             return f"the round opens for {_names(record.cohort)}"
         case RoundCommitted():

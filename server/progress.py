@@ -11,7 +11,8 @@ from statistics import median
 
 from server.drift import Finding, Habits
 from server.journal import record_of
-from server.records import RECORDS, Record, RoundCommitted, RoundOpened, SiteValidated, UpdateReady, UpdateSpooled
+from server.record import Record
+from server.records import RECORDS, RoundCommitted, RoundOpened, SiteValidated, UpdateReady, UpdateSpooled
 from shared import metrics
 from shared.ledger import Entry
 from shared.metrics import Score

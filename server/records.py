@@ -4,34 +4,24 @@ A record's class is the entry's type in snake case (`RoundOpened` -> ``round_ope
 the entry's data. Names, counts, digests and codes only; no free text of a site ever enters.
 """
 
-import re
 from textwrap import shorten
 from typing import Annotated, Literal
 
 from pydantic import Field
 
 from server.claim import AdmissionReason
+from server.ledger_records import HeadsNoted, SiteClosed, TailLost
+from server.record import Record
 from shared.errors import WardroundError, WireCode
-from shared.heads import Head
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
-from shared.section import Section
 from shared.selection import Metric
 from shared.study import Digest, Name
-from shared.wire import Count, PolicyKey, Seconds, Stage
+from shared.wire import Count, PolicyKey, Seconds
 
 Text = Annotated[str, Field(max_length=500)]
 Split = Literal["train", "validation", "test"]
 LINE_LOST = "line_lost"  # a cause
-
-
-class Record(Section):
-    """An entry of the journal."""
-
-    @classmethod
-    def entry_type(cls) -> str:
-        """The entry's type: the class name in snake case."""
-        return re.sub(r"(?<!^)(?=[A-Z])", "_", cls.__name__).lower()
 
 
 # ------------------------------------------------------------------ the study
@@ -230,23 +220,6 @@ class SiteRehearsed(Record):
     travel_s: Coarse | None = None
 
 
-class SiteClosed(Record):
-    """A site put the study away; `head` anchors its ledger here, of which it is entry `n`."""
-
-    site: Name
-    head: Digest
-    n: Count | None = None
-
-
-class HeadsNoted(Record):
-    """The last heads of all sites' ledgers as a round or trip begins, and the root that its messages carry."""
-
-    round: Count
-    stage: Stage
-    root: Digest
-    heads: dict[Name, Head]
-
-
 # ------------------------------------------------------------------ a round
 
 
@@ -343,7 +316,8 @@ RECORDS: dict[str, type[Record]] = {
         *(StudyStarted, StudyAmended, EpochClaimed, StudyFinished, StudyStopped, StudyPaused, StudyFailed),
         *(TrainingEnded, ModelChosen),
         *(RehearsalOpened, SiteRehearsed, RehearsalClosed),
-        *(SiteOpened, SiteRefused, SiteHeld, SiteLost, SiteScored, SiteValidated, SiteClosed, HeadsNoted),
+        *(SiteOpened, SiteRefused, SiteHeld, SiteLost, SiteScored, SiteValidated, SiteClosed),
+        *(HeadsNoted, TailLost),
         *(OwnModelMade, OwnModelScored, OwnModelCompared),
         *(RoundOpened, UpdateReady, UpdateSpooled, UpdateAdmitted, UpdateRefused, RoundCommitted, RoundFailed),
     )

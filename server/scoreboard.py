@@ -10,7 +10,8 @@ import zlib
 from collections.abc import Iterable
 
 from server.journal import record_of
-from server.records import RECORDS, Record, RoundCommitted, SiteValidated, UpdateReady
+from server.record import Record
+from server.records import RECORDS, RoundCommitted, SiteValidated, UpdateReady
 from server.selection import Standing, candidates_of
 from shared import metrics
 from shared.ledger import Entry

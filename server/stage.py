@@ -19,14 +19,8 @@ from server.desk import Desk
 from server.lateness import discount_of, norms_for, owed
 from server.openings import is_opening, lasting
 from server.reception import NotAsAsked, Question, read_answer
-from server.records import (
-    LINE_LOST,
-    Record,
-    SiteRefused,
-    UpdateAdmitted,
-    UpdateRefused,
-    UpdateSpooled,
-)
+from server.record import Record
+from server.records import LINE_LOST, SiteRefused, UpdateAdmitted, UpdateRefused, UpdateSpooled
 from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view

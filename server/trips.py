@@ -19,7 +19,8 @@ from server.checkpoint import Checkpoints
 from server.desk import Desk
 from server.launch import START_MODEL
 from server.own_models import make_own_model
-from server.records import OwnModelCompared, Record
+from server.record import Record
+from server.records import OwnModelCompared
 from server.rounds import Closing
 from server.selector import Selector
 from shared.wire import Ready, Stage

@@ -7,17 +7,18 @@ hashed is decided in `shared/merkle.py`; what follows from a proof that fails, b
 """
 
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from shared.canonical import canonical
 from shared.ledger import Ledger
-from shared.merkle import path_of, root_along, root_of
+from shared.merkle import paths_of, root_along, root_of
 from shared.section import Section
 from shared.study import Digest, Name
 
 LEAF_PURPOSE = b"wardround site head 1\n"
+MOST_LOST = 16  # declarations of one site that are told on; more are for people to talk about
 _DEEPEST = 20  # levels of a tree, for a million sites
 
 
@@ -28,11 +29,42 @@ class Head(Section):
     hash: Digest
 
 
+class LostTail(Section):
+    """The end of a ledger that its site has declared lost: up to `entry`, which others hold with its `hash`.
+
+    Behind `since` nobody vouches for what stands there now, so that at most `entry` - `since` entries are lost.
+    `declared` is when (RFC 3339, UTC).
+    """
+
+    since: Annotated[int, Field(ge=0, le=2**40)]
+    entry: Annotated[int, Field(ge=1, le=2**40)]
+    hash: Digest
+    declared: Annotated[str, Field(pattern=r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z$")]
+
+    @model_validator(mode="after")
+    def _has_entries(self) -> Self:
+        if self.since >= self.entry:
+            raise ValueError("a tail that was lost has at least an entry")
+        return self
+
+    @property
+    def most(self) -> int:
+        """How many entries are lost at most."""
+        return self.entry - self.since
+
+    def covers(self, head: Head) -> bool:
+        """Whether a head may have been one of the lost entries."""
+        return self.since < head.n < self.entry or head == Head(n=self.entry, hash=self.hash)
+
+
+Losses = Annotated[tuple[LostTail, ...], Field(max_length=MOST_LOST)]  # of one site, oldest first
+
+
 class Held(Section):
     """The root of all heads that the coordinator holds, and what it holds of the site that this is said to.
 
     `head` is None if it holds none of that site; else its leaf is the one at `place`, from 0, of `sites`, and
-    `path` leads from there to the root.
+    `path` leads from there to the root. `lost` is what sites have declared of their ledgers, told to all.
     """
 
     root: Digest
@@ -40,6 +72,7 @@ class Held(Section):
     head: Head | None = None
     place: Annotated[int, Field(ge=0, le=2**_DEEPEST)] = 0
     path: Annotated[tuple[Digest, ...], Field(max_length=_DEEPEST)] = ()
+    lost: dict[Name, Losses] = Field(default_factory=dict)
 
     def proves(self, site: str) -> bool:
         """Whether the path leads from the site's head to the root."""
@@ -60,14 +93,22 @@ def root_over(heads: Mapping[Name, Head]) -> str:
     return root_of(_leaves(heads)).hex()
 
 
-def held_for(site: str, heads: Mapping[Name, Head]) -> Held:
-    """What is said to a site of the heads that are held."""
-    said = Held(root=root_over(heads), sites=len(heads), head=heads.get(site))
-    if said.head is None:
-        return said
-    place = sorted(heads).index(site)
-    path = tuple(beside.hex() for beside in path_of(_leaves(heads), place))
-    return said.model_copy(update={"place": place, "path": path})
+def held_for(site: str, heads: Mapping[Name, Head], lost: Mapping[Name, Losses] | None = None) -> Held:
+    """What is said to a site of the heads that are held, and of what was declared lost."""
+    nothing = Held(root=root_over(heads), sites=len(heads), lost=dict(lost or {}))
+    return held_by_site(heads, lost).get(site, nothing)
+
+
+def held_by_site(heads: Mapping[Name, Head], lost: Mapping[Name, Losses] | None = None) -> dict[Name, Held]:
+    """What is said to each site whose head is held; the tree is built once."""
+    root, paths = paths_of(_leaves(heads))
+    said = Held(root=root.hex(), sites=len(heads), lost=dict(lost or {}))
+    return {
+        site: said.model_copy(
+            update={"head": heads[site], "place": place, "path": tuple(beside.hex() for beside in path)}
+        )
+        for place, (site, path) in enumerate(zip(sorted(heads), paths, strict=True))
+    }
 
 
 def _leaves(heads: Mapping[Name, Head]) -> list[bytes]:

@@ -28,12 +28,15 @@ __all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "read_who
 class Ledger:
     """A ledger open for appending; made by `Ledger.open`, closed by `close` or a ``with`` block."""
 
-    def __init__(self, descriptor: int, *, key: Ed25519PrivateKey, signer: str, tip: Tip, size: int) -> None:
+    def __init__(
+        self, descriptor: int, *, key: Ed25519PrivateKey, signer: str, tip: Tip, size: int, hashes: bytearray
+    ) -> None:
         self._descriptor = descriptor
         self._key = key
         self._signer = signer
         self._tip = tip
         self._size = size  # bytes of the file that belong to whole lines
+        self._hashes = hashes  # of all entries, 32 bytes each: who asks for one should not read the file again
         self.began = tip.count  # number of entries when it was opened
 
     @classmethod
@@ -57,8 +60,9 @@ class Ledger:
             raise _disk(error) from None
         try:
             with _exclusive(descriptor):
-                tip, size = _walk(path)
-                ledger = cls(descriptor, key=key, signer=signer, tip=tip, size=size)
+                hashes = bytearray()
+                tip, size = _walk(path, hashes)
+                ledger = cls(descriptor, key=key, signer=signer, tip=tip, size=size, hashes=hashes)
                 if (torn := os.fstat(descriptor).st_size - size) > 0:
                     ledger._write(tip.next_line(CUT, {"bytes": torn}, time=now))
         except BaseException:
@@ -75,6 +79,10 @@ class Ledger:
     def count(self) -> int:
         """Number of entries."""
         return self._tip.count
+
+    def holds(self, n: int, digest: str) -> bool:
+        """Whether entry `n`, from 1, is the one with this hash (hex)."""
+        return 1 <= n <= self.count and self._hashes[32 * (n - 1) : 32 * n].hex() == digest
 
     def append(self, entry_type: str, data: Mapping[str, Any], *, time: str, wait: bool = True) -> Entry:
         """Write one entry; it is on the disk when this returns.
@@ -149,6 +157,7 @@ class Ledger:
                 os.ftruncate(self._descriptor, before)
             raise _disk(error) from None
         self._tip, self._size = tip, end
+        self._hashes += bytes.fromhex(entry.hash)
         return entry
 
 
@@ -189,10 +198,10 @@ def _steps(path: Path) -> Iterator[tuple[Entry, Tip, int]]:
         yield entry, tip, size
 
 
-def _walk(path: Path) -> tuple[Tip, int]:
+def _walk(path: Path, hashes: bytearray) -> tuple[Tip, int]:
     tip, size = Tip(), 0
-    for _, tip, size in _steps(path):  # noqa: B007 - where the last step ends is what is asked
-        pass
+    for entry, tip, size in _steps(path):  # noqa: B007 - where the last step ends is what is asked
+        hashes += bytes.fromhex(entry.hash)
     return tip, size
 
 

@@ -31,12 +31,16 @@ def path_of(leaves: Sequence[bytes], place: int) -> list[bytes]:
     """
     if not 0 <= place < len(leaves):
         raise ValueError("there is no leaf at that place")
-    if len(leaves) == 1:
-        return []
-    left = _left(len(leaves))
-    if place < left:
-        return [*path_of(leaves[:left], place), root_of(leaves[left:])]
-    return [*path_of(leaves[left:], place - left), root_of(leaves[:left])]
+    return paths_of(leaves)[1][place]
+
+
+def paths_of(leaves: Sequence[bytes]) -> tuple[bytes, list[list[bytes]]]:
+    """The root over leaves, and the way from each of them as `path_of` gives it; each subtree is hashed once."""
+    if len(leaves) < 2:
+        return root_of(leaves), [[] for _ in leaves]
+    at = _left(len(leaves))
+    (left, lefts), (right, rights) = paths_of(leaves[:at]), paths_of(leaves[at:])
+    return _node(left, right), [*([*path, right] for path in lefts), *([*path, left] for path in rights)]
 
 
 def root_along(leaf: bytes, path: Sequence[bytes], *, place: int, leaves: int) -> bytes | None:

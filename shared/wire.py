@@ -28,7 +28,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
-from shared.heads import Head, Held
+from shared.heads import Head, Held, Losses
 from shared.metrics import Score
 from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
@@ -164,10 +164,11 @@ class Rehearse(Message):
 class Report(Message):
     """What shows where its site's ledger has got to: `ledger` is the entry before the release itself.
 
-    The door writes it; a report without one counts as none.
+    The door writes it; a report without one counts as none. `lost` is what the site has declared of its end.
     """
 
     ledger: Head | None = None
+    lost: Losses = ()
 
 
 class Counts(Section):

@@ -24,7 +24,8 @@ from server.history import StudyHistory
 from server.journal import Journal, read_history, read_records
 from server.owner import claim
 from server.pulse import Pulse
-from server.records import EpochClaimed, Record, StudyStarted
+from server.record import Record
+from server.records import EpochClaimed, StudyStarted
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.canonical import digest

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from server.journal import read_records
-from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from server.study_folder import StudyFolder
 from shared.ledger import Entry, read_entries
 

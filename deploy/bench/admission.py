@@ -19,7 +19,8 @@ from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.local import LocalFederation
 from server.journal import read_records
 from server.launch import FINAL_MODEL
-from server.records import Record, RoundCommitted, UpdateRefused
+from server.record import Record
+from server.records import RoundCommitted, UpdateRefused
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
 from shared.console import progress_console, table

@@ -15,7 +15,9 @@ from deploy.bench.accounts import Books, Place, read_books
 from server.federation import Federation
 from server.journal import read_records
 from server.launch import FINAL_MODEL
-from server.records import Record, RoundCommitted, SiteClosed, UpdateAdmitted
+from server.ledger_records import SiteClosed
+from server.record import Record
+from server.records import RoundCommitted, UpdateAdmitted
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.identity import COORDINATOR

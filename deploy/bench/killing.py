@@ -18,7 +18,8 @@ import psutil
 from deploy.bench.victims import Victim, process_of
 from deploy.local import LocalFederation
 from server.journal import read_records
-from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from server.study_folder import StudyFolder
 from shared.ledger import read_entries
 

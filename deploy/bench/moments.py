@@ -21,9 +21,9 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from server.record import Record
 from server.records import (
     RECORDS,
-    Record,
     RoundCommitted,
     RoundOpened,
     SiteScored,

@@ -12,7 +12,8 @@ from deploy.bench.noop import study_text, width_for, write_images
 from deploy.local import LocalFederation
 from server.journal import read_records
 from server.launch import START_MODEL
-from server.records import Record, RoundCommitted, RoundOpened, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateReady
 from server.study_folder import StudyFolder
 
 METHOD = (

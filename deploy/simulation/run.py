@@ -12,7 +12,8 @@ from deploy.simulation.in_process import lanes_for, simulate_here
 from deploy.simulation.virtual import VirtualFederation, Wish, make_federation
 from server.journal import read_records
 from server.launch import FINAL_MODEL
-from server.records import Record, RoundCommitted, RoundOpened
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
 from shared.durable import never_waiting

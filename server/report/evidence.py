@@ -13,7 +13,7 @@ from server.checkpoint import Checkpoints
 from server.history import StudyHistory
 from server.journal import read_records
 from server.launch import START_MODEL
-from server.records import Record
+from server.record import Record
 from server.study_folder import Standing, StudyFolder
 from shared.chain import HEAD, NO_ENTRY
 from shared.errors import ResourceError

@@ -25,7 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from server.history import StudyHistory
-from server.records import HeadsNoted, Record
+from server.ledger_records import HeadsNoted
+from server.record import Record
 from server.report.evidence import Evidence
 from server.report.words import sites_in_order
 from shared.durable import write_atomically

@@ -8,12 +8,14 @@ import pytest
 from lone_site import START, LoneSite
 
 from client import receipts as store
-from client.receipts import RECEIPTS_FILE, keep_receipts, lacking_head, latest_receipt, recent_receipts
+from client.lost_tail import lost_heads
+from client.receipts import RECEIPTS_FILE, keep_receipts, latest_receipt, recent_receipts
 from shared.canonical import digest
 from shared.errors import WireCode
-from shared.heads import Head, Held, head_of
+from shared.heads import Head, Held, LostTail, head_of
 from shared.keys import make_identity_key
 from shared.receipt import Receipt, read_receipt
+from shared.wire import Stage
 
 STRANGE = Head(n=2, hash="9" * 64)
 
@@ -100,6 +102,19 @@ def test_a_ledger_that_was_rolled_back_does_not_go_on(site: LoneSite) -> None:
     assert site.refused() == [WireCode.FOREIGN_HEAD]
 
 
+def test_what_another_site_has_lost_is_written_down_and_said(site: LoneSite) -> None:
+    loss = LostTail(since=2, entry=9, hash="9" * 64, declared="2026-01-02T03:04:05Z")
+    held = site.coordinator.held(site.answers[0].ledger).model_copy(update={"lost": {"west": (loss,)}})
+    for number in (1, 2):
+        site.tell(
+            site.coordinator.work(1, heads=held, address=site.coordinator.address(Stage.TRAIN, 1, attempt=number))
+        )
+    assert [said["lost"] for said in site.entries("heads")] == [{"west": [loss.model_dump()]}]
+    assert (
+        site.said.count("west has declared that it lost the end of its ledger; this site's ledger says so, too.") == 1
+    )
+
+
 # ------------------------------------------------------------ receipts
 
 
@@ -111,7 +126,7 @@ def test_receipts_are_kept_beside_the_ledger_and_the_ledger_holds_them_too(site:
     assert (site.folder / RECEIPTS_FILE).read_bytes() == receipt.line()
     assert Receipt.model_validate(site.entries("receipt")[0]) == receipt
     assert latest_receipt(site.folder) == receipt
-    assert not lacking_head(site.folder, site.folder / "ledger.jsonl")
+    assert lost_heads(site.folder) == []
     assert (site.folder / RECEIPTS_FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -128,7 +143,7 @@ def test_a_receipt_of_somebody_else_or_about_a_foreign_head_is_refused(
 ) -> None:
     site.tell(second(site, receipts=(site.coordinator.receipt(1, **changes),)))
     assert site.refused() == [code]
-    assert not (site.folder / RECEIPTS_FILE).exists()
+    assert (site.folder / RECEIPTS_FILE).exists() is (code is WireCode.FOREIGN_HEAD)  # it is evidence of a loss
 
 
 def test_a_receipt_that_the_coordinator_did_not_sign_is_refused(site: LoneSite) -> None:
@@ -167,4 +182,4 @@ def test_the_file_keeps_the_newest_and_stays_within_its_bounds(site: LoneSite, t
 
 def test_a_folder_without_receipts_has_none(tmp_path: Path) -> None:
     assert latest_receipt(tmp_path) is None
-    assert not lacking_head(tmp_path, tmp_path / "ledger.jsonl")
+    assert lost_heads(tmp_path) == []

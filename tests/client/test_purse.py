@@ -15,7 +15,7 @@ from client.budget_file import BudgetFile, Kept
 from client.jobs import OpenDone, Place, RoundDone
 from client.patients import KEY_FILE
 from client.receipts import keep_receipts
-from client.reconcile import reconcile
+from client.reconcile import Reconciled, reconcile
 from shared.canonical import digest
 from shared.errors import Refusal, ResourceError, WireCode
 from shared.heads import Head, Held
@@ -167,24 +167,81 @@ def test_a_budget_that_lags_is_not_spent_from(site: LoneSite, lost: str) -> None
     assert len(site.refused()) == 2
 
 
-def test_a_whole_folder_that_was_restored_is_found_out_by_the_coordinators_word(site: LoneSite, tmp_path: Path) -> None:
-    open_study(site, private(), ONE)
-    held = site.coordinator.held(site.answers[-1].ledger)  # the newest would betray the ledger before the budget
-    site.site.ledger.close()
-    backup = tmp_path / "backup"
-    shutil.copytree(site.folder, backup)
-    site.start()
-    train(site, 1)
+def restored(site: LoneSite, backup: Path) -> None:
+    """The whole folder as it was, under a process that starts anew."""
     site.site.ledger.close()
     shutil.rmtree(site.folder)
     shutil.copytree(backup, site.folder)
     site.start()
-    train(site, 2, counted=1, heads=held)
-    assert site.refused() == [WireCode.BUDGET_STALE]
+
+
+@pytest.fixture
+def backup(site: LoneSite, tmp_path: Path) -> Path:
+    """A copy of the site's folder, with a private study open, that one more round was trained behind."""
+    open_study(site, private(), ONE)
+    site.site.ledger.close()
+    shutil.copytree(site.folder, tmp_path / "backup")
     site.start()
-    train(site, 2, heads=held)  # once found out, it stays so
-    assert site.refused() == [WireCode.BUDGET_STALE] * 2
-    assert kept(site).missing["lungs"].through == 1
+    train(site, 1)
+    return tmp_path / "backup"
+
+
+def test_a_whole_folder_that_was_restored_is_found_out_by_the_coordinators_word(site: LoneSite, backup: Path) -> None:
+    newest = site.coordinator.held(site.answers[-1].ledger)
+    restored(site, backup)
+    train(site, 2, counted=1, heads=newest)
+    assert site.refused() == [WireCode.FOREIGN_HEAD]
+    assert any("wardround site budget reconcile" in line for line in site.said)
+    for _ in range(2):  # once found out it stays so, for every private study
+        open_study(site, private("hearts"), TWO)
+        site.start()
+    assert site.refused()[1:] == [WireCode.BUDGET_STALE] * 2
+    done = reconciled(site, reason="restored from the backup of Sunday")
+    assert done is not None and done.lost is not None
+    assert newest.head is not None
+    (said,) = site.entries("tail_lost")
+    assert (said["entry"], said["hash"]) == (newest.head.n, newest.head.hash)
+    assert (said["by"], said["why"], said["since"]) == ("ada", "restored from the backup of Sunday", 0)
+    assert done.kept.budget.accounts["lungs"].last_round == 2  # 1 had begun, and 2 may have
+
+
+def test_a_site_goes_on_from_its_shorter_ledger_once_the_loss_is_declared(site: LoneSite, backup: Path) -> None:
+    newest = site.coordinator.held(site.answers[-1].ledger)
+    restored(site, backup)
+    train(site, 2, counted=1, heads=newest)
+    assert reconciled(site) is not None
+    train(site, 2, counted=1, heads=newest)  # the coordinator has not heard of it yet
+    assert site.refused() == [WireCode.FOREIGN_HEAD, WireCode.UNKNOWN_STUDY]  # its reservation has lapsed
+    open_study(site, private(), ONE)
+    assert site.answers[-1].lost == site.site.egress.lost
+    train(site, 2, counted=1, heads=newest)
+    assert site.answers[-1].type == "ready"
+    assert reconciled(site) is None
+
+
+def test_a_second_loss_is_not_covered_by_the_first_ones_declaration(
+    site: LoneSite, backup: Path, tmp_path: Path
+) -> None:
+    newest = site.coordinator.held(site.answers[-1].ledger)
+    restored(site, backup)
+    train(site, 2, counted=1, heads=newest)
+    reconciled(site)
+    open_study(site, private(), ONE)
+    knows = {"north": site.site.egress.lost}
+    again = site.coordinator.held(Head(n=2, hash="9" * 64)).model_copy(update={"lost": knows})
+    train(site, 2, counted=1, heads=again)
+    assert site.refused()[-1] is WireCode.FOREIGN_HEAD
+
+
+def test_studies_of_which_nobody_speaks_are_charged_all_they_reserved(site: LoneSite, backup: Path) -> None:
+    newest = site.coordinator.held(site.answers[-1].ledger)
+    restored(site, backup)
+    open_study(site, private("hearts", rounds=2), TWO)
+    train(site, 1, heads=newest)  # of hearts
+    done = reconciled(site)
+    assert done is not None
+    accounts = done.kept.budget.accounts
+    assert (accounts["lungs"].charged, accounts["hearts"].charged) == (3, 1)
 
 
 def test_who_may_train_is_written_down_once_it_is_paid(site: LoneSite) -> None:
@@ -197,10 +254,10 @@ def test_who_may_train_is_written_down_once_it_is_paid(site: LoneSite) -> None:
 # ------------------------------------------------------------------ until somebody has reconciled
 
 
-def reconciled(site: LoneSite) -> Kept | None:
+def reconciled(site: LoneSite, *, reason: str | None = None) -> Reconciled | None:
     site.site.ledger.close()
     limit = site.site.settings.policy.budget
-    done = reconcile(site.folder, limit, by="ada", now="2026-01-02T03:04:05Z", price=count_steps)
+    done = reconcile(site.folder, limit, by="ada", now="2026-01-02T03:04:05Z", price=count_steps, reason=reason)
     site.start()
     return done
 
@@ -212,7 +269,7 @@ def test_reconciling_charges_everybody_with_all_that_the_ledger_says(site: LoneS
     (site.folder / "budget.json").unlink()
     done = reconciled(site)
     assert done is not None
-    assert (done.budget.groups, sum(run.steps for run in done.budget.everyone)) == ((), 4)
+    assert (done.kept.budget.groups, sum(run.steps for run in done.kept.budget.everyone)) == ((), 4)
     (entry,) = site.entries("budget_reconciled")
     assert (entry["by"], entry["rounds"], entry["lifetime_epsilon"]) == ("ada", 2, 4)
     train(site, 3)  # what was reserved has lapsed: the coordinator opens it anew
@@ -229,8 +286,8 @@ def test_reconciling_charges_rounds_that_only_the_coordinator_knows_of(site: Lon
     assert site.refused() == [WireCode.BUDGET_STALE]
     done = reconciled(site)
     assert done is not None
-    assert sum(run.steps for run in done.budget.everyone) == 4
-    assert done.budget.accounts["lungs"].last_round == 2
+    assert sum(run.steps for run in done.kept.budget.everyone) == 4
+    assert done.kept.budget.accounts["lungs"].last_round == 2
 
 
 def test_reconciling_forgets_no_round_that_only_the_budget_knows_of(site: LoneSite) -> None:
@@ -243,7 +300,7 @@ def test_reconciling_forgets_no_round_that_only_the_budget_knows_of(site: LoneSi
     site.start()
     done = reconciled(site)
     assert done is not None
-    assert sum(run.steps for run in done.budget.everyone) == 4
+    assert sum(run.steps for run in done.kept.budget.everyone) == 4
     assert site.entries("budget_reconciled")[0]["rounds"] == 2
 
 
@@ -257,7 +314,7 @@ def test_a_ledger_that_lacks_what_a_receipt_names_is_believed_only_once_it_was_r
     assert site.refused() == [WireCode.BUDGET_STALE]
     done = reconciled(site)
     assert done is not None
-    assert done.budget.accounts["lungs"].last_round == 2  # round 1 by the ledger, 2 by the receipt
+    assert done.kept.budget.accounts["lungs"].last_round == 3  # in a lost end all may have begun
     assert reconciled(site) is None
 
 

@@ -14,7 +14,8 @@ from deploy.bench.attacks import ATTACK_IN, Answer, Attack, attack_of, tamper
 from deploy.bench.pictures import draw_sites
 from deploy.local import LocalFederation
 from server.claim import AdmissionReason
-from server.records import Record, RoundCommitted, UpdateRefused
+from server.record import Record
+from server.records import RoundCommitted, UpdateRefused
 from shared.canonical import digest
 from shared.console import Answer as Said
 from shared.console import envelope

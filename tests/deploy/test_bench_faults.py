@@ -18,9 +18,9 @@ from deploy.bench.faults import missed, run, show
 from deploy.bench.moments import ORDER, Lookout, Point, Progress, Reached
 from deploy.bench.small_disk import fill, make_room, small_disk, why_not
 from deploy.bench.victims import Victim
+from server.record import Record
 from server.records import (
     EpochClaimed,
-    Record,
     RoundCommitted,
     RoundOpened,
     SiteScored,

@@ -8,7 +8,8 @@ import pytest
 from deploy.bench.accounts import Books, keep_books
 from deploy.bench.killing import WHOM
 from deploy.bench.resume import KILL_IN, ROUNDS, TRAIN, missed, run, show
-from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from shared.chain import Tip
 from shared.console import Answer, envelope
 from shared.ledger import Entry

@@ -27,7 +27,8 @@ from deploy.bench.noop import study_text, width_for, write_images
 from deploy.bench.own_rounds import timed
 from deploy.bench.rounds import missed, run, shares, show, summary
 from server.launch import start_state
-from server.records import Record, RoundCommitted, RoundOpened, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateReady
 from shared.study import parse_study
 from shared.update import PackedFile, pack, table_of
 

@@ -17,7 +17,8 @@ from deploy.simulation.in_process import available_cores, lanes_for
 from deploy.simulation.run import run, spans
 from deploy.simulation.virtual import Wish, make_federation
 from server.journal import read_history
-from server.records import Record, RoundCommitted, RoundOpened
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened
 from server.study_folder import StudyState
 from shared.errors import ConfigError, StudyError
 from shared.ledger import read_entries

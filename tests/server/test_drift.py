@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from server.drift import FEWEST_PATIENTS, FEWEST_ROUNDS, FIGURES, MOST_ROUNDS, Finding, Habits
-from server.records import Record, RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
 from shared.metrics import Score
 
 Values = Mapping[str, Mapping[str, float]]  # by site and figure

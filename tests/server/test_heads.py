@@ -1,14 +1,18 @@
 """What the server holds of the sites' ledgers: the newest of each, the same for all messages of a round."""
 
 from server.heads import Heads
-from shared.heads import Head, root_over
+from server.history import LiveHistory
+from shared.heads import Head, LostTail, root_over
 from shared.wire import Address, Closed, Refused, Stage, WireCode
 
 PLACE = Address(study="lungs", epoch=1, round=1, attempt=1, stage=Stage.CLOSE)
 
 
-def named(n: int, letter: str = "a") -> Closed:
-    return Closed(address=PLACE, head="0" * 64, ledger=Head(n=n, hash=letter * 64))
+LOST = LostTail(since=2, entry=9, hash="a" * 64, declared="2026-01-02T03:04:05Z")
+
+
+def named(n: int, letter: str = "a", *, lost: tuple[LostTail, ...] = ()) -> Closed:
+    return Closed(address=PLACE, head="0" * 64, ledger=Head(n=n, hash=letter * 64), lost=lost)
 
 
 def test_a_round_tells_of_what_was_noted_as_it_began() -> None:
@@ -32,3 +36,42 @@ def test_an_older_head_changes_nothing_and_another_one_for_the_same_entry_is_not
     assert heads.hear("north", Refused(address=PLACE, refusal=WireCode.DEVICE))
     assert not heads.hear("north", named(5, "b"))
     assert heads.note(Stage.TRAIN, 1).heads == {"north": Head(n=5, hash="a" * 64)}
+
+
+# ------------------------------------------------------------ a tail that a site has lost
+
+
+def test_a_declared_loss_is_written_down_and_told_to_all_and_the_shorter_ledger_is_taken() -> None:
+    heads = Heads({"north": Head(n=9, hash="a" * 64), "south": Head(n=4, hash="d" * 64)})
+    answer = named(5, "b", lost=(LOST,))
+    (said,) = heads.declared("north", answer)
+    assert (said.site, said.lost, said.held) == ("north", LOST, Head(n=9, hash="a" * 64))
+    assert heads.hear("north", answer)
+    assert (heads.held("south").lost, heads.held("north").head) == ({}, said.held)  # this round has begun before
+    noted = heads.note(Stage.TRAIN, 2)
+    assert noted.heads["north"] == answer.ledger
+    assert heads.held("south").lost == heads.held("north").lost == {"north": (LOST,)}
+    assert list(heads.declared("north", answer)) == []
+
+
+def test_an_answer_from_before_the_loss_brings_the_lost_end_back_no_more() -> None:
+    heads = Heads({"north": Head(n=9, hash="a" * 64)})
+    list(heads.declared("north", named(5, "b", lost=(LOST,))))
+    assert heads.hear("north", named(10, "a"))
+    assert heads.note(Stage.TRAIN, 2).heads["north"] == Head(n=5, hash="b" * 64)
+
+
+def test_a_head_that_the_loss_does_not_cover_is_held_on_to() -> None:
+    heads = Heads({"north": Head(n=10, hash="a" * 64)})
+    (said,) = heads.declared("north", named(5, "b", lost=(LOST,)))
+    assert said.held == Head(n=10, hash="a" * 64)
+    assert heads.note(Stage.TRAIN, 2).heads["north"] == said.held
+
+
+def test_a_new_owner_of_the_study_knows_of_the_loss_by_the_journal() -> None:
+    before = Heads({"north": Head(n=9, hash="a" * 64)})
+    history = LiveHistory.replay([before.note(Stage.TRAIN, 1), *before.declared("north", named(5, "b", lost=(LOST,)))])
+    after = Heads(history.heads, history.lost)
+    assert (after.held("north").head, after.held("north").lost) == (None, {"north": (LOST,)})
+    assert list(after.declared("north", named(6, "b", lost=(LOST,)))) == []
+    assert after.note(Stage.TRAIN, 2).heads == {}

@@ -4,14 +4,14 @@ import pytest
 
 from server.claim import AdmissionReason, Declared
 from server.history import LiveHistory, StudyHistory
+from server.ledger_records import SiteClosed
+from server.record import Record
 from server.records import (
     RECORDS,
     EpochClaimed,
-    Record,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
-    SiteClosed,
     SiteLost,
     SiteOpened,
     SiteRefused,

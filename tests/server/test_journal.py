@@ -8,16 +8,9 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.journal import Journal, read_history, read_live_history, read_records
-from server.records import (
-    EpochClaimed,
-    Record,
-    RoundCommitted,
-    RoundOpened,
-    SiteClosed,
-    StudyFinished,
-    StudyStarted,
-    UpdateAdmitted,
-)
+from server.ledger_records import SiteClosed
+from server.record import Record
+from server.records import EpochClaimed, RoundCommitted, RoundOpened, StudyFinished, StudyStarted, UpdateAdmitted
 from shared.errors import ProtocolError, TrustError
 from shared.ledger import Ledger, read_entries, read_lines, timestamp, verify
 

@@ -10,19 +10,19 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.claim import AdmissionReason
 from server.journal import Journal
+from server.ledger_records import SiteClosed
 from server.log import JournalReader, Line, read_log
 from server.narration import told
+from server.record import Record
 from server.records import (
     EpochClaimed,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
     OwnModelScored,
-    Record,
     RoundCommitted,
     RoundFailed,
     RoundOpened,
-    SiteClosed,
     SiteLost,
     SiteOpened,
     SiteRefused,

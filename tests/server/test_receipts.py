@@ -2,7 +2,8 @@
 
 from server.history import LiveHistory
 from server.receipts import receipts_for
-from server.records import EpochClaimed, Record, RoundCommitted, RoundOpened, StudyStarted, UpdateAdmitted, UpdateReady
+from server.record import Record
+from server.records import EpochClaimed, RoundCommitted, RoundOpened, StudyStarted, UpdateAdmitted, UpdateReady
 from shared.heads import Held
 from shared.keys import make_identity_key
 

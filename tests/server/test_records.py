@@ -3,16 +3,8 @@
 import pytest
 from pydantic import ValidationError
 
-from server.records import (
-    RECORDS,
-    Record,
-    RoundCommitted,
-    SiteOpened,
-    StudyFailed,
-    UpdateReady,
-    UpdateRefused,
-    reason_of,
-)
+from server.record import Record
+from server.records import RECORDS, RoundCommitted, SiteOpened, StudyFailed, UpdateReady, UpdateRefused, reason_of
 from shared.canonical import canonical, parse_canonical
 from shared.errors import StudyError
 

@@ -7,10 +7,10 @@ import pytest
 
 from server.cli.replaying import answer_of
 from server.history import StudyHistory
+from server.record import Record
 from server.records import (
     EpochClaimed,
     ModelChosen,
-    Record,
     RoundCommitted,
     RoundOpened,
     SiteOpened,

@@ -21,9 +21,9 @@ from server.federation import Federation, LiveRoster, create_federation, load_fe
 from server.journal import Journal, read_history, read_records
 from server.owner import claim
 from server.pulse import Pulse
+from server.record import Record
 from server.records import (
     EpochClaimed,
-    Record,
     SiteLost,
     SiteOpened,
     SiteScored,

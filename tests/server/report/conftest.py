@@ -11,16 +11,16 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.journal import Journal
+from server.ledger_records import SiteClosed
+from server.record import Record
 from server.records import (
     EpochClaimed,
     ModelChosen,
     OwnModelCompared,
     OwnModelMade,
     OwnModelScored,
-    Record,
     RoundCommitted,
     RoundOpened,
-    SiteClosed,
     SiteOpened,
     SiteScored,
     SiteValidated,
