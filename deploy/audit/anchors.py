@@ -118,14 +118,16 @@ def _coordinator(path: Path, signer: Signer) -> Ed25519PublicKey:
 
 
 def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
-    study, anchors, waiting = "?", [], []
+    study, anchors = "?", []
+    waiting: list[tuple[str, int | None]] = []
     for entry in _sound(path, _coordinator(path, signer)):
         if entry.type == "study_started":
             study = str(entry.data.get("study"))
         elif entry.type == "site_closed" and entry.data.get("site") == signer.name:
-            waiting.append(str(entry.data.get("head")))
+            n = entry.data.get("n")
+            waiting.append((str(entry.data.get("head")), n if type(n) is int else None))
         elif entry.type == HEAD:
-            anchors += [Anchor(head, f"the journal of {study}", study) for head in waiting]
+            anchors += [Anchor(head, f"the journal of {study}", study, n) for head, n in waiting]
             waiting.clear()
     if waiting:
         raise TrustError(

@@ -15,9 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from pydantic import ValidationError
 
 from deploy.audit.keys import Signer
+from deploy.audit.losses import TAIL_LOST, as_loss, read_loss
 from shared.chain import HEAD, Entry, verified
 from shared.errors import TrustError
-from shared.heads import Head
+from shared.heads import Head, LostTail
 from shared.identity import COORDINATOR
 from shared.ledger import read_entries, read_lines
 
@@ -55,6 +56,13 @@ class Noted(NamedTuple):
     heads: Mapping[str, Head]
 
 
+class PutAway(NamedTuple):
+    """The head with which a site put the study away, and its place where the journal has it."""
+
+    hash: str
+    n: int | None
+
+
 @dataclass
 class Ledger:
     """What a site's ledger says of one study.
@@ -67,6 +75,8 @@ class Ledger:
         hashes: by place, the hashes of the entries that the journal names.
         released: place and bytes of every release, of any study.
         traffic: what the line counted when the study was put away.
+        lost: what it declares lost of its own end, in whatever study that was found out.
+        told_lost: by site, what this one was told that others have lost.
     """
 
     site: str
@@ -78,6 +88,8 @@ class Ledger:
     hashes: dict[int, str] = field(default_factory=dict)
     released: list[tuple[int, int]] = field(default_factory=list)
     traffic: list[Counted] = field(default_factory=list)
+    lost: list[LostTail] = field(default_factory=list)
+    told_lost: dict[str, set[LostTail]] = field(default_factory=lambda: defaultdict(set))
 
 
 @dataclass
@@ -92,6 +104,7 @@ class Journal:
         models: by round, the digest of the committed model.
         noted: heads and roots as rounds began.
         closed: by site, the head with which it put the study away.
+        lost: by site, what it has declared lost of its ledger.
     """
 
     study: str = ""
@@ -103,7 +116,8 @@ class Journal:
     commits: dict[int, dict[str, str]] = field(default_factory=dict)
     models: dict[int, str] = field(default_factory=dict)
     noted: list[Noted] = field(default_factory=list)
-    closed: dict[str, str] = field(default_factory=dict)
+    closed: dict[str, PutAway] = field(default_factory=dict)
+    lost: dict[str, set[LostTail]] = field(default_factory=lambda: defaultdict(set))
 
 
 def signer_of(path: Path) -> str:
@@ -136,14 +150,16 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
 
 def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
     """A site's ledger, as far as it is about the study of a journal; raises as `read_journal`."""
-    book, asked = Ledger(signer.name), _asked(journal, signer.name)
+    book, asked, closed = Ledger(signer.name), _asked(journal, signer.name), journal.closed.get(signer.name)
     for entry in _sound(path, signer.key, signer.name):
         book.entries = entry.n
-        if entry.n in asked or entry.hash == journal.closed.get(signer.name):
+        if entry.n in asked or (closed is not None and entry.hash == closed.hash):
             book.hashes[entry.n] = entry.hash
         with _in_form(path, entry):
             if entry.type == "release":
                 book.released.append((entry.n, _number(entry.data["bytes"])))
+            elif entry.type == TAIL_LOST:
+                book.lost.append(read_loss(entry))
             if entry.data.get("study") == journal.study:
                 _note(book, entry)
     return book
@@ -168,6 +184,8 @@ def _note(book: Ledger, entry: Entry) -> None:
             book.traffic.append(Counted(entry.n, _number(said["since"]), _number(said["bytes"])))
         case "heads" if said["root"] is not None:
             book.roots[_number(said["round"])].add(_text(said["root"]))
+            for site, losses in said.get("lost", {}).items():
+                book.told_lost[site].update(map(as_loss, losses))
 
 
 def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
@@ -189,8 +207,11 @@ def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
         case "heads_noted":
             heads = {site: Head.model_validate(head) for site, head in said["heads"].items()}
             book.noted.append(Noted(_number(said["round"]), _text(said["root"]), heads))
+        case "tail_lost":
+            book.lost[_text(said["site"])].add(as_loss(said["lost"]))
         case "site_closed":
-            book.closed[_text(said["site"])] = _text(said["head"])
+            n = said.get("n")
+            book.closed[_text(said["site"])] = PutAway(_text(said["head"]), None if n is None else _number(n))
 
 
 def _number(value: object) -> int:

@@ -7,7 +7,8 @@ In this order, and no further than the first line that breaks the chain:
 3. the heads that others hold are entries of it, and what stands behind the last of them is nothing but the
    release that carried that head to its holder, and further heads, the last entry one of them.
 
-The three together are "consistent and anchored". Memory is bounded by the number of studies.
+The three together are "consistent and anchored". What the ledger itself declares lost of its end is said with every
+verdict; a head of that end that others hold is missing all the same. Memory is bounded by the number of studies.
 """
 
 from collections import Counter
@@ -16,10 +17,12 @@ from dataclasses import dataclass, field
 
 from deploy.audit.anchors import Anchor
 from deploy.audit.keys import Signer
+from deploy.audit.losses import TAIL_LOST, read_loss
 from deploy.audit.releases import Releases, StudyAccount
 from deploy.audit.vocabulary import unknown_in
 from shared.chain import HEAD, NO_ENTRY, Entry, verified
 from shared.errors import TrustError
+from shared.heads import LostTail
 from shared.identity import COORDINATOR
 
 MOST_KEPT = 100  # of breaches, of remarks and of unknown words; beyond that they are only counted
@@ -31,6 +34,15 @@ class Note:
 
     entry: int
     what: str
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What a ledger declares lost of its own end; `entry` is the declaration's own, `by` who made it."""
+
+    entry: int
+    by: str
+    tail: LostTail
 
 
 @dataclass
@@ -61,6 +73,7 @@ class Findings:
         carried: whether the release that took the last anchor to its holder stands behind it.
         types: how many entries of each type there are.
         unknown: what this version does not know, with how often.
+        lost: what the ledger declares lost of its end.
     """
 
     anchors: Sequence[Anchor]
@@ -78,6 +91,7 @@ class Findings:
     studies: dict[str, StudyAccount] = field(default_factory=dict)
     breaches: Notes = field(default_factory=Notes)
     remarks: Notes = field(default_factory=Notes)
+    lost: list[Loss] = field(default_factory=list)
 
     @property
     def anchored(self) -> int:
@@ -141,8 +155,17 @@ def _read(findings: Findings, entry: Entry, releases: Releases) -> None:
         findings.breaches.add(entry.n, fault)
     for word in unknown_in(entry):
         findings.unknown[_bounded(findings.unknown, word)] += 1
+    if entry.type == TAIL_LOST:
+        _lose(findings, entry)
     if what := _remark(entry):
         findings.remarks.add(entry.n, what)
+
+
+def _lose(findings: Findings, entry: Entry) -> None:
+    try:
+        findings.lost.append(Loss(entry.n, str(entry.data.get("by"))[:MOST_KEPT], read_loss(entry)))
+    except TrustError as error:
+        findings.breaches.add(entry.n, error.what)
 
 
 def _remark(entry: Entry) -> str | None:
@@ -155,6 +178,8 @@ def _remark(entry: Entry) -> str | None:
             return f"the door held a release back: {said.get('rule')}"
         case "message_discarded":
             return "a message was thrown away: it was not the coordinator's word to this site"
+        case "head_refused":
+            return f"a message named a head that is not in this ledger, {where}"
         case "cut":
             return f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost"
     return None

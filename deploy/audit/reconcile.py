@@ -9,18 +9,20 @@ In this order, for each site whose ledger is there:
    digest, and as many bytes as the ledger says, within 2 % and 64 KiB for its message;
 4. each receipt that it holds says what the journal says;
 5. the line carried no more bytes of answers than the ledger's releases, by the same measure;
+6. what it declares lost of its end, and what it was told of others' losses, is what the journal says;
 
 and for each round, that every update which counted left its site by that site's own ledger. What a rule does not
-allow is a discrepancy; that a line broke, or that a site's ledger is missing, is none, and is said. Pure.
+allow is a discrepancy; that a line broke, that a site's ledger is missing, or that what is not there stood in an end
+which its site has declared lost, is none, and is said. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from deploy.audit.books import Journal, Ledger, Sent
-from shared.heads import root_over
+from shared.heads import Head, LostTail, root_over
 
-_OPEN = {"not_received", "round_open", "not_sent"}  # a line may break, and a study may be stopped in a round
+_OPEN = {"not_received", "round_open", "not_sent", "head_lost", "release_lost"}  # a line may break, a study be stopped
 _SHARE, _MESSAGE_BYTES = 0.02, 64 << 10
 
 
@@ -55,6 +57,7 @@ class Reconciliation:
         open_points: what is no discrepancy, and which nobody can prove.
         missing: sites of the cohort whose ledger was not there.
         rounds: by round, how many counted, and how many of these a ledger confirms.
+        lost: by site, what its ledger or the journal declares lost of that ledger's end.
     """
 
     study: str
@@ -63,6 +66,7 @@ class Reconciliation:
     open_points: tuple[Discrepancy, ...]
     missing: tuple[str, ...]
     rounds: Mapping[int, tuple[int, int]]
+    lost: Mapping[str, tuple[LostTail, ...]] = field(default_factory=dict)
 
     @property
     def agrees(self) -> bool:
@@ -76,7 +80,7 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
     found = [*_journal_alone(journal)]
     for ledger in ledgers:
         found += [*_heads(journal, ledger), *_models(journal, ledger), *_updates(journal, ledger)]
-        found += [*_receipts(journal, ledger), *_traffic(ledger)]
+        found += [*_receipts(journal, ledger), *_traffic(ledger), *_losses(journal, ledger)]
     found += _rounds(journal, books)
     ordered = sorted(found, key=lambda one: (one.round, one.site or "", one.code))
     return Reconciliation(
@@ -86,6 +90,7 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
         open_points=tuple(one for one in ordered if one.code in _OPEN),
         missing=tuple(site for site in journal.cohort if site not in books),
         rounds={number: _confirmed(journal, books, number) for number in sorted(journal.commits)},
+        lost=_all_losses(journal, books),
     )
 
 
@@ -100,13 +105,19 @@ def _heads(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
     for noted in journal.noted:
         head = noted.heads.get(site)
         if head is not None and ledger.hashes.get(head.n) != head.hash:
-            yield Discrepancy(site, noted.round, "head", f"entry {head.n} is not the one that the journal holds")
-    if (closed := journal.closed.get(site)) is not None and closed not in ledger.hashes.values():
-        yield Discrepancy(site, 0, "head", "the head with which it put the study away is not in its ledger")
+            code = "head_lost" if _covered(ledger, head.n, head.hash) else "head"
+            yield Discrepancy(site, noted.round, code, f"entry {head.n} is not the one that the journal holds")
+    if (closed := journal.closed.get(site)) is not None and closed.hash not in ledger.hashes.values():
+        code = "head_lost" if closed.n and _covered(ledger, closed.n, closed.hash) else "head"
+        yield Discrepancy(site, 0, code, "the head with which it put the study away is not in its ledger")
     roots = {noted.root for noted in journal.noted}
     for number, told in ledger.roots.items():
         if told - roots:
             yield Discrepancy(site, number, "root", "it was told a root of all heads that the journal does not hold")
+
+
+def _covered(ledger: Ledger, n: int, digest: str) -> bool:
+    return any(loss.covers(Head(n=n, hash=digest)) for loss in ledger.lost)
 
 
 def _models(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
@@ -176,7 +187,34 @@ def _rounds(journal: Journal, books: Mapping[str, Ledger]) -> Iterator[Discrepan
             if not journal.admitted.get((site, number)):
                 yield Discrepancy(site, number, "not_admitted", "it counted, and no update of it was admitted")
             elif site in books and not _left(journal, books[site], number):
-                yield Discrepancy(site, number, "never_left", "it counted, and its ledger released no such update")
+                code = "release_lost" if _may_be_lost(journal, books[site], number) else "never_left"
+                yield Discrepancy(site, number, code, "it counted, and its ledger released no such update")
+
+
+def _may_be_lost(journal: Journal, ledger: Ledger, number: int) -> bool:
+    """Whether what the site released in a round may have stood in an end of its ledger that it declared lost.
+
+    A head that is noted is of the entry before the release that brought it.
+    """
+    heads = [(noted.round, noted.heads[ledger.site].n) for noted in journal.noted if ledger.site in noted.heads]
+    began = max((n for at, n in heads if at <= number), default=0)
+    ended = min((n for at, n in heads if at > number), default=None)
+    return any(loss.entry > began and (ended is None or loss.since <= ended) for loss in ledger.lost)
+
+
+def _losses(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+    for loss in journal.lost.get(ledger.site, set()) - set(ledger.lost):
+        what = f"the journal has that it declared entries up to {loss.entry} lost, and its ledger does not say so"
+        yield Discrepancy(ledger.site, 0, "loss", what)
+    for site, told in ledger.told_lost.items():
+        if told - journal.lost.get(site, set()):
+            yield Discrepancy(ledger.site, 0, "loss", f"it was told of a loss of {site} that the journal does not hold")
+
+
+def _all_losses(journal: Journal, books: Mapping[str, Ledger]) -> dict[str, tuple[LostTail, ...]]:
+    sites = journal.lost.keys() | {site for site, book in books.items() if book.lost}
+    found = {site: journal.lost.get(site, set()) | set(books[site].lost if site in books else ()) for site in sites}
+    return {site: tuple(sorted(losses, key=lambda loss: loss.declared)) for site, losses in sorted(found.items())}
 
 
 def _left(journal: Journal, ledger: Ledger, number: int) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from deploy.audit.losses import in_words
 from deploy.audit.reconcile import Discrepancy, Reconciliation
 from shared.console import facts, printable, table
 from shared.errors import TrustError
@@ -14,6 +15,9 @@ from shared.errors import TrustError
 MEANINGS = {
     "root": "The sites were not all told of the same heads, so one may have been shown another history.",
     "head": "The ledger was rolled back, cut or written anew since the coordinator heard of it.",
+    "head_lost": "It was of an end of the ledger that the site has declared lost.",
+    "release_lost": "It may have stood in an end of the ledger that the site has declared lost.",
+    "loss": "A loss that was declared is missing in one of the books.",
     "model": "This site worked on a model that the journal does not give for the round.",
     "bytes": "More or less left than arrived: an entry, or the journal, is not what happened.",
     "unknown_update": "What left this site is missing in the journal.",
@@ -34,6 +38,8 @@ def verdict(found: Reconciliation) -> str:
     if not found.agrees:
         number = len(found.discrepancies)
         return f"the books do not agree: {number} {'discrepancy' if number == 1 else 'discrepancies'}"
+    if found.lost:
+        return f"the books agree, but for what is lost of the ledger of {', '.join(found.lost)}"
     return "the books agree" if not found.missing else "the books agree, as far as ledgers are there"
 
 
@@ -58,6 +64,7 @@ def data(found: Reconciliation) -> dict[str, Any]:
         "rounds": [{"round": n, "counted": one, "confirmed": two} for n, (one, two) in found.rounds.items()],
         "discrepancies": _listed(found.discrepancies),
         "open_points": _listed(found.open_points),
+        "lost": {site: [loss.model_dump() for loss in losses] for site, losses in found.lost.items()},
         "missing_ledgers": list(found.missing),
         "not_covered": [_NOT_COVERED],
         "final_model_recomputed": None,
@@ -72,11 +79,12 @@ def page(found: Reconciliation) -> RenderableType:
     about = {
         "Study": found.study,
         "Rounds": f"{len(found.rounds)} committed; {confirmed} of {counted} counted updates are in a ledger",
+        "Lost": "\n".join(f"{site}: {in_words(loss)}" for site, losses in found.lost.items() for loss in losses),
         "No ledger of": ", ".join(found.missing),
         "Not covered": "the final model was not recomputed:\nupdates are not kept after their round",
     }
     parts: list[RenderableType] = [
-        Text(verdict(found), style="bold green" if found.agrees else "bold red"),
+        Text(verdict(found), style="bold red" if not found.agrees else "bold" if found.lost else "bold green"),
         Text(),
         facts({name: printable(text) for name, text in about.items() if text}),
         Text(),

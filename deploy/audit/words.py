@@ -9,8 +9,10 @@ from rich.text import Text
 
 from deploy.audit.examine import Findings, Notes
 from deploy.audit.keys import Signer
+from deploy.audit.losses import in_words
 from shared.console import facts, printable, table
 from shared.errors import TrustError, WardroundError
+from shared.heads import Head
 from shared.keys import fingerprint, identity_hex
 
 ANCHORED, OPEN_END = "consistent and anchored", "consistent, end not anchored"
@@ -24,7 +26,7 @@ def verdict(found: Findings) -> str:
         return f"broken at line {found.entries + 1}: {_why_broken(found)}"
     if found.signed == 0:
         return UNSIGNED
-    held = ANCHORED if found.end_anchored else OPEN_END
+    held = "; ".join([ANCHORED if found.end_anchored else OPEN_END, *(in_words(one.tail) for one in found.lost)])
     breaches = counted(found.breaches.count, "entry breaks", "entries break")
     return f"{held}; {breaches} what was agreed" if found.breaches.count else held
 
@@ -58,6 +60,9 @@ def _why_missing(found: Findings) -> str:
     entry = found.missing[0].entry
     if entry is None:
         return "entries were cut off or written anew, or the head is another ledger's"
+    lost = next((one for one in found.lost if one.tail.covers(Head(n=entry, hash=found.missing[0].head))), None)
+    if lost is not None:
+        return f"it is entry {entry}, of a tail that {printable(lost.by)} has declared lost (entry {lost.entry})"
     if entry > found.entries:
         return f"it is entry {entry}, and the ledger ends at {found.entries}; its end was cut off or rolled back"
     return f"entry {entry} is another one; the ledger was written anew there or before"
@@ -88,6 +93,7 @@ def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
         "unknown": dict(found.unknown),
         "breaches": _noted(found.breaches),
         "remarks": _noted(found.remarks),
+        "lost": [{"declared_at": one.entry, "by": one.by, **one.tail.model_dump()} for one in found.lost],
         "studies": [{"study": name} | _account(account) for name, account in found.studies.items()],
         "seconds": round(seconds, 3),
     }
@@ -95,7 +101,7 @@ def data(found: Findings, signer: Signer, *, seconds: float) -> dict[str, Any]:
 
 def page(found: Findings, signer: Signer, *, file: str, seconds: float) -> RenderableType:
     """For a person."""
-    style = "bold red" if failure(found) else "bold green" if found.end_anchored else "bold"
+    style = "bold red" if failure(found) else "bold green" if found.end_anchored and not found.lost else "bold"
     about = {
         "Ledger": f"{file}: {counted(found.entries, 'entry', 'entries')}{_when(found)}",
         "Signer": f"{signer.name}, fingerprint {signer.fingerprint}{_journals(found, signer)}",

@@ -7,6 +7,7 @@ Declared is what the site alone signs. What stands between them goes to the weak
 from dataclasses import dataclass
 from typing import Literal
 
+from deploy.audit.losses import in_words
 from deploy.audit.report.dossier import Dossier
 from deploy.audit.words import counted
 
@@ -51,6 +52,9 @@ def _chain(dossier: Dossier) -> list[Claim]:
     said = [Claim("proven", f"{signed} as {dossier.signer.name}'s key signed them: none changed, in order.", "chain")]
     for anchor in found.missing:
         said.append(Claim("broken", f"The head that {anchor.source} holds is not in this ledger.", "anchors"))
+    for loss in found.lost:
+        text = f"A{in_words(loss.tail)[1:]} by {loss.by}: what stood there nobody can say."
+        said.append(Claim("declared", text, "human"))
     if found.anchored:
         holder = next(anchor.source for anchor, n in found.found.items() if n == found.anchored)
         said.append(

@@ -11,9 +11,11 @@ from live_federation import answer, wardround
 
 from client.evidence import export_ledger
 from server.federation import load_federation
+from shared.canonical import digest
 from shared.chain import HEAD, Tip
 from shared.identity import COORDINATOR
 
+WHEN = "2026-01-02T03:04:05Z"
 Change = Callable[[dict[str, Any]], dict[str, Any] | None]
 
 
@@ -124,6 +126,72 @@ def test_a_rolled_back_ledger_has_not_the_heads_that_the_journal_holds(handed: H
     )
     said = reconciled(handed, handed.journals[0], forged, code=4)["data"]
     assert {one["code"] for one in said["discrepancies"]} >= {"head", "never_left"}
+
+
+def shortened(handed: Handed, into: Path, *, declared: bool) -> Path:
+    """The ledger without its end, as after a restore; what is lost is declared, or not."""
+    lines, tip = handed.lines[:9], Tip()
+    for line in lines:
+        _, tip = tip.follow(line.rstrip(b"\n"))
+    last = json.loads(handed.lines[-1])["n"], digest(handed.lines[-1].rstrip(b"\n"))
+    said = {"since": 9, "entry": last[0], "hash": last[1], "by": "ada", "why": "restored"}
+    kind, data = ("tail_lost", said) if declared else ("message_discarded", {"code": "trust"})
+    lines.append(tip.next_line(kind, data, time=WHEN) + b"\n")
+    _, tip = tip.follow(lines[-1].rstrip(b"\n"))
+    lines.append(tip.head_line(key=handed.key, signer=SITE, time=WHEN) + b"\n")
+    into.write_bytes(b"".join(lines))
+    return into
+
+
+def declared_in(handed: Handed, into: Path, **changes: Any) -> Path:
+    """The journal, with what the site declared."""
+    loss = {"since": 9, "entry": len(handed.lines), "hash": digest(handed.lines[-1].rstrip(b"\n")), "declared": WHEN}
+    said = {"site": SITE, "lost": loss | changes, "held": None}
+    key = load_federation(handed.federation).coordinator_key
+
+    def change(entry: dict[str, Any]) -> dict[str, Any]:
+        return {**entry, "type": "tail_lost", "data": said} if entry["type"] == "epoch_claimed" else entry
+
+    return anew(handed.journals[0], into, change, key=key, signer=COORDINATOR)
+
+
+def test_a_tail_that_was_lost_and_declared_is_named_and_what_stood_there_is_open(
+    handed: Handed, tmp_path: Path
+) -> None:
+    ledger, journal = shortened(handed, tmp_path / "n.jsonl", declared=True), declared_in(handed, tmp_path / "j.jsonl")
+    said = reconciled(handed, journal, ledger)["data"]
+    assert said["verdict"] == f"the books agree, but for what is lost of the ledger of {SITE}"
+    assert {one["code"] for one in said["open_points"]} == {"head_lost", "release_lost"}
+    assert said["lost"][SITE][0]["entry"] == len(handed.lines)
+    shown = wardround("audit", "reconcile", journal, ledger, "--key", handed.federation / "roster.signed").stdout
+    assert f"entries was lost and declared on {WHEN[:10]}" in " ".join(shown.split())
+
+
+def test_a_tail_that_is_gone_without_a_word_is_a_discrepancy(handed: Handed, tmp_path: Path) -> None:
+    ledger = shortened(handed, tmp_path / "north.jsonl", declared=False)
+    said = reconciled(handed, handed.journals[0], ledger, code=4)["data"]
+    assert {one["code"] for one in said["discrepancies"]} >= {"head", "never_left"}
+
+
+def test_a_declaration_that_one_of_the_books_conceals_is_named(handed: Handed, tmp_path: Path) -> None:
+    said = reconciled(handed, declared_in(handed, tmp_path / "journal.jsonl"), handed.ledger, code=4)["data"]
+    assert [(one["site"], one["code"]) for one in said["discrepancies"]] == [(SITE, "loss")]
+    lost = {"west": [{"since": 1, "entry": 2, "hash": "9" * 64, "declared": WHEN}]}
+    told = anew(handed.ledger, tmp_path / "north.jsonl", only("heads", lost=lost), key=handed.key, signer=SITE)
+    found = reconciled(handed, handed.journals[0], told, code=4)["data"]["discrepancies"]
+    assert any(one["code"] == "loss" and "west" in one["what"] for one in found)
+
+
+def test_verifying_a_ledger_always_names_the_tail_that_it_declares_lost(handed: Handed, tmp_path: Path) -> None:
+    ledger = shortened(handed, tmp_path / "north.jsonl", declared=True)
+    said = answer("audit", "verify", ledger, "--key", handed.card)
+    assert said["verdict"].endswith(
+        f"a tail of at most {len(handed.lines) - 9:,} entries was lost and declared on {WHEN[:10]}"
+    )
+    assert said["lost"][0]["by"] == "ada"
+    done = wardround("audit", "verify", ledger, "--key", handed.card, "--head", handed.journals[1])
+    assert done.exit_code == 4  # a head that others hold is gone, whoever declared it
+    assert "ada has declared lost" in " ".join((done.stdout + done.stderr).split())
 
 
 @pytest.mark.parametrize(
