@@ -15,12 +15,16 @@ from client.patients import KEYED_BYTES, keyed, patient_key
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
 from shared.enrolment import read_invitation
-from shared.errors import TrustError
+from shared.errors import Refusal, WireCode
 from shared.ledger import Ledger
 from shared.section import Section
 
 FILE_NAME = "withdrawn.jsonl"
 ENTRY = "patient_withdrawn"
+_REMEDY = (
+    f"Restore {FILE_NAME} from a backup that has them all, or move it away and enter each of them again with"
+    " `wardround site withdraw`; the ledger's entries patient_withdrawn say how many they are."
+)
 
 
 class Withdrawal(Section):
@@ -46,7 +50,7 @@ class Withdrawn:
         """The keyed hashes of who has withdrawn.
 
         Raises:
-            TrustError: the list is damaged; nobody may train until it is mended.
+            Refusal: `WITHDRAWN_DAMAGED`: no study, private or not, goes on until the list is mended.
         """
         return frozenset(bytes.fromhex(one.patient) for one in self._read())
 
@@ -54,7 +58,8 @@ class Withdrawn:
         """Let a patient, by the identifier that the images carry, be in no study any more; False if it was so.
 
         Raises:
-            TrustError: the list, the key or the invitation is damaged.
+            TrustError: the key or the invitation is damaged.
+            Refusal: the list is.
         """
         salt = read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt
         patient = keyed(patient_key(self._folder), pseudonym(bytes.fromhex(salt), identifier)).hex()
@@ -70,6 +75,7 @@ class Withdrawn:
 
         Raises:
             DiskFull: there is no room.
+            Refusal: as `patients`.
         """
         if not self._path.exists():
             return []
@@ -86,9 +92,7 @@ class Withdrawn:
         try:
             return [Withdrawal.model_validate_json(line) for line in self._path.read_bytes().splitlines()]
         except ValidationError:
-            raise TrustError(
-                "The list of patients who have withdrawn is damaged.", remedy=f"Restore {FILE_NAME} from your backup."
-            ) from None
+            raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY) from None
 
     def _write(self, withdrawals: list[Withdrawal]) -> None:
         lines = (one.model_dump_json() + "\n" for one in withdrawals)

@@ -102,7 +102,7 @@ class Round:
         self.stage = stage
         self.number = number
         self.seats = {site: Seat(site, since=opened_at) for site in sorted(cohort)}
-        self.deadline_at = opened_at + deadline_s
+        self.deadline_at, self._deadline_s = opened_at + deadline_s, deadline_s
         self._absent_at = self.deadline_at if absence_s is None else min(opened_at + absence_s, self.deadline_at)
         self._grace_s = grace_s
         self._buffer = buffer
@@ -173,7 +173,7 @@ class Round:
         causes: dict[str, dict[str, str]] = {"late": {}, "refused": {}, "absent": {}}
         for seat in self.seats.values():
             if seat.phase is not Phase.ADMITTED:
-                causes[_kind(seat)][seat.site] = seat.held or seat.cause or seat.phase.value
+                causes[_kind(seat)][seat.site] = seat.why
         return Closing(tuple(seat.site for seat in counted), **causes, enough=enough)
 
     @property
@@ -192,7 +192,7 @@ class Round:
         if seat.phase in SETTLED:
             return False
         if seat.held:
-            return not enough
+            return not enough and seat.waits(now, patience_s=self._deadline_s)
         if seat.phase is Phase.SPOOLED or self._arrives(seat, now):
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
@@ -247,17 +247,22 @@ class Round:
         self._free(seat, Phase.REMOVED, now)
 
     def lost(self, site: str, cause: str, *, now: float) -> None:
-        """The line to the site is gone; it is asked again when it is back before the deadline."""
+        """The line to the site is gone; it is asked again when it is back before the deadline.
+
+        A site that had said "not yet" is awaited for a whole deadline from then: it may have died while it opened.
+        """
         seat = self.seats[site]
         if seat.phase not in SETTLED:
             seat.cause = cause
             seat.losses += 1
+            if seat.held and seat.gone_at is None:
+                seat.gone_at = now
             self._free(seat, Phase.LOST, now)
 
     def held(self, site: str, cause: str, *, now: float) -> None:
         """The site says "not yet"; it is asked again in a while."""
         seat = self.seats[site]
-        seat.held = cause
+        seat.held, seat.gone_at = cause, None
         self._free(seat, Phase.LOST, now)
 
     def holds(self, causes: Mapping[str, str]) -> None:

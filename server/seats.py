@@ -34,7 +34,7 @@ class Seat:
     """One site in the round.
 
     `since` and `progress_at` are seconds on the conductor's clock; `share` is how much of its update is here, 0 to 1.
-    `held` is why it said "not yet", until it answers in another way.
+    `held` is why it said "not yet", until it answers in another way, and `gone_at` when its line broke since then.
     """
 
     site: str
@@ -48,6 +48,7 @@ class Seat:
     cause: str | None = None
     losses: int = 0
     held: str | None = None
+    gone_at: float | None = None
 
     @property
     def ask_at(self) -> float:
@@ -56,6 +57,16 @@ class Seat:
             return self.since + min(2.0 ** min(self.attempt, DOUBLINGS), LONGEST_HOLD_S)
         doublings = min(self.losses - FREE_LOSSES, DOUBLINGS)
         return self.since + (0.0 if doublings < 0 else min(2.0**doublings, LONGEST_WAIT_S))
+
+    @property
+    def why(self) -> str:
+        """Why it does not count, as far as that is known."""
+        said = self.held if self.gone_at is None else None
+        return said or self.cause or self.phase.value
+
+    def waits(self, now: float, *, patience_s: float) -> bool:
+        """Whether its "not yet" stands: without an end, but for so long only once its line has broken."""
+        return self.held is not None and (self.gone_at is None or now < self.gone_at + patience_s)
 
     def whole_by(self, now: float) -> float:
         """When the update that is on its way will be here, at the pace at which it came so far."""

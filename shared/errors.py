@@ -135,6 +135,7 @@ class WireCode(StrEnum):
     TOO_OFTEN = "too_often"
     OVER_BUDGET = "over_budget"
     BUDGET_STALE = "budget_stale"
+    WITHDRAWN_DAMAGED = "withdrawn_damaged"
     INTERNAL = "internal"
 
 
@@ -163,6 +164,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.TOO_OFTEN: "The site has answered as many rehearsals as it answers within a day.",
     WireCode.OVER_BUDGET: "A patient of the site would pay more privacy than the site allows for life.",
     WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",
+    WireCode.WITHDRAWN_DAMAGED: "The list of patients who have withdrawn from a site is damaged; nobody trains there.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
 

@@ -13,7 +13,8 @@ from client.jobs import OpenJob
 from client.withdrawn import FILE_NAME, Withdrawn
 from client.workbench import Workbench
 from server.launch import start_state
-from shared.errors import TrustError
+from shared.errors import Refusal, WireCode
+from shared.study import Study
 from shared.update import table_of
 
 STUDY = a_study(model={"width": 8})
@@ -59,11 +60,33 @@ def test_it_is_offered_to_no_private_study(site: LoneSite) -> None:
     assert len(before) == 6
 
 
-def test_a_damaged_list_lets_nobody_train(site: LoneSite) -> None:
+@pytest.mark.parametrize("study", [STUDY, PRIVATE], ids=["ordinary", "private"])
+def test_a_damaged_list_lets_nobody_train(site: LoneSite, study: Study) -> None:
     withdraw(site, "patient 0")
     (site.folder / FILE_NAME).write_text("{}\n")
-    with pytest.raises(TrustError, match="list of patients"):
-        Workbench(site.folder).open(OpenJob(study=STUDY, tensors=table_of(start_state(STUDY))))
+    with pytest.raises(Refusal, match="list of patients"):
+        Workbench(site.folder).open(OpenJob(study=study, tensors=table_of(start_state(study))))
+    site.coordinator.study = study
+    site.tell(site.coordinator.open())
+    assert (site.refused(), site.hands.jobs) == ([WireCode.WITHDRAWN_DAMAGED], [])
+    (line,) = [line for line in site.said if "list of patients" in line]
+    assert "withdrawn.jsonl" in line and "wardround site withdraw" in line
+
+
+def test_a_list_that_is_damaged_in_an_open_study_ends_its_rounds_and_once_mended_they_go_on(site: LoneSite) -> None:
+    withdraw(site, "patient 0")
+    site.coordinator.study = a_study()
+    site.open()
+    mended = (site.folder / FILE_NAME).read_bytes()
+    (site.folder / FILE_NAME).write_bytes(mended[:20])
+    site.tell(site.coordinator.work(1))
+    assert site.refused() == [WireCode.WITHDRAWN_DAMAGED]
+    refused = wardround("site", "withdraw", "patient 1", "--config", site.folder / "site.toml")
+    assert refused.exit_code == Refusal.exit_code
+    (site.folder / FILE_NAME).write_bytes(mended)
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    assert site.answers[-1].type == "ready"
 
 
 def test_what_is_typed_is_never_written_and_the_ledger_says_that_somebody_withdrew(site: LoneSite) -> None:

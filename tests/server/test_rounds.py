@@ -485,6 +485,32 @@ def test_a_site_that_says_not_yet_is_awaited_beyond_the_deadline_until_there_is_
     assert state.in_hand and state.closing(1000) is not None
 
 
+def test_a_site_that_said_not_yet_and_then_dies_in_its_opening_is_awaited_for_one_deadline_more() -> None:
+    state = a_round(cohort=SITES[:2], update_bytes=0, quorum=2, deadline_s=100)
+    state.asks(SITES, now=0)
+    state.admitted("east", now=1)
+    state.held("north", "awaits_approval", now=1)
+    assert state.asks(SITES, now=1000)  # somebody has approved it meanwhile
+    state.lost("north", "line_lost", now=1010)
+    assert state.closing(1109) is None
+    state.asks(SITES, now=1109)
+    state.lost("north", "line_lost", now=1109.5)  # it dies each time that it is asked
+    closing = state.closing(1110)
+    assert closing is not None and closing.absent == {"north": "line_lost"} and not closing.enough
+
+
+def test_a_site_that_comes_back_and_says_not_yet_once_more_is_awaited_without_an_end() -> None:
+    state = a_round(cohort=SITES[:2], update_bytes=0, quorum=2, deadline_s=100)
+    state.asks(SITES, now=0)
+    state.admitted("east", now=1)
+    state.held("north", "awaits_approval", now=1)
+    state.asks(SITES, now=50)
+    state.lost("north", "line_lost", now=51)
+    state.asks(SITES, now=60)
+    state.held("north", "awaits_approval", now=61)
+    assert state.closing(10_000) is None
+
+
 def test_a_site_that_says_not_yet_holds_up_no_quorum() -> None:
     state = a_round(cohort=SITES[:3], update_bytes=0, quorum=2)
     state.holds({"south": "out_of_hours", "a-stranger": "out_of_hours"})
