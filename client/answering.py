@@ -16,6 +16,7 @@ from client.link import Parcel
 from client.rehearse import Rehearsals
 from client.replies import Replies
 from client.results import Results
+from client.seen_model import check_moved
 from client.site import Site
 from client.study_store import StudyRecord
 from client.traffic import write_traffic
@@ -218,7 +219,10 @@ class Answering:
         except TrustError:
             raise Refusal(WireCode.MODEL_UNSOUND) from None
         check_model(model, found=found, digest=message.model_digest, tensors=record.open.tensors)
+        moved = check_moved(model, workplace.parent, work=message, policy=site.settings.policy)
         received: dict[str, object] = {"study": place.study, "round": place.round, "model_digest": message.model_digest}
+        if moved is not None:
+            received["moved"] = moved
         if owner := record.contract(site.name).own_model_at(place.round):
             received["own_model_of"] = owner
         site.ledger.append("model_received", received, time=site.now(), wait=False)  # the release from it waits

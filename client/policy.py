@@ -8,7 +8,8 @@ hears a code and the line's key, and no value. The lines, in the order in which 
 3. `batch_size_at_least`, `steps_at_least`: what a round must at least do, if it trains at all;
 4. `metrics`: which figures and statistics may be asked;
 5. `require_privacy`, and `private_below_patients` for a site with few patients;
-6. `patients_at_least`, once the images were read.
+6. `patients_at_least`, once the images were read;
+7. `model_change_at_most`, in each round (`client/seen_model.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
 What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`).
@@ -42,6 +43,7 @@ class Policy(Section):
     are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
     steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
     `on_refusal` is a command (`client/alarm.py`), `contract_days` how long a contract holds (`client/terms.py`).
+    `model_change_at_most` is in norms of the model that the site saw last, for each round since.
     """
 
     federation: Name | None = None
@@ -55,6 +57,7 @@ class Policy(Section):
     batch_size_at_least: Annotated[int, Field(ge=1, le=4096)] = 2
     steps_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    model_change_at_most: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     metrics: tuple[str, ...] | None = None
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0

@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.jobs import STATE_FILE, UPDATE_FILE
+from client.seen_model import forget_seen
 from shared.durable import fsync_folder, wait_for_disk, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Late, Ready, Work
@@ -137,7 +138,8 @@ class SiteSpool:
         return state
 
     def clear(self, study: str) -> None:
-        """Remove what was begun for a study and never kept; only when the worker is not on it."""
+        """Remove what a study that is over began and never kept, and the model seen last; the worker is not on it."""
+        forget_seen(self._folder / study)
         for left in (self._folder / study).glob("round-*.partial"):
             shutil.rmtree(left, ignore_errors=True)
 

@@ -117,6 +117,7 @@ class WireCode(StrEnum):
     UNKNOWN_STUDY = "unknown_study"
     MODEL_SWITCHED = "model_switched"
     MODEL_UNSOUND = "model_unsound"
+    MODEL_JUMPED = "model_jumped"
     CONTRACT = "contract"
     CONTRACT_EXPIRED = "contract_expired"
     POLICY = "policy"
@@ -146,6 +147,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.UNKNOWN_STUDY: "The site has not opened this study.",
     WireCode.MODEL_SWITCHED: "This round was already answered for another incoming model.",
     WireCode.MODEL_UNSOUND: "The incoming model is not finite or does not match its digest.",
+    WireCode.MODEL_JUMPED: "The incoming model is farther from the last one than the site's policy allows.",
     WireCode.CONTRACT: "The answer did not match the contract, so nothing was released.",
     WireCode.CONTRACT_EXPIRED: "The site's contract for this study is no longer in force.",
     WireCode.POLICY: "The site's policy does not allow this study.",

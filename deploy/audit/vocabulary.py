@@ -28,7 +28,7 @@ KNOWN: dict[str, set[str]] = {
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "budget_mark"},
     "patient_withdrawn": {"by"},
     "budget_reconciled": {*_LIFETIME, "by", "why", "reason", "rounds"},
-    "model_received": {"study", "round", "model_digest", "own_model_of"},
+    "model_received": {"study", "round", "model_digest", "own_model_of", "moved"},
     "release": {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),
         *("tells", "replayed", "scored_model", "findings", "work_s", "travel_s"),

@@ -35,7 +35,8 @@ LARGEST_DIFFERENCE = 1e-6
 DRAWS = 2000
 _LEGEND = (
     "* what `study check` advises from the sites' label counts. The 95 % intervals of the differences are of the same "
-    "test patients, drawn again within each site; balanced accuracy calls at probability 0.5, or the likeliest class."
+    "test patients, drawn again within each site; balanced accuracy calls at probability 0.5, or the likeliest class. "
+    "move: how far a round moved the model at most, in norms of the earlier one, also over an absent round."
 )
 PLAIN = "fedavg"
 METHODS: dict[str, dict[str, dict[str, Any]]] = {
@@ -118,7 +119,7 @@ def show(data: dict[str, Any]) -> RenderableType:
         table(("optimizer", "largest difference to Flower's"), ((k, f"{v:.1e}") for k, v in data["flower"].items()))
     ]
     if data["seeds"]:
-        columns = ("seed", "method", "AUROC", "minus FedAvg", "bal. acc.", "minus FedAvg")
+        columns = ("seed", "method", "AUROC", "minus FedAvg", "bal. acc.", "minus FedAvg", "move")
         rows = (_row(case, name) for case in data["seeds"] for name in case["methods"])
         parts += [Text(""), table(columns, rows), Text(f"\n{_LEGEND}")]
     return Group(*parts)
@@ -128,7 +129,7 @@ def _row(case: dict[str, Any], name: str) -> tuple[str, ...]:
     found, less = case["methods"][name], case["minus_fedavg"].get(name, {})
     star = " *" if name == case["advised"] else ""
     cells = (cell for figure in found for cell in (_value(found[figure]), _gap(less.get(figure))))
-    return str(case["seed"]), name + star, *cells
+    return str(case["seed"]), name + star, *cells, f"{case['largest_move'][name]:.2f}"
 
 
 def _value(found: dict[str, float] | None) -> str:
@@ -143,7 +144,7 @@ def _compare(cast: Cast, folder: Path, methods: Sequence[str]) -> dict[str, Any]
     """Every method on one division of the file."""
     study, seed = cast.study, cast.study.study.seed
     data = {name: _prepared(settings, study, folder) for name, settings in cast.data.items()}
-    scored, seconds = dict[str, Scored](), dict[str, float]()
+    scored, seconds, moves = dict[str, Scored](), dict[str, float](), dict[str, float]()
     for name in methods:
         progress_console().print(f"Seed {seed}: {name} ...")
         began = time.monotonic()
@@ -151,6 +152,7 @@ def _compare(cast: Cast, folder: Path, methods: Sequence[str]) -> dict[str, Any]
         trial = Trial(varied(study, name), data, place)
         trial.run()
         scored[name], seconds[name] = _scored(trial), round(time.monotonic() - began, 1)
+        moves[name] = round(max(trial.largest_move(apart=apart) for apart in (1, 2)), 4)
     others = scored.keys() - {PLAIN} if PLAIN in scored else set()
     labels = {name: dict(site.counts.classes[Split.TRAIN]) for name, site in data.items()}
     advised = advise(labels)
@@ -161,6 +163,7 @@ def _compare(cast: Cast, folder: Path, methods: Sequence[str]) -> dict[str, Any]
         "advised": advised.training["algorithm"],
         "methods": {name: _intervals(one, seed) for name, one in scored.items()},
         "minus_fedavg": {name: _intervals(_minus(scored[name], scored[PLAIN]), seed) for name in sorted(others)},
+        "largest_move": moves,
         "seconds": seconds,
     }
 

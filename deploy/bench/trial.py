@@ -15,6 +15,7 @@ from client.evaluate import logits_by_patient
 from client.imaging.examples import SiteData
 from client.local_work import LocalWork
 from client.methods import method_for
+from client.seen_model import model_change
 from server.aggregate import fold
 from server.efforts import efforts_of
 from server.launch import start_state
@@ -78,6 +79,13 @@ class Trial:
             found.append((logits, targets, np.full(len(logits), number)))
         logits, targets, strata = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return logits, targets, strata
+
+    def largest_move(self, *, apart: int = 1) -> float:
+        """How far the model moved at most in a round, as a site finds that is asked every `apart` rounds."""
+        models = [self.folder / f"model-{number}" for number in range(self.study.rounds.count + 1)]
+        pairs = zip(models[apart:], models, strict=False)
+        found = (model_change(model, before, rounds=apart) for model, before in pairs)
+        return max((moved for moved in found if moved is not None), default=0.0)
 
     def _work(self, name: str, work: LocalWork, number: int) -> tuple[int, int, PackedFile]:
         """One site's round: its examples, its steps, its update."""

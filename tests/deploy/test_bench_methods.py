@@ -26,6 +26,7 @@ CASE = {
         "fedavg": {"auroc": {"value": 0.9, "low": 0.8, "high": 1.0}, "balanced_accuracy": None},
         "scaffold": {"auroc": {"value": 0.92, "low": 0.8, "high": 1.0}, "balanced_accuracy": None},
     },
+    "largest_move": {"fedavg": 0.2, "scaffold": 0.3},
     "minus_fedavg": {"scaffold": {"auroc": {"value": 0.02, "low": -0.01, "high": 0.05}, "balanced_accuracy": None}},
 }
 
