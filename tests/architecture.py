@@ -66,6 +66,8 @@ SENDERS = ("client/agent.py", "deploy/bench/door_bed.py")
 LINK_HOLDERS = ("client/site.py", "client/answering.py")
 # Who may run without waiting for the disk: what a power cut may take.
 VOLATILE = ("shared/durable.py", "deploy/simulation/")
+# Who may draw private numbers that can be foretold: the benchmark of the bound, whose noise has to cancel.
+SEEDED = ("shared/randomness.py", "deploy/bench/sensitivity.py")
 LONGEST_FILE, LONGEST_FUNCTION = 350, 50
 
 
@@ -308,6 +310,14 @@ def durable(tree: Tree) -> Iterator[str]:
                 yield f"{source.path}:{node.lineno} waits past shared/durable.py"
 
 
+def unforeseeable(tree: Tree) -> Iterator[str]:
+    """No site draws noise that somebody could draw again."""
+    for source in tree.values():
+        for node in source.nodes:
+            if getattr(node, "attr", "") == "seeded_for_tests" and source.path not in SEEDED:
+                yield f"{source.path}:{node.lineno} draws what can be foretold"
+
+
 def sizes(tree: Tree) -> Iterator[str]:
     """A file fits in one reading, a function on one screen."""
     for source in tree.values():
@@ -335,7 +345,7 @@ def _types_of(source: Source) -> Iterator[ast.AST]:
 
 RULES: tuple[Rule, ...] = (
     *(walls, libraries, agent_is_light, no_cycles, no_code_from_data),
-    *(one_door, one_sender, durable, sizes),
+    *(one_door, one_sender, durable, unforeseeable, sizes),
 )
 
 if __name__ == "__main__":

@@ -28,6 +28,7 @@ from architecture import (
     parsed,
     read,
     sizes,
+    unforeseeable,
     walls,
 )
 
@@ -82,6 +83,7 @@ PLANTS: list[tuple[Rule, str, str]] = [
     (one_sender, "client/site.py", "from client.link import Link as Any\ndef f(x: Any):\n    x.send(b'patients')"),
     (one_sender, "client/planted.py", "def f(x):\n    getattr(x, 'send')(b'patients')"),
     (one_sender, "deploy/planted.py", "from client import link"),
+    (unforeseeable, "client/planted.py", "from shared.randomness import PrivateRandom as P\nP.seeded_for_tests(1)"),
     (sizes, "shared/planted.py", "\n" * 351),
     (sizes, "shared/planted.py", "def f():\n" + "    pass\n" * 50),
 ]

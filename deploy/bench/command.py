@@ -197,6 +197,29 @@ def budget(
     return _answer(lambda: run(every=every, keep=keep), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.privacy")
+def privacy(
+    *,
+    epsilon: Annotated[str, typer.Option(help="Epsilons, divided by commas; inf trains plainly.")] = "8,inf",
+    npz: Annotated[Path | None, typer.Option(help="Images as one .npz; without one, PneumoniaMNIST if here.")] = None,
+    partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural.")] = "iid",
+    sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites.")] = 4,
+    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of each study, of 5 steps.")] = 12,
+    rate: Annotated[float, typer.Option(min=0.001, max=1, help="Probability that a patient enters a step.")] = 0.2,
+    seeds: Annotated[int, typer.Option(min=1, max=100, help="How many seeds, from 0.")] = 3,
+) -> Answer:
+    """Train at several epsilons, and measure what one patient can change."""
+    from deploy.bench.privacy import epsilons_of, missed, run, show
+
+    asked = epsilons_of(epsilon)
+    return _answer(
+        lambda: run(epsilons=asked, npz=npz, scheme=partition, sites=sites, rounds=rounds, rate=rate, seeds=seeds),
+        show=show,
+        missed=missed,
+    )
+
+
 def _answer(
     run: Callable[[], Facts],
     *,
