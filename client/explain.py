@@ -32,6 +32,8 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     if study.training is not None and contract.rounds:
         yield from _training(study.training, contract)
     yield from _leaving(contract)
+    if study.rounds.keep_updates and contract.rounds:
+        yield "The coordinator keeps this site's updates after their round, for an auditor to make the models again."
     yield from _privacy(study, contract)
     floors = ", ".join(f"{key} = {value}" for key, value in sorted(terms.floors.items()))
     yield f"The agreement ends on {terms.expires}, and holds as long as this software and these floors do: {floors}."

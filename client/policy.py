@@ -7,9 +7,10 @@ hears a code and the line's key, and no value. The lines, in the order in which 
 2. `rounds_at_most`, `bytes_per_round_at_most`, `bytes_per_study_at_most`: how much of it;
 3. `batch_size_at_least`, `steps_at_least`: what a round must at least do, if it trains at all;
 4. `metrics`: which figures and statistics may be asked;
-5. `require_privacy`, and `private_below_patients` for a site with few patients;
-6. `patients_at_least`, once the images were read;
-7. `model_change_at_most`, in each round (`client/seen_model.py`).
+5. `updates_may_be_kept`: whether the coordinator may keep them after their round;
+6. `require_privacy`, and `private_below_patients` for a site with few patients;
+7. `patients_at_least`, once the images were read;
+8. `model_change_at_most`, in each round (`client/seen_model.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
 What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`).
@@ -59,6 +60,7 @@ class Policy(Section):
     patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     model_change_at_most: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     metrics: tuple[str, ...] | None = None
+    updates_may_be_kept: bool = True
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     on_refusal: tuple[Word, ...] = ()
@@ -156,10 +158,15 @@ def _metrics(policy: Policy, study: Study, contract: Contract) -> Iterator[Refus
             yield policy.refusal("metrics", f"the study asks for {name}")
 
 
+def _keeping(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    if not policy.updates_may_be_kept and contract.rounds and study.rounds.keep_updates:
+        yield policy.refusal("updates_may_be_kept", "the study keeps every site's updates (rounds.keep_updates)")
+
+
 def _privacy(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
     if policy.require_privacy and contract.rounds and study.privacy is None:
         yield policy.refusal("require_privacy", "the study is not private")
 
 
 _Rule = Callable[[Policy, Study, Contract], Iterator[Refusal]]
-_RULES: tuple[_Rule, ...] = (_volume, _work, _metrics, _privacy)
+_RULES: tuple[_Rule, ...] = (_volume, _work, _metrics, _keeping, _privacy)

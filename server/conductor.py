@@ -21,6 +21,7 @@ from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
 from server.desk import Desk, utc_now
 from server.efforts import efforts_of
+from server.keeping import keep_updates
 from server.lateness import cut_off, slots_for
 from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
@@ -216,6 +217,8 @@ class Conductor:
         aggregate = fold(weighed, model, efforts=efforts, share=share, total=total)
         remembered = self._checkpoints.moments(number, kinds=self._optimizer.kinds, tensors=desk.tensors)
         with desk.owner.guard(), remembered as moments:
+            if desk.study.rounds.keep_updates:
+                keep_updates(desk.folder.path, number, updates)
             desk.journal.sync()  # the journal may say less than a checkpoint by one entry, never by more
             checkpoint = self._checkpoints.save(
                 desk.tensors,

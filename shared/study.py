@@ -139,6 +139,8 @@ class RoundsSpec(Section):
 
     With `buffer` a round closes as soon as so many sites counted (FedBuff, Nguyen et al. 2022): nobody is
     waited for, `late` is `next`, and late work moves the model by less instead of weighing less among others.
+
+    With `keep_updates` the server keeps each update that counted, so that an auditor can make each model again.
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
@@ -150,6 +152,7 @@ class RoundsSpec(Section):
     late: Literal["drop", "next"] = "drop"
     staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
     buffer: Annotated[int, Field(ge=1, le=10_000)] | None = None
+    keep_updates: bool = False
 
     @field_validator("sites")
     @classmethod

@@ -24,6 +24,7 @@ from shared.keys import load_identity_key
 
 VERIFIER = Path(__file__).parents[1] / "docs" / "verify_ledger.py"
 SITE, STUDIES = "north", ("lungs", "chest")
+KEPT = "chest"  # the study whose updates are kept
 
 
 @dataclass(frozen=True)
@@ -81,7 +82,8 @@ def hand_over(root: Path) -> Handed:
             patch.setattr(TaskIdentity, name, number)
         ward = MemoryWard(root / "ward", tiny_federation.images(root, [SITE, "south"]))
         for name in STUDIES:
-            ward.run(tiny_federation.study_text(name, rounds=2, sites=2))
+            text = tiny_federation.study_text(name, rounds=2, sites=2)
+            ward.run(text.replace("[rounds]", "[rounds]\nkeep_updates = true") if name == KEPT else text)
     ledger, card, receipts = export_ledger(ward.sites[SITE], root / "export").files
     journals = tuple(ward.federation / "studies" / name / "journal.jsonl" for name in STUDIES)
     key = load_identity_key(ward.sites[SITE] / "keys" / "identity.pem")

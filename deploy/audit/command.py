@@ -15,6 +15,8 @@ from deploy.audit.books import read_journal, read_ledger, signer_of
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
 from deploy.audit.reconcile import reconcile as lay_side_by_side
+from deploy.audit.remade import remake
+from deploy.audit.remade_words import models_data, models_failure, models_line
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
 from shared.console import Answer, answering, printable
@@ -94,6 +96,9 @@ def reconcile(
     coordinator: Annotated[
         str | None, typer.Option(help="The coordinator's key, where --key does not know it.")
     ] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="The study's folder, to make each model again from the updates kept there.")
+    ] = None,
 ) -> Answer:
     """Lay sites' ledgers beside the coordinator's journal: did what left arrive, and does each round add up?"""
     for file in (journal, *ledgers):
@@ -102,10 +107,13 @@ def reconcile(
     theirs = coordinator_of(signers.values(), coordinator)
     book = read_journal(journal, theirs)
     found = lay_side_by_side(book, [read_ledger(file, signer, book) for file, signer in signers.items()])
+    remade = None if study is None else remake(read_entries(journal), study)
     said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconciled.data(found)
+    said |= models_data(remade)
     said["fingerprints"] = {signer.name: signer.fingerprint for signer in signers.values()}
     said["fingerprints"][COORDINATOR] = fingerprint(identity_hex(theirs))
-    return Answer(said, reconciled.page(found), reconciled.failure(found))
+    shown = reconciled.page(found, models=models_line(remade))
+    return Answer(said, shown, reconciled.failure(found) or models_failure(remade))
 
 
 @app.command()

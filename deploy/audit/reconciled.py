@@ -29,7 +29,6 @@ MEANINGS = {
     "not_received": "A line that broke looks like this; the update was not counted.",
     "round_open": "A study that was stopped, or failed, in the round looks like this; the update was not counted.",
 }
-_NOT_COVERED = "the final model was not recomputed: updates are not kept after their round"
 _SHOWN = 12  # discrepancies on a page; --json has all
 
 
@@ -66,13 +65,11 @@ def data(found: Reconciliation) -> dict[str, Any]:
         "open_points": _listed(found.open_points),
         "lost": {site: [loss.model_dump() for loss in losses] for site, losses in found.lost.items()},
         "missing_ledgers": list(found.missing),
-        "not_covered": [_NOT_COVERED],
-        "final_model_recomputed": None,
     }
 
 
-def page(found: Reconciliation) -> RenderableType:
-    """For a person."""
+def page(found: Reconciliation, *, models: str) -> RenderableType:
+    """For a person; `models` says what came of making the study's models again."""
     rows = ((one.site, one.updates, f"{one.bytes:,}", f"{one.received:,}", one.counted) for one in found.accounts)
     counted = sum(one for one, _ in found.rounds.values())
     confirmed = sum(two for _, two in found.rounds.values())
@@ -81,7 +78,7 @@ def page(found: Reconciliation) -> RenderableType:
         "Rounds": f"{len(found.rounds)} committed; {confirmed} of {counted} counted updates are in a ledger",
         "Lost": "\n".join(f"{site}: {in_words(loss)}" for site, losses in found.lost.items() for loss in losses),
         "No ledger of": ", ".join(found.missing),
-        "Not covered": "the final model was not recomputed:\nupdates are not kept after their round",
+        "Models": models,
     }
     parts: list[RenderableType] = [
         Text(verdict(found), style="bold red" if not found.agrees else "bold" if found.lost else "bold green"),

@@ -34,6 +34,8 @@ def explain_rounds(rounds: RoundsSpec) -> list[str]:
             "Work that is late counts once in the next round, in the place of new work: one round late,"
             f" it weighs {half:.0%} of its examples, and less the later it is."
         )
+    if rounds.keep_updates:
+        lines.append("The server keeps every update that counted: an auditor can make each model again from them.")
     return lines
 
 

@@ -14,7 +14,7 @@ from client.jobs import OpenJob
 from client.policy import Policy, check_federation, permit, permit_patients
 from shared.contract import contract_of
 from shared.errors import ConfigError, Refusal, WireCode
-from shared.study import Study
+from shared.study import RoundsSpec, Study
 from shared.update import payload_limit
 
 PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
@@ -90,6 +90,14 @@ def test_only_metrics_that_are_listed() -> None:
         "metrics",
         f"policy.metrics = {every[1:]}; the study asks for {every[0]}.",
     )
+
+
+def test_whether_updates_may_be_kept_after_their_round() -> None:
+    keeping = a_study().model_copy(update={"rounds": RoundsSpec(keep_updates=True)})
+    assert asked(Policy(), keeping) is None
+    assert asked(Policy(updates_may_be_kept=False), a_study()) is None
+    key, remedy = the_line(Policy(updates_may_be_kept=False), keeping)
+    assert (key, remedy.startswith("policy.updates_may_be_kept = false; ")) == ("updates_may_be_kept", True)
 
 
 def test_privacy_is_required_of_whoever_trains() -> None:

@@ -63,3 +63,8 @@ def test_that_own_models_travel_is_explained_with_whose_and_what_they_tell() -> 
     assert "2 further models go to every site" in said
     assert "the own models of north, south" in said
     assert "from it the other sites can work out that update" in said
+
+
+def test_who_keeps_updates_says_so() -> None:
+    assert "keeps every update" not in said()
+    assert "keeps every update" in said(keep_updates=True)

@@ -1,0 +1,53 @@
+"""What came of making a study's models again, in words: for 80 columns and for programs."""
+
+from typing import Any
+
+from deploy.audit.remade import Remade
+from shared.errors import TrustError
+
+NOT_ASKED = "the models were not made again: no --study folder was given"
+NOT_KEPT = "the models were not made again: updates were not kept (rounds.keep_updates)"
+
+
+def models_data(remade: Remade | None) -> dict[str, Any]:
+    """For a program; None where nobody gave the study's folder."""
+    rounds = remade.rounds if remade else ()
+    return {
+        "models": [
+            {"round": one.round, "bit_identical": one.outcome == "identical" if one.outcome != "not_kept" else None}
+            | ({"why": one.why} if one.why else {})
+            for one in rounds
+        ],
+        "final_model_recomputed": remade.final if remade else None,
+        "not_covered": [words] if (words := not_covered(remade)) else [],
+    }
+
+
+def not_covered(remade: Remade | None) -> str:
+    """Why no model was made again, or not the final one; empty if it was."""
+    if remade is None:
+        return NOT_ASKED
+    if not remade.kept:
+        missing = next(one.round for one in remade.rounds if one.outcome == "not_kept")
+        return NOT_KEPT if missing == 1 else f"no model from round {missing} on was made again: no update was kept"
+    return "" if remade.final is not None else "the study has no final model"
+
+
+def models_line(remade: Remade | None) -> str:
+    """One line of a page."""
+    if remade is None or not remade.kept:
+        return not_covered(remade)
+    if (fault := remade.fault) is not None:
+        return f"round {fault.round}: {fault.why}"
+    final = "; the final model is one of them" if remade.final else ""
+    return f"{len(remade.rounds)} made again from the kept updates,\nbit for bit as the journal says{final}"
+
+
+def models_failure(remade: Remade | None) -> TrustError | None:
+    """Why the answer is no, if it is."""
+    if remade is None or (fault := remade.fault) is None:
+        return None
+    return TrustError(
+        f"The model of round {fault.round} does not follow from what was kept: {fault.why}.",
+        remedy="Ask the coordinator for the folder as it was; until then no later model of the study is explained.",
+    )

@@ -1,0 +1,146 @@
+"""A study's models made again from the updates that its server kept, and what is said where they do not follow."""
+
+import json
+import shutil
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from audited import KEPT, STUDIES, Handed
+from live_federation import wardround
+from typer.testing import Result
+
+from deploy.audit.remade import Remade, remake
+from server.journal import read_history
+from shared.chain import Entry
+from shared.errors import ConfigError, TrustError
+from shared.ledger import read_entries
+
+
+@pytest.fixture
+def folder(handed: Handed, tmp_path: Path) -> Path:
+    """A copy of the folder of the study whose updates were kept."""
+    return Path(shutil.copytree(handed.federation / "studies" / KEPT, tmp_path / KEPT))
+
+
+def entries(folder: Path) -> list[Entry]:
+    return list(read_entries(folder / "journal.jsonl"))
+
+
+def told(entries: list[Entry], kind: str, change: Callable[[dict[str, Any]], object]) -> list[Entry]:
+    """The first entry of a kind says something else."""
+    n = next(i for i, entry in enumerate(entries) if entry.type == kind)
+    change(said := entries[n].data)
+    return [*entries[:n], replace(entries[n], fields={**entries[n].fields, "data": said}), *entries[n + 1 :]]
+
+
+def remade(folder: Path) -> Remade:
+    return remake(entries(folder), folder)
+
+
+def kept(folder: Path, number: int, site: str = "north") -> Path:
+    (file,) = (folder / "updates" / f"round-{number:05d}").glob(f"{site}.*")
+    return file
+
+
+def test_every_model_is_made_again_bit_for_bit(folder: Path) -> None:
+    found = remade(folder)
+    assert [one.outcome for one in found.rounds] == ["identical"] * 2
+    assert (found.final, found.fault) == (True, None)
+    history = read_history(folder / "journal.jsonl")
+    assert {kept(folder, n).name.split(".")[1] for n in (1, 2)} == {
+        said.update_digest for said in history.readies if said.site == "north"
+    }
+
+
+def test_an_update_that_was_changed_or_taken_away_is_named_with_its_round(folder: Path) -> None:
+    file = kept(folder, 2)
+    data = bytearray(file.read_bytes())
+    data[-1] ^= 1
+    file.write_bytes(data)
+    for _ in range(2):  # changed, then gone
+        found = remade(folder)
+        assert found.final is False
+        assert found.fault is not None
+        assert (found.fault.round, found.rounds[0].outcome) == (2, "identical")
+        assert "update of north is absent, or another one" in found.fault.why
+        file.unlink(missing_ok=True)
+
+
+def test_a_journal_that_admits_other_weights_makes_another_model(folder: Path) -> None:
+    """Whoever holds the coordinator's key may write another journal; the model does not follow it."""
+    found = remake(told(entries(folder), "update_admitted", lambda said: said.update(examples=99)), folder)
+    assert found.fault is not None
+    assert (found.fault.round, found.fault.why) == (1, "the model made from the round's updates is another one")
+
+
+def test_another_start_model_and_a_site_that_counted_without_an_update(folder: Path) -> None:
+    said = [e for e in entries(folder) if not (e.type == "update_admitted" and e.data["site"] == "south")]
+    found = remake(said, folder)
+    assert found.fault is not None and "no update of it was let in" in found.fault.why
+    (folder / "models" / "start.safetensors").unlink()
+    found = remade(folder)
+    assert found.fault is not None and "start model" in found.fault.why
+
+
+def test_updates_that_were_not_kept_are_no_fault(handed: Handed, folder: Path) -> None:
+    found = remade(handed.federation / "studies" / STUDIES[0])
+    assert ([one.outcome for one in found.rounds], found.final, found.fault) == (["not_kept"], None, None)
+    assert not (handed.federation / "studies" / STUDIES[0] / "updates").exists()
+    shutil.rmtree(folder / "updates" / "round-00002")
+    found = remade(folder)
+    assert [one.outcome for one in found.rounds] == ["identical", "not_kept"]
+
+
+def test_another_studys_folder_and_no_folder_of_a_study(handed: Handed, folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="another study"):
+        remake(entries(folder), handed.federation / "studies" / STUDIES[0])
+    with pytest.raises(ConfigError, match="not the folder of a study"):
+        remake(entries(folder), tmp_path)
+
+
+def test_an_entry_in_another_form_is_named(folder: Path) -> None:
+    with pytest.raises(TrustError, match="update_admitted"):
+        remake(told(entries(folder), "update_admitted", lambda said: said.pop("examples")), folder)
+
+
+# ------------------------------------------------------------------ the command
+
+
+def reconciled(handed: Handed, folder: Path, *words: str) -> Result:
+    roster = handed.federation / "roster.signed"
+    return wardround("audit", "reconcile", folder / "journal.jsonl", handed.ledger, "--key", roster, *words)
+
+
+def test_reconcile_makes_the_models_again(handed: Handed, folder: Path) -> None:
+    done = reconciled(handed, folder, "--study", str(folder), "--json")
+    said = json.loads(done.stdout)["data"]
+    assert said["models"] == [{"round": n, "bit_identical": True} for n in (1, 2)]
+    assert (said["final_model_recomputed"], said["not_covered"]) == (True, [])
+    page = reconciled(handed, folder, "--study", str(folder)).stdout
+    assert "bit for bit as the journal says; the final model is one of them" in " ".join(page.split())
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_reconcile_says_no_where_a_model_does_not_follow(handed: Handed, folder: Path) -> None:
+    kept(folder, 1).unlink()
+    done = reconciled(handed, folder, "--study", str(folder), "--json")
+    said = json.loads(done.stdout)
+    assert done.exit_code == TrustError.exit_code
+    assert said["data"]["final_model_recomputed"] is False
+    assert said["data"]["models"][0]["bit_identical"] is False
+    assert "round 1" in said["error"]["what"]
+
+
+def test_reconcile_says_why_no_model_was_made(handed: Handed, folder: Path) -> None:
+    said = json.loads(reconciled(handed, folder, "--json").stdout)["data"]
+    assert (said["final_model_recomputed"], said["models"]) == (None, [])
+    assert "no --study folder" in said["not_covered"][0]
+    shutil.rmtree(folder / "updates")
+    done = reconciled(handed, folder, "--study", str(folder), "--json")
+    said = json.loads(done.stdout)["data"]
+    assert (done.exit_code, said["final_model_recomputed"]) == (0, None)
+    assert said["models"] == [{"round": 1, "bit_identical": None, "why": "updates were not kept"}]
+    assert "updates were not kept" in said["not_covered"][0]
