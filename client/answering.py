@@ -123,7 +123,8 @@ class Answering:
                 if not self._rehearsals.conclude(task, event):
                     self._results.conclude(task, event)
         except Refusal as refusal:
-            self._site.say(f"The study {task.message.address.study} was answered with no: {refusal.what}")
+            said = f"{refusal.what} {refusal.remedy}"
+            self._site.say(f"The study {task.message.address.study} was answered with no: {said}")
             record = self._site.studies.find(task.message.address.study)
             self._replies.refuse(task.parcel, refusal, address=task.message.address, record=record)
 

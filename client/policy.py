@@ -13,15 +13,17 @@ hears a code and the line's key, and no value. The lines, in the order in which 
 8. `model_change_at_most`, in each round (`client/seen_model.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
-What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`).
+What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`). A
+study whose noise is weak is private in name alone: only where `lifetime_epsilon` bounds the cost does `[privacy]` stand
+for the batch of line 3 and for line 6, and no policy may require privacy without that bound.
 Whose federation the site serves at all, `federation` and `coordinator` say, before anything is connected.
 """
 
 import re
 from collections.abc import Callable, Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from client.budget_settings import BudgetSettings
 from client.hours import Window
@@ -34,6 +36,7 @@ Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
 Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
+_OTHER_FLOORS = {"private_below_patients", "smallest_cell"}
 _REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
 
 
@@ -66,9 +69,22 @@ class Policy(Section):
     on_refusal: tuple[Word, ...] = ()
     budget: BudgetSettings = BudgetSettings()
 
+    @model_validator(mode="after")
+    def _privacy_is_bounded(self) -> Self:
+        if (self.require_privacy or self.private_below_patients) and self.budget.lifetime_epsilon is None:
+            raise ValueError(
+                "a policy that requires privacy needs policy.budget.lifetime_epsilon:"
+                " without a bound any noise, however weak, would do"
+            )
+        return self
+
+    def hides(self, study: Study) -> bool:
+        """Whether noise stands for the floors: the study is private, and what it costs a patient is bounded here."""
+        return study.privacy is not None and self.budget.lifetime_epsilon is not None
+
     def floors(self) -> dict[str, int]:
         """The lines that say what a round or a study must reach, which a contract names."""
-        return {key: value for key, value in self if key.endswith("_at_least") or key == "private_below_patients"}
+        return {key: value for key, value in self if key.endswith("_at_least") or key in _OTHER_FLOORS}
 
     def line(self, key: str) -> str:
         """A key and its value, as a person reads them."""
@@ -100,13 +116,18 @@ def permit_patients(policy: Policy, study: Study, *, patients: int) -> Refusal |
         study: as the site is asked.
         patients: how many it has for training, or in all if the study trains nothing.
     """
-    if study.privacy is not None:  # the site's own agent does not hear how many there are, and noise hides each
+    if policy.hides(study):
         return None
     if patients < policy.private_below_patients and study.study.kind == "train":
         return policy.refusal("private_below_patients", f"there are {patients}, and the study is not private")
     if patients < policy.patients_at_least:
         asked = f"there are {patients} for this study"
         return policy.refusal("patients_at_least", asked, code=WireCode.TOO_FEW_PATIENTS)
+    if study.privacy is not None and patients * study.privacy.sampling_rate < policy.batch_size_at_least:
+        asked = (
+            f"a step draws {patients * study.privacy.sampling_rate:.3g} patients on average, and no budget bounds it"
+        )
+        return policy.refusal("batch_size_at_least", asked)
     return None
 
 
@@ -142,11 +163,11 @@ def _volume(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusa
 
 
 def _work(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
-    """A round without a step leaves the model as it was; in a private one noise hides each patient, not the batch."""
+    """A round without a step leaves the model as it was; where noise hides each patient, the batch need not."""
     training = study.training
     if training is None or not contract.rounds or training.steps_per_round == 0:
         return
-    if training.batch_size < policy.batch_size_at_least and study.privacy is None:
+    if training.batch_size < policy.batch_size_at_least and not policy.hides(study):
         yield policy.refusal("batch_size_at_least", f"the study asks for {training.batch_size}")
     if training.steps_per_round is not None and training.steps_per_round < policy.steps_at_least:
         yield policy.refusal("steps_at_least", f"the study asks for {training.steps_per_round}")

@@ -7,9 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from live_federation import wardround
 from lone_site import TENSORS, LoneSite, a_study, opened
 from pydantic import ValidationError
 
+from client.budget_settings import BudgetSettings
 from client.jobs import OpenJob
 from client.policy import Policy, check_federation, permit, permit_patients
 from shared.contract import contract_of
@@ -17,6 +19,7 @@ from shared.errors import ConfigError, Refusal, WireCode
 from shared.study import RoundsSpec, Study
 from shared.update import payload_limit
 
+BOUND = BudgetSettings(lifetime_epsilon=8.0)
 PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
 
 
@@ -101,7 +104,7 @@ def test_whether_updates_may_be_kept_after_their_round() -> None:
 
 
 def test_privacy_is_required_of_whoever_trains() -> None:
-    policy, private = Policy(require_privacy=True), a_study(model={"norm": "none"}, privacy=PRIVATE)
+    policy, private = Policy(require_privacy=True, budget=BOUND), a_study(model={"norm": "none"}, privacy=PRIVATE)
     assert the_line(policy, a_study()) == (
         "require_privacy",
         "policy.require_privacy = true; the study is not private.",
@@ -110,11 +113,39 @@ def test_privacy_is_required_of_whoever_trains() -> None:
     assert (
         asked(policy, a_study(study={"name": "scores", "kind": "evaluate"}, model={"start_sha256": "0" * 64})) is None
     )
-    small = Policy(private_below_patients=20)
-    assert permit_patients(small, private, patients=0) is None  # it withholds how many there are
+    small = Policy(private_below_patients=20, budget=BOUND)
+    assert permit_patients(small, private, patients=0) is None  # noise hides each
     assert permit_patients(small, a_study(), patients=20) is None
     no = permit_patients(small, a_study(), patients=19)
     assert no is not None and (no.wire_code, no.rule) == (WireCode.POLICY, "private_below_patients")
+
+
+@pytest.mark.parametrize("keys", [{"require_privacy": True}, {"private_below_patients": 20}])
+def test_privacy_without_a_bound_is_no_requirement(site: LoneSite, keys: dict[str, Any]) -> None:
+    for bound in ({}, {"budget": {"delta": 1e-6}}):
+        with pytest.raises(ValidationError, match=r"needs policy\.budget\.lifetime_epsilon"):
+            Policy.model_validate(keys | bound)
+    config = site.folder / "site.toml"
+    (key, value) = next(iter(keys.items()))
+    config.write_text(config.read_text() + f"\n[policy]\n{key} = {str(value).lower()}\n")
+    ended = wardround("site", "start", "--config", config)
+    assert ended.exit_code == 3 and "lifetime_epsilon" in ended.stderr
+
+
+def test_weak_noise_stands_for_no_floor_where_nothing_bounds_it() -> None:
+    weak = a_study(
+        model={"norm": "none"},
+        training={"batch_size": 1, "steps_per_round": 2},
+        privacy={"noise_multiplier": 0.2, "sampling_rate": 0.25, "patients_per_step": 1, "images_per_patient": 1},
+    )
+    assert the_line(Policy(), weak)[0] == "batch_size_at_least"
+    assert asked(Policy(budget=BOUND), weak) is None  # the budget refuses what costs more, when the study is opened
+    assert permit_patients(Policy(budget=BOUND), weak, patients=1) is None
+    few = permit_patients(Policy(), weak, patients=4)
+    assert few is not None and few.rule == "patients_at_least"
+    thin = permit_patients(Policy(), weak, patients=7)
+    assert thin is not None and (thin.wire_code, thin.rule) == (WireCode.POLICY, "batch_size_at_least")
+    assert permit_patients(Policy(), weak, patients=8) is None
 
 
 @given(floor=st.integers(1, 100), patients=st.integers(0, 200))
@@ -168,7 +199,7 @@ def test_too_few_patients_are_found_when_the_images_are_read(site: LoneSite) -> 
 
 def test_a_policy_that_was_tightened_binds_an_open_study(site: LoneSite) -> None:
     site.open()
-    site.set_policy(require_privacy=True)
+    site.set_policy(require_privacy=True, budget=BOUND)
     site.tell(site.coordinator.work(1))
     assert (site.answers[-1].refusal, site.answers[-1].rule) == (WireCode.POLICY, "require_privacy")
     assert not site.hands.jobs

@@ -24,6 +24,7 @@ from shared.study import Study
 from shared.wire import Counts
 
 ONE, TWO, THREE = (bytes([n]) * 16 for n in (1, 2, 3))
+MANY = tuple(bytes([n]) * 16 for n in range(8))  # of whom a step draws two
 DONE = RoundDone(counts=Counts(examples=0, patients=0, steps=2), scores=(), seconds={})
 PLACE = Place(device="cpu", reason="device = cpu in the configuration", fell_back=False, threads=1)
 
@@ -108,9 +109,21 @@ def test_a_round_that_begins_again_is_refused_if_it_cannot_be_paid(site: LoneSit
 def test_without_a_limit_everything_is_charged_and_nothing_refused(tmp_path: Path) -> None:
     site = LoneSite(tmp_path, study=private())
     for name in ("lungs", "hearts", "bones"):
-        open_study(site, private(name), ONE)
+        open_study(site, private(name), *MANY)
     assert site.refused() == []
     assert [entry["lifetime_epsilon"] for entry in site.entries("budget_reserved")] == [6, 12, 18]
+    site.close()
+
+
+def test_without_a_limit_noise_stands_for_no_floor(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=private())
+    open_study(site, private(), *MANY[:4])
+    open_study(site, private(), *MANY[:7])
+    assert [(said.refusal, said.rule) for said in site.answers] == [
+        (WireCode.TOO_FEW_PATIENTS, "patients_at_least"),
+        (WireCode.POLICY, "batch_size_at_least"),
+    ]
+    assert "a step draws 1.75 patients on average" in site.said[-1] and not site.entries("budget_reserved")
     site.close()
 
 

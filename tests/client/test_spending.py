@@ -21,7 +21,7 @@ NOTHING_SAID = RoundDone(counts=Counts(examples=0, patients=0, steps=2), scores=
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[LoneSite]:
-    lone = LoneSite(tmp_path, study=PRIVATE)
+    lone = LoneSite(tmp_path, study=PRIVATE, lifetime_epsilon=1000.0)
     lone.tell(lone.coordinator.open())
     lone.offer(bytes(16))
     place = Place(device="cpu", reason="device = cpu in the configuration", fell_back=False, threads=1)
@@ -136,7 +136,7 @@ def test_a_worker_that_says_more_is_stopped_at_the_door(site: LoneSite, said: di
 
 
 def test_a_site_that_says_counts_at_the_opening_is_stopped_at_the_door(tmp_path: Path) -> None:
-    lone = LoneSite(tmp_path, study=PRIVATE)
+    lone = LoneSite(tmp_path, study=PRIVATE, lifetime_epsilon=1000.0)
     lone.offer(bytes(16))
     lone.open()
     assert lone.refused() == [WireCode.CONTRACT]
