@@ -1,8 +1,9 @@
 """`wardround bench door`: what was not agreed does not leave a site, whoever inside it asks for it.
 
 One real site of a real federation stands in the middle of a round, and its door is offered one attack after
-the other (`deploy/bench/door_attacks.py`). What left is what the site's own line to the server counted. At
-the end the honest answer goes out, so that nobody takes a door that is stuck for one that is shut.
+the other (`deploy/bench/door_attacks.py`); at last the coordinator itself asks for too much. What left is what the
+site's own line to the server counted. At the end the honest answer goes out, so that nobody takes a door that is stuck
+for one that is shut.
 """
 
 from collections.abc import Iterator
@@ -14,7 +15,7 @@ from rich.text import Text
 
 from deploy.bench.bed import workplace
 from deploy.bench.bypass import planted_bypass_caught
-from deploy.bench.door_attacks import ATTACKS
+from deploy.bench.door_attacks import ATTACKS, batch_of_one
 from deploy.bench.door_bed import DoorBed, door_bed
 from shared.console import table
 
@@ -31,7 +32,7 @@ def run(*, keep: Path | None = None) -> dict[str, Any]:
         ResourceError: the federation did not come up.
     """
     with workplace(keep) as root, door_bed(root) as bed:
-        cases = [*_offered(bed), _swapped(bed)]
+        cases = [*_offered(bed), _swapped(bed), _asked(bed)]
         update_bytes, honest_bytes = len(bed.offer().update), bed.answer()
     return {
         "cases": cases,
@@ -81,6 +82,12 @@ def _swapped(bed: DoorBed) -> dict[str, Any]:
     honest = bed.offer()
     other = honest.update[:-1] + bytes([honest.update[-1] ^ 1])
     return _least("model_swap", [bed.attempt(honest, swap=other) for _ in range(TRIES)])
+
+
+def _asked(bed: DoorBed) -> dict[str, Any]:
+    """The coordinator asks for a study whose steps see one image, and for its first round."""
+    messages = batch_of_one(bed.opening, address=bed.address)
+    return _least("batch_of_one", [bed.ask(messages) for _ in range(TRIES)])
 
 
 def _least(name: str, tries: list[dict[str, Any]]) -> dict[str, Any]:

@@ -7,9 +7,10 @@
     range             a figure that no metric reaches
     oversize          more bytes than a round may have
     wrong_contract    the contract of another study
+    expired_contract  the agreed contract, whose end has passed
 
-`model_swap` is none of these: there the file changes after the door has checked it. Which rule the door
-names is the door's matter.
+Two are none of these: in `model_swap` the file changes after the door has checked it, and `batch_of_one` is a study
+that the coordinator asks for, whose steps see one image. Which rule the site names is the site's matter.
 """
 
 from collections.abc import Callable, Mapping
@@ -22,7 +23,9 @@ from deploy.bench.attacks import Answer, Attack, State, tamper
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.update import pack
-from shared.wire import Ready
+from shared.wire import Address, Open, Ready, Stage, Work
+
+ONE_IMAGE = "one-image-a-step"
 
 
 @dataclass(frozen=True)
@@ -68,6 +71,34 @@ def _another_study(honest: Offer, state: State) -> Offer:
     return replace(honest, contract=honest.contract.model_copy(update={"study": f"{honest.contract.study}-two"}))
 
 
+def _expired(honest: Offer, state: State) -> Offer:
+    assert honest.contract.terms is not None
+    terms = honest.contract.terms.model_copy(update={"expires": "2020-01-31T12:00:00Z"})
+    return replace(honest, contract=honest.contract.under(terms))
+
+
+def batch_of_one(opening: Open, *, address: Callable[[Stage, int], Address]) -> tuple[Open, Work]:
+    """What a coordinator would ask for instead of an opened study: its like under another name, one image a step.
+
+    Args:
+        opening: of the study that is open.
+        address: of a message of the other study.
+    """
+    asked = opening.study
+    training = asked.training.model_copy(update={"batch_size": 1}) if asked.training else None
+    named = asked.study.model_copy(update={"name": ONE_IMAGE})
+    study = asked.model_copy(update={"study": named, "training": training})
+    work = Work(
+        address=address(Stage.TRAIN, 1),
+        study_digest=study.digest(),
+        model_digest="0" * 64,
+        previous_digest=None,
+        payload_bytes=0,
+        slot_bytes=2**30,
+    )
+    return opening.model_copy(update={"address": address(Stage.OPEN, 0), "study": study}), work
+
+
 ATTACKS: Mapping[str, Callable[[Offer, State], Offer]] = {
     "extra_key": _tampered(Attack.EXTRA),
     "dtype": _whole_numbers,
@@ -76,4 +107,5 @@ ATTACKS: Mapping[str, Callable[[Offer, State], Offer]] = {
     "range": lambda honest, state: honest.with_figure(1.5),
     "oversize": _padded,
     "wrong_contract": _another_study,
+    "expired_contract": _expired,
 }

@@ -7,8 +7,9 @@ door hands over. What left is what the line counted.
 
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,16 +18,20 @@ import numpy as np
 from client.answering import Answering
 from client.site import open_site
 from deploy.bench.bed import queue
-from deploy.bench.door_attacks import Offer
+from deploy.bench.door_attacks import ONE_IMAGE, Offer
 from deploy.bench.light_site import LightWorker
 from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.local import LocalFederation
+from server.federation import load_federation
 from server.study_folder import StudyFolder
+from shared.chain import Entry
+from shared.envelope import seal
 from shared.errors import LinkError, Refusal, ResourceError, TrustError
+from shared.identity import COORDINATOR
 from shared.ledger import read_entries
 from shared.tasks import task_for
 from shared.update import PackedFile
-from shared.wire import Ready
+from shared.wire import Address, Message, Ready, Stage, encode, to_site
 
 SITE = "west"
 PATIENCE_S = 60.0
@@ -68,7 +73,9 @@ class DoorBed:
 
     def __init__(self, federation: LocalFederation, folder: StudyFolder) -> None:
         self._answers: deque[Any] = deque()
-        self._site = open_site(federation.sites[SITE], say=lambda line: None, worker=LightWorker(0))
+        self._coordinator = load_federation(federation.federation).coordinator_key
+        self._said: list[str] = []
+        self._site = open_site(federation.sites[SITE], say=self._said.append, worker=LightWorker(0))
         self._answering = Answering(self._site, answer=lambda *both: self._answers.append(both), later=lambda _: None)
         self._scratch = federation.root / "offered"
         self._until(self._connected)
@@ -78,7 +85,7 @@ class DoorBed:
         self._parcel, self._honest = self._answers.popleft()
         record = self._site.studies.find(folder.name)
         assert record is not None
-        self.contract = record.contract(SITE)
+        self.contract, self.opening = record.contract(SITE), record.open
 
     def offer(self) -> Offer:
         """The honest answer with a score of a few patients, as the worker would have made it."""
@@ -128,6 +135,37 @@ class DoorBed:
             return error.what
         return None
 
+    def address(self, stage: Stage, number: int) -> Address:
+        """Of a message of the study that is not open."""
+        return Address(study=ONE_IMAGE, epoch=1, round=number, attempt=1, stage=stage)
+
+    def ask(self, messages: Sequence[Message]) -> dict[str, Any]:
+        """Let the coordinator ask for something, and give the line whatever is not a refusal; as `attempt`."""
+        before, refused = self._site.link.traffic.bytes_up, 0
+        first = len(self._said)
+        for message in messages:
+            envelope = seal(encode(message), key=self._coordinator, signer=COORDINATOR, purpose=to_site(SITE))
+            self._answering.receive(replace(self._parcel, envelope=envelope))
+            refused += self._dispose()
+        left, rule = self._site.link.traffic.bytes_up - before, self._said[first:]
+        return {
+            "refused": refused == len(messages),
+            "rule": rule[0] if rule else None,
+            "in_ledger": self._last().data.get("kind") == "refused",
+            "left_bytes": left,
+        }
+
+    def _dispose(self) -> int:
+        """Refusals say a code and are thrown away here; anything else goes out. How many refusals there were."""
+        refusals = 0
+        while self._answers:
+            parcel, released = self._answers.popleft()
+            if self._last().data.get("kind") == "refused":
+                refusals += 1
+            else:
+                self._site.link.send(parcel, released)
+        return refusals
+
     def answer(self) -> int:
         """Send the honest answer after all; the bytes that it took."""
         before = self._site.link.traffic.bytes_up
@@ -140,8 +178,11 @@ class DoorBed:
         self._site.ledger.close()
 
     def _noted(self, rule: str | None) -> bool:
+        return rule is not None and self._last().type == "release_refused"
+
+    def _last(self) -> Entry:
         *_, last = read_entries(self._site.folder / "ledger.jsonl")
-        return rule is not None and last.type == "release_refused"
+        return last
 
     def _connected(self) -> bool:
         try:

@@ -4,17 +4,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lone_site import COUNTS, UPDATE, LoneSite, a_score
+from lone_site import COUNTS, TERMS, UPDATE, LoneSite, a_score
 
 from deploy.bench.bypass import planted_bypass_caught
 from deploy.bench.door import missed, run, show
-from deploy.bench.door_attacks import ATTACKS, Offer
+from deploy.bench.door_attacks import ATTACKS, ONE_IMAGE, Offer, batch_of_one
 from shared.canonical import digest
 from shared.console import Answer, envelope
 from shared.contract import derive_contract
-from shared.errors import Refusal
+from shared.errors import Refusal, WireCode
 from shared.update import PackedFile
-from shared.wire import Ready, Stage
+from shared.wire import Address, Ready, Stage
 
 CASES = {
     "extra_key": "the update's tensors are not the agreed ones",
@@ -24,7 +24,9 @@ CASES = {
     "range": "the figure auroc is not as agreed",
     "oversize": "the update is larger than agreed",
     "wrong_contract": "the message belongs to another study",
+    "expired_contract": "the contract ended on 2020-01-31T12:00:00Z",
     "model_swap": "An update changed after it was released.",
+    "batch_of_one": "policy.batch_size_at_least = 2; the study asks for 1.",
 }
 CASE: dict[str, Any] = {"case": "nan", "refused": True, "rule": "no", "in_ledger": True, "left_bytes": 0}
 GOOD: dict[str, Any] = {
@@ -38,7 +40,7 @@ GOOD: dict[str, Any] = {
 @pytest.mark.parametrize("name", ATTACKS)
 def test_each_attack_is_refused_for_what_it_is(name: str, tmp_path: Path) -> None:
     lone = LoneSite(tmp_path)
-    contract = derive_contract(lone.coordinator.open(), site="north")
+    contract = derive_contract(lone.coordinator.open(), site="north").under(TERMS)
     ready = Ready(
         address=lone.coordinator.address(Stage.TRAIN, 1),
         model_digest="a" * 64,
@@ -58,6 +60,22 @@ def test_each_attack_is_refused_for_what_it_is(name: str, tmp_path: Path) -> Non
         lone.site.egress.release(offer.ready, contract=offer.contract, payload=tmp_path / "update")
     assert CASES[name] in caught.value.remedy
     assert (ready.update_digest, lone.line.sent) == (digest(UPDATE), [])
+    lone.close()
+
+
+def test_a_batch_of_one_is_refused_by_the_floor_before_anything_is_done(tmp_path: Path) -> None:
+    lone = LoneSite(tmp_path)
+
+    def address(stage: Stage, number: int) -> Address:
+        return lone.coordinator.address(stage, number).model_copy(update={"study": ONE_IMAGE})
+
+    for message in batch_of_one(lone.coordinator.open(), address=address):
+        lone.tell(message)
+    assert [(said.refusal, said.rule) for said in lone.answers] == [
+        (WireCode.POLICY, "batch_size_at_least"),
+        (WireCode.UNKNOWN_STUDY, None),
+    ]
+    assert CASES["batch_of_one"] in lone.said[0] and not lone.hands.jobs and not lone.uploads
     lone.close()
 
 
