@@ -162,6 +162,7 @@ class Answering:
         if record is None:
             if isinstance(message, Close):
                 self._consent.closed(message.address.study)
+                self._site.purse.give_back(message.address.study)
             raise Refusal(WireCode.UNKNOWN_STUDY)
         if message.address.epoch > record.epoch:
             record = record.model_copy(update={"epoch": message.address.epoch})

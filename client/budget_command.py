@@ -14,7 +14,7 @@ from client.budget_standing import standing
 from client.price import dearest
 from client.settings import folder_of, load_settings
 from shared.console import Answer, answering, facts, printable, table
-from shared.errors import Refusal, WireCode
+from shared.errors import ConfigError, Refusal, WireCode
 from shared.heads import LostTail
 
 app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, and may still.")
@@ -63,6 +63,30 @@ def reconcile(
         words = f"{_lost(lost)}\n{words}"
     said = {"reconciled": True, "by": who, "tail_lost": lost.model_dump() if lost else None}
     return Answer(said | found, words)
+
+
+@app.command()
+@answering("site.budget.give_back")
+def give_back(
+    study: Annotated[str, typer.Argument(help="The study, as `site budget show` names it.")],
+    *,
+    config: Config = DEFAULT_CONFIG,
+    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> Answer:
+    """Give back what a study reserved and the ledger proves unused; the agent must be stopped."""
+    from client.reservations import give_back as return_unused
+    from client.reservations import unused
+    from client.site import utc_now
+
+    folder, who = folder_of(config), by or getpass.getuser()
+    rounds = unused(folder, study)
+    asked = f"Give back {rounds} rounds of {study}? Should it still run, it is refused here until it is opened anew."
+    if not yes and not typer.confirm(asked, err=True):
+        raise ConfigError(f"Nothing of {study} is given back.", remedy="Type yes, or give --yes, if it is to be.")
+    rounds = return_unused(folder, study, by=who, now=utc_now())
+    words = f"{rounds} rounds of {study} are given back; what had begun stays charged. Start the agent again."
+    return Answer({"given_back": True, "study": study, "rounds": rounds, "by": who}, words)
 
 
 def _lost(lost: LostTail) -> str:

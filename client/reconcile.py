@@ -9,10 +9,7 @@ often a round that is missing in the ledger had begun; each is charged once. A s
 the lost end is known to its coordinator alone.
 """
 
-import fcntl
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +19,6 @@ from client.budget_file import (
     CHARGED,
     RECONCILED,
     RESERVED,
-    RETURNED,
     BudgetFile,
     Kept,
     budget_entries,
@@ -35,7 +31,9 @@ from client.join import load_enrolment
 from client.lost_tail import declare, foreign_heads, lost_heads
 from client.price import Price
 from client.receipts import LEDGER_FILE, recent_receipts
-from shared.errors import Refusal, ResourceError
+from client.reservations import reservations
+from client.stopped import agent_stopped
+from shared.errors import Refusal
 from shared.heads import LostTail
 from shared.ledger import Ledger
 from shared.privacy import Mechanism
@@ -134,29 +132,13 @@ def rebuilt(entries: Iterable[tuple[str, dict[str, Any]]], before: Kept, through
 
 def _known_to_others(folder: Path, ledger: Path, *, lost: bool) -> dict[str, int]:
     """By study, the last round that it had got to by the coordinator's word, or, in a lost end, may have got to."""
-    found = _reserved(budget_entries(ledger)) if lost else {}
+    held = reservations(budget_entries(ledger)) if lost else {}
+    found = {study: one.last for study, one in held.items()}
     found |= {study: foreign.round for study, foreign in foreign_heads(folder).items()}
     for receipt in recent_receipts(folder):
         if receipt.outcome == "counted":
             found[receipt.study] = max(receipt.round, found.get(receipt.study, 0))
     return found
-
-
-def _reserved(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, int]:
-    """By study that a ledger leaves open, the last round that was reserved."""
-    began: dict[str, int] = defaultdict(int)
-    last: dict[str, int] = {}
-    for kind, said in entries:
-        study = said.get("study", "")
-        if kind == CHARGED:
-            began[study] = max(began[study], said["round"])
-        elif kind == RESERVED:
-            last[study] = began[study] + said["rounds"]
-        elif kind == RETURNED:
-            last.pop(study, None)
-        else:  # reconciling ends every reservation
-            last.clear()
-    return last
 
 
 def _mechanism(said: Mapping[str, Any]) -> Mechanism:
@@ -167,20 +149,3 @@ def _count(accounts: dict[str, Account], study: str, digest: str, mechanism: Mec
     before = accounts.get(study) or Account(study_digest=digest, mechanism=mechanism, reserved=0, open=False)
     update = {"charged": before.charged + 1, "last_round": max(before.last_round, number)}
     accounts[study] = before.model_copy(update=update)
-
-
-@contextmanager
-def agent_stopped(folder: Path) -> Iterator[None]:
-    """Keep the site's agent from starting meanwhile.
-
-    Raises:
-        ResourceError: it runs.
-    """
-    with (folder / "agent.lock").open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResourceError(
-                "The site's agent runs; it alone may write the budget now.", remedy="Stop it first, and try again."
-            ) from None
-        yield

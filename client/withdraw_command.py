@@ -11,8 +11,8 @@ from rich.text import Text
 
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
-from client.reconcile import agent_stopped
 from client.settings import folder_of
+from client.stopped import agent_stopped
 from client.withdrawn import Withdrawn
 from shared.console import Answer, answering, table
 from shared.errors import ConfigError, ResourceError

@@ -16,8 +16,9 @@ from client.jobs import OpenDone, Place, RoundDone
 from client.patients import KEY_FILE
 from client.receipts import keep_receipts
 from client.reconcile import Reconciled, reconcile
+from client.reservations import give_back
 from shared.canonical import digest
-from shared.errors import Refusal, ResourceError, WireCode
+from shared.errors import ConfigError, Refusal, ResourceError, WireCode
 from shared.heads import Head, Held
 from shared.privacy import Mechanism, epsilon_of
 from shared.study import Study
@@ -353,6 +354,56 @@ def test_late_work_that_counted_is_no_sign_of_a_loss(site: LoneSite) -> None:
     site.site.spool.carry(answered, site.coordinator.work(2))
     train(site, 3, counted=2)
     assert site.refused() == []
+
+
+# ------------------------------------------------------------------ studies that nobody closes
+
+
+def test_a_study_that_is_given_up_frees_what_the_ledger_proves_unused_and_is_refused_until_opened_anew(
+    site: LoneSite,
+) -> None:
+    open_study(site, private(rounds=5), ONE)
+    train(site, 1)
+    config = ("--config", site.folder / "site.toml")
+    assert wardround("site", "budget", "give-back", "lungs", *config).exit_code != 0  # nobody is there to say yes
+    assert site.entries("budget_returned") == []
+    site.site.ledger.close()
+    said = answer("site", "budget", "give-back", "lungs", "--by", "ada", "--yes", *config)
+    assert (said["given_back"], said["rounds"], said["by"]) == (True, 4, "ada")
+    assert [(entry["rounds"], entry["by"]) for entry in site.entries("budget_returned")] == [(4, "ada")]
+    again = wardround("site", "budget", "give-back", "lungs", "--yes", *config)
+    assert (again.exit_code, "Nothing is reserved for 'lungs'" in again.stderr) == (ConfigError.exit_code, True)
+    site.start()
+    train(site, 2)  # it still runs, as it turns out
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+    open_study(site, private(rounds=5), ONE)
+    train(site, 2)
+    assert (site.answers[-1].type, kept(site).budget.accounts["lungs"].charged) == ("ready", 2)
+    assert kept(site).budget.accounts["lungs"].reserved == 3
+
+
+def test_nothing_is_given_back_that_the_ledger_does_not_prove_unused(site: LoneSite) -> None:
+    open_study(site, private(rounds=5), ONE)
+    train(site, 1)
+    before = kept(site)
+    more = before.budget.accounts["lungs"].model_copy(update={"reserved": 5})
+    budget = before.budget.model_copy(update={"accounts": {"lungs": more}})
+    BudgetFile(site.folder, key_check="").write(before.model_copy(update={"budget": budget}))
+    with pytest.raises(Refusal, match="not in step"):
+        give_back(site.folder, "lungs", by="ada", now="2026-01-02T03:04:05Z")
+    assert site.entries("budget_returned") == []
+
+
+def test_a_close_of_a_study_whose_record_is_lost_gives_back_what_did_not_begin(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 1)
+    (site.folder / "state" / "lungs.json").unlink()
+    site.start()
+    site.tell(site.coordinator.close(1))
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+    assert [entry["rounds"] for entry in site.entries("budget_returned")] == [2]
+    open_study(site, private("hearts"), ONE)
+    assert len(site.refused()) == 1
 
 
 # ------------------------------------------------------------------ what hospital IT types

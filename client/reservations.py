@@ -1,0 +1,100 @@
+"""What private studies hold of patients' budgets, as the ledger proves it, and how a person gives it back.
+
+A study whose coordinator never closed it keeps its reservation. With the agent stopped, somebody at the site gives back
+those rounds that the ledger proves have not begun, and the ledger says who. The study is closed in the budget with
+that: should it still run, each of its rounds is refused here until it was opened, and has reserved, anew.
+"""
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from client.budget_file import CHARGED, RECONCILED, RESERVED, RETURNED, budget_entries, open_budget, stale
+from client.cohorts import Cohorts
+from client.join import load_enrolment
+from client.receipts import LEDGER_FILE
+from client.stopped import agent_stopped
+from shared.errors import ConfigError
+from shared.ledger import Ledger
+
+
+class Reservation(NamedTuple):
+    """A study's rounds, as the ledger has them: none behind `began` has begun, and they are reserved up to `last`."""
+
+    began: int
+    last: int
+
+    @property
+    def unused(self) -> int:
+        """How many rounds are reserved and have not begun."""
+        return max(self.last - self.began, 0)
+
+
+def reservations(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Reservation]:
+    """By study that a ledger leaves open, what is reserved.
+
+    Args:
+        entries: type and data of the entries about the budget, from the first.
+    """
+    began: dict[str, int] = {}
+    last: dict[str, int] = {}
+    for kind, said in entries:
+        if kind == RECONCILED:  # that ends every reservation
+            last.clear()
+            continue
+        study = said["study"]
+        if kind == CHARGED:
+            began[study] = max(began.get(study, 0), said["round"])
+        elif kind == RESERVED:
+            last[study] = began.get(study, 0) + said["rounds"]
+        elif kind == RETURNED:
+            last.pop(study, None)
+    return {study: Reservation(began.get(study, 0), end) for study, end in last.items()}
+
+
+def unused(folder: Path, study: str) -> int:
+    """How many rounds of a study the ledger proves to be reserved and not begun.
+
+    Raises:
+        ConfigError: nothing is reserved for it here.
+        Refusal: `BUDGET_STALE`, the budget is not to be believed.
+    """
+    kept = open_budget(folder).read()
+    account = kept.budget.accounts.get(study)
+    proven = reservations(budget_entries(folder / LEDGER_FILE)).get(study)
+    if account is None or not account.open or proven is None:
+        held = ", ".join(name for name, one in kept.budget.accounts.items() if one.open)
+        raise ConfigError(
+            f"Nothing is reserved for {study!r} at this site.", remedy=f"Name one of these: {held or 'none is open'}."
+        )
+    if account.reserved > proven.unused:
+        raise stale("The privacy budget's file says that more is reserved than the ledger proves.")
+    return account.reserved
+
+
+def give_back(folder: Path, study: str, *, by: str, now: str) -> int:
+    """Give back what a study at a site whose agent is stopped has reserved and not begun; how many rounds it was.
+
+    Args:
+        folder: the site's.
+        study: its name.
+        by: who does it.
+        now: RFC 3339, UTC.
+
+    Raises:
+        ConfigError: nothing is reserved for it here.
+        Refusal: `BUDGET_STALE`, the budget is not to be believed.
+        ResourceError: the agent runs.
+        TrustError: the ledger does not hold, or a key is exposed.
+    """
+    enrolment, file = load_enrolment(folder), open_budget(folder)
+    key, name = enrolment.identity_key, enrolment.invitation.site
+    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+        rounds, kept = unused(folder, study), file.read()
+        account = kept.budget.accounts[study]
+        new = kept.model_copy(update={"budget": kept.budget.give_back(study)})
+        said = {"study": study, "study_digest": account.study_digest, **account.mechanism.model_dump()}
+        file.change(new, ledger, RETURNED, said | {"rounds": rounds, "by": by}, time=now)
+        ledger.sign_head(time=now)
+        Cohorts(folder).forget(account.study_digest)
+        return rounds
