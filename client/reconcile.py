@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from client.budget import Account, Budget, together
+from client.budget import Account, Budget, times, together
 from client.budget_file import (
     CHARGED,
     RECONCILED,
@@ -74,7 +74,7 @@ def reconcile(
         if why is None:
             return None
         before, missing = file.look() or Kept(key_check=file.key_check), lost_heads(folder)
-        budget = rebuilt(list(budget_entries(path)), before, _known_to_others(folder, path, lost=bool(missing)))
+        budget, beyond = rebuilt(budget_entries(path), before, _known_to_others(folder, path, lost=bool(missing)))
         lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
         delta = settings.delta_among(before.budget.patients)
         said = {
@@ -83,6 +83,7 @@ def reconcile(
             "rounds": sum(account.charged for account in budget.accounts.values()),
             "lifetime_epsilon": price([budget.everyone], delta),
             "lifetime_delta": delta,
+            "charged": beyond,
         } | ({"reason": reason} if reason else {})
         kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)
@@ -100,34 +101,78 @@ def out_of_step(file: BudgetFile) -> str | None:
     return None
 
 
-def rebuilt(entries: Iterable[tuple[str, dict[str, Any]]], before: Kept, through: Mapping[str, int]) -> Budget:
+def rebuilt(
+    entries: Iterable[tuple[str, dict[str, Any]]], before: Kept, through: Mapping[str, int]
+) -> tuple[Budget, list[dict[str, Any]]]:
     """Everyone is charged with every round of the ledger, and with those of which only somebody else knows.
 
     Args:
         entries: type and data of the ledger's entries about the budget.
         before: the budget as it was, which may know of more rounds than the ledger.
         through: by study, until which round others know that it had got.
+
+    Returns:
+        The budget, and what was charged beyond the ledger: by study the mechanism and how many `rounds`, the last of
+        them `last_round`.
     """
-    accounts: dict[str, Account] = {}
-    private: dict[str, tuple[str, Mechanism]] = {}
-    everyone: list[Mechanism] = []
+    tally = _Tally()
     for kind, said in entries:
-        if kind in (RESERVED, CHARGED):
-            private[said["study"]] = said["study_digest"], _mechanism(said)
-        if kind == CHARGED:
-            everyone.append(_mechanism(said))
-            _count(accounts, said["study"], said["study_digest"], everyone[-1], said["round"])
+        tally.take(kind, said)
+    beyond = _Tally()
     for study, account in before.budget.accounts.items():
-        for _ in range(account.charged - (accounts[study].charged if study in accounts else 0)):
-            everyone.append(account.mechanism)
-            _count(accounts, study, account.study_digest, account.mechanism, account.last_round)
-    known = {study: (*private[study], last) for study, last in through.items() if study in private}
+        missing = account.charged - tally.charged(study)
+        beyond.add(study, account.study_digest, account.mechanism, missing, account.last_round)
+    known = {study: (*tally.private[study], last) for study, last in through.items() if study in tally.private}
     told = {study: (lost.study_digest, lost.mechanism, lost.through) for study, lost in before.missing.items()}
     for study, (digest, mechanism, last) in [*told.items(), *known.items()]:
-        for number in range((accounts[study].last_round if study in accounts else 0) + 1, last + 1):
-            everyone.append(mechanism)
-            _count(accounts, study, digest, mechanism, number)
-    return Budget(accounts=accounts, everyone=together(everyone))
+        missing = last - max(tally.last_round(study), beyond.last_round(study))
+        beyond.add(study, digest, mechanism, missing, last)
+    for said in beyond.lines:
+        tally.take_beyond(said)
+    return Budget(accounts=tally.accounts, everyone=together(tally.everyone)), beyond.lines
+
+
+class _Tally:
+    """Rounds added up: by study, and for everyone."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, Account] = {}
+        self.private: dict[str, tuple[str, Mechanism]] = {}
+        self.everyone: list[Mechanism] = []
+        self.lines: list[dict[str, Any]] = []
+
+    def take(self, kind: str, said: dict[str, Any]) -> None:
+        """An entry about the budget."""
+        if kind in (RESERVED, CHARGED):
+            self.private[said["study"]] = said["study_digest"], _mechanism(said)
+        if kind == CHARGED:
+            self.add(said["study"], said["study_digest"], _mechanism(said), 1, said["round"])
+        for one in said.get("charged", ()) if kind == RECONCILED else ():
+            self.take_beyond(one)
+
+    def take_beyond(self, said: dict[str, Any]) -> None:
+        """Rounds that were charged by reconciling."""
+        self.private[said["study"]] = said["study_digest"], _mechanism(said)
+        self.add(said["study"], said["study_digest"], _mechanism(said), said["rounds"], said["last_round"])
+
+    def add(self, study: str, digest: str, mechanism: Mechanism, rounds: int, last: int) -> None:
+        """So many rounds of a study, none if below 1."""
+        if rounds < 1:
+            return
+        before = self.accounts.get(study) or Account(study_digest=digest, mechanism=mechanism, reserved=0, open=False)
+        update = {"charged": before.charged + rounds, "last_round": max(before.last_round, last)}
+        self.accounts[study] = before.model_copy(update=update)
+        self.everyone.append(times(mechanism, rounds))
+        said = {"study": study, "study_digest": digest, "rounds": rounds, "last_round": last}
+        self.lines.append(said | mechanism.model_dump())
+
+    def charged(self, study: str) -> int:
+        """How many rounds of a study."""
+        return self.accounts[study].charged if study in self.accounts else 0
+
+    def last_round(self, study: str) -> int:
+        """The highest of them."""
+        return self.accounts[study].last_round if study in self.accounts else 0
 
 
 def _known_to_others(folder: Path, ledger: Path, *, lost: bool) -> dict[str, int]:
@@ -143,9 +188,3 @@ def _known_to_others(folder: Path, ledger: Path, *, lost: bool) -> dict[str, int
 
 def _mechanism(said: Mapping[str, Any]) -> Mechanism:
     return Mechanism.model_validate({name: said[name] for name in Mechanism.model_fields})
-
-
-def _count(accounts: dict[str, Account], study: str, digest: str, mechanism: Mechanism, number: int) -> None:
-    before = accounts.get(study) or Account(study_digest=digest, mechanism=mechanism, reserved=0, open=False)
-    update = {"charged": before.charged + 1, "last_round": max(before.last_round, number)}
-    accounts[study] = before.model_copy(update=update)

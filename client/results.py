@@ -11,6 +11,7 @@ from client.replies import Replies
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
+from client.telling import may_tell
 from client.workload import Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
@@ -65,7 +66,7 @@ class Results:
             "cohort": contract.cohort,
             **terms.model_dump(mode="json"),
         }
-        agreed |= self._consent.how_agreed(contract)
+        agreed |= self._consent.how_agreed(contract) | may_tell(contract)
         if message.amendments:
             agreed |= {"original_digest": digests[0]}
         if contract.own_models:

@@ -4,7 +4,19 @@ Of a private study nothing may stand here, but exact scores of test patients whe
 leave is decided by the contract; an auditor holds the two against each other (`deploy/audit/spending.py`).
 """
 
+from shared.contract import Contract
+from shared.private_training import scores_may_leave
 from shared.wire import Message, Opened, Ready
+
+_SPLITS = ("validation", "test")
+
+
+def may_tell(contract: Contract) -> dict[str, object]:
+    """What the ledger says of a contract: whether it is of a private study, and what of the data may leave."""
+    privacy, trains = contract.privacy, contract.rounds > 0
+    scores = [f"scores.{split}" for split in _SPLITS if scores_may_leave(privacy, split)]
+    counts = ["patients", "examples", "counts", "seconds"] if privacy is None else []
+    return {"private": privacy is not None, "leaves": [*(["update"] if trains else []), *counts, *scores]}
 
 
 def told_by(message: Message) -> list[str]:

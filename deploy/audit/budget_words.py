@@ -77,21 +77,24 @@ def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
 
 def _study(one: StudySpending, delta: float) -> dict[str, Any]:
     epsilon = epsilon_of_runs(one.runs, delta=delta)
-    charged = f"{len(one.runs)} rounds, epsilon {epsilon:.2f}"
+    charged = f"{one.charged} rounds, epsilon {epsilon:.2f}" if one.charged else "none"
     fields = [{"field": "update", "released": len(one.updates), "charge": charged}]
-    names = [*_NOT_RELEASED, *sorted(one.told.keys() - set(_NOT_RELEASED))]
-    fields += [
-        {"field": name, "released": one.told[name], "charge": "none" if one.told[name] else "did not leave"}
-        for name in names
-    ]
+    names = [*_NOT_RELEASED, *sorted({*one.told, *one.leaves} - {*_NOT_RELEASED, "update"})]
+    fields += [{"field": name, "released": one.told[name], "charge": _charge_of(name, one)} for name in names]
     return {
         "study": one.study,
         "study_digest": one.study_digest,
         "reserved": one.reserved,
-        "charged": len(one.runs),
+        "charged": one.charged,
         "returned": one.returned,
         "updates": len(one.updates),
         "epsilon": epsilon,
         "claimed_epsilon": one.claimed,
         "fields": fields,
     }
+
+
+def _charge_of(name: str, one: StudySpending) -> str:
+    if one.told[name]:
+        return "none"
+    return "none, and it may leave" if name in one.leaves else "may not leave"

@@ -1,10 +1,11 @@
 """What privacy a site's ledger says was spent, and whether everything that left a private study was paid for.
 
-A study is private if its rounds were reserved or charged. In it
+A study is private if its contract says so, or its rounds were reserved or charged. In it
 
 1. an update that leaves for the first time takes up one charge, of its round or of an earlier one, written before
    it; a charge pays for one update, and an update that leaves again is the same one;
-2. nothing else that follows from the data leaves: what a release tells beside its update stands in its entry;
+2. nothing else that follows from the data leaves: what a release tells beside its update stands in its entry, and what
+   may be told at all in the contract's;
 3. what the site said that its dearest patient came to is no less than what the study's own charges cost.
 
 What breaks 1 or 2 is uncovered. Pure, over entries whose chain others check; costs are `accounting.py`'s.
@@ -12,7 +13,7 @@ What breaks 1 or 2 is uncovered. Pure, over entries whose chain others check; co
 
 from collections import Counter
 from collections.abc import Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.audit.accounting import Run, epsilon_of_runs
@@ -28,7 +29,9 @@ class StudySpending:
     """One private study, in rounds; `waiting` are the rounds of charges that no update has taken up.
 
     Attributes:
-        runs: what was charged, as it was.
+        charged: how many rounds were, by rounds that began and by reconciling.
+        runs: what was charged, as it was; rounds of one reconciling together.
+        leaves: what may leave by its contract.
         updates: digests of updates that left.
         told: what left beside updates, with how often.
         claimed, claimed_delta: what the site last said that the study's dearest patient came to.
@@ -38,6 +41,8 @@ class StudySpending:
     study_digest: str = ""
     reserved: int = 0
     returned: int = 0
+    charged: int = 0
+    leaves: list[str] = field(default_factory=list)
     runs: list[Run] = field(default_factory=list)
     waiting: list[int] = field(default_factory=list)
     updates: set[str] = field(default_factory=set)
@@ -97,15 +102,48 @@ def spent(entries: Iterable[Entry]) -> Spent:
         if entry.type in _KINDS:
             _charge(found, entry.type, said)
         elif entry.type == "budget_reconciled":
-            found.reconciled[entry.n] = str(said.get("by")), str(said.get("why"))
+            _reconcile(found, entry)
+        elif entry.type == "contract" and said.get("private"):
+            _agree(found, entry)
         elif entry.type == "release":
             _release(found, entry)
     return found
 
 
-def _charge(found: Spent, kind: str, said: dict[str, Any]) -> None:
+def _study(found: Spent, said: dict[str, Any]) -> StudySpending:
     one = found.studies.setdefault(str(said["study"]), StudySpending(str(said["study"])))
     one.study_digest = str(said["study_digest"])
+    return one
+
+
+def _agree(found: Spent, entry: Entry) -> None:
+    one = _study(found, entry.data)
+    one.leaves = sorted(str(name) for name in entry.data.get("leaves", ()))
+    for name in one.leaves:
+        if name != "update":
+            found.uncovered.append(Uncovered(entry.n, one.study, 0, name))
+
+
+def _reconcile(found: Spent, entry: Entry) -> None:
+    """Rounds that nobody else has an entry of; from now on the site's figure is that of everybody."""
+    said = entry.data
+    found.reconciled[entry.n] = str(said.get("by")), str(said.get("why"))
+    for one in said.get("charged", ()):
+        _charge_beyond(found, one)
+    for study in found.studies.values():
+        study.claimed, study.claimed_delta = said.get("lifetime_epsilon"), said.get("lifetime_delta")
+
+
+def _charge_beyond(found: Spent, said: dict[str, Any]) -> None:
+    one, rounds = _study(found, said), int(said["rounds"])
+    numbers = (said[name] for name in ("noise_multiplier", "sampling_rate", "images_per_patient", "steps"))
+    run = Run(*numbers)
+    one.runs.append(replace(run, steps=run.steps * rounds))
+    one.charged += rounds
+
+
+def _charge(found: Spent, kind: str, said: dict[str, Any]) -> None:
+    one = _study(found, said)
     if kind == "budget_reserved":
         one.reserved = int(said["rounds"])
     elif kind == "budget_returned":
@@ -113,6 +151,7 @@ def _charge(found: Spent, kind: str, said: dict[str, Any]) -> None:
     else:
         numbers = (said[name] for name in ("noise_multiplier", "sampling_rate", "images_per_patient", "steps"))
         one.runs.append(Run(*numbers))
+        one.charged += 1
         one.waiting.append(int(said["round"]))
         one.claimed, one.claimed_delta = said.get("lifetime_epsilon"), said.get("lifetime_delta")
         found.delta = said.get("lifetime_delta", found.delta)

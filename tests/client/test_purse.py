@@ -332,6 +332,29 @@ def test_a_ledger_that_lacks_what_a_receipt_names_is_believed_only_once_it_was_r
     assert reconciled(site) is None
 
 
+def test_what_was_charged_by_reconciling_once_is_not_forgotten_by_the_next(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 3, counted=2)
+    assert reconciled(site) is not None
+    assert [(one["rounds"], one["last_round"]) for one in site.entries("budget_reconciled")[0]["charged"]] == [(2, 2)]
+    (site.folder / "budget.json").unlink()
+    site.start()
+    done = reconciled(site)
+    assert done is not None
+    assert sum(run.steps for run in done.kept.budget.everyone) == 4
+    assert site.entries("budget_reconciled")[1]["charged"] == []
+
+
+def test_a_contract_of_a_private_study_says_so_and_what_may_leave(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    site.coordinator.study = a_study("plain")
+    site.open()
+    assert [(one["private"], one["leaves"]) for one in site.entries("contract")] == [
+        (True, ["update"]),
+        (False, ["update", "patients", "examples", "counts", "seconds", "scores.validation", "scores.test"]),
+    ]
+
+
 def test_a_budget_in_step_is_left_alone(site: LoneSite) -> None:
     open_study(site, private(), ONE)
     before = (site.folder / "budget.json").read_bytes()

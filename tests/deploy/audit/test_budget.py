@@ -88,6 +88,39 @@ def test_a_site_that_charged_too_little_is_found_out() -> None:
     assert budget_failure(budget_data(found, delta=None)) is not None
 
 
+def agreed(*leaves: str, private: bool = True) -> tuple[str, dict[str, Any]]:
+    return "contract", STUDY | {"contract": "c" * 64, "private": private, "leaves": list(leaves)}
+
+
+def test_rounds_that_were_charged_by_reconciling_are_in_the_history() -> None:
+    beyond = STUDY | ROUND | {"rounds": 3, "last_round": 4}
+    why = {"by": "ada", "why": "restored", "rounds": 4, "charged": [beyond], "budget_mark": "0" * 32}
+    data = budget_data(spent(entries(charged(1), ("budget_reconciled", why | LIFETIME))), delta=None)
+    assert [run["steps"] for run in data["history"]] == [40]
+    assert (data["studies"][0]["charged"], budget_failure(data)) == (4, None)
+    low = budget_data(spent(entries(charged(1), ("budget_reconciled", why | {"lifetime_epsilon": 0.1}))), delta=None)
+    assert low["understated"] == ["lungs"]
+
+
+def test_a_private_study_of_which_nothing_was_charged_at_all_is_uncovered() -> None:
+    found = spent(entries(agreed("update"), left(1, "a")))
+    assert (fields(found), dict(found.others)) == ([(1, "update")], {})
+    data = budget_data(found, delta=None)
+    assert (data["not_private"], data["studies"][0]["fields"][0]["charge"]) == ({}, "none")
+    error = budget_failure(data)
+    assert error is not None and "update" in error.what
+
+
+def test_each_field_of_a_private_contract_needs_a_charge() -> None:
+    assert fields(spent(entries(agreed("update"), charged(1), left(1, "a")))) == []
+    found = spent(entries(agreed("update", "scores.test", "blood_pressure"), charged(1), left(1, "a")))
+    assert fields(found) == [(0, "blood_pressure"), (0, "scores.test")]
+    listed = {one["field"]: one["charge"] for one in budget_data(found, delta=None)["studies"][0]["fields"]}
+    assert listed["scores.test"] == listed["blood_pressure"] == "none, and it may leave"
+    assert (listed["counts"], listed["update"][:8]) == ("may not leave", "1 rounds")
+    assert fields(spent(entries(agreed("update", "counts", private=False), left(1, "a", tells=["counts"])))) == []
+
+
 def test_what_is_not_private_has_no_epsilon() -> None:
     found = spent(entries(left(1, "a", tells=["counts"])))
     data = budget_data(found, delta=None)
