@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence, Set
 from shared.errors import StudyError
 from shared.randomness import StudyRandom
 
+MOST_SITES = 5000  # with names of 48 letters: an entry of the journal holds the heads of all, and a MiB at most
 Sample = int | float | None  # so many sites, or which share of them; None is everybody
 
 
@@ -25,7 +26,7 @@ def choose(
         buffer: with how many of them a round closes at once, if it does.
 
     Raises:
-        StudyError: a wanted site is not on the roster, or the quorum or the buffer cannot be reached.
+        StudyError: a wanted site is not on the roster, they are too many, or quorum or buffer cannot be reached.
     """
     known = set(roster)
     if unknown := sorted(set(wanted) - known):
@@ -34,6 +35,11 @@ def choose(
             remedy=f"Invite them, or correct rounds.sites; on the roster: {', '.join(sorted(known)) or 'nobody yet'}.",
         )
     cohort = _enough(tuple(sorted(set(wanted) or known)), quorum, sample)
+    if len(cohort) > MOST_SITES:
+        raise StudyError(
+            f"The study asks {len(cohort):,} sites; it may ask {MOST_SITES:,}, whose heads fit one entry.",
+            remedy="Name at most so many in rounds.sites, and run the others as a study of its own.",
+        )
     if buffer is not None and buffer > len(cohort):
         raise StudyError(
             f"A round of the study closes with {buffer} sites, but only {len(cohort)} can be asked.",

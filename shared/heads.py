@@ -18,7 +18,7 @@ from shared.section import Section
 from shared.study import Digest, Name
 
 LEAF_PURPOSE = b"wardround site head 1\n"
-MOST_LOST = 16  # declarations of one site that are told on; more are for people to talk about
+MOST_LOST = 4  # the latest declarations of one site are told on; more are for people to talk about
 _DEEPEST = 20  # levels of a tree, for a million sites
 
 

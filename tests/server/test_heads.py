@@ -1,7 +1,12 @@
 """What the server holds of the sites' ledgers: the newest of each, the same for all messages of a round."""
 
+import pytest
+
+from server.cohort import MOST_SITES, choose
 from server.heads import Heads
 from server.history import LiveHistory
+from shared.chain import LONGEST_LINE, Tip
+from shared.errors import StudyError
 from shared.heads import Head, LostTail, root_over
 from shared.wire import Address, Closed, Refused, Stage, WireCode
 
@@ -75,3 +80,15 @@ def test_a_new_owner_of_the_study_knows_of_the_loss_by_the_journal() -> None:
     assert (after.held("north").head, after.held("north").lost) == (None, {"north": (LOST,)})
     assert list(after.declared("north", named(6, "b", lost=(LOST,)))) == []
     assert after.note(Stage.TRAIN, 2).heads == {}
+
+
+@pytest.mark.parametrize("sites", [500, MOST_SITES])
+def test_the_heads_of_so_many_sites_fit_an_entry_and_the_tree_is_built_once(sites: int) -> None:
+    known = {f"{n:0>48}": Head(n=2**40, hash=f"{n:064x}") for n in range(sites)}
+    heads = Heads(known)
+    noted = heads.note(Stage.TRAIN, 1)
+    line = Tip().next_line(noted.entry_type(), noted.model_dump(mode="json"), time="2026-01-02T03:04:05.000000Z")
+    assert len(line) < LONGEST_LINE
+    assert heads.held(min(known)).proves(min(known)) and heads.held(max(known)).proves(max(known))
+    with pytest.raises(StudyError, match="may ask 5,000"):
+        choose([*map(str, range(MOST_SITES + 1))], (), quorum=2)
