@@ -17,6 +17,7 @@ from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_sig
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
 from deploy.audit.remade_words import models_data, models_failure, models_line
+from deploy.audit.report.compared import compare
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
 from shared.console import Answer, answering, printable
@@ -68,6 +69,12 @@ def report(
     signer: Name = None,
     head: Heads = None,
     coordinator: Coordinator = None,
+    journal: Annotated[
+        list[Path] | None, typer.Option(help="A study's journal, to be laid beside the ledger; holds heads, too.")
+    ] = None,
+    study: Annotated[
+        list[Path] | None, typer.Option(help="A study's folder with its journal, to make its models again.")
+    ] = None,
     sign: Annotated[
         Path | None, typer.Option(help="The private Ed25519 key that signs the page: yours, or the site's own.")
     ] = None,
@@ -82,8 +89,18 @@ def report(
         return checked_page(file, read_signer(key, signer))
     if sign is None:
         raise ConfigError("Nobody would have signed the page.", remedy="Name a private Ed25519 key with --sign.")
-    who, anchors = _held(key, signer, coordinator, head)
-    return written_page(file, who, anchors, key=sign, to=to or file.with_suffix(".html"), now=time.time())
+    journals, studies = journal or [], study or []
+    books = [*journals, *(folder / "journal.jsonl" for folder in studies)]
+    who, anchors = _held(key, signer, coordinator, [*(head or ()), *map(str, books)])
+    return written_page(
+        file,
+        who,
+        anchors,
+        journals=lambda: compare(file, who, journals, studies),
+        key=sign,
+        to=to or file.with_suffix(".html"),
+        now=time.time(),
+    )
 
 
 @app.command()

@@ -5,8 +5,8 @@ from typing import Any
 from deploy.audit.remade import Remade
 from shared.errors import TrustError
 
-NOT_ASKED = "the models were not made again: no --study folder was given"
-NOT_KEPT = "the models were not made again: updates were not kept (rounds.keep_updates)"
+NOT_ASKED = "no --study folder was given"
+NOT_KEPT = "updates were not kept (rounds.keep_updates)"
 
 
 def models_data(remade: Remade | None) -> dict[str, Any]:
@@ -19,7 +19,7 @@ def models_data(remade: Remade | None) -> dict[str, Any]:
             for one in rounds
         ],
         "final_model_recomputed": remade.final if remade else None,
-        "not_covered": [words] if (words := not_covered(remade)) else [],
+        "not_covered": [f"the models were not made again: {why}"] if (why := not_covered(remade)) else [],
     }
 
 
@@ -29,14 +29,14 @@ def not_covered(remade: Remade | None) -> str:
         return NOT_ASKED
     if not remade.kept:
         missing = next(one.round for one in remade.rounds if one.outcome == "not_kept")
-        return NOT_KEPT if missing == 1 else f"no model from round {missing} on was made again: no update was kept"
+        return NOT_KEPT if missing == 1 else f"from round {missing} on no update was kept"
     return "" if remade.final is not None else "the study has no final model"
 
 
 def models_line(remade: Remade | None) -> str:
     """One line of a page."""
     if remade is None or not remade.kept:
-        return not_covered(remade)
+        return f"not made again: {not_covered(remade)}"
     if (fault := remade.fault) is not None:
         return f"round {fault.round}: {fault.why}"
     final = "; the final model is one of them" if remade.final else ""

@@ -1,43 +1,39 @@
 """The page's verdict in three colours: what is proven, what the site declares, and what nothing here covers.
 
-Proven is what follows from the chain, its signatures and the heads that others hold, whoever wrote the ledger.
-Declared is what the site alone signs. What stands between them goes to the weaker side.
+What follows from the ledger and the heads that others hold is said here; what `audit reconcile` and `audit budget`
+found, in `checked.py`.
 """
 
-from dataclasses import dataclass
-from typing import Literal
-
 from deploy.audit.losses import in_words
+from deploy.audit.report.checked import budget_claims, journal_claims
+from deploy.audit.report.claim import Claim
 from deploy.audit.report.dossier import Dossier
-from deploy.audit.words import counted
-
-Standing = Literal["proven", "declared", "open", "broken"]
-TITLES: dict[Standing, str] = {
-    "broken": "Does not hold",
-    "proven": "Proven",
-    "declared": "Declared by the site alone",
-    "open": "Not covered",
-}
-BELOW: dict[Standing, str] = {
-    "broken": "What the evidence contradicts.",
-    "proven": "Follows from the entries, their signatures and what other parties hold, whoever wrote them.",
-    "declared": "Stands in the ledger under the site's signature; nobody else bears witness to it.",
-    "open": "Nothing in this evidence says anything about it.",
-}
-
-
-@dataclass(frozen=True)
-class Claim:
-    """One sentence, how far it can be relied upon, and the section of the page that carries it, if any."""
-
-    standing: Standing
-    text: str
-    section: str = ""
+from deploy.audit.words import counted, failure, verdict
+from shared.errors import TrustError, WardroundError
 
 
 def claims(dossier: Dossier) -> list[Claim]:
     """Every claim of the verdict page, the weightiest first."""
-    return [*_chain(dossier), *_agreed(dossier), *_declared(dossier), *_OPEN]
+    checked = [*journal_claims(dossier), *budget_claims(dossier)]
+    return [*_chain(dossier), *_agreed(dossier), *checked, *_DECLARED, *_OPEN]
+
+
+def headline(dossier: Dossier) -> str:
+    """The ledger's own verdict, and whether what was laid beside it contradicts it."""
+    held = verdict(dossier.findings)
+    return held if failure(dossier.findings) or not _contradictions(dossier) else f"{held}, and contradicted"
+
+
+def report_failure(dossier: Dossier) -> WardroundError | None:
+    """Why the answer to the auditor's question is no, if it is."""
+    error, contradictions = failure(dossier.findings), _contradictions(dossier)
+    if error is not None or not contradictions:
+        return error
+    return TrustError(contradictions[0].text, remedy="The page names each such point; ask both sides.")
+
+
+def _contradictions(dossier: Dossier) -> list[Claim]:
+    return [claim for claim in claims(dossier) if claim.standing == "broken"]
 
 
 def _chain(dossier: Dossier) -> list[Claim]:
@@ -87,28 +83,14 @@ def _agreed(dossier: Dossier) -> list[Claim]:
     ]
 
 
-def _declared(dossier: Dossier) -> list[Claim]:
-    said = [
-        Claim("declared", "Everything that left was written down: the software writes before it sends.", "releases"),
-        Claim("declared", "Each release held what its contract allows; the site's door checked it.", "contracts"),
-        Claim("declared", "The times: each party's own clock.", "chain"),
-    ]
-    if dossier.spent:
-        worst = max(epsilon for epsilon, _, _ in dossier.epsilons().values())
-        text = f"Training was private, at most epsilon {rounded_up(worst)} in one study for one patient: added up here "
-        said.append(Claim("declared", text + "from the charges that the site wrote down.", "privacy"))
-    return said
-
-
-def rounded_up(epsilon: float) -> str:
-    """An epsilon with two decimals, never below what it is."""
-    return f"{-(-epsilon * 100 // 1) / 100:.2f}"
-
-
-_OPEN = [
+_DECLARED = (
+    Claim("declared", "Everything that left was written down: the software writes before it sends.", "releases"),
+    Claim("declared", "Each release held what its contract allows; the site's door checked it.", "contracts"),
+    Claim("declared", "The times: each party's own clock.", "chain"),
+)
+_OPEN = (
     Claim("open", "Whether the site ran the software that it names, unchanged."),
     Claim("open", "Whether the images, labels and patients were what the study asked for."),
-    Claim("open", "What an update or a model gives away about a patient, beyond the epsilon that stands here."),
-    Claim("open", "Whether what left arrived and was added up rightly: that is the coordinator's journal."),
+    Claim("open", "What an update or a model gives away about a patient, beyond an epsilon that stands here."),
     Claim("open", "The legal basis, consent, and whether any law is complied with."),
-]
+)

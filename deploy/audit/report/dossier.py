@@ -4,14 +4,18 @@ The lines are read twice: once by `deploy/audit/examine.py`, which alone decides
 further than the chain held. Of each kind the first `MOST_ROWS` are kept and all of them counted.
 """
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 from deploy.audit.anchors import Anchor
+from deploy.audit.budget_words import budget_data
 from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import Signer
+from deploy.audit.report.compared import Compared
+from deploy.audit.spending import spent
 from shared.chain import Entry, verified
-from shared.privacy import History, Mechanism, epsilon_of, followed_by
 
 MOST_ROWS = 2000  # of one kind on the page; the ledger has all
 RELEASES = frozenset({"release"})
@@ -43,7 +47,8 @@ class Dossier:
     Attributes:
         file: the ledger's name, without its folder.
         made: when the report was made, RFC 3339 in UTC, by the clock of who made it.
-        spent: by study, the mechanisms charged and the delta of the first of them.
+        budget: what `audit budget` says of the ledger; None if an entry about it cannot be read.
+        journals: what `audit reconcile` says of each study whose journal was given.
     """
 
     file: str
@@ -57,18 +62,18 @@ class Dossier:
     privacy: Kept = field(default_factory=Kept)
     human: Kept = field(default_factory=Kept)
     other: Kept = field(default_factory=Kept)
-    spent: dict[str, tuple[History, float]] = field(default_factory=dict)
-
-    def epsilons(self) -> dict[str, tuple[float, float, int]]:
-        """By study: epsilon of all that was charged in it, its delta, and the number of steps."""
-        return {
-            study: (epsilon_of(history, delta=delta), delta, sum(run.steps for run in history))
-            for study, (history, delta) in self.spent.items()
-        }
+    budget: dict[str, Any] | None = None
+    journals: tuple[Compared, ...] = ()
 
 
 def compile_dossier(
-    lines: Callable[[], Iterable[bytes]], signer: Signer, anchors: Sequence[Anchor], *, file: str, made: str
+    lines: Callable[[], Iterable[bytes]],
+    signer: Signer,
+    anchors: Sequence[Anchor],
+    *,
+    file: str,
+    made: str,
+    journals: Callable[[], Sequence[Compared]] = tuple,
 ) -> Dossier:
     """Read a ledger whole.
 
@@ -78,20 +83,32 @@ def compile_dossier(
         anchors: heads that others hold.
         file: what the page calls the ledger.
         made: the time that the page carries.
+        journals: lays journals beside it; not asked where the ledger is broken.
     """
     dossier = Dossier(file, made, signer, examine(lines(), signer, anchors))
-    if dossier.findings.entries:
-        for entry in verified(lines(), public_key=signer.key, signer=signer.name):
-            _sort(dossier, entry)
-            if entry.n == dossier.findings.entries:
-                break
+    if dossier.findings.broken is None and dossier.findings.entries:
+        dossier.journals = tuple(journals())
+    entries = _sorted(dossier, lines())
+    with suppress(LookupError, TypeError, ValueError):
+        dossier.budget = budget_data(spent(entries), delta=None)
+    for _ in entries:  # whatever stands behind an entry that the budget's rules could not read
+        pass
     return dossier
+
+
+def _sorted(dossier: Dossier, lines: Iterable[bytes]) -> Iterator[Entry]:
+    """Each entry that holds, once it lies in its place."""
+    if not dossier.findings.entries:
+        return
+    for entry in verified(lines, public_key=dossier.signer.key, signer=dossier.signer.name):
+        _sort(dossier, entry)
+        yield entry
+        if entry.n == dossier.findings.entries:
+            return
 
 
 def _sort(dossier: Dossier, entry: Entry) -> None:
     said = entry.data
-    if entry.type == "privacy_spent":
-        _charge(dossier, entry)
     if any(isinstance(said.get(name), str) for name in PERSONAL):
         dossier.human.add(entry)
     kinds = {
@@ -108,15 +125,3 @@ def _sort(dossier: Dossier, entry: Entry) -> None:
         kept.add(entry)
     if entry.type == "release" and said.get("kind") == "refused":
         dossier.refusals.add(entry)
-
-
-def _charge(dossier: Dossier, entry: Entry) -> None:
-    said = entry.data
-    study, delta = said.get("study"), said.get("delta")
-    try:
-        run = Mechanism.model_validate({name: said.get(name) for name in Mechanism.model_fields})
-    except ValueError:
-        return  # what cannot be read is not added up; the entry itself stands in its table
-    if isinstance(study, str) and isinstance(delta, float) and 0 < delta < 1:
-        history, first = dossier.spent.get(study, ((), delta))
-        dossier.spent[study] = (followed_by(history, run), first)

@@ -5,11 +5,11 @@ from itertools import groupby
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
-from deploy.audit.report.claims import BELOW, TITLES, claims
+from deploy.audit.report.claim import BELOW, TITLES
+from deploy.audit.report.claims import claims, headline
 from deploy.audit.report.dossier import Dossier
 from deploy.audit.report.law import MAPPINGS
 from deploy.audit.report.sections import sections
-from deploy.audit.words import verdict
 
 _ORDER = ("broken", "proven", "declared", "open")
 
@@ -24,7 +24,7 @@ def render(dossier: Dossier, *, signed_by: str, fingerprint: str) -> str:
         .get_template("page.html.jinja")
         .render(
             dossier=dossier,
-            verdict=verdict(dossier.findings),
+            verdict=headline(dossier),
             grouped=grouped,
             titles=TITLES,
             below=BELOW,

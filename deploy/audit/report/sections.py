@@ -3,35 +3,17 @@
 A further section is a function from the dossier to a `Section`, in its place in `SECTIONS`.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from deploy.audit.examine import Notes
-from deploy.audit.report.claims import rounded_up
+from deploy.audit.report.checked import journal_points, journal_section, privacy_section
 from deploy.audit.report.dossier import Dossier, Kept
+from deploy.audit.report.section import Section
 from deploy.audit.words import coordinators, counted, verdict
 from shared.chain import Entry
 
-_CODE = ("sha-256", "digest", "head", "fingerprint", "contract")  # columns that are set as code
 _PLAIN = 60  # characters of a value that is shown by its name
-
-
-@dataclass(frozen=True)
-class Section:
-    """A heading with an anchor, what it shows, and a table; `rows` may be empty, which `none` then says."""
-
-    id: str
-    title: str
-    lead: str
-    columns: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-    note: str = ""
-    none: str = "There is none."
-
-    def is_code(self, column: int) -> bool:
-        """Whether a column holds digests."""
-        return any(word in self.columns[column].lower() for word in _CODE)
 
 
 def sections(dossier: Dossier) -> list[Section]:
@@ -153,11 +135,13 @@ def _receipts(dossier: Dossier) -> Section:
 def _breaches(dossier: Dossier) -> Section:
     rows = [*_noted("breach", dossier.findings.breaches), *_noted("to be asked about", dossier.findings.remarks)]
     kept = len(rows)
+    rows += journal_points(dossier)
     more = dossier.findings.breaches.count + dossier.findings.remarks.count - kept
     return Section(
         "breaches",
         "Breaches, and what should be asked about",
-        "Entries that do not conform to what was agreed before them, and those that a reader may want explained.",
+        "Entries that do not conform to what was agreed before them, those that a reader may want explained, and where "
+        "a journal says something else.",
         ("entry", "kind", "what"),
         rows,
         note=f"{more:,} more are in the ledger." if more else "",
@@ -192,25 +176,6 @@ def _human(dossier: Dossier) -> Section:
     )
 
 
-def _privacy(dossier: Dossier) -> Section:
-    rows = [
-        (study, f"{rounded_up(epsilon)}", f"{delta:g}", f"{steps:,}")
-        for study, (epsilon, delta, steps) in dossier.epsilons().items()
-    ]
-    return Section(
-        "privacy",
-        "Privacy spent",
-        "Epsilon of one training patient in each study that trained privately (patient-level DP-SGD), composed in "
-        "Renyi DP from the mechanisms that the site wrote down before it trained. A patient in several studies "
-        "spends in each.",
-        ("study", "epsilon, at most", "delta", "steps charged"),
-        rows,
-        note=f"{dossier.privacy.count:,} entries charge, reserve or give back. The figure does not cover the rounding "
-        "of floating-point noise, nor what leaves without noise.",
-        none="No entry says that a study trained privately: what left carries no promise of that kind.",
-    )
-
-
 def _software(dossier: Dossier) -> Section:
     rows = [(*_place(entry), entry.type, _words(entry)) for entry in dossier.other.first]
     unknown = ", ".join(f"{word} ({times})" for word, times in dossier.findings.unknown.items())
@@ -226,8 +191,8 @@ def _software(dossier: Dossier) -> Section:
 
 
 SECTIONS: tuple[Callable[[Dossier], Section], ...] = (
-    *(_chain, _anchors, _studies, _contracts, _releases, _receipts),
-    *(_breaches, _refusals, _human, _privacy, _software),
+    *(_chain, _anchors, journal_section, _studies, _contracts, _releases, _receipts),
+    *(_breaches, _refusals, _human, privacy_section, _software),
 )
 
 

@@ -1,17 +1,17 @@
 """Writing the page beside its signature, and checking one that was handed over."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from rich.text import Text
 
 from deploy.audit.anchors import Anchor
 from deploy.audit.keys import Signer
-from deploy.audit.report.claims import claims
+from deploy.audit.report.claims import claims, headline, report_failure
+from deploy.audit.report.compared import Compared
 from deploy.audit.report.dossier import compile_dossier
 from deploy.audit.report.page import render
 from deploy.audit.report.signature import AUDITOR, check_page, sign_page, signature_beside
-from deploy.audit.words import failure, verdict
 from shared.chain import timestamp
 from shared.console import Answer, printable
 from shared.durable import write_atomically
@@ -20,13 +20,23 @@ from shared.keys import fingerprint, identity_hex, load_identity_key
 from shared.ledger import read_lines
 
 
-def written_page(file: Path, signer: Signer, anchors: Sequence[Anchor], *, key: Path, to: Path, now: float) -> Answer:
+def written_page(
+    file: Path,
+    signer: Signer,
+    anchors: Sequence[Anchor],
+    *,
+    journals: Callable[[], Sequence[Compared]] = tuple,
+    key: Path,
+    to: Path,
+    now: float,
+) -> Answer:
     """Write the page and its signature.
 
     Args:
         file: the ledger.
         signer: whose it is.
         anchors: heads that others hold.
+        journals: lays the coordinator's journals beside it.
         key: the private key that signs the page; the site's own signs in the site's name, any other as the auditor.
         to: the page; its signature lies beside it.
         now: Unix seconds.
@@ -40,7 +50,7 @@ def written_page(file: Path, signer: Signer, anchors: Sequence[Anchor], *, key: 
     private, made = load_identity_key(key, role="key that signs the page"), timestamp(now)
     public = identity_hex(private.public_key())
     by = signer.name if public == identity_hex(signer.key) else AUDITOR
-    dossier = compile_dossier(lambda: read_lines(file), signer, anchors, file=file.name, made=made)
+    dossier = compile_dossier(lambda: read_lines(file), signer, anchors, file=file.name, made=made, journals=journals)
     page = render(dossier, signed_by=by, fingerprint=fingerprint(public)).encode()
     write_atomically(to, page)
     write_atomically(signature_beside(to), sign_page(page, key=private, signer=by, made=made))
@@ -49,13 +59,11 @@ def written_page(file: Path, signer: Signer, anchors: Sequence[Anchor], *, key: 
         "signature": str(signature_beside(to)),
         "signed_by": by,
         "signer_key": public,
-        "verdict": verdict(dossier.findings),
+        "verdict": headline(dossier),
         "claims": [{"standing": claim.standing, "text": claim.text} for claim in claims(dossier)],
     }
-    told = (
-        f"{verdict(dossier.findings)}\n\nPage       {to}\nSignature  {signature_beside(to)}\nSigned by  {by}, {public}"
-    )
-    return Answer(said, Text(printable(told)), failure(dossier.findings))
+    told = f"{headline(dossier)}\n\nPage       {to}\nSignature  {signature_beside(to)}\nSigned by  {by}, {public}"
+    return Answer(said, Text(printable(told)), report_failure(dossier))
 
 
 def checked_page(page: Path, signer: Signer) -> Answer:

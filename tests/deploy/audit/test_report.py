@@ -3,53 +3,26 @@
 import json
 import re
 from pathlib import Path
-from typing import Any
 
 import pytest
 from audited import Handed
 from browser import Reader, shown
 from PIL import Image
-from typer.testing import CliRunner
+from reported import MADE, dossier_of, goes_on, said, standing
 
 from deploy.audit.report.claims import claims
-from deploy.audit.report.dossier import Dossier, compile_dossier
+from deploy.audit.report.dossier import Dossier
 from deploy.audit.report.law import MAPPINGS
 from deploy.audit.report.page import render
 from deploy.audit.report.sections import SECTIONS, sections
-from deploy.cli import app
-from shared.chain import HEAD, Tip
 from shared.keys import identity_hex, make_identity_key, save_key
+from shared.privacy import Mechanism, epsilon_of
 
-MADE = "2026-01-02T03:04:05Z"
 HOSTILE = "<script>alert('1')</script> \"&\" <img src=x onerror=alert(1)>"
-
-
-def dossier_of(handed: Handed, lines: list[bytes], *, anchored: bool = True) -> Dossier:
-    anchors = handed.anchors if anchored else []
-    return compile_dossier(lambda: lines, handed.signer, anchors, file="north-ledger.jsonl", made=MADE)
 
 
 def page_of(dossier: Dossier) -> Reader:
     return Reader(render(dossier, signed_by="auditor", fingerprint="0000"))
-
-
-def standing(dossier: Dossier, words: str) -> list[str]:
-    return [claim.standing for claim in claims(dossier) if words in claim.text]
-
-
-def goes_on(handed: Handed, *entries: tuple[str, dict[str, Any]]) -> list[bytes]:
-    """The ledger with further entries behind it, signed with the right key."""
-    lines, tip = handed.lines, Tip()
-    for line in lines:
-        _, tip = tip.follow(line[:-1])
-    for kind, data in (*entries, (HEAD, {})):
-        signed = kind == HEAD
-        line = (
-            tip.head_line(key=handed.key, signer="north", time=MADE) if signed else tip.next_line(kind, data, time=MADE)
-        )
-        _, tip = tip.follow(line)
-        lines.append(line + b"\n")
-    return lines
 
 
 def test_a_whole_ledger_is_proven_as_far_as_others_hold_it(handed: Handed) -> None:
@@ -104,11 +77,13 @@ def test_people_and_privacy_have_their_sections(handed: Handed) -> None:
     lines = goes_on(handed, ("privacy_spent", spent), ("budget_reconciled", {"by": "Jo Doe", "why": "a backup"}))
     dossier = dossier_of(handed, lines)
     by_id = {section.id: section for section in sections(dossier)}
-    ((study, epsilon, delta, steps),) = by_id["privacy"].rows
-    assert (study, delta, steps) == ("lungs", "1e-06", "20")
-    assert float(epsilon) >= dossier.epsilons()["lungs"][0] > 0
+    ((study, epsilon, own, charged, _, without),) = by_id["privacy"].rows
+    assert (study, own, charged, without) == ("lungs", "", "1", "0")
+    run = Mechanism.model_validate({name: spent[name] for name in Mechanism.model_fields})
+    assert float(epsilon) == pytest.approx(epsilon_of((run,), delta=1e-6), rel=0.01)
     assert any("by Jo Doe" in row[-1] for row in by_id["human"].rows)
     assert standing(dossier, f"at most epsilon {epsilon}") == ["declared"]
+    assert standing(dossier, "paid for by a charge") == ["proven"]
 
 
 def test_every_section_that_is_pointed_at_is_there(handed: Handed) -> None:
@@ -126,11 +101,6 @@ def test_the_page_loads_nothing(handed: Handed) -> None:
     assert not {"src", "srcset", "data", "action", "style"} & {name for name, _ in page.attributes}
     assert not re.search(r"https?:|url\(|@import", page.text)
     assert ("content", "default-src 'none'; style-src 'unsafe-inline'") in page.attributes
-
-
-def said(*words: object) -> tuple[int, dict[str, Any]]:
-    done = CliRunner().invoke(app, ["audit", "report", *map(str, words), "--json"])
-    return done.exit_code, json.loads(done.stdout)
 
 
 def test_it_is_signed_and_any_change_is_noticed(handed: Handed, chromium: str, tmp_path: Path) -> None:

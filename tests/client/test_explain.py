@@ -1,0 +1,22 @@
+"""What a person at the site reads before they agree."""
+
+import pytest
+from lone_site import TENSORS, a_study
+
+from client.explain import explain
+from shared.contract import derive_contract
+from shared.study import RoundsSpec, Study
+from shared.wire import Address, Open, Stage
+
+
+def said(study: Study) -> str:
+    place = Address(study=study.name, epoch=1, round=0, attempt=1, stage=Stage.OPEN)
+    message = Open(address=place, study=study, tensors=TENSORS, cohort=("north", "south"))
+    return " ".join(explain(message, derive_contract(message, site="north"), coordinator="1a2b"))
+
+
+@pytest.mark.parametrize("keeps", [True, False])
+def test_that_updates_are_kept_is_said_before_anybody_agrees(keeps: bool) -> None:
+    study = a_study().model_copy(update={"rounds": RoundsSpec(keep_updates=keeps)})
+    assert ("keeps this site's updates" in said(study)) == keeps
+    assert "Together with: south." in said(study)
