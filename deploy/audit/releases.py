@@ -7,7 +7,8 @@ A release conforms if
 3. it has at least a byte, and without an update no more than a message may have;
 4. a finished round follows a model that was received, and under one contract rounds do not go back (late
    work leaves in a round that brought no new model);
-5. after a study was closed nothing leaves but the closing answer and refusals, until it is opened anew.
+5. after a study was closed nothing leaves but the closing answer and refusals, until it is opened anew;
+6. after the end that its contract has nothing else leaves either, by the site's own clock.
 
 The contract's own numbers (tensors, most bytes, most rounds) are not in the ledger, only its digest; that
 the site held each release against them at its door is the site's word. Pure; nothing is read here.
@@ -17,6 +18,7 @@ import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from typing import Any
 
 from shared.chain import Entry
@@ -55,6 +57,7 @@ class Releases:
 
     def __init__(self) -> None:
         self.studies: dict[str, StudyAccount] = {}
+        self._ends: dict[str, datetime] = {}  # by contract, of those that name one
 
     def follow(self, entry: Entry) -> str | None:
         """Take the next entry; the rule that it breaks, in words, or None."""
@@ -65,7 +68,19 @@ class Releases:
             return None
         if not isinstance(study, str):
             return f"the {entry.type} does not say of which study it is"
-        return take(self.studies.setdefault(study, StudyAccount()), said)
+        account = self.studies.setdefault(study, StudyAccount())
+        return take(account, said) or self._past_end(entry)
+
+    def _past_end(self, entry: Entry) -> str | None:
+        said, contract = entry.data, str(entry.data.get("contract"))
+        if entry.type == "contract" and "expires" in said:
+            if (end := _moment(said["expires"])) is None:
+                return "the contract's end is no time"
+            self._ends[contract] = end
+        ended = entry.type == "release" and said["kind"] not in ("closed", "refused") and contract in self._ends  # 6
+        if ended and ((left := _moment(entry.time)) is None or left >= self._ends[contract]):
+            return "the release left after the end of its contract"
+        return None
 
 
 def _contract(account: StudyAccount, said: dict[str, Any]) -> str | None:
@@ -145,6 +160,14 @@ def _whole(said: dict[str, Any]) -> bool:
         and all(isinstance(said.get(name), str) for name in ("stage", "kind"))
         and all(_is_count(said.get(name)) for name in ("round", "bytes"))
     )
+
+
+def _moment(text: object) -> datetime | None:
+    """A time, if it is one: a site could write down the 31st of February."""
+    try:
+        return datetime.fromisoformat(str(text)).astimezone(UTC)
+    except (ValueError, OverflowError):
+        return None
 
 
 def _is_digest(value: object) -> bool:

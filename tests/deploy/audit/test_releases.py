@@ -37,7 +37,7 @@ def release(kind: str = "ready", number: int = 1, **changes: Any) -> tuple[str, 
 def faults(*entries: tuple[str, dict[str, Any]]) -> list[str | None]:
     releases = Releases()
     return [
-        releases.follow(Entry({"n": n, "type": kind, "data": said}, NO_ENTRY))
+        releases.follow(Entry({"n": n, "time": f"2026-01-0{n}T00:00:00.5Z", "type": kind, "data": said}, NO_ENTRY))
         for n, (kind, said) in enumerate(entries, 1)
     ]
 
@@ -60,6 +60,17 @@ def test_a_refusal_may_leave_without_a_contract_and_after_the_end() -> None:
     assert faults(release("refused", contract=None), CONTRACT, CLOSED, release("refused")) == [None] * 4
 
 
+def until(day: int) -> tuple[str, dict[str, Any]]:
+    return "contract", {**CONTRACT[1], "expires": f"2026-01-0{day}T00:00:00Z"}
+
+
+def test_after_its_contract_s_end_nothing_leaves_but_a_refusal_and_the_closing_answer() -> None:
+    assert faults(until(5), MODEL, release(), release("refused")) == [None] * 4
+    assert faults(until(4), MODEL, release(), release("refused"), release("closed", 1)) == [None] * 5
+    late = "the release left after the end of its contract"
+    assert faults(until(3), MODEL, release(), until(9), release("ready", 2)) == [None, None, late, None, None]
+
+
 @pytest.mark.parametrize(
     ("entries", "fault"),
     [
@@ -74,6 +85,8 @@ def test_a_refusal_may_leave_without_a_contract_and_after_the_end() -> None:
         ([CONTRACT, MODEL, release("ready", 2), release("ready", 1)], "round 1 left after round 2"),
         ([CONTRACT, MODEL, release(), CLOSED, release("ready", 2)], "after the study was closed"),
         ([("contract", {"study": "lungs"})], "no digest"),
+        ([("contract", {**CONTRACT[1], "expires": "soon"})], "is no time"),
+        ([("contract", {**CONTRACT[1], "expires": 7})], "is no time"),
         ([("study_closed", {})], "does not say of which study"),
         *(
             ([CONTRACT, MODEL, release(**{name: value})], "lacks a field")
