@@ -20,6 +20,7 @@ from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.link import Delayed, Parcel, Withdrawn
 from client.pace import Pace
 from client.site import Site, write_status
+from client.starting import note_start
 from shared.errors import (
     TEMPLATES,
     DiskFull,
@@ -69,9 +70,10 @@ class Agent:
         """Serve until stopped.
 
         Raises:
-            ResourceError: another agent runs on this folder.
+            ResourceError: another agent runs on this folder; or `DiskFull`, nothing can be written down.
         """
         lock = self._lock()
+        note_start(self._site)
         self._probe()
         self._connect()
         while not self._stopping:

@@ -47,6 +47,8 @@ KNOWN: dict[str, set[str]] = {
     "rehearsal_ended": {"study", "reason"},
     "message_discarded": {"code"},
     "worker_restarted": {"during"},
+    "software": {"version", "code", "wheel", "packages"},
+    "keys": {"fingerprint", "coordinator_fingerprint", "ca_certificate"},
 }
 
 

@@ -1,0 +1,74 @@
+"""What a site's agent writes into the ledger when it starts, if that is news: its software and its keys.
+
+An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
+`keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
+certificate. So an auditor sees which software released what, and that a key or certificate was changed, and when.
+"""
+
+import json
+import platform
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+from client.join import load_enrolment
+from client.receipts import LEDGER_FILE
+from client.site import Site
+from client.software import Software
+from shared.canonical import digest
+from shared.keys import fingerprint, identity_hex, transport_pem
+from shared.ledger import read_whole_lines
+from shared.version import VERSION
+
+RESTS_ON = ("cryptography", "dp-accounting", "flwr", "grpcio", "monai", "numpy", "opacus", "torch")
+
+
+def note_start(site: Site) -> None:
+    """Write down what has changed since the site started last, or everything at its first start.
+
+    Raises:
+        DiskFull: it cannot be written down.
+    """
+    for entry, said in (("software", software_of(site.software)), ("keys", keys_of(site.folder))):
+        if _last(site.folder / LEDGER_FILE, entry) != said:
+            site.ledger.append(entry, said, time=site.now())
+
+
+def software_of(software: Software) -> dict[str, Any]:
+    """The entry about the software."""
+    found = {name: _version(name) for name in RESTS_ON}
+    packages = {"python": platform.python_version()} | {name: known for name, known in found.items() if known}
+    return {"version": VERSION, **software.model_dump(), "packages": packages}
+
+
+def keys_of(folder: Path) -> dict[str, Any]:
+    """The entry about the keys of the site in `folder`; fingerprints are those that people compare.
+
+    Raises:
+        ConfigError, TrustError: as `load_enrolment`.
+    """
+    enrolment = load_enrolment(folder)
+    transport, identity = enrolment.transport_key.public_key(), enrolment.identity_key.public_key()
+    return {
+        "fingerprint": fingerprint(transport_pem(transport), identity_hex(identity)),
+        "coordinator_fingerprint": enrolment.invitation.coordinator_fingerprint(),
+        "ca_certificate": digest(enrolment.invitation.ca_certificate.encode()),
+    }
+
+
+def _last(ledger: Path, entry: str) -> dict[str, Any] | None:
+    """What the last entry of a type says; lines of others are not parsed, for a ledger may be long."""
+    mark, found = f'"type":"{entry}"'.encode(), None
+    for line in read_whole_lines(ledger):
+        if mark in line and (fields := json.loads(line))["type"] == entry:
+            found = fields["data"]
+    return found
+
+
+@cache
+def _version(package: str) -> str | None:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
