@@ -19,7 +19,9 @@ def test_a_study_waits_for_a_person_and_then_finishes(federation: LiveFederation
     live, site = federation, "site-3"
     config = live.sites[site] / "site.toml"
     before = config.read_text()
-    restart_with(live, site, config, f'{before}\n[policy]\nstudies = "ask"\n')
+    told_of = live.sites[site] / "told"
+    tell = f"""["/bin/sh", "-c", 'echo "$WARDROUND_CODE $WARDROUND_STUDY $WARDROUND_LINE" >> "$0"', "{told_of}"]"""
+    restart_with(live, site, config, f'{before}\n[policy]\nstudies = "ask"\non_refusal = {tell}\n')
     assert load_settings(config).policy.studies == "ask" and "policy" not in tomllib.loads(before)
     try:
         study = live.launch("asks-first", rounds=1, steps=2, quorum=3)
@@ -31,10 +33,16 @@ def test_a_study_waits_for_a_person_and_then_finishes(federation: LiveFederation
         assert "waits for approval" in shown and "approval of site-3" in " ".join(shown.split())
         said = answer("site", "status", "--config", config)
         assert [asked["study"] for asked in said["awaits_approval"]] == ["asks-first"]
+        live.until(told_of.exists, "the site's operator is told")
         answer("site", "approve", "asks-first", "--config", config, "--as", "Dr. Adams", "--yes")
         live.finished(study)
         assert [commit.counted for commit in live.commits(study)] == [("site-1", "site-2", "site-3")]
-        assert [entry["person"] for entry in live.ledger(site, "contract", "asks-first")] == ["Dr. Adams"]
+        (agreed,) = live.ledger(site, "contract", "asks-first")
+        (approved,) = live.ledger(site, "approval", "asks-first")
+        assert (agreed["person"], agreed["cohort"]) == ("Dr. Adams", approved["cohort"])
+        assert agreed["floors"]["patients_at_least"] == 5 and agreed["expires"] == approved["expires"]
+        assert {said["contract"] for said in live.ledger(site, "release", "asks-first")} == {None, agreed["contract"]}
+        assert told_of.read_text() == "awaits_approval asks-first policy.studies = ask\n"
         told = " ".join(wardround("study", "log", "asks-first", "-f", live.federation).stdout.split())
         assert "site-3 says not yet" in told
     finally:
