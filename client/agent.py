@@ -81,6 +81,7 @@ class Agent:
         self._drain()
         self._site.worker.end()
         try:
+            self._site.egress.settle()
             self._site.ledger.sign_head(time=self._site.now())
         except DiskFull as error:
             self._complain(error)

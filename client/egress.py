@@ -1,9 +1,9 @@
 """The one door: everything that leaves a site leaves through `Egress.release`.
 
 The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. What is signed names
-the ledger's last entry before its own, so that others hold it. Only
-this module can build a `Released`, and the link sends nothing else. The privacy budget is charged
-between check and ledger once a policy asks for one.
+the ledger's last entry before its own, so that others hold it. Answers that say "not yet" again are written down by
+the run (`client/repeats.py`). Only this module can build a `Released`, and the link sends nothing else. The privacy
+budget is charged between check and ledger once a policy asks for one.
 """
 
 from collections.abc import Callable
@@ -14,6 +14,7 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.contract import check_form, check_in_force, check_release
+from client.repeats import Repeats
 from client.telling import told_by
 from shared.canonical import digest
 from shared.contract import Contract
@@ -67,6 +68,7 @@ class Egress:
         self._key = key
         self._ledger = ledger
         self._now = now
+        self._repeats = Repeats(ledger, now)
 
     def release(self, message: Message, *, contract: Contract | None, payload: Path | None = None) -> Released:
         """Check one message against the contract, write it down, sign it.
@@ -87,7 +89,8 @@ class Egress:
         if isinstance(message, Report):
             message = message.model_copy(update={"ledger": head_of(self._ledger), "lost": self.lost})
         body = encode(message)
-        self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
+        if not self._repeats.cover(message, len(body)):
+            self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
         envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)
         announced = message if payload is not None and isinstance(message, Ready | Uploaded) else None
         return Released(
@@ -97,6 +100,14 @@ class Egress:
             payload_bytes=announced.update_bytes if announced else 0,
             door=_DOOR,
         )
+
+    def settle(self) -> None:
+        """Write down how many answers left that said "not yet" again, as far as that is still to be said.
+
+        Raises:
+            DiskFull: it cannot be written down.
+        """
+        self._repeats.settle()
 
     def recall(self, released: Released) -> None:
         """Write down that a release was stopped on its way: its update is no longer the checked one."""

@@ -11,5 +11,6 @@ def write_traffic(site: Site, study: str) -> None:
     """Write down the bytes of answers since this process opened the ledger, where the line counts them."""
     traffic = site.link.traffic
     if traffic is not None:
+        site.egress.settle()
         said = {"study": study, "since": site.ledger.began, "bytes": traffic.answers_up}
         site.ledger.append("traffic", said, time=site.now(), wait=False)

@@ -32,6 +32,15 @@ class Sent(NamedTuple):
     size: int
 
 
+class Left(NamedTuple):
+    """What left by one entry, of any study: bytes, and how many messages with an update and without one."""
+
+    entry: int
+    size: int
+    updates: int
+    others: int
+
+
 class Told(NamedTuple):
     """The coordinator's word on a round, as the site wrote it down."""
 
@@ -73,7 +82,7 @@ class Ledger:
         receipts: the coordinator's words on its rounds, as written down.
         roots: by round, the roots of all heads that it was told.
         hashes: by place, the hashes of the entries that the journal names.
-        released: place and bytes of every release, of any study.
+        released: what left by every release, of any study.
         traffic: what the line counted when the study was put away.
         lost: what it declares lost of its own end, in whatever study that was found out.
         told_lost: by site, what this one was told that others have lost.
@@ -86,7 +95,7 @@ class Ledger:
     receipts: list[Told] = field(default_factory=list)
     roots: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     hashes: dict[int, str] = field(default_factory=dict)
-    released: list[tuple[int, int]] = field(default_factory=list)
+    released: list[Left] = field(default_factory=list)
     traffic: list[Counted] = field(default_factory=list)
     lost: list[LostTail] = field(default_factory=list)
     told_lost: dict[str, set[LostTail]] = field(default_factory=lambda: defaultdict(set))
@@ -156,13 +165,21 @@ def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
         if entry.n in asked or (closed is not None and entry.hash == closed.hash):
             book.hashes[entry.n] = entry.hash
         with _in_form(path, entry):
-            if entry.type == "release":
-                book.released.append((entry.n, _number(entry.data["bytes"])))
+            if entry.type in ("release", "release_repeated"):
+                book.released.append(_left(entry))
             elif entry.type == TAIL_LOST:
                 book.lost.append(read_loss(entry))
             if entry.data.get("study") == journal.study:
                 _note(book, entry)
     return book
+
+
+def _left(entry: Entry) -> Left:
+    size = _number(entry.data["bytes"])
+    if entry.type == "release_repeated":
+        return Left(entry.n, size, 0, _number(entry.data["count"]))
+    updates = int(entry.data["update_digest"] is not None)
+    return Left(entry.n, size, updates, 1 - updates)
 
 
 def _asked(journal: Journal, site: str) -> set[int]:

@@ -8,7 +8,8 @@ A release conforms if
 4. a finished round follows a model that was received, and under one contract rounds do not go back (late
    work leaves in a round that brought no new model);
 5. after a study was closed nothing leaves but the closing answer and refusals, until it is opened anew;
-6. after the end that its contract has nothing else leaves either, by the site's own clock.
+6. after the end that its contract has nothing else leaves either, by the site's own clock;
+7. of answers that say "not yet" again no more leave than the entry before announced, none too large for a message.
 
 The contract's own numbers (tensors, most bytes, most rounds) are not in the ledger, only its digest; that
 the site held each release against them at its door is the site's word. Pure; nothing is read here.
@@ -19,7 +20,7 @@ from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, TypeGuard
 
 from shared.chain import Entry
 
@@ -39,6 +40,7 @@ class StudyAccount:
         refused: the site's own refusals among them, and what its door held back.
         last_round: the highest round that a finished round was released for, under the contract in force.
         receipts: the coordinator's words on finished rounds, by outcome.
+        announced: how many more answers that say "not yet" may leave.
     """
 
     contracts: set[str] = field(default_factory=set)
@@ -50,6 +52,7 @@ class StudyAccount:
     refused: int = 0
     last_round: int = 0
     receipts: Counter[str] = field(default_factory=Counter)
+    announced: int = 0
 
 
 class Releases:
@@ -109,6 +112,26 @@ def _receipt(account: StudyAccount, said: dict[str, Any]) -> None:
     account.receipts[outcome if outcome in ("counted", "refused", "late") else "other"] += 1
 
 
+def _again(account: StudyAccount, said: dict[str, Any]) -> str | None:
+    if not _is_count(said.get("most")):
+        return "answers are announced without their number"
+    account.announced = said["most"]
+    return None
+
+
+def _repeated(account: StudyAccount, said: dict[str, Any]) -> str | None:
+    count, size, most = said.get("count"), said.get("bytes"), account.announced
+    if not (_is_count(count) and _is_count(size)):
+        return "answers left without their number, or their bytes"
+    account.releases += count
+    account.refused += count
+    account.bytes += size
+    account.announced = 0
+    if count > most:
+        return f"{count} answers left, and {most} were announced"
+    return None if count <= size <= count * _MESSAGE_BYTES else f"{count} answers of {size} bytes cannot be"
+
+
 def _release(account: StudyAccount, said: dict[str, Any]) -> str | None:
     if not _whole(said):  # 1
         return "the release lacks a field, or has one in another form"
@@ -142,6 +165,8 @@ _TAKEN: dict[str, Callable[[StudyAccount, dict[str, Any]], str | None]] = {
     "rehearsal": _contract,  # one of its own, under a name of its own
     "model_received": _model,
     "release": _release,
+    "release_again": _again,
+    "release_repeated": _repeated,
     "release_refused": _held_back,
     "receipt": _receipt,
     "study_closed": _closed,
@@ -174,5 +199,5 @@ def _is_digest(value: object) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
-def _is_count(value: object) -> bool:
+def _is_count(value: object) -> TypeGuard[int]:
     return type(value) is int and value >= 0

@@ -33,6 +33,8 @@ KNOWN: dict[str, set[str]] = {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),
         *("tells", "replayed", "scored_model", "findings", "work_s", "travel_s"),
     },
+    "release_again": {"study", "round", "stage", "refusal", "rule", "most"},
+    "release_repeated": {"study", "round", "stage", "refusal", "rule", "count", "bytes"},
     "release_refused": {"study", "round", "stage", "rule", "update_digest"},
     "receipt": {
         *("site", "study", "round", "outcome", "update_digest", "model_digest"),
