@@ -17,7 +17,7 @@ from typing import IO
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
-from client.link import Delayed, Parcel, Withdrawn
+from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
 from client.site import Site, write_status
 from client.starting import note_start
@@ -132,7 +132,7 @@ class Agent:
             self._answering.receive(self._inbox[0])
         except Delayed:  # its sender stopped; other studies' messages are taken meanwhile
             self._site.link.put_aside(self._inbox[0])
-        except Withdrawn:  # before its model was here: the server was restarted, or asks anew
+        except MessageGone:  # before its model was here: the server was restarted, or asks anew
             self._site.link.drop(self._inbox[0])
         self._inbox.popleft()
         return True

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from client.consent import Consent
 from client.egress import Released
-from client.heads import Heads
+from client.heads import HeadCheck
 from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
@@ -21,7 +21,7 @@ from client.site import Site
 from client.study_store import StudyRecord
 from client.traffic import write_traffic
 from client.workload import Task, Workload
-from shared.errors import HELD, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
+from shared.errors import NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
 from shared.wire import (
     UNADDRESSED,
@@ -53,7 +53,7 @@ class Answering:
         self._site = site
         self._later = later
         self._workload = Workload(site)
-        self._heads = Heads(site)
+        self._heads = HeadCheck(site)
         self._rehearsals = Rehearsals(site, self._workload, answer=answer)
         self._consent = Consent(site)
         self._replies = Replies(site, answer=answer)
@@ -68,7 +68,7 @@ class Answering:
         """Answer one message from the server, or put its job in the queue.
 
         Raises:
-            LinkError: the line is down, receive it again later; or `Withdrawn`, nobody waits for it.
+            LinkError: the line is down, receive it again later; or `MessageGone`, nobody waits for it.
             DiskFull: not even a refusal can be written down; receive it again later.
         """
         site = self._site
@@ -88,7 +88,7 @@ class Answering:
             with refusing_disk_full():
                 self._act(parcel, message, record)
         except Refusal as refusal:
-            if refusal.wire_code not in HELD:  # that was said once, and will be asked again and again
+            if refusal.wire_code not in NOT_YET:  # that was said once, and will be asked again and again
                 site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
             self._replies.refuse(parcel, refusal, address=message.address, record=record)
 

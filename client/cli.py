@@ -22,7 +22,7 @@ from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError, ResourceError
 from shared.parent import end_if_asked
-from shared.section import explain
+from shared.section import wrong_keys
 
 if TYPE_CHECKING:
     from client.approvals import Approvals
@@ -102,7 +102,7 @@ def _described(kind: Literal["dicom", "pictures", "npz"], data: Path, labels: Pa
         )
     except ValidationError as error:
         raise ConfigError(
-            explain("data", DataSettings, error), remedy="Give --labels with dicom and pictures, and only with them."
+            wrong_keys("data", DataSettings, error), remedy="Give --labels with dicom and pictures, and only with them."
         ) from None
     there = data.is_file() if kind == "npz" else data.is_dir()
     for option, what, found in (

@@ -47,7 +47,7 @@ class NotAdmitted(LinkError):
     """The server refused to activate this site's key."""
 
 
-class Withdrawn(LinkError):
+class MessageGone(LinkError):
     """The server no longer holds this message, or its run is over."""
 
 
@@ -69,7 +69,7 @@ _REFUSALS: tuple[tuple[Any, str, type[LinkError], str, str], ...] = (
     (
         grpc.StatusCode.PERMISSION_DENIED,
         "2007",  # Flower's FLEET_RUN_STATUS_NOT_ALLOWED
-        Withdrawn,
+        MessageGone,
         "The run of this message is over.",
         "Nothing; wait for the next message.",
     ),
@@ -163,7 +163,7 @@ class Fleet:
 
         Raises:
             LinkError: in one sentence, why there is no answer; `Forgotten`, `NotAdmitted` and
-                `Withdrawn` are the server's own refusals.
+                `MessageGone` are the server's own refusals.
         """
         try:
             return self._answer(self.begin(name, request, timeout_s=timeout_s))

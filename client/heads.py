@@ -26,8 +26,8 @@ _ASK = "Was this site's folder restored? Then stop the agent and run `wardround 
 _ELSE = "If not, show this to the coordinator."
 
 
-class Heads:
-    """The heads and receipts that one site is told of.
+class HeadCheck:
+    """Holds what one site is told against its ledger.
 
     Args:
         site: the parts to work with.

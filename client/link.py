@@ -29,7 +29,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 
 from client.aside import Aside, Delayed
-from client.fleet import Fleet, Forgotten, Traffic, Withdrawn
+from client.fleet import Fleet, Forgotten, MessageGone, Traffic
 from client.membership import Membership
 from client.message_calls import MessageCalls
 from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
@@ -38,7 +38,7 @@ from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_co
 
 _PASSED_OVER = 64  # withdrawn messages in one pull: rounds may pass more quickly than a site at work asks
 
-__all__ = ["Delayed", "Link", "LinkError", "Parcel", "Released", "Traffic", "Withdrawn"]
+__all__ = ["Delayed", "Link", "LinkError", "MessageGone", "Parcel", "Released", "Traffic"]
 
 
 class Link:
@@ -164,7 +164,7 @@ class Link:
 
         Raises:
             TrustError: the payload is larger than `limit`, or not as long as it was declared.
-            Withdrawn: the server no longer holds it.
+            MessageGone: the server no longer holds it.
             Delayed: not all of it has come; `put_aside` takes it back.
             LinkError: the line stayed down; call again later.
         """
@@ -194,7 +194,7 @@ class Link:
             self._give_up(given_up)
 
     def _give_up(self, note: Note) -> None:
-        with contextlib.suppress(Withdrawn):
+        with contextlib.suppress(MessageGone):
             self._calls.confirm(note)
         self._parcels.forget(note.id)
         self._aside.forget(note)
@@ -219,7 +219,7 @@ class Link:
         except Delayed:
             self._put_aside(note)
             return None
-        except (Withdrawn, TrustError):
+        except (MessageGone, TrustError):
             self._give_up(note)
             return None
         self._aside.forget(note)
@@ -265,7 +265,7 @@ class Link:
             return False
         plan = plan_message(reply_metadata(parcel._note.metadata), released.envelope, payload)
         arrived = False
-        with contextlib.suppress(Withdrawn):
+        with contextlib.suppress(MessageGone):
             arrived = self._push(parcel._note, plan)
             self._calls.confirm(parcel._note)
         self._parcels.forget(parcel.id)
@@ -305,7 +305,7 @@ class Link:
         return self._holds(note, plan.id)
 
     def _holds(self, note: Note, name: str) -> bool:
-        with contextlib.suppress(Withdrawn):
+        with contextlib.suppress(MessageGone):
             next(self._calls.objects(note, [name]))
             return True
         return False

@@ -12,7 +12,7 @@ from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, PullObjectRequ
 from flwr.proto.node_pb2 import Node
 
 from client.aside import Delayed
-from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, Withdrawn
+from client.fleet import OBJECT_TIMEOUT_S, Call, Fleet, Forgotten, MessageGone
 from client.membership import Membership
 from client.parcels import Note
 from shared.errors import LinkError
@@ -39,7 +39,7 @@ class MessageCalls:
         """A message's objects in the order of their names.
 
         Raises:
-            Withdrawn: the server no longer holds the message.
+            MessageGone: the server no longer holds the message.
             Delayed: an object is announced and does not come.
             LinkError: the line stayed down.
         """
@@ -50,12 +50,12 @@ class MessageCalls:
         """Whether all of a message has come, which its root object says, or the server has given it up."""
         try:
             answer = self.settled("PullObject", _pull(note, note.id))
-        except Withdrawn:
+        except MessageGone:
             return True
         return bool(answer.object_available or not answer.object_found)
 
     def confirm(self, note: Note) -> None:
-        """Let the server free what it keeps of a message; raises `Withdrawn` and `LinkError` as `objects`."""
+        """Let the server free what it keeps of a message; raises `MessageGone` and `LinkError` as `objects`."""
         node, run = Node(node_id=note.metadata.dst_node_id), note.metadata.run_id
         self.settled(
             "ConfirmMessageReceived", ConfirmMessageReceivedRequest(node=node, run_id=run, message_object_id=note.id)
@@ -78,10 +78,10 @@ class MessageCalls:
                 if call is not None:
                     return self._fleet.finish(call)
                 return self._fleet.call(name, request, timeout_s=OBJECT_TIMEOUT_S)
-            except Withdrawn:
+            except MessageGone:
                 raise
             except Forgotten:
-                raise Withdrawn("The server was restarted.", remedy="Nothing; wait for the next message.") from None
+                raise MessageGone("The server was restarted.", remedy="Nothing; wait for the next message.") from None
             except LinkError:
                 if not left or self._membership.pause(_RETRY_S):
                     raise
@@ -93,7 +93,7 @@ class MessageCalls:
             if answer.object_available:
                 return bytes(answer.object_content)
             if not answer.object_found:
-                raise Withdrawn("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
+                raise MessageGone("The server no longer holds this message.", remedy="Nothing; wait for the next one.")
             if self._membership.pause(_ARRIVAL_TURN_S):
                 break
             answer = self.settled("PullObject", request)

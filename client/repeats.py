@@ -14,7 +14,7 @@ with the same code and rule: nothing in it follows from a site's data.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import HELD
+from shared.errors import NOT_YET
 from shared.ledger import Ledger
 from shared.wire import Message, Refused
 
@@ -80,7 +80,7 @@ class Repeats:
 
 def _same(message: Message) -> _Same | None:
     """What stays the same in a run; None if the message is none of one."""
-    if type(message) is not Refused or message.refusal not in HELD:
+    if type(message) is not Refused or message.refusal not in NOT_YET:
         return None
     place = message.address
     said = {"study": place.study, "round": place.round, "stage": place.stage.value}

@@ -12,7 +12,7 @@ from client.imaging.settings import DataSettings
 from client.policy import Policy
 from shared.durable import write_atomically
 from shared.errors import ConfigError
-from shared.section import Section, explain
+from shared.section import Section, wrong_keys
 from shared.study import Name
 
 FILE_NAME = "site.toml"
@@ -75,7 +75,7 @@ def load_settings(path: Path) -> SiteSettings:
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name} is not valid TOML: {error}", remedy="Correct the line named.") from None
     except ValidationError as error:
-        raise ConfigError(explain("site", SiteSettings, error), remedy="Correct the keys named.") from None
+        raise ConfigError(wrong_keys("site", SiteSettings, error), remedy="Correct the keys named.") from None
 
 
 def write_settings(path: Path, settings: SiteSettings) -> bool:

@@ -22,7 +22,7 @@ from shared.durable import locked, write_atomically
 from shared.enrolment import Invitation, JoinRequest, read_invitation, read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import Roster, RosterEntry, sign_roster
-from shared.section import explain
+from shared.section import wrong_keys
 
 ENTRY_DAYS = 730
 INVITATION_DAYS = 14
@@ -124,7 +124,7 @@ def _invitation(federation: Federation, site: str, *, expires: int) -> Invitatio
             expires=expires,
         )
     except ValidationError as error:
-        raise ConfigError(explain("invitation", Invitation, error), remedy="Correct what is named.") from None
+        raise ConfigError(wrong_keys("invitation", Invitation, error), remedy="Correct what is named.") from None
 
 
 def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:

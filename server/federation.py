@@ -33,7 +33,7 @@ from shared.keys import (
     make_transport_key,
     save_key,
 )
-from shared.section import Section, explain
+from shared.section import Section, wrong_keys
 from shared.study import Name
 
 _SETTINGS_TEXT = """\
@@ -196,7 +196,7 @@ def _settings(values: dict[str, Any]) -> FederationSettings:
     try:
         return FederationSettings.model_validate(values)
     except ValidationError as error:
-        what = explain("federation", FederationSettings, error)
+        what = wrong_keys("federation", FederationSettings, error)
         raise ConfigError(what, remedy="Correct the keys named.") from None
 
 

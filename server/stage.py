@@ -24,7 +24,7 @@ from server.records import LINE_LOST, SiteRefused, UpdateAdmitted, UpdateRefused
 from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
-from shared.errors import HELD, WireCode
+from shared.errors import NOT_YET, WireCode
 from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Stage, Uploaded
 from shared.wire import Refused as SaidNo
 
@@ -209,7 +209,7 @@ class StageRun:
                 self._reopened.add(site)
                 self._unopened.add(site)
                 setbacks.reopen(self._desk, self._state, site, answer.refusal)
-            case SaidNo() if answer.refusal in HELD and self._state.stage in (Stage.OPEN, *WORKING):
+            case SaidNo() if answer.refusal in NOT_YET and self._state.stage in (Stage.OPEN, *WORKING):
                 self._unopened |= {site} if self._state.stage in WORKING else set()
                 setbacks.hold(self._desk, self._state, site, answer.refusal)
             case SaidNo():

@@ -23,7 +23,7 @@ from shared.canonical import canonical, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
-from shared.section import Section, explain
+from shared.section import Section, wrong_keys
 from shared.study import Digest, Name, RoundsSpec, Study
 from shared.wire import MOST_AMENDMENTS
 
@@ -67,7 +67,7 @@ def with_terms(study: Study, terms: Terms) -> Study:
     try:
         return study.model_copy(update={"rounds": RoundsSpec.model_validate(asked)})
     except ValidationError as error:
-        raise ConfigError(explain("study", RoundsSpec, error), remedy="Ask for less.") from None
+        raise ConfigError(wrong_keys("study", RoundsSpec, error), remedy="Ask for less.") from None
 
 
 def sign_amendment(amendment: Amendment, *, key: Ed25519PrivateKey) -> str:

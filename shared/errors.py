@@ -171,7 +171,9 @@ TEMPLATES: dict[WireCode, str] = {
 }
 
 
-HELD = frozenset({WireCode.AWAITS_APPROVAL, WireCode.OUT_OF_HOURS})  # not yet, rather than no: the site is asked again
+NOT_YET = frozenset(
+    {WireCode.AWAITS_APPROVAL, WireCode.OUT_OF_HOURS}
+)  # not yet, rather than no: the site is asked again
 
 
 class Refusal(WardroundError):

@@ -33,7 +33,7 @@ class Section(BaseModel):
         return schema
 
 
-def explain(file_kind: str, model: type[BaseModel], error: ValidationError) -> str:
+def wrong_keys(file_kind: str, model: type[BaseModel], error: ValidationError) -> str:
     """Say which keys of a configuration are wrong, listing the known ones for an unknown key.
 
     Args:

@@ -16,7 +16,7 @@ from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
 from shared.private_training import PrivacySpec, privacy_fault
-from shared.section import Section, explain
+from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
 from shared.training import TrainingSpec
 
@@ -315,4 +315,6 @@ def parse_study(text: str) -> Study:
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The study file is not valid TOML: {error}", remedy="Correct the line named.") from None
     except ValidationError as error:
-        raise ConfigError(explain("study", Study, error), remedy="Correct the keys named; see docs/study.md.") from None
+        raise ConfigError(
+            wrong_keys("study", Study, error), remedy="Correct the keys named; see docs/study.md."
+        ) from None

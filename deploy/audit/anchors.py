@@ -14,14 +14,14 @@ newest to itself, so an auditor asks the coordinator, too.
 """
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from deploy.audit.keys import Signer
-from shared.chain import HEAD, Entry, verified
+from deploy.audit.reading import sound_entries
+from shared.chain import HEAD
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
 from shared.ledger import read_lines
@@ -120,7 +120,7 @@ def _coordinator(path: Path, signer: Signer) -> Ed25519PublicKey:
 def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
     study, anchors = "?", []
     waiting: list[tuple[str, int | None]] = []
-    for entry in _sound(path, _coordinator(path, signer)):
+    for entry in sound_entries(path, _coordinator(path, signer), COORDINATOR):
         if entry.type == "study_started":
             study = str(entry.data.get("study"))
         elif entry.type == "site_closed" and entry.data.get("site") == signer.name:
@@ -135,16 +135,3 @@ def _of_journal(path: Path, signer: Signer) -> list[Anchor]:
             remedy="Ask the coordinator for the journal as it is now.",
         )
     return anchors
-
-
-def _sound(path: Path, key: Ed25519PublicKey) -> Iterator[Entry]:
-    count = 0
-    try:
-        for entry in verified(read_lines(path), public_key=key, signer=COORDINATOR):
-            count = entry.n
-            yield entry
-    except TrustError as error:
-        raise TrustError(
-            f"The journal {path.name} is broken at line {count + 1}: {error.what}",
-            remedy="Ask the coordinator for the journal again, and compare the coordinator's fingerprint.",
-        ) from None

@@ -16,11 +16,12 @@ from pydantic import ValidationError
 
 from deploy.audit.keys import Signer
 from deploy.audit.losses import TAIL_LOST, as_loss, read_loss
-from shared.chain import HEAD, Entry, verified
+from deploy.audit.reading import sound_entries
+from shared.chain import HEAD, Entry
 from shared.errors import TrustError
 from shared.heads import Head, LostTail
 from shared.identity import COORDINATOR
-from shared.ledger import read_entries, read_lines
+from shared.ledger import read_entries
 
 
 class Sent(NamedTuple):
@@ -148,7 +149,7 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
         TrustError: it is broken, or an entry is not in its form.
     """
     book = Journal()
-    for entry in _sound(path, key, COORDINATOR):
+    for entry in sound_entries(path, key, COORDINATOR):
         book.entries = entry.n
         with _in_form(path, entry):
             _take(book, entry.type, entry.data)
@@ -160,7 +161,7 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
 def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
     """A site's ledger, as far as it is about the study of a journal; raises as `read_journal`."""
     book, asked, closed = Ledger(signer.name), _asked(journal, signer.name), journal.closed.get(signer.name)
-    for entry in _sound(path, signer.key, signer.name):
+    for entry in sound_entries(path, signer.key, signer.name):
         book.entries = entry.n
         if entry.n in asked or (closed is not None and entry.hash == closed.hash):
             book.hashes[entry.n] = entry.hash
@@ -251,17 +252,4 @@ def _in_form(path: Path, entry: Entry) -> Iterator[None]:
         raise TrustError(
             f"Entry {entry.n} of {path.name} ({entry.type}) is not in its form.",
             remedy="Use the version of Wardround that wrote the file.",
-        ) from None
-
-
-def _sound(path: Path, key: Ed25519PublicKey, signer: str) -> Iterator[Entry]:
-    count = 0
-    try:
-        for entry in verified(read_lines(path), public_key=key, signer=signer):
-            count = entry.n
-            yield entry
-    except TrustError as error:
-        raise TrustError(
-            f"{path.name} is broken at line {count + 1}: {error.what}",
-            remedy="Ask for the file again; `wardround audit verify` says more of it.",
         ) from None

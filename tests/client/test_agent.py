@@ -13,7 +13,7 @@ from lone_site import START, UPDATE, LoneSite, opened, trained
 
 from client.agent import Agent
 from client.egress import ALTERED
-from client.fleet import Withdrawn
+from client.fleet import MessageGone
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
 from shared.errors import LinkError, ResourceError, TrustError
 
@@ -132,7 +132,7 @@ def test_a_message_withdrawn_while_its_model_comes_does_not_hold_up_the_next(sit
     def gone_at_first(parcel, into, *, limit: int) -> str:
         tries.append(parcel.id)
         if len(tries) == 1:
-            raise Withdrawn("The server was restarted.", remedy="Nothing.")
+            raise MessageGone("The server was restarted.", remedy="Nothing.")
         return whole(parcel, into, limit=limit)
 
     site.line.fetch = gone_at_first  # type: ignore[method-assign]
