@@ -74,6 +74,10 @@ class BudgetFile:
     def __init__(self, folder: Path, *, key_check: str) -> None:
         self._folder, self._path, self._ledger = folder, folder / FILE_NAME, folder / LEDGER_FILE
         self.key_check = key_check
+        self._marked: tuple[int, str | None] = (
+            0,
+            None,
+        )  # how far the ledger was read, in bytes, and its last mark there
 
     def read(self) -> Kept:
         """The file, in step with the ledger by the module's rules.
@@ -81,7 +85,7 @@ class BudgetFile:
         Raises:
             Refusal: `BUDGET_STALE`, rule 3.
         """
-        last, kept = last_mark(self._ledger), self.look()
+        last, kept = self._last_mark(), self.look()
         if lost_heads(self._folder):
             raise stale("The ledger lacks an entry that the coordinator holds: it was restored or cut.")
         if kept is None or kept.key_check != self.key_check:
@@ -93,6 +97,19 @@ class BudgetFile:
         if last not in (kept.mark, kept.previous):
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})
+
+    def _last_mark(self) -> str | None:
+        """As `last_mark`; of a ledger that has grown only what is new is read, for it is read at each refusal."""
+        at, last = self._marked
+        size = self._ledger.stat().st_size if self._ledger.exists() else 0
+        if size < at:
+            at, last = 0, None
+        for line in read_whole_lines(self._ledger, start=at) if size else ():
+            at += len(line)
+            for _, said in _about_budget(line):
+                last = str(said.get("budget_mark", ""))
+        self._marked = at, last
+        return last
 
     def look(self) -> Kept | None:
         """The file as it is, in step or not; None if there is none that can be read."""
@@ -143,10 +160,14 @@ def open_budget(folder: Path) -> BudgetFile:
 def budget_entries(ledger: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Type and data of every entry about the budget; the chain is not checked, which `Ledger.open` has done."""
     for line in read_whole_lines(ledger) if ledger.exists() else ():
-        if any(mark in line for mark in _MARKS):
-            fields = parse_canonical(line.rstrip(b"\n"))
-            if fields["type"] in ENTRIES:
-                yield fields["type"], fields["data"]
+        yield from _about_budget(line)
+
+
+def _about_budget(line: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
+    if any(mark in line for mark in _MARKS):
+        fields = parse_canonical(line.rstrip(b"\n"))
+        if fields["type"] in ENTRIES:
+            yield fields["type"], fields["data"]
 
 
 def last_mark(ledger: Path) -> str | None:

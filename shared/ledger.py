@@ -169,9 +169,9 @@ def read_lines(path: Path, *, start: int = 0) -> Iterator[bytes]:
             yield line
 
 
-def read_whole_lines(path: Path) -> Iterator[bytes]:
+def read_whole_lines(path: Path, *, start: int = 0) -> Iterator[bytes]:
     """As `read_lines`, without a last line that is still being written or that a crash tore off."""
-    for line in read_lines(path):
+    for line in read_lines(path, start=start):
         if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
             return
         yield line

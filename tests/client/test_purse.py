@@ -11,7 +11,7 @@ from live_federation import answer, wardround
 from lone_site import START, UPDATE, LoneSite, a_study, count_steps
 
 from client.budget import unpacked
-from client.budget_file import BudgetFile, Kept
+from client.budget_file import BudgetFile, Kept, open_budget
 from client.jobs import OpenDone, Place, RoundDone
 from client.patients import KEY_FILE
 from client.receipts import keep_receipts
@@ -353,6 +353,19 @@ def test_a_contract_of_a_private_study_says_so_and_what_may_leave(site: LoneSite
         (True, ["update"]),
         (False, ["update", "patients", "examples", "counts", "seconds", "scores.validation", "scores.test"]),
     ]
+
+
+def test_a_ledger_that_grew_or_was_cut_is_read_as_by_a_new_process(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    file, ledger = open_budget(site.folder), site.folder / "ledger.jsonl"
+    before = ledger.read_bytes()
+    assert file.read().budget.accounts["lungs"].charged == 0
+    train(site, 1)
+    assert file.read() == open_budget(site.folder).read()
+    train(site, 2)
+    ledger.write_bytes(before)
+    with pytest.raises(Refusal, match="not in step"):
+        file.read()
 
 
 def test_a_budget_in_step_is_left_alone(site: LoneSite) -> None:
