@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from client.egress import Released
 from client.site import Site
 from client.study_store import StudyRecord
-from shared.errors import HELD, Refusal
+from shared.errors import NOT_YET, Refusal
 from shared.wire import Address, Message, Refused
 
 if TYPE_CHECKING:
@@ -33,7 +33,7 @@ class Replies:
 
     def refuse(self, parcel: "Parcel", refusal: Refusal, *, address: Address, record: StudyRecord | None) -> None:
         """Say no: the code, and the key of the policy, if the policy says so; the operator may hear it, too."""
-        if refusal.wire_code not in HELD:  # what waits is told when it begins to
+        if refusal.wire_code not in NOT_YET:  # what waits is told when it begins to
             self._site.alarm.ring(refusal, study=address.study, number=address.round)
         refused = Refused(address=address, refusal=refusal.wire_code, rule=refusal.rule)
         contract = record.contract(self._site.name) if record else None
