@@ -23,8 +23,8 @@ import numpy as np
 
 from client.device import ResolvedDevice, settle
 from client.failure import code_of
-from client.imaging.catalogue import Reason
 from client.imaging.examples import Examples, SiteData
+from client.imaging.reasons import Reason
 from client.jobs import UPDATE_FILE, Place, RehearseDone, RehearseJob, RoundDone
 from client.local_work import LocalWork, Worked, free_memory
 from client.networks import start_network

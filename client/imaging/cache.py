@@ -14,20 +14,20 @@ import fcntl
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-import PIL
-import pydicom
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
 from client.imaging.array_file import ArrayFile, open_array
-from client.imaging.catalogue import Catalogue, Reason, Row
+from client.imaging.catalogue import Catalogue, Row
 from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.fit import fit
-from client.imaging.folder import Pixels
+from client.imaging.form import Pixels
+from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
 from shared.canonical import canonical, digest
@@ -36,6 +36,7 @@ from shared.errors import DiskFull, ResourceError
 from shared.section import Section
 from shared.study import Digest, ImageSpec, TaskSpec
 
+_DECIDE = ("numpy", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")  # the pixels
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -103,8 +104,8 @@ def cache_key(catalogue: Catalogue, images: ImageSpec) -> str:
     decides = {
         "catalogue": catalogue.digest(),
         "images": images.model_dump(mode="json", include={"size_px", "channels"}),
-        "software": {"numpy": np.__version__, "pillow": PIL.__version__, "pydicom": pydicom.__version__},
-        "version": 1,
+        "software": {name: version(name) for name in _DECIDE},
+        "version": 2,
     }
     return digest(canonical(decides))
 

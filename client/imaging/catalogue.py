@@ -13,42 +13,15 @@ import json
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from enum import StrEnum
 from typing import Any
 
+from client.imaging.about import About
 from client.imaging.examples import Counts, Split
+from client.imaging.reasons import Reason
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
 _SPLIT_DOMAIN = b"wardround split 1\0"
-
-
-class Reason(StrEnum):
-    """Why an image is not used; the only words about it that are logged."""
-
-    NOT_AN_IMAGE = "not_an_image"
-    UNREADABLE = "unreadable"
-    TOO_LARGE = "too_large"
-    NO_PIXELS = "no_pixels"
-    MULTI_FRAME = "multi_frame"
-    CODEC_MISSING = "codec_missing"
-    COLOUR_UNKNOWN = "colour_unknown"
-    DUPLICATE = "duplicate"
-    NO_PATIENT = "no_patient"
-    UNLABELLED = "unlabelled"
-    LABEL_UNKNOWN = "label_unknown"
-    LABEL_CONFLICT = "label_conflict"
-    SPLIT_UNKNOWN = "split_unknown"
-    WITHDRAWN = "withdrawn"
-    NOT_AGREED = "not_agreed"
-
-
-class SetAside(Exception):
-    """One image cannot be used; carries the reason and nothing from the image."""
-
-    def __init__(self, reason: Reason) -> None:
-        super().__init__(reason.value)
-        self.reason = reason
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +39,7 @@ class Row:
         set_aside: why the image is not used, or None.
         mask: reserved for the array or file that holds the image's mask.
         clinical: reserved for the patient's clinical columns.
+        about: how the image was made, for the account; None where nobody says.
     """
 
     source: str
@@ -80,6 +54,7 @@ class Row:
     set_aside: Reason | None = None
     mask: str | None = None
     clinical: Mapping[str, float] = field(default_factory=dict, repr=False)
+    about: About | None = None
 
 
 def pseudonym(salt: bytes, identifier: str) -> str:

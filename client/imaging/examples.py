@@ -55,10 +55,10 @@ class Examples:
 
 @dataclass(frozen=True)
 class Counts:
-    """How many files or images the site has, and why some are not used; found = used + set aside.
+    """How many images the site has, and why some are not used; found = used + set aside.
 
     Attributes:
-        found: every file of the folder, or every image of the array file.
+        found: every image; a file of the folder that holds none counts as one.
         used: images in the three splits together.
         set_aside: number by reason code; a reason with none is left out.
         examples: images by split.

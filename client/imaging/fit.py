@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from client.imaging.folder import Pixels
+from client.imaging.form import Pixels
 from client.imaging.window import FULL
 from shared.study import ImageSpec
 

@@ -1,57 +1,23 @@
 """A folder of image files beside a table of labels, whatever the file format.
 
-Decides the order of the checks on one file: size, format, duplicate, patient, label. Every file of
-the folder becomes a row; one that cannot be used costs only itself. What a file's bytes mean is left
-to its format (`dicom`, `pictures`).
+Decides the order of the checks on one file: size, format, duplicate, rule, patient, label. Every frame of a
+file becomes a row; a file that cannot be used costs only itself and is one row. Files are opened in a
+process of their own (`decoder`); what their bytes mean is left to the format (`dicom`, `pictures`).
 """
 
-import logging
 import os
-import warnings
-from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
-from typing import Protocol, TypeVar
 
-import numpy as np
-from numpy.typing import NDArray
-
-from client.imaging.catalogue import Reason, Row, SetAside, pseudonym
-from client.imaging.labels import Entry, Key, LabelTable
-from shared.canonical import digest
+from client.imaging.catalogue import Row, pseudonym
+from client.imaging.decoder import Decoder
+from client.imaging.form import Facts, Pixels
+from client.imaging.labels import Entry, LabelTable
+from client.imaging.reasons import Reason
+from client.imaging.rules import USUAL, Rules
 from shared.errors import ResourceError
-
-Pixels = NDArray[np.uint16]  # (height, width) or (height, width, 3), 0..65535 spans the window
-T = TypeVar("T")
-MAX_FILE_BYTES = 256 * 2**20
-MAX_PIXELS = 2**25  # of one image; a 5k x 5k mammogram has 2.5e7
-
-
-@dataclass(frozen=True)
-class Facts:
-    """What a file's header says; empty where it says nothing. Identifiers, so never logged."""
-
-    patient: str = ""
-    accession: str = ""
-    exam: str = ""
-    series: str = ""
-    instance: str = ""
-
-
-class Format(Protocol):
-    """How one kind of file is read. Both methods raise `SetAside`, or anything on hostile bytes."""
-
-    source: str
-    keys: tuple[Key, ...]
-
-    def facts(self, data: bytes) -> Facts:
-        """Read the header and check that `pixels` can be asked."""
-        ...
-
-    def pixels(self, data: bytes) -> Pixels:
-        """Decode the one image of the file."""
-        ...
 
 
 class FolderSource:
@@ -59,57 +25,77 @@ class FolderSource:
 
     Args:
         folder: searched with its subfolders; links to folders are not followed.
-        table: what the hospital says about the files.
+        table: what the hospital says about the files; None if it says nothing, and then no label is asked for.
         skip: a file that is no image and no finding, the label table itself.
-        form: the format of the files.
+        source: the format's name.
+        command: what decodes the files (`decoder.decoding_command`).
+        rules: which images the site wants.
         salt: the federation's salt, for pseudonyms.
 
     Raises:
         ResourceError: there is no such folder.
     """
 
-    def __init__(self, folder: Path, *, table: LabelTable, skip: Path, form: Format, salt: bytes) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        *,
+        table: LabelTable | None,
+        skip: Path | None,
+        source: str,
+        command: Sequence[str],
+        salt: bytes,
+        rules: Rules = USUAL,
+    ) -> None:
         if not folder.is_dir():
             raise ResourceError("The folder of images does not exist.", remedy="Correct data.folder in site.toml.")
         self._folder = folder
         self._table = table
         self._skip = skip
-        self._form = form
+        self._source = source
+        self._command = command
         self._salt = salt
+        self._rules = rules
 
     def rows(self) -> Iterator[Row]:
-        """One row per file, in the order of the paths."""
+        """One row per image, or per file that holds none, in the order of the paths."""
         seen: set[str] = set()
-        for path in _files(self._folder):
-            if path != self._skip:
-                yield self._row(path, seen)
+        with Decoder(self._command) as decoder:
+            for path in _files(self._folder):
+                if path != self._skip:
+                    yield from self._rows(path, decoder, seen)
 
     @property
     def labels_unused(self) -> int:
         """Lines of the label table that no file answered to."""
-        return self._table.unused
+        return self._table.unused if self._table else 0
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        """The pixels of each row, or why it has none."""
-        for row in rows:
-            yield _guarded(lambda row=row: self._pixels(row))  # type: ignore[misc]
+        """The pixels of each row, or why it has none; rows of one file come together."""
+        with Decoder(self._command) as decoder:
+            for (file, content), group in groupby(rows, key=lambda row: (row.file, row.content)):
+                yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
 
-    def _row(self, path: Path, seen: set[str]) -> Row:
-        row = Row(self._form.source, path.relative_to(self._folder).as_posix())
-        if self._table.key == "file":
+    def _rows(self, path: Path, decoder: Decoder, seen: set[str]) -> Iterator[Row]:
+        row = Row(self._source, path.relative_to(self._folder).as_posix())
+        if self._table and self._table.key == "file":
             self._table.find(row.file)  # its line is answered, whatever becomes of the file
-        content = _guarded(lambda: _read(path))
-        if isinstance(content, Reason):
-            return replace(row, set_aside=content)
-        row = replace(row, content=digest(content))
-        facts = _guarded(lambda: self._form.facts(content))
+        content, facts = decoder.facts(row.file)
+        row = replace(row, content=content)
         if isinstance(facts, Reason):
-            return replace(row, set_aside=facts)
+            yield replace(row, set_aside=facts)
+            return
+        row = self._judged(replace(row, about=facts.about), facts, seen)
+        frames = facts.frames if row.set_aside is None else 1
+        yield from (replace(row, index=frame) for frame in range(frames))
+
+    def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}
         if marks & seen:
             return replace(row, set_aside=Reason.DUPLICATE)
         seen |= marks
-        return self._labelled(row, facts)
+        row = self._labelled(row, facts)
+        return replace(row, set_aside=self._rules.unwanted(facts.about) or row.set_aside)
 
     def _labelled(self, row: Row, facts: Facts) -> Row:
         entry = self._entry(row, facts)
@@ -126,52 +112,16 @@ class FolderSource:
         )
 
     def _entry(self, row: Row, facts: Facts) -> Entry:
+        if self._table is None:
+            return Entry(None)
         names = {"file": row.file, "accession": facts.accession, "patient": facts.patient}
         return self._table.find(names[self._table.key])
 
     def _pseudonym(self, identifier: str | None) -> str | None:
         return pseudonym(self._salt, identifier) if identifier else None
 
-    def _pixels(self, row: Row) -> Pixels:
-        content = _read(self._folder / row.file)
-        if digest(content) != row.content:
-            raise SetAside(Reason.UNREADABLE)  # changed since it was catalogued
-        return self._form.pixels(content)
-
 
 def _files(folder: Path) -> Iterator[Path]:
     for parent, folders, names in os.walk(folder):
         folders.sort()
         yield from (Path(parent, name) for name in sorted(names))
-
-
-def _read(path: Path) -> bytes:
-    if not path.is_file():
-        raise SetAside(Reason.NOT_AN_IMAGE)
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SetAside(Reason.TOO_LARGE)
-    return path.read_bytes()
-
-
-def _guarded(work: Callable[[], T]) -> T | Reason:
-    # Decoders meet hostile bytes with every kind of exception; each of them costs this file only.
-    try:
-        with _quiet():
-            return work()
-    except SetAside as error:
-        return error.reason
-    except Exception:
-        return Reason.UNREADABLE
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Warnings and log lines of the decoders quote values of the header, so of patients.
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -10,12 +10,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from client.imaging.catalogue import Reason, SetAside
 from client.imaging.examples import Split
+from client.imaging.reasons import Reason, SetAside
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError
 
 Key = Literal["file", "accession", "patient"]
+KEYS: dict[str, tuple[Key, ...]] = {  # columns that may name an image of a kind, the best first
+    "dicom": ("file", "accession", "patient"),
+    "pictures": ("file",),
+}
 _MAX_BYTES = 256 * 2**20
 _SPLITS = {"train": Split.TRAIN, "validation": Split.VALIDATION, "val": Split.VALIDATION, "test": Split.TEST}
 

@@ -21,10 +21,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from client.imaging.catalogue import Reason, Row, SetAside, pseudonym
+from client.imaging.catalogue import Row, pseudonym
 from client.imaging.examples import Split
-from client.imaging.folder import MAX_PIXELS, Pixels
+from client.imaging.form import MAX_PIXELS, Pixels
 from client.imaging.labels import split_of
+from client.imaging.reasons import Reason, SetAside
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
 

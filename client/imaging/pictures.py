@@ -5,14 +5,14 @@ uint16. A picture says nothing about its patient; the label table does.
 """
 
 import warnings
+from collections.abc import Iterator, Sequence
 from io import BytesIO
 
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from client.imaging.catalogue import Reason, SetAside
-from client.imaging.folder import MAX_PIXELS, Facts, Pixels
-from client.imaging.labels import Key
+from client.imaging.form import MAX_PIXELS, Facts, Pixels
+from client.imaging.reasons import Reason, SetAside
 from client.imaging.window import FULL
 
 _FORMATS = ("PNG", "JPEG")
@@ -21,9 +21,6 @@ _DEEP = ("I;16", "I;16B", "I;16L", "I")  # 16-bit grey PNG, by version of Pillow
 
 class Picture:
     """PNG and JPEG files."""
-
-    source = "pictures"
-    keys: tuple[Key, ...] = ("file",)
 
     def facts(self, data: bytes) -> Facts:
         """Read the header.
@@ -34,8 +31,11 @@ class Picture:
         _open(data)
         return Facts()
 
-    def pixels(self, data: bytes) -> Pixels:
+    def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Decode, turned upright as its EXIF orientation says; transparency is dropped."""
+        yield from (self._pixels(data) for _ in frames)
+
+    def _pixels(self, data: bytes) -> Pixels:
         picture = ImageOps.exif_transpose(_open(data))
         if picture.mode in _DEEP:
             return np.asarray(picture).clip(0, FULL).astype(np.uint16)

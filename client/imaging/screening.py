@@ -6,8 +6,9 @@
 Patients are compared by their keyed hashes (`client/patients.py`).
 """
 
-from client.imaging.catalogue import Reason, Row
+from client.imaging.catalogue import Row
 from client.imaging.examples import Split
+from client.imaging.reasons import Reason
 from client.patients import keyed
 
 

@@ -20,8 +20,9 @@ class DataSettings(Section):
 
     `kind` dicom and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
     its own labels. `label_map` turns the table's words into class names of the study, or into
-    `positive` and `negative`. The fractions are of patients, and are used where the labels do not
-    name a split themselves; keep them for the life of the site, so that a test patient stays one.
+    `positive` and `negative`. `views` and `keep` say which DICOM images are wanted. The fractions are of
+    patients, and are used where the labels do not name a split themselves; keep them for the life of the
+    site, so that a test patient stays one.
     """
 
     kind: Literal["dicom", "pictures", "npz"]
@@ -29,6 +30,8 @@ class DataSettings(Section):
     file: Path | None = None
     labels: Path | None = None
     label_map: dict[Word, Word] = Field(default_factory=dict)
+    views: tuple[Literal["pa", "ap", "lateral", "cc", "mlo", "other", "unstated"], ...] = ()
+    keep: tuple[Literal["for_processing", "localizer", "secondary"], ...] = ()
     validation_fraction: Fraction = 0.15
     test_fraction: Fraction = 0.15
 

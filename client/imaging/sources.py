@@ -7,12 +7,14 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Protocol
 
-from client.imaging.catalogue import Reason, Row
-from client.imaging.dicom import Dicom
-from client.imaging.folder import FolderSource, Format, Pixels
-from client.imaging.labels import read_labels
+from client.imaging.catalogue import Row
+from client.imaging.decoder import decoding_command
+from client.imaging.folder import FolderSource
+from client.imaging.form import Pixels
+from client.imaging.labels import KEYS, read_labels
 from client.imaging.npz import ArraySource
-from client.imaging.pictures import Picture
+from client.imaging.reasons import Reason
+from client.imaging.rules import Rules
 from client.imaging.settings import DataSettings
 from client.imaging.vocabulary import Vocabulary
 from shared.study import TaskSpec
@@ -53,7 +55,13 @@ def open_source(settings: DataSettings, *, task: TaskSpec, salt: bytes, base: Pa
         assert settings.file is not None
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt)
     assert settings.folder is not None and settings.labels is not None
-    form: Format = Dicom() if settings.kind == "dicom" else Picture()
-    labels = base / settings.labels
-    table = read_labels(labels, vocabulary, keys=form.keys)
-    return FolderSource(base / settings.folder, table=table, skip=labels, form=form, salt=salt)
+    folder, labels = base / settings.folder, base / settings.labels
+    return FolderSource(
+        folder,
+        table=read_labels(labels, vocabulary, keys=KEYS[settings.kind]),
+        skip=labels,
+        source=settings.kind,
+        command=decoding_command(settings.kind, folder),
+        rules=Rules(keep=settings.keep, views=settings.views),
+        salt=salt,
+    )

@@ -7,7 +7,7 @@ never guessed.
 
 from collections.abc import Mapping, Sequence
 
-from client.imaging.catalogue import Reason, SetAside
+from client.imaging.reasons import Reason, SetAside
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 

@@ -9,8 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.imaging.catalogue import Catalogue, Reason, Row, hashed_split, pseudonym, true_classes
+from client.imaging.catalogue import Catalogue, Row, hashed_split, pseudonym, true_classes
 from client.imaging.examples import Split
+from client.imaging.reasons import Reason
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import pytest
 
-from client.imaging.catalogue import Reason, SetAside
 from client.imaging.examples import Split
 from client.imaging.labels import Entry, read_labels, split_of
+from client.imaging.reasons import Reason, SetAside
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError
 from shared.study import TaskSpec

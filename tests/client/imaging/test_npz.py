@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from client.imaging.catalogue import Reason, pseudonym
+from client.imaging.catalogue import pseudonym
 from client.imaging.examples import Split
 from client.imaging.npz import ArraySource
+from client.imaging.reasons import Reason
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
 from shared.study import TaskSpec

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from client.imaging.catalogue import Reason, SetAside
-from client.imaging.folder import Facts
+from client.imaging.form import Facts
 from client.imaging.pictures import Picture
+from client.imaging.reasons import Reason, SetAside
 
 GREY = np.arange(64, dtype=np.uint8).reshape(8, 8)
 COLOUR = np.arange(192, dtype=np.uint8).reshape(8, 8, 3)
@@ -23,6 +23,11 @@ def _bytes(picture: Image.Image, form: str = "PNG", **options: Any) -> bytes:
     return stream.getvalue()
 
 
+def _pixels(data: bytes) -> np.ndarray:
+    (pixels,) = Picture().pixels(data, [0])
+    return pixels
+
+
 def _reason(data: bytes) -> Reason:
     with pytest.raises(SetAside) as caught:
         Picture().facts(data)
@@ -32,30 +37,30 @@ def _reason(data: bytes) -> Reason:
 def test_grey() -> None:
     data = _bytes(Image.fromarray(GREY))
     assert Picture().facts(data) == Facts()
-    found = Picture().pixels(data)
+    found = _pixels(data)
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, GREY.astype(np.uint16) * 257)
 
 
 def test_sixteen_bits() -> None:
     deep = GREY.astype(np.uint16) * 1000
-    np.testing.assert_array_equal(Picture().pixels(_bytes(Image.fromarray(deep))), deep)
+    np.testing.assert_array_equal(_pixels(_bytes(Image.fromarray(deep))), deep)
 
 
 def test_colour() -> None:
-    np.testing.assert_array_equal(Picture().pixels(_bytes(Image.fromarray(COLOUR))), COLOUR.astype(np.uint16) * 257)
+    np.testing.assert_array_equal(_pixels(_bytes(Image.fromarray(COLOUR))), COLOUR.astype(np.uint16) * 257)
 
 
 @pytest.mark.parametrize("mode", ["1", "LA", "P", "RGBA"])
 def test_other_modes(mode: str) -> None:
-    found = Picture().pixels(_bytes(Image.fromarray(COLOUR).convert(mode)))
+    found = _pixels(_bytes(Image.fromarray(COLOUR).convert(mode)))
     assert found.shape == ((8, 8) if mode in ("1", "LA") else (8, 8, 3))
 
 
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 def test_jpeg(mode: str) -> None:
     flat = Image.new("RGB", (16, 8), (120, 120, 120)).convert(mode)
-    found = Picture().pixels(_bytes(flat, "JPEG", quality=95))
+    found = _pixels(_bytes(flat, "JPEG", quality=95))
     assert found.shape[:2] == (8, 16)
     assert abs(found.astype(int) - 120 * 257).max() <= 3 * 257
 
@@ -63,7 +68,7 @@ def test_jpeg(mode: str) -> None:
 def test_a_picture_is_turned_upright() -> None:
     exif = Image.Exif()
     exif[0x0112] = 6  # rotate by 90 degrees
-    found = Picture().pixels(_bytes(Image.new("L", (16, 8), 200), "JPEG", exif=exif))
+    found = _pixels(_bytes(Image.new("L", (16, 8), 200), "JPEG", exif=exif))
     assert found.shape == (16, 8)
 
 
@@ -93,4 +98,4 @@ def test_a_truncated_picture_raises() -> None:
     rng = np.random.default_rng(0)
     data = _bytes(Image.fromarray(rng.integers(0, 256, (64, 64), dtype=np.uint8)))
     with pytest.raises((OSError, SyntaxError)):
-        Picture().pixels(data[: len(data) // 2])
+        _pixels(data[: len(data) // 2])

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from client.imaging.catalogue import Reason, SetAside
+from client.imaging.reasons import Reason, SetAside
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError
 from shared.study import TaskSpec

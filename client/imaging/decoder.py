@@ -1,0 +1,201 @@
+"""The hold on the process that decodes: start, ask, wait no longer than the limit, kill, go on.
+
+Decides what a file costs that hangs or crashes its decoder: that file alone, by reason. What the
+process may take from the machine is left to `decoding`; what it says is bounded and checked here, because the
+bytes that it read are nobody's.
+"""
+
+import os
+import selectors
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+import numpy as np
+from pydantic import ValidationError
+
+from client.imaging.decoding import Request
+from client.imaging.form import MAX_PIXELS, Facts, Pixels
+from client.imaging.reasons import Reason
+from shared.section import Section
+from shared.study import Digest
+
+_LINE_BYTES = 64 * 2**10
+_CHUNK_BYTES = 2**20
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one file may take.
+
+    Attributes:
+        seconds: until the header, or the next frame, is there.
+        memory_bytes: address space of the process; held on Linux.
+    """
+
+    seconds: int = 60
+    memory_bytes: int = 4 * 2**30
+
+
+LIMITS = Limits()
+
+
+# One thread: numpy's and torch's pools would take the address space that the image may need.
+_ENV = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
+
+
+class _Reply(Section):
+    """One line of the decoding process: a header, the shape of the pixels that follow, or why there are none."""
+
+    content: Digest | Literal[""] = ""
+    facts: Facts | None = None
+    shape: tuple[int, ...] | None = None
+    reason: Reason | None = None
+
+
+class _Lost(Exception):
+    """The process is gone, or said what it must not."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason
+
+
+class Decoder:
+    """Decodes the files of one folder, in a process that is replaced after each file that kills it.
+
+    Args:
+        command: what to start, as `decoding_command` gives it.
+        limits: what one file may take.
+    """
+
+    def __init__(self, command: Sequence[str], limits: Limits = LIMITS) -> None:
+        self._command = command
+        self._limits = limits
+        self._child: subprocess.Popen[bytes] | None = None
+        self._buffer = bytearray()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self._end()
+
+    def facts(self, file: str) -> tuple[str, Facts | Reason]:
+        """What a file's header says, or why it is no image; and the SHA-256 (hex) of its bytes, if they were read."""
+        try:
+            self._ask(Request(file=file))
+            reply = self._reply(self._deadline())
+        except _Lost as lost:
+            return "", lost.reason
+        return reply.content, reply.reason or reply.facts or Reason.UNREADABLE
+
+    def pixels(self, file: str, *, content: str, frames: Sequence[int]) -> Iterator[Pixels | Reason]:
+        """For each frame of a file its pixels, or why it has none.
+
+        Args:
+            file: its name in the folder.
+            content: SHA-256 (hex) of what it holds, as `facts` found it.
+            frames: which, counted from 0.
+        """
+        left = len(frames)
+        try:
+            self._ask(Request(file=file, content=content, frames=tuple(frames)))
+            while left:
+                yield self._image()
+                left -= 1
+        except _Lost as lost:
+            yield from [lost.reason] * left
+
+    def _ask(self, request: Request) -> None:
+        if self._child is None:
+            self._child = subprocess.Popen(
+                self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENV
+            )
+        assert self._child.stdin is not None
+        with suppress(BrokenPipeError):  # a process that is gone is noticed by whoever listens
+            self._child.stdin.write(request.model_dump_json().encode() + b"\n")
+            self._child.stdin.flush()
+
+    def _image(self) -> Pixels:
+        """The next frame.
+
+        Raises:
+            _Lost: there is none, or none after it.
+        """
+        deadline = self._deadline()
+        reply = self._reply(deadline)
+        if reply.reason is not None:
+            raise _Lost(reply.reason)
+        if reply.shape is None or not _plausible(reply.shape):
+            raise self._lose(Reason.UNREADABLE)
+        size = 2 * int(np.prod(reply.shape))
+        while len(self._buffer) < size:
+            self._listen(deadline)
+        data = bytes(self._buffer[:size])
+        del self._buffer[:size]
+        return np.frombuffer(data, dtype="<u2").reshape(reply.shape)
+
+    def _reply(self, deadline: float) -> _Reply:
+        while (end := self._buffer.find(b"\n")) < 0 and len(self._buffer) <= _LINE_BYTES:
+            self._listen(deadline)
+        try:
+            reply = _Reply.model_validate_json(bytes(self._buffer[: max(end, 0)]))
+        except ValidationError:
+            raise self._lose(Reason.UNREADABLE) from None
+        del self._buffer[: end + 1]
+        return reply
+
+    def _listen(self, deadline: float) -> None:
+        """Take what the process says next.
+
+        Raises:
+            _Lost: it has ended, or says nothing until the deadline.
+        """
+        assert self._child is not None and self._child.stdout is not None
+        with selectors.DefaultSelector() as selector:
+            selector.register(self._child.stdout, selectors.EVENT_READ)
+            if not selector.select(max(0.0, deadline - time.monotonic())):
+                raise self._lose(Reason.DECODER_HUNG)
+        said = os.read(self._child.stdout.fileno(), _CHUNK_BYTES)
+        if not said:
+            spun = self._child.wait(self._limits.seconds) == -signal.SIGXCPU
+            raise self._lose(Reason.DECODER_HUNG if spun else Reason.DECODER_CRASHED)
+        self._buffer += said
+
+    def _deadline(self) -> float:
+        return time.monotonic() + self._limits.seconds
+
+    def _lose(self, reason: Reason) -> _Lost:
+        self._end()
+        return _Lost(reason)
+
+    def _end(self) -> None:
+        child, self._child = self._child, None
+        self._buffer.clear()
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
+
+
+def decoding_command(source: str, folder: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
+    """What decodes the files of a folder: dicom or pictures."""
+    most = (str(limits.seconds), str(limits.memory_bytes))
+    return (sys.executable, "-m", "client.imaging.decoding", source, str(folder), *most)
+
+
+def _plausible(shape: tuple[int, ...]) -> bool:
+    pixels, channels = shape[:2], shape[2:]
+    return len(pixels) == 2 and min(pixels) > 0 and pixels[0] * pixels[1] <= MAX_PIXELS and channels in ((), (3,))

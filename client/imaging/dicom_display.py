@@ -1,0 +1,86 @@
+"""From stored values to display values: black is 0, white 65535.
+
+Decides the order of what the standard puts between the two (PS3.3 C.7.6.3, C.7.5.1.1.2, C.11.1, C.11.2):
+modality look-up table or rescale, then the first VOI look-up table, else the first window by its function
+(LINEAR, LINEAR_EXACT, SIGMOID), else the spread of the values; MONOCHROME1 inverted; padding black.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from pydicom.dataset import Dataset
+from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
+
+from client.imaging.form import Pixels
+from client.imaging.reasons import Reason, SetAside
+from client.imaging.window import stretch, to_uint16, usable_window, window
+
+
+def display(stored: NDArray[Any], meaning: Dataset) -> Pixels:
+    """One frame's display values.
+
+    Args:
+        stored: (rows, columns) or (rows, columns, 3), as `dicom_frames` yields them.
+        meaning: the elements that say what they mean.
+
+    Raises:
+        SetAside: the values are not finite.
+    """
+    if meaning.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2"):
+        return _grey(stored, meaning)
+    return _colour(stored, meaning)
+
+
+def _grey(stored: NDArray[Any], meaning: Dataset) -> Pixels:
+    values = np.asarray(apply_modality_lut(stored, meaning), dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise SetAside(Reason.UNREADABLE)
+    padding = _padding(stored, meaning)
+    shares = _display(values, meaning, valid=~padding)
+    if meaning.PhotometricInterpretation == "MONOCHROME1":
+        shares = 1 - shares
+    shares[padding] = 0
+    return to_uint16(shares)
+
+
+def _display(values: NDArray[np.float64], meaning: Dataset, *, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    if meaning.get("VOILUTSequence"):
+        bits = int(meaning.VOILUTSequence[0].LUTDescriptor[2])
+        entries = np.rint(values).astype(np.int64)  # a LUT is looked up by whole numbers
+        return np.asarray(apply_voi(entries, meaning, index=0) / (2**bits - 1), dtype=np.float64)
+    function = str(meaning.get("VOILUTFunction") or "LINEAR").strip().upper()  # another word is taken for LINEAR
+    center, width = _first(meaning, "WindowCenter"), _first(meaning, "WindowWidth")
+    if center is None or width is None or not usable_window(center=center, width=width, function=function):
+        return stretch(values, valid=valid)
+    return window(values, center=center, width=width, function=function)
+
+
+def _first(meaning: Dataset, keyword: str) -> float | None:
+    value = meaning.get(keyword)
+    if value is None or value == "":
+        return None
+    return float(value if isinstance(value, int | float | str) else value[0])
+
+
+def _padding(stored: NDArray[Any], meaning: Dataset) -> NDArray[np.bool_]:
+    # PS3.3 C.7.5.1.1.2: one value, or the range up to the limit, in stored values.
+    ends = [meaning.get(name) for name in ("PixelPaddingValue", "PixelPaddingRangeLimit")]
+    known = [_as_stored(int(end), meaning) for end in ends if end is not None]
+    if ends[0] is None:
+        return np.zeros(stored.shape, dtype=np.bool_)
+    return np.asarray((stored >= min(known)) & (stored <= max(known)))
+
+
+def _as_stored(value: int, meaning: Dataset) -> int:
+    # Some writers give a signed padding value an unsigned VR.
+    bits = int(meaning.BitsAllocated)
+    return value - 2**bits if meaning.PixelRepresentation == 1 and value >= 2 ** (bits - 1) else value
+
+
+def _colour(stored: NDArray[Any], meaning: Dataset) -> Pixels:
+    top = 2 ** int(meaning.BitsStored) - 1
+    if meaning.PhotometricInterpretation == "PALETTE COLOR":
+        stored = apply_color_lut(stored, meaning)
+        top = np.iinfo(stored.dtype).max
+    return to_uint16(stored[..., :3].astype(np.float64) / top)

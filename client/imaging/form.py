@@ -1,0 +1,51 @@
+"""What one kind of image file is to the rest: a header and frames.
+
+Decides the limits on a file and the types that cross from the formats (`dicom`, `pictures`) to the folder
+that they lie in.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from client.imaging.about import About
+
+Pixels = NDArray[np.uint16]  # (height, width) or (height, width, 3), 0..65535 spans the window
+MAX_FILE_BYTES = 256 * 2**20
+MAX_PIXELS = 2**25  # of one image; a 5k x 5k mammogram has 2.5e7
+MAX_FRAMES = 4096  # of one file; a perfusion CT in one enhanced object has some thousands
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What a file's header says; empty where it says nothing.
+
+    Attributes:
+        patient, accession, exam, series, instance: identifiers, so never logged.
+        frames: images in the file.
+        about: how they were made.
+    """
+
+    patient: str = field(default="", repr=False)
+    accession: str = field(default="", repr=False)
+    exam: str = field(default="", repr=False)
+    series: str = field(default="", repr=False)
+    instance: str = field(default="", repr=False)
+    frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = 1
+    about: About = field(default_factory=About)
+
+
+class Format(Protocol):
+    """How one kind of file is read. Both methods raise `SetAside`, or anything on hostile bytes."""
+
+    def facts(self, data: bytes) -> Facts:
+        """Read the header and check that `pixels` can be asked."""
+        ...
+
+    def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
+        """Decode some frames of the file, in the order asked for."""
+        ...

@@ -1,0 +1,78 @@
+"""Why an image is not used: the fixed words that the catalogue, the account and the logs have for it.
+
+Decides the words and what each means to hospital IT. Which of them applies is left to whoever looks at the
+file; the first that applies is the one that is counted.
+"""
+
+from enum import StrEnum
+
+
+class Reason(StrEnum):
+    """Why an image is not used; the only words about it that are logged."""
+
+    NOT_AN_IMAGE = "not_an_image"
+    UNREADABLE = "unreadable"
+    TOO_LARGE = "too_large"
+    DECODER_CRASHED = "decoder_crashed"
+    DECODER_HUNG = "decoder_hung"
+    MEMORY_LIMIT = "memory_limit"
+    DIRECTORY = "directory"
+    REPORT = "report"
+    DOSE_REPORT = "dose_report"
+    KEY_OBJECT = "key_object"
+    OTHER_OBJECT = "other_object"
+    NO_PIXELS = "no_pixels"
+    MULTI_FRAME = "multi_frame"
+    CODEC_MISSING = "codec_missing"
+    COLOUR_UNKNOWN = "colour_unknown"
+    FOR_PROCESSING = "for_processing"
+    LOCALIZER = "localizer"
+    SECONDARY = "secondary"
+    VIEW_NOT_ASKED = "view_not_asked"
+    DUPLICATE = "duplicate"
+    NO_PATIENT = "no_patient"
+    UNLABELLED = "unlabelled"
+    LABEL_UNKNOWN = "label_unknown"
+    LABEL_CONFLICT = "label_conflict"
+    SPLIT_UNKNOWN = "split_unknown"
+    WITHDRAWN = "withdrawn"
+    NOT_AGREED = "not_agreed"
+
+
+MEANING = {
+    Reason.NOT_AN_IMAGE: "another kind of file",
+    Reason.UNREADABLE: "damaged or cut off, or changed since it was indexed",
+    Reason.TOO_LARGE: "beyond the limits on bytes, pixels or frames",
+    Reason.DECODER_CRASHED: "the decoder crashed on it",
+    Reason.DECODER_HUNG: "the decoder did not come to an end",
+    Reason.MEMORY_LIMIT: "takes more memory to decode than is allowed",
+    Reason.DIRECTORY: "a DICOMDIR, which only lists other files",
+    Reason.REPORT: "a structured report or document",
+    Reason.DOSE_REPORT: "a dose report",
+    Reason.KEY_OBJECT: "a key object selection",
+    Reason.OTHER_OBJECT: "pixels that are no picture: dose grid, segmentation, map",
+    Reason.NO_PIXELS: "a DICOM object without pixels",
+    Reason.MULTI_FRAME: "a picture of several frames",
+    Reason.CODEC_MISSING: "a compression that nothing here can decode",
+    Reason.COLOUR_UNKNOWN: "a colour model that is not known",
+    Reason.FOR_PROCESSING: "raw detector data, FOR PROCESSING",
+    Reason.LOCALIZER: "a localizer",
+    Reason.SECONDARY: "made from other images after the exam",
+    Reason.VIEW_NOT_ASKED: "a view that data.views leaves out",
+    Reason.DUPLICATE: "the same image as another file",
+    Reason.NO_PATIENT: "no patient named",
+    Reason.UNLABELLED: "no line, or an empty one, in the label table",
+    Reason.LABEL_UNKNOWN: "a label that the study does not know",
+    Reason.LABEL_CONFLICT: "two lines of the label table that differ",
+    Reason.SPLIT_UNKNOWN: "a split that is not train, validation or test",
+    Reason.WITHDRAWN: "the patient has withdrawn",
+    Reason.NOT_AGREED: "not among those agreed for the private study",
+}
+
+
+class SetAside(Exception):
+    """One image cannot be used; carries the reason and nothing from the image."""
+
+    def __init__(self, reason: Reason) -> None:
+        super().__init__(reason.value)
+        self.reason = reason

@@ -1,0 +1,74 @@
+"""The process that decodes: whatever a file does to it costs that file alone."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+
+from client.imaging.decoder import Decoder, Limits
+from client.imaging.form import Facts
+from client.imaging.reasons import Reason
+from shared.canonical import digest
+
+LOUD = str(Path(__file__).parents[2] / "loud_decoding.py")
+QUICK = Limits(seconds=1, memory_bytes=2**31)  # a second is long for what ends, and short for what does not
+
+
+@pytest.fixture
+def decoder(tmp_path: Path) -> Iterator[Decoder]:
+    command = (sys.executable, LOUD, str(tmp_path), str(QUICK.seconds), str(QUICK.memory_bytes))
+    with Decoder(command, Limits(seconds=60)) as decoder:
+        yield decoder
+    assert psutil.Process().children() == []
+
+
+@pytest.mark.parametrize(
+    ("word", "reason"),
+    [
+        ("raise", Reason.UNREADABLE),
+        ("crash", Reason.DECODER_CRASHED),
+        ("grow", Reason.MEMORY_LIMIT),
+        ("write", Reason.UNREADABLE),
+        ("lie", Reason.UNREADABLE),
+        ("babble", Reason.UNREADABLE),
+    ],
+)
+def test_a_file_costs_itself_alone(tmp_path: Path, decoder: Decoder, word: str, reason: Reason) -> None:
+    late = f"late {word}"
+    for name, text in {"bad": word, "late": late, "good": "P-1"}.items():
+        (tmp_path / name).write_text(text)
+    if word not in ("lie", "babble"):  # said too early, these would only answer the wrong question
+        assert decoder.facts("bad")[1] is reason
+    assert list(decoder.pixels("late", content=digest(late.encode()), frames=[0, 0])) == [reason, reason]
+    assert decoder.facts("good") == (digest(b"P-1"), Facts(patient="P-1"))
+    (image,) = decoder.pixels("good", content=digest(b"P-1"), frames=[0])
+    assert isinstance(image, np.ndarray)
+    assert not any(path.stat().st_size for path in tmp_path.glob("written"))
+
+
+def test_what_sleeps_is_killed(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("hang")
+    (tmp_path / "good").write_text("P-1")
+    with Decoder((sys.executable, LOUD, str(tmp_path), "60", str(2**32)), QUICK) as decoder:
+        assert decoder.facts("bad") == ("", Reason.DECODER_HUNG)
+    assert psutil.Process().children() == []
+
+
+def test_what_spins_runs_out_of_processor_time(tmp_path: Path, decoder: Decoder) -> None:
+    (tmp_path / "bad").write_text("spin")
+    assert decoder.facts("bad") == ("", Reason.DECODER_HUNG)
+
+
+def test_the_frames_before_the_bad_one_are_kept(tmp_path: Path, decoder: Decoder) -> None:
+    (tmp_path / "three").write_text(text := "three late crash")
+    first, *others = decoder.pixels("three", content=digest(text.encode()), frames=[0, 1, 2])
+    assert isinstance(first, np.ndarray)
+    assert others == [Reason.DECODER_CRASHED] * 2
+
+
+def test_another_content_than_the_catalogued_is_refused(tmp_path: Path, decoder: Decoder) -> None:
+    (tmp_path / "1").write_text("P-1")
+    assert list(decoder.pixels("1", content=digest(b"P-2"), frames=[0])) == [Reason.UNREADABLE]
