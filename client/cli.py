@@ -16,6 +16,7 @@ from rich.console import Group
 from rich.text import Text
 
 from client.budget_command import app as budget
+from client.data_command import data
 from client.imaging.settings import DataSettings
 from client.settings import folder_of
 from client.withdraw_command import withdraw
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 app.add_typer(budget, name="budget")
 app.command()(withdraw)
+app.command()(data)
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")

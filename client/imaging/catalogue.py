@@ -170,19 +170,25 @@ def true_classes(labels: tuple[int, ...], task: TaskSpec) -> tuple[str, ...]:
     return tuple(name for name, flag in zip(task.classes, labels, strict=True) if flag)
 
 
+def crossing_patients(rows: Iterable[Row]) -> frozenset[str]:
+    """The patients whom the labels put into more than one split."""
+    return frozenset(patient for patient, splits in _named(rows).items() if len(splits) > 1)
+
+
 def _named_splits(rows: tuple[Row, ...]) -> dict[str, Split]:
-    named: dict[str, Split] = {}
-    crossing = set()
-    for row in rows:
-        if row.set_aside is not None or row.patient is None or row.split is None:
-            continue
-        if named.setdefault(row.patient, row.split) is not row.split:
-            crossing.add(row.patient)
-    if crossing:
+    if crossing := crossing_patients(rows):
         raise ConfigError(
             f"The labels put {len(crossing)} patients into more than one split.",
             remedy="Give all images of a patient the same split, or leave the split column out.",
         )
+    return {patient: split for patient, (split,) in _named(rows).items()}
+
+
+def _named(rows: Iterable[Row]) -> dict[str, set[Split]]:
+    named: dict[str, set[Split]] = defaultdict(set)
+    for row in rows:
+        if row.set_aside is None and row.patient is not None and row.split is not None:
+            named[row.patient].add(row.split)
     return named
 
 

@@ -66,12 +66,12 @@ class LabelTable:
         return len(self._entries.keys() - self._asked)
 
 
-def read_labels(path: Path, vocabulary: Vocabulary, *, keys: Sequence[Key]) -> LabelTable:
+def read_labels(path: Path, vocabulary: Vocabulary | None, *, keys: Sequence[Key]) -> LabelTable:
     """Read a label table.
 
     Args:
         path: a CSV file in UTF-8 with a header line.
-        vocabulary: the study's classes.
+        vocabulary: the study's classes; None leaves the labels themselves unread.
         keys: columns that may name the image, the best first.
 
     Raises:
@@ -86,13 +86,13 @@ def read_labels(path: Path, vocabulary: Vocabulary, *, keys: Sequence[Key]) -> L
         raise _unusable(f"cannot be read ({type(error).__name__})") from None
 
 
-def _table(reader: "csv.DictReader[str]", vocabulary: Vocabulary, keys: Sequence[Key]) -> LabelTable:
+def _table(reader: "csv.DictReader[str]", vocabulary: Vocabulary | None, keys: Sequence[Key]) -> LabelTable:
     columns = [str(name or "").strip().lower() for name in reader.fieldnames or ()]
     reader.fieldnames = columns
     key = next((name for name in keys if name in columns), None)
     if key is None:
         raise _unusable(f"has none of the columns {', '.join(keys)}")
-    classes = [name.strip().lower() for name in vocabulary.task.classes]
+    classes = [name.strip().lower() for name in vocabulary.task.classes] if vocabulary else []
     if "label" not in columns and not set(classes) <= set(columns):
         raise _unusable("has neither a column `label` nor one column per class of the study")
     entries: dict[str, Entry] = {}
@@ -104,7 +104,7 @@ def _table(reader: "csv.DictReader[str]", vocabulary: Vocabulary, keys: Sequence
 
 
 def _entries(
-    lines: Iterable[dict[str | Any, str | Any]], vocabulary: Vocabulary, key: Key, classes: Sequence[str]
+    lines: Iterable[dict[str | Any, str | Any]], vocabulary: Vocabulary | None, key: Key, classes: Sequence[str]
 ) -> Iterator[tuple[str, Entry]]:
     for line in lines:
         cells = {
@@ -115,10 +115,12 @@ def _entries(
             yield value, _entry(cells, vocabulary, classes)
 
 
-def _entry(cells: dict[str, str], vocabulary: Vocabulary, classes: Sequence[str]) -> Entry:
+def _entry(cells: dict[str, str], vocabulary: Vocabulary | None, classes: Sequence[str]) -> Entry:
     patient = cells.get("patient", "").strip() or None
     try:
-        if "label" in cells:
+        if vocabulary is None:
+            labels = None
+        elif "label" in cells:
             labels = vocabulary.from_word(cells["label"])
         else:
             labels = vocabulary.from_flags([cells[name] for name in classes])

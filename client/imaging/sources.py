@@ -17,6 +17,7 @@ from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 from client.imaging.settings import DataSettings
 from client.imaging.vocabulary import Vocabulary
+from shared.errors import ConfigError
 from shared.study import TaskSpec
 
 
@@ -37,12 +38,12 @@ class Source(Protocol):
         ...
 
 
-def open_source(settings: DataSettings, *, task: TaskSpec, salt: bytes, base: Path) -> Source:
+def open_source(settings: DataSettings, *, task: TaskSpec | None, salt: bytes, base: Path) -> Source:
     """Build the source that the settings name.
 
     Args:
         settings: the `[data]` table.
-        task: the study's classes.
+        task: the study's classes; None leaves the labels of a table unread.
         salt: the federation's salt.
         base: the folder that relative paths count from.
 
@@ -50,9 +51,11 @@ def open_source(settings: DataSettings, *, task: TaskSpec, salt: bytes, base: Pa
         ConfigError: the label table, label map or array file cannot be used.
         ResourceError: the folder or array file is not there.
     """
-    vocabulary = Vocabulary(task, settings.label_map)
+    vocabulary = Vocabulary(task, settings.label_map) if task else None
     if settings.kind == "npz":
         assert settings.file is not None
+        if vocabulary is None:
+            raise ConfigError("An array file is read by its labels.", remedy="Name a study's file with --study.")
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt)
     assert settings.folder is not None and settings.labels is not None
     folder, labels = base / settings.folder, base / settings.labels

@@ -212,23 +212,3 @@ def test_the_site_says_which_images_it_wants(
     left_out = Reason.VIEW_NOT_ASKED
     asked = [None, left_out, None, Reason.LOCALIZER, left_out, left_out]
     assert [row.set_aside for row in dicom(labels, frontal).rows()] == asked
-
-
-@pytest.mark.parametrize("name", ["pydicom_data", "pydicom_test_files", "mr_series_24"])
-def test_real_files_never_stop_the_catalogue(
-    tmp_path: Path, shared_data: Path, write_table: Write, binary: TaskSpec, salt: bytes, name: str
-) -> None:
-    folder = shared_data / "dicom" / name
-    files = sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_file())
-    labels = write_table(["file", "label", "patient"], *([file, "1", f"p{i}"] for i, file in enumerate(files)))
-    table = read_labels(labels, Vocabulary(binary, {}), keys=KEYS["dicom"])
-    source = _source(folder, table, labels, salt, rules=Rules(keep=("secondary",)))
-    rows = list(source.rows())
-    used = [row for row in rows if row.set_aside is None]
-    decoded = list(source.decode(used))
-    assert sorted({row.file for row in rows}) == files
-    assert source.labels_unused == 0
-    assert len(decoded) == len(used) >= {"pydicom_data": 50, "pydicom_test_files": 50, "mr_series_24": 24}[name]
-    images = [pixels for pixels in decoded if not isinstance(pixels, Reason)]
-    assert len(images) >= 0.98 * len(used)
-    assert all(image.dtype == np.uint16 and image.ndim in (2, 3) for image in images)

@@ -1,0 +1,130 @@
+"""`wardround site data`: what the site has, what of it a study can use, and why not the rest."""
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from client.imaging.settings import DataSettings
+from client.settings import FILE_NAME, folder_of, load_settings
+from shared.console import Answer, answering, facts, progress_console, table
+from shared.errors import ConfigError
+from shared.randomness import PrivateRandom
+
+if TYPE_CHECKING:
+    from client.imaging.account import Account
+    from shared.study import Study
+
+
+@answering("site.data")
+def data(
+    *,
+    folder: Annotated[Path | None, typer.Option(help="Only this folder, without labels and splits.")] = None,
+    kind: Annotated[Literal["dicom", "pictures"], typer.Option(help="What --folder holds.")] = "dicom",
+    config: Annotated[Path | None, typer.Option("--config", help=f"The site's {FILE_NAME}.")] = None,
+    study: Annotated[Path | None, typer.Option(help="A study's file: its classes are counted, too.")] = None,
+) -> Answer:
+    """Read every image once; count what can be used, and the rest by reason."""
+    if folder is not None and (config is not None or study is not None):
+        raise ConfigError(
+            "--folder looks at files alone, without labels.", remedy="Leave --config and --study out, or --folder."
+        )
+    found = _of_folder(folder, kind) if folder else _of_site(config or Path(FILE_NAME), _study(study))
+    shown = Group(facts(_head(found)), Text(), _reasons(found), *(Text(f"\n{line}") for line in _warnings(found)))
+    return Answer(found.model_dump(mode="json"), shown)
+
+
+def _of_folder(folder: Path, kind: str) -> "Account":
+    from client.imaging.decoder import decoding_command
+    from client.imaging.folder import FolderSource
+    from client.imaging.survey import survey
+
+    if not folder.is_dir():
+        raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
+    salt = PrivateRandom().bytes(32)  # of this one look; the pseudonyms serve to count
+    command = decoding_command(kind, folder)
+    source = FolderSource(folder, table=None, skip=None, source=kind, command=command, salt=salt)
+    return survey(source, settings=None, task=None, say=progress_console().print)
+
+
+def _of_site(config: Path, study: "Study | None") -> "Account":
+    from client.imaging.screening import Screen
+    from client.imaging.sources import open_source
+    from client.imaging.survey import survey
+    from client.join import load_enrolment
+    from client.patients import patient_key
+    from client.withdrawn import Withdrawn
+
+    folder = folder_of(config)
+    settings: DataSettings = load_settings(config).data
+    salt = bytes.fromhex(load_enrolment(folder).invitation.patient_salt)
+    task = study.task if study else None
+    source = open_source(settings, task=task, salt=salt, base=folder)
+    screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
+    return survey(source, settings=settings, task=task, screen=screen, say=progress_console().print)
+
+
+def _study(path: Path | None) -> "Study | None":
+    from shared.study import parse_study
+
+    if path is None:
+        return None
+    try:
+        return parse_study(path.read_text(encoding="utf-8"))
+    except (FileNotFoundError, UnicodeDecodeError):
+        raise ConfigError(f"There is no study file at {path}.", remedy="Correct --study.") from None
+
+
+def _head(found: "Account") -> dict[str, object]:
+    counted = {
+        "transfer syntaxes": found.transfer_syntaxes,
+        "modalities": found.modalities,
+        "vendors": found.vendors,
+        "views": found.views,
+        "marks": found.marks,
+        "classes (patients)": found.classes or {},
+    }
+    splits = found.splits or {}
+    return {
+        "files": f"{found.files:,}",
+        "used": f"{found.used:,} files, {found.images:,} images",
+        "of": f"{found.patients:,} patients, {found.exams:,} exams, {found.series:,} series",
+        **{name: _listed(counts) for name, counts in counted.items() if counts},
+        **{
+            part: f"{inside.images:,} images of {inside.patients:,} patients  {_listed(inside.classes)}"
+            for part, inside in splits.items()
+        },
+    }
+
+
+def _reasons(found: "Account") -> RenderableType:
+    if not found.set_aside:
+        return Text("Nothing is set aside.")
+    return table(("set aside", "files", "because it is"), ((a.reason, a.files, a.meaning) for a in found.set_aside))
+
+
+def _listed(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{word} {number:,}" for word, number in counts.items())
+
+
+def _warnings(found: "Account") -> Iterator[str]:
+    declared, possible = found.burned_in_text["declared"], found.burned_in_text["possible"]
+    if declared or possible:
+        yield (
+            f"Text may stand in the pixels of {declared + possible:,} files ({declared:,} say so; {possible:,} are of "
+            "a kind that often has it). A network can learn it: look at some, and blacken it if it names patients."
+        )
+    if found.patients_across_splits:
+        yield (
+            f"The labels put {found.patients_across_splits:,} patients into more than one split; a study would refuse "
+            "them. Give all images of a patient the same split, or leave the split column out."
+        )
+    if found.labels_unmapped:
+        yield f"{found.labels_unmapped:,} files have a label that the study does not know: see data.label_map."
+    if found.labels_unused:
+        yield f"{found.labels_unused:,} lines of the label table answer to no file."
+    for part, name in found.small_classes:
+        yield f"Few patients of {name} for {part}: a split that lacks a class is better left to other sites."

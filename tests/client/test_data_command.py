@@ -1,0 +1,119 @@
+"""`wardround site data`: the honest account of what a site has."""
+
+import json
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from few_patients import write_images
+from live_federation import answer, wardround
+from lone_site import LoneSite
+from PIL import Image
+
+from client.imaging.reasons import Reason
+from client.withdrawn import Withdrawn
+
+STUDY = """\
+[study]
+name = "lungs"
+[task]
+classes = ["opacity"]
+[images]
+size_px = 28
+[training]
+steps_per_round = 2
+[rounds]
+count = 2
+"""
+
+
+@pytest.fixture
+def site_with(tmp_path: Path) -> Iterator[Callable[..., LoneSite]]:
+    made = []
+
+    def build(**data: object) -> LoneSite:
+        made.append(LoneSite(tmp_path, **data))
+        return made[-1]
+
+    yield build
+    for site in made:
+        site.close()
+
+
+def test_every_real_file_is_used_or_set_aside_by_reason(shared_data: Path) -> None:
+    folder = shared_data / "dicom"
+    files = sum(path.is_file() for path in folder.rglob("*"))
+    done = wardround("site", "data", "--folder", folder, "--json")
+    said = json.loads(done.stdout)["data"]
+    assert said["used"] + sum(aside["files"] for aside in said["set_aside"]) == said["files"] == files
+    assert (said["crashed"], said["hung"]) == (0, 0)
+    assert said["images"] > said["used"] >= 45
+    assert len(said["transfer_syntaxes"]) >= 6
+    assert said["views"].keys() >= {"pa", "ap", "lateral"}
+    assert said["vendors"].keys() >= {"ge", "philips", "siemens"}
+    assert all(Reason(aside["reason"]) and aside["meaning"] for aside in said["set_aside"])
+    assert said["splits"] is said["classes"] is None
+    private = ("CompressedSamples", "1CT1", "JFK IMAGING", "CQ500", ".dcm", str(folder))
+    assert not any(word in done.output for word in private)
+
+
+def pictures(folder: Path) -> None:
+    """Eight patients of two pictures each, a damaged picture, a word that no study knows, and a line too many."""
+    lines = ["file,label,patient,split"]
+    (folder / "images").mkdir()
+    for number in range(16):
+        patient, label = number // 2, ("yes", "no")[number // 2 % 2]
+        pixels = np.random.default_rng(number).integers(0, 255, (16, 16), dtype=np.uint8)
+        Image.fromarray(pixels).save(folder / f"images/{number}.png")
+        split = "train" if patient < 6 else "test"
+        lines.append(f"{number}.png,{'perhaps' if number == 15 else label},Planted-{patient},{split}")
+    damaged = (folder / "images/0.png").read_bytes()
+    (folder / "images/0.png").write_bytes(damaged[: len(damaged) - 60])
+    (folder / "labels.csv").write_text("\n".join([*lines, "99.png,yes,Planted-99,train"]))
+
+
+def test_labels_classes_and_splits_of_a_site(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+    site = site_with(kind="pictures", file=None, folder="images", labels="labels.csv", validation_fraction=0)
+    pictures(site.folder)
+    (tmp_path / "study.toml").write_text(STUDY)
+    Withdrawn(site.folder).add("Planted-1", by="ada", time="2026-01-02T03:04:05Z")
+    config = ("--config", site.folder / "site.toml")
+    done = wardround("site", "data", *config, "--study", tmp_path / "study.toml", "--json")
+    said = json.loads(done.stdout)["data"]
+    aside = {one["reason"]: one["files"] for one in said["set_aside"]}
+    assert aside == {"unreadable": 1, "label_unknown": 1, "withdrawn": 2}
+    assert (said["files"], said["used"], said["labels_unmapped"], said["labels_unused"]) == (16, 12, 1, 1)
+    assert said["classes"] == {"opacity": 4, "negative": 3}
+    assert said["splits"]["train"] == {"images": 9, "patients": 5, "classes": {"opacity": 3, "negative": 2}}
+    assert ["train", "opacity"] in said["small_classes"]
+    assert "Planted" not in done.output
+    shown = wardround("site", "data", *config, "--study", tmp_path / "study.toml").stdout
+    assert "data.label_map" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    unlabelled = answer("site", "data", *config)
+    assert (unlabelled["classes"], unlabelled["used"]) == (None, 13)
+
+
+def test_patients_across_splits_are_counted(site_with: Callable[..., LoneSite]) -> None:
+    site = site_with(kind="pictures", file=None, folder="images", labels="labels.csv")
+    pictures(site.folder)
+    table = site.folder / "labels.csv"
+    table.write_text(table.read_text().replace("2.png,no,Planted-1,train", "2.png,no,Planted-1,test"))
+    said = answer("site", "data", "--config", site.folder / "site.toml")
+    assert (said["patients_across_splits"], said["splits"]) == (1, None)
+
+
+def test_an_array_file_needs_a_study(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+    site = site_with()
+    write_images(site, 8)
+    config = ("--config", site.folder / "site.toml")
+    assert "--study" in wardround("site", "data", *config).output
+    (tmp_path / "study.toml").write_text(STUDY)
+    said = answer("site", "data", *config, "--study", tmp_path / "study.toml")
+    assert (said["files"], said["used"], said["images"], said["patients"]) == (16, 16, 16, 8)
+
+
+@pytest.mark.parametrize("words", [("--folder", "nowhere"), ("--folder", ".", "--config", "site.toml")])
+def test_what_makes_no_sense_is_refused(words: tuple[str, ...]) -> None:
+    assert wardround("site", "data", *words).exit_code == 3
