@@ -42,7 +42,7 @@ MAY_KNOW = {
     ),
     "opacus": ("client/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
-    "pydicom": ("client/imaging/", "deploy/phantom/"),
+    "pydicom": ("client/imaging/", "deploy/phantom/", "deploy/bench/decode.py"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),
         *("client/link.py", "client/fleet.py"),

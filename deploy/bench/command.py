@@ -220,6 +220,15 @@ def privacy(
     )
 
 
+@app.command()
+@answering("bench.decode")
+def decode(folder: Annotated[Path, typer.Option(help="A folder of DICOM files that you trust.")]) -> Answer:
+    """Compare what a site decodes with pydicom's own values, file by file."""
+    from deploy.bench.decode import missed, run, show
+
+    return _answer(lambda: run(folder), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

@@ -1,7 +1,7 @@
 """What a person at the site reads before they agree."""
 
 import pytest
-from lone_site import TENSORS, a_study
+from lone_site import TENSORS, TERMS, a_study
 
 from client.explain import explain
 from shared.contract import derive_contract
@@ -12,7 +12,7 @@ from shared.wire import Address, Open, Stage
 def said(study: Study) -> str:
     place = Address(study=study.name, epoch=1, round=0, attempt=1, stage=Stage.OPEN)
     message = Open(address=place, study=study, tensors=TENSORS, cohort=("north", "south"))
-    return " ".join(explain(message, derive_contract(message, site="north"), coordinator="1a2b"))
+    return " ".join(explain(message, derive_contract(message, site="north"), terms=TERMS, coordinator="1a2b"))
 
 
 @pytest.mark.parametrize("keeps", [True, False])
