@@ -50,3 +50,26 @@ def test_whoever_agrees_later_is_taken_into_the_round_that_is_open_then(tmp_path
         SiteOpened,
     ]
     assert [commit.counted for commit in run.history.commits] == [SITES] * 2
+
+
+class RunOut:
+    """A script in which one site's contract has ended when the second round begins, until it opens the study anew."""
+
+    def __init__(self) -> None:
+        self.holds = True
+
+    def __call__(self, site: str, message: Any) -> Reply:
+        if site == "north" and isinstance(message, Open):
+            self.holds = True
+        if not isinstance(message, Work) or message.address.stage != "train":
+            return None
+        if (site, message.address.round, message.address.attempt) == ("north", 2, 1):
+            self.holds = False
+        expired = Refused(address=message.address, refusal=WireCode.CONTRACT_EXPIRED)
+        return trained(site, message) if site != "north" or self.holds else expired
+
+
+def test_a_contract_that_ran_out_is_renewed_within_the_round(tmp_path: Path) -> None:
+    run = Ward(tmp_path).run(RunOut(), rounds={"count": 3, "quorum": 3})
+    assert [commit.counted for commit in run.history.commits] == [SITES] * 3
+    assert sum(isinstance(record, SiteOpened) and record.site == "north" for record in run.records()) == 2
