@@ -21,7 +21,7 @@ from deploy.bench.attacks import ATTACK_IN, Answer, Attack, attack_of, tamper
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
-from shared.heads import head_of
+from shared.heads import Losses, head_of
 from shared.keys import make_identity_key
 from shared.ledger import Ledger
 from shared.update import PackedFile
@@ -64,6 +64,15 @@ class HostileDoor:
         self._folder = folder
         self._ledger = ledger
         self._first: dict[str, Answer] = {}
+
+    @property
+    def lost(self) -> Losses:
+        """What the real door's site has declared of its ledger's end."""
+        return self._door.lost
+
+    def settle(self) -> None:
+        """As the real door does."""
+        self._door.settle()
 
     def release(
         self, message: Message, *, contract: Contract | None, payload: Path | None = None
