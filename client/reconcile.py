@@ -75,7 +75,6 @@ def reconcile(
             return None
         before, missing = file.look() or Kept(key_check=file.key_check), lost_heads(folder)
         budget, beyond = rebuilt(budget_entries(path), before, _known_to_others(folder, path, lost=bool(missing)))
-        lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
         delta = settings.delta_among(before.budget.patients)
         said = {
             "by": by,
@@ -86,7 +85,8 @@ def reconcile(
             "charged": beyond,
         } | ({"reason": reason} if reason else {})
         kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, budget=budget)
-        kept = file.change(kept, ledger, RECONCILED, said, time=now)
+        kept = file.change(kept, ledger, RECONCILED, said, time=now)  # charged first: a crash here asks for it again
+        lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
         ledger.sign_head(time=now)
         Cohorts(folder).forget_all()
         return Reconciled(kept, lost)
