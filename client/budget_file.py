@@ -22,11 +22,10 @@ from client.budget import Budget
 from client.lost_tail import lost_heads
 from client.patients import key_check, patient_key
 from client.receipts import LEDGER_FILE
-from shared.canonical import parse_canonical
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WireCode, naming_disk_full
-from shared.ledger import Ledger, read_whole_lines
+from shared.ledger import Ledger, entry_of, read_types, read_whole_lines
 from shared.privacy import Mechanism
 from shared.randomness import PrivateRandom
 from shared.section import Section
@@ -35,7 +34,6 @@ from shared.study import Digest, Name
 FILE_NAME = "budget.json"
 RESERVED, CHARGED, RETURNED, RECONCILED = "budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"
 ENTRIES = (RESERVED, CHARGED, RETURNED, RECONCILED)
-_MARKS = tuple(f'"type":"{kind}"'.encode() for kind in ENTRIES)
 REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it again."
 
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
@@ -74,10 +72,8 @@ class BudgetFile:
     def __init__(self, folder: Path, *, key_check: str) -> None:
         self._folder, self._path, self._ledger = folder, folder / FILE_NAME, folder / LEDGER_FILE
         self.key_check = key_check
-        self._marked: tuple[int, str | None] = (
-            0,
-            None,
-        )  # how far the ledger was read, in bytes, and its last mark there
+        self._read_to = 0  # bytes of the ledger that `last_mark` has seen
+        self._mark: str | None = None  # and the last one there
 
     def read(self) -> Kept:
         """The file, in step with the ledger by the module's rules.
@@ -85,7 +81,7 @@ class BudgetFile:
         Raises:
             Refusal: `BUDGET_STALE`, rule 3.
         """
-        last, kept = self._last_mark(), self.look()
+        last, kept = self.last_mark(), self.look()
         if lost_heads(self._folder):
             raise stale("The ledger lacks an entry that the coordinator holds: it was restored or cut.")
         if kept is None or kept.key_check != self.key_check:
@@ -98,18 +94,19 @@ class BudgetFile:
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})
 
-    def _last_mark(self) -> str | None:
-        """As `last_mark`; of a ledger that has grown only what is new is read, for it is read at each refusal."""
-        at, last = self._marked
+    def last_mark(self) -> str | None:
+        """The mark of the ledger's last entry about the budget; empty if that has none, None if there is no such entry.
+
+        Of a ledger that has grown only what is new is read, for it is asked at each refusal.
+        """
         size = self._ledger.stat().st_size if self._ledger.exists() else 0
-        if size < at:
-            at, last = 0, None
-        for line in read_whole_lines(self._ledger, start=at) if size else ():
-            at += len(line)
-            for _, said in _about_budget(line):
-                last = str(said.get("budget_mark", ""))
-        self._marked = at, last
-        return last
+        if size < self._read_to:
+            self._read_to, self._mark = 0, None
+        for line in read_whole_lines(self._ledger, start=self._read_to) if size else ():
+            self._read_to += len(line)
+            if (entry := entry_of(line, ENTRIES)) is not None:
+                self._mark = str(entry.data.get("budget_mark", ""))
+        return self._mark
 
     def look(self) -> Kept | None:
         """The file as it is, in step or not; None if there is none that can be read."""
@@ -159,23 +156,8 @@ def open_budget(folder: Path) -> BudgetFile:
 
 def budget_entries(ledger: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Type and data of every entry about the budget; the chain is not checked, which `Ledger.open` has done."""
-    for line in read_whole_lines(ledger) if ledger.exists() else ():
-        yield from _about_budget(line)
-
-
-def _about_budget(line: bytes) -> Iterator[tuple[str, dict[str, Any]]]:
-    if any(mark in line for mark in _MARKS):
-        fields = parse_canonical(line.rstrip(b"\n"))
-        if fields["type"] in ENTRIES:
-            yield fields["type"], fields["data"]
-
-
-def last_mark(ledger: Path) -> str | None:
-    """The mark of the last entry about the budget; empty if that has none, None if there is no such entry."""
-    last = None
-    for _, said in budget_entries(ledger):
-        last = str(said.get("budget_mark", ""))
-    return last
+    for entry in read_types(ledger, ENTRIES):
+        yield entry.type, entry.data
 
 
 def stale(what: str) -> Refusal:

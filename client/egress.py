@@ -3,7 +3,7 @@
 The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. What is signed names
 the ledger's last entry before its own, so that others hold it. Answers that say "not yet" again are written down by
 the run (`client/repeats.py`). Only this module can build a `Released`, and the link sends nothing else. The privacy
-budget is charged between check and ledger once a policy asks for one.
+budget is charged earlier, before a round's work begins (`client/purse.py`).
 """
 
 from collections.abc import Callable

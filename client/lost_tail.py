@@ -10,18 +10,16 @@ Nobody who cuts a ledger can do so unseen: without the declaration its messages 
 What a message is believed of is `client/heads.py`'s matter.
 """
 
-import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from client.receipts import LEDGER_FILE, is_entry, latest_receipt, recent_receipts
-from shared.canonical import parse_canonical
 from shared.durable import write_atomically
 from shared.heads import MOST_LOST, Head, LostTail
-from shared.ledger import Ledger, read_whole_lines
+from shared.ledger import Ledger, read_types
 from shared.section import Section
 from shared.study import Name
 
@@ -89,7 +87,7 @@ def declare(folder: Path, ledger: Ledger, heads: list[Head], *, by: str, why: st
         now: RFC 3339, UTC.
     """
     furthest, first = max(heads, key=lambda head: head.n), min(head.n for head in heads)
-    vouched = (n for n in _vouched(folder) if n < first)
+    vouched = (n for n in _vouched(folder, ledger) if n < first)
     loss = LostTail(since=max(vouched, default=0), entry=furthest.n, hash=furthest.hash, declared=now)
     said = loss.model_dump(exclude={"declared"}) | {"by": by, "why": why}
     ledger.append(ENTRY, said, time=now)
@@ -97,27 +95,17 @@ def declare(folder: Path, ledger: Ledger, heads: list[Head], *, by: str, why: st
     return loss
 
 
-def _vouched(folder: Path) -> Iterator[int]:
+def _vouched(folder: Path, ledger: Ledger) -> Iterator[int]:
     """The entries that the coordinator has held, by the receipts and by what the ledger says of its messages."""
-    ledger = folder / LEDGER_FILE
     for receipt in recent_receipts(folder):
-        if receipt.head is not None and is_entry(ledger, receipt.head):
+        if receipt.head is not None and ledger.holds(receipt.head.n, receipt.head.hash):
             yield receipt.head.n
-    for _, said in _entries(ledger, "heads"):
-        if isinstance(said.get("entry"), int):
-            yield said["entry"]
+    for entry in read_types(folder / LEDGER_FILE, ("heads",)):
+        if isinstance(n := entry.data.get("entry"), int):
+            yield n
 
 
 def _losses(ledger: Path) -> Iterator[LostTail]:
-    for time, said in _entries(ledger, ENTRY):
-        yield LostTail(since=said["since"], entry=said["entry"], hash=said["hash"], declared=time)
-
-
-def _entries(ledger: Path, kind: str) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Time and data of the entries of one type."""
-    mark = f'"type":{json.dumps(kind)}'.encode()
-    for line in read_whole_lines(ledger) if ledger.exists() else ():
-        if mark in line:
-            fields = parse_canonical(line.rstrip(b"\n"))
-            if fields["type"] == kind:
-                yield fields["time"], fields["data"]
+    for entry in read_types(ledger, (ENTRY,)):
+        said = entry.data
+        yield LostTail(since=said["since"], entry=said["entry"], hash=said["hash"], declared=entry.time)

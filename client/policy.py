@@ -1,7 +1,8 @@
 """What a site permits: its policy, from site.toml, against what a study asks. Pure; the policy always wins.
 
 A study that breaks a line of the policy is refused with that line on the site's own console; the coordinator
-hears a code and the line's key, and no value. The lines, in the order in which they are looked at:
+hears a code and the line's key, and no value. Of a study that was agreed to it learns the floors' numbers, which the
+contract names. The lines, in the order in which they are looked at:
 
 1. `studies`: which ones, by name, or by name and digest; `client/consent.py` waits for a person, and for `hours`;
 2. `rounds_at_most`, `bytes_per_round_at_most`, `bytes_per_study_at_most`: how much of it;

@@ -2,8 +2,8 @@
 
 Nobody knows any more who was in which round, so every patient of the site, known or not, is charged with all that
 the ledger says, and with the rounds that the budget or the coordinator knows of and the ledger does not. Where the
-ledger itself has lost its end, that is declared in it first, and a study that was open there is charged up to the
-round in which the coordinator found out, or, if it has not spoken since, with all that was reserved. Whatever
+ledger itself has lost its end, a study that was open there is charged up to the round in which the coordinator found
+out, or, if it has not spoken since, with all that was reserved; then the loss is declared in the ledger. Whatever
 was reserved lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be known is how
 often a round that is missing in the ledger had begun; each is charged once. A study that was opened and ended within
 the lost end is known to its coordinator alone.
@@ -22,7 +22,6 @@ from client.budget_file import (
     BudgetFile,
     Kept,
     budget_entries,
-    last_mark,
     open_budget,
 )
 from client.budget_settings import BudgetSettings
@@ -84,7 +83,7 @@ def reconcile(
             "lifetime_delta": delta,
             "charged": beyond,
         } | ({"reason": reason} if reason else {})
-        kept = Kept(key_check=file.key_check, mark=last_mark(path) or None, budget=budget)
+        kept = Kept(key_check=file.key_check, mark=file.last_mark() or None, budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)  # charged first: a crash here asks for it again
         lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
         ledger.sign_head(time=now)

@@ -4,17 +4,14 @@ They are counted in the site's own ledger, which has an entry for each before it
 forgets none, and an auditor counts the same.
 """
 
-import json
-from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
 
 from shared.errors import Refusal, WireCode
-from shared.ledger import read_whole_lines
+from shared.ledger import read_types
 
 MOST = 20  # more than a study's preparation takes, and too few to ask the codes of `images` study by study
 WITHIN = timedelta(hours=24)
-_MARK = b'"type":"rehearsal"'  # as canonical JSON writes it; the other lines of a long ledger are not parsed
 
 
 def refuse_beyond_limit(ledger: Path, *, now: str) -> None:
@@ -27,14 +24,9 @@ def refuse_beyond_limit(ledger: Path, *, now: str) -> None:
     Raises:
         Refusal: `TOO_OFTEN`, as many as are answered within a day have begun.
     """
-    begun = sorted(at for at in _begun(ledger) if at > datetime.fromisoformat(now) - WITHIN)
+    times = (datetime.fromisoformat(entry.time) for entry in read_types(ledger, ("rehearsal",)))
+    begun = sorted(at for at in times if at > datetime.fromisoformat(now) - WITHIN)
     if len(begun) >= MOST:
         again = (begun[-MOST] + WITHIN).isoformat(sep=" ", timespec="minutes")
         remedy = f"Ask the coordinator why there were {MOST} in 24 hours; the next is answered from {again} on."
         raise Refusal(WireCode.TOO_OFTEN, remedy=remedy)
-
-
-def _begun(ledger: Path) -> Iterator[datetime]:
-    for line in read_whole_lines(ledger):
-        if _MARK in line:
-            yield datetime.fromisoformat(json.loads(line)["time"])

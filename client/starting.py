@@ -5,7 +5,6 @@ An entry `software` has the version, the digests of code and wheel, and the vers
 certificate. So an auditor sees which software released what, and that a key or certificate was changed, and when.
 """
 
-import json
 import platform
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
@@ -18,7 +17,7 @@ from client.site import Site
 from client.software import Software
 from shared.canonical import digest
 from shared.keys import fingerprint, identity_hex, transport_pem
-from shared.ledger import read_whole_lines
+from shared.ledger import read_types
 from shared.version import VERSION
 
 RESTS_ON = ("cryptography", "dp-accounting", "flwr", "grpcio", "monai", "numpy", "opacus", "torch")
@@ -30,8 +29,10 @@ def note_start(site: Site) -> None:
     Raises:
         DiskFull: it cannot be written down.
     """
-    for entry, said in (("software", software_of(site.software)), ("keys", keys_of(site.folder))):
-        if _last(site.folder / LEDGER_FILE, entry) != said:
+    news = {"software": software_of(site.software), "keys": keys_of(site.folder)}
+    before = {entry.type: entry.data for entry in read_types(site.folder / LEDGER_FILE, news)}
+    for entry, said in news.items():
+        if before.get(entry) != said:
             site.ledger.append(entry, said, time=site.now())
 
 
@@ -55,15 +56,6 @@ def keys_of(folder: Path) -> dict[str, Any]:
         "coordinator_fingerprint": enrolment.invitation.coordinator_fingerprint(),
         "ca_certificate": digest(enrolment.invitation.ca_certificate.encode()),
     }
-
-
-def _last(ledger: Path, entry: str) -> dict[str, Any] | None:
-    """What the last entry of a type says; lines of others are not parsed, for a ledger may be long."""
-    mark, found = f'"type":"{entry}"'.encode(), None
-    for line in read_whole_lines(ledger):
-        if mark in line and (fields := json.loads(line))["type"] == entry:
-            found = fields["data"]
-    return found
 
 
 @cache

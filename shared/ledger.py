@@ -12,17 +12,30 @@ import contextlib
 import errno
 import fcntl
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from shared.canonical import digest, parse_canonical
 from shared.chain import CUT, HEAD, LONGEST_LINE, Entry, Tip, Verdict, timestamp, verify, without_newline
 from shared.durable import fsync_folder, wait_for_disk
 from shared.errors import DiskFull, ResourceError, StaleEpoch, TrustError
 
-__all__ = ["Entry", "Ledger", "Verdict", "read_entries", "read_lines", "read_whole_lines", "timestamp", "verify"]
+__all__ = [
+    "Entry",
+    "Ledger",
+    "Verdict",
+    "entry_of",
+    "read_entries",
+    "read_lines",
+    "read_types",
+    "read_whole_lines",
+    "timestamp",
+    "verify",
+]
 
 
 class Ledger:
@@ -175,6 +188,28 @@ def read_whole_lines(path: Path, *, start: int = 0) -> Iterator[bytes]:
         if not line.endswith(b"\n") and len(line) < LONGEST_LINE:
             return
         yield line
+
+
+def read_types(path: Path, types: Collection[str]) -> Iterator[Entry]:
+    """The entries of some types in a ledger that `Ledger.open` has checked, or in none; other lines are not parsed."""
+    for line in read_whole_lines(path) if path.exists() else ():
+        if (entry := entry_of(line, types)) is not None:
+            yield entry
+
+
+def entry_of(line: bytes, types: Collection[str]) -> Entry | None:
+    """The entry in a line, as `read_types` gives it; None if it is of another type."""
+    if not any(mark in line for mark in map(_mark, types)):
+        return None
+    bare = without_newline(line)
+    fields = parse_canonical(bare)
+    return Entry(fields, digest(bare)) if fields["type"] in types else None
+
+
+@cache
+def _mark(entry_type: str) -> bytes:
+    """What canonical JSON writes into every line of a type; a line of another type may quote it."""
+    return f'"type":"{entry_type}"'.encode()
 
 
 def read_entries(path: Path) -> Iterator[Entry]:

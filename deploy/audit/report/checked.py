@@ -127,11 +127,7 @@ def privacy_section(dossier: Dossier) -> Section:
     said: dict[str, Any] = dossier.budget or {"studies": [], "uncovered": []}
     rows = [
         (
-            *(
-                one["study"],
-                rounded_up(one["epsilon"]),
-                "" if (own := one["claimed_epsilon"]) is None else f"{own:.2f}",
-            ),
+            *(one["study"], rounded_up(one["epsilon"]), _own_figure(one["claimed_epsilon"])),
             *(f"{one['charged']:,}", f"{one['updates']:,}", f"{_without(said, one['study']):,}"),
         )
         for one in said["studies"]
