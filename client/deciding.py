@@ -14,6 +14,7 @@ from client.approvals import Approvals, Decision
 from client.explain import explain
 from client.intake import open_message
 from client.join import Enrolment, load_enrolment
+from client.settings import FILE_NAME, load_settings
 from client.site import approvals_of
 from shared.contract import Contract, derive_contract
 from shared.errors import ConfigError, TrustError
@@ -41,12 +42,13 @@ class Deciding:
         now: the time as RFC 3339 in UTC.
 
     Raises:
-        ConfigError: the folder is not that of a site that has joined.
+        ConfigError: the folder is not that of a site that has joined, or its site.toml cannot be used.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], str]) -> None:
         self._enrolment: Enrolment = load_enrolment(folder)
         self._approvals: Approvals = approvals_of(folder, self._enrolment)
+        self._policy = load_settings(folder / FILE_NAME).policy
         self._now = now
 
     def waiting(self, study: str) -> Waiting:
@@ -65,8 +67,9 @@ class Deciding:
         if not isinstance(message, Open) or message.study.name != study:
             raise TrustError("What waits is not an opening of that study.", remedy="Restart the site's agent.")
         contract = derive_contract(message, site=invitation.site).under(asked.terms)
-        words = tuple(explain(message, contract, terms=asked.terms, coordinator=invitation.coordinator_fingerprint()))
-        return Waiting(study, asked.since, words, contract, asked.terms)
+        fingerprint = invitation.coordinator_fingerprint()
+        words = explain(message, contract, terms=asked.terms, coordinator=fingerprint, policy=self._policy)
+        return Waiting(study, asked.since, tuple(words), contract, asked.terms)
 
     def decide(
         self, waiting: Waiting, verdict: Literal["approved", "denied"], *, person: str, reason: str = ""

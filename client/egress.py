@@ -1,9 +1,9 @@
 """The one door: everything that leaves a site leaves through `Egress.release`.
 
-The order is the promise: check (against the contract) · ledger (fsynced) · sign · hand over. What is signed names
-the ledger's last entry before its own, so that others hold it. Answers that say "not yet" again are written down by
-the run (`client/repeats.py`). Only this module can build a `Released`, and the link sends nothing else. The privacy
-budget is charged earlier, before a round's work begins (`client/purse.py`).
+The order is the promise: withhold (`client/disclosure.py`) · check (against the contract) · ledger (fsynced) · sign ·
+hand over. What is signed names the ledger's last entry before its own, so that others hold it. Answers that say "not
+yet" again are written down by the run (`client/repeats.py`). Only this module can build a `Released`, and the link
+sends nothing else. The privacy budget is charged earlier, before a round's work begins (`client/purse.py`).
 """
 
 from collections.abc import Callable
@@ -14,6 +14,8 @@ from typing import Final
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.contract import check_form, check_in_force, check_release
+from client.disclosure import disclosed
+from client.policy import Policy
 from client.repeats import Repeats
 from client.telling import told_by
 from shared.canonical import digest
@@ -57,21 +59,30 @@ class Egress:
         key: the site's identity key.
         ledger: where every release and every refusal to release is written first.
         now: the time as an RFC 3339 string in UTC.
+        policy: the site's; how much of its scores it tells.
         lost: what the site has declared of its ledger's end; every report names it.
     """
 
     def __init__(
-        self, *, site: str, key: Ed25519PrivateKey, ledger: Ledger, now: Callable[[], str], lost: Losses = ()
+        self,
+        *,
+        site: str,
+        key: Ed25519PrivateKey,
+        ledger: Ledger,
+        now: Callable[[], str],
+        policy: Policy,
+        lost: Losses = (),
     ) -> None:
         self.lost = lost
         self._site = site
         self._key = key
         self._ledger = ledger
         self._now = now
+        self._policy = policy
         self._repeats = Repeats(ledger, now)
 
     def release(self, message: Message, *, contract: Contract | None, payload: Path | None = None) -> Released:
-        """Check one message against the contract, write it down, sign it.
+        """Withhold what the policy does not tell, check the rest against the contract, write it down, sign it.
 
         Args:
             message: the body that would leave.
@@ -81,6 +92,7 @@ class Egress:
         Raises:
             Refusal: the contract does not allow it; nothing was written but the refusal.
         """
+        message = disclosed(message, contract=contract, policy=self._policy)
         try:
             self._check(message, contract, payload)
         except Refusal as refusal:

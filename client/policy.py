@@ -13,6 +13,9 @@ contract names. The lines, in the order in which they are looked at:
 7. `patients_at_least`, once the images were read;
 8. `model_change_at_most`, in each round (`client/seen_model.py`).
 
+Two lines refuse nothing: `smallest_cell` and `score_histograms` say how much of its scores the site tells
+(`client/disclosure.py`).
+
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
 What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`). A
 study whose noise is weak is private in name alone: only where `lifetime_epsilon` bounds the cost does `[privacy]` stand
@@ -48,6 +51,7 @@ class Policy(Section):
     are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
     steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
     `on_refusal` is a command (`client/alarm.py`), `contract_days` how long a contract holds (`client/terms.py`).
+    `smallest_cell` counts patients of a split, and of each side of a class in it; 1 withholds nothing.
     `model_change_at_most` is in norms of the model that the site saw last, for each round since.
     """
 
@@ -65,6 +69,8 @@ class Policy(Section):
     model_change_at_most: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     metrics: tuple[str, ...] | None = None
     updates_may_be_kept: bool = True
+    smallest_cell: Annotated[int, Field(ge=1, le=1_000_000)] = 11
+    score_histograms: bool = False
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     on_refusal: tuple[Word, ...] = ()

@@ -100,7 +100,7 @@ def open_site(
         settings=settings,
         coordinator=read_identity_hex(invitation.coordinator_key),
         link=link or _link(enrolment, folder / "link", clock),
-        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, lost=lost),
+        egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, policy=settings.policy, lost=lost),
         ledger=ledger,
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),

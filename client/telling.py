@@ -27,4 +27,5 @@ def told_by(message: Message) -> list[str]:
         return []
     counted = message.counts.examples or message.counts.patients
     scores = sorted({f"scores.{score.split}" for score in message.scores})
+    scores += sorted(f"withheld.{split}" for split in message.withheld)
     return [*(["counts"] if counted else []), *scores, *(["seconds"] if message.seconds else [])]

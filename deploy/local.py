@@ -20,6 +20,7 @@ from typing import NoReturn, Self
 import psutil
 
 from client.imaging.settings import DataSettings
+from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from deploy.provision import provision
 from shared.canonical import digest
@@ -28,6 +29,7 @@ from shared.parent import PARENT_VARIABLE
 
 STOP_PATIENCE_S = 20.0
 TURN_S = 0.1
+TELLS_ALL = Policy(smallest_cell=1, score_histograms=True)  # what is compared here is pooled, of nobody's patients
 
 
 def free_port() -> int:
@@ -52,6 +54,7 @@ class LocalFederation:
         device: where the workers compute.
         seed: fixes which patients are for testing; None lets the federation draw its salt.
         variables: more of the environment of everything that is started.
+        policy: of each site.
 
     Attributes:
         processes: by name, `server` or a site's.
@@ -66,6 +69,7 @@ class LocalFederation:
         device: str = "auto",
         seed: int | None = None,
         variables: Mapping[str, str] | None = None,
+        policy: Policy = TELLS_ALL,
     ) -> None:
         self.root = root
         self.port = free_port()
@@ -87,7 +91,7 @@ class LocalFederation:
         self.sites = places.sites
         compute = ComputeSettings(device=device, threads=threads)
         for name, folder in self.sites.items():
-            settings = SiteSettings(site=AboutSite(name=name), data=data[name], compute=compute)
+            settings = SiteSettings(site=AboutSite(name=name), data=data[name], compute=compute, policy=policy)
             write_settings(folder / "site.toml", settings)
 
     def serve(self) -> None:

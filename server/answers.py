@@ -21,6 +21,7 @@ def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
         replayed=answer.replayed,
         late_from=answer.late.round if answer.late else None,
         scores=answer.scores,
+        withheld=answer.withheld,
         seconds=answer.seconds,
         **answer.counts.model_dump(),
     )
@@ -28,17 +29,21 @@ def ready_record(site: str, number: int, answer: Ready) -> UpdateReady:
 
 def scored_at_closing(site: str, answer: Ready) -> SiteScored:
     """The journal's entry about the scores of the closing trip."""
-    return SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores)
+    return SiteScored(site=site, model_digest=answer.model_digest, scores=answer.scores, withheld=answer.withheld)
 
 
 def scored_after_rounds(site: str, answer: Ready, *, model: int) -> SiteValidated:
     """The journal's entry about the scores of a validation trip, of the model after round `model`."""
-    return SiteValidated(site=site, model=model, model_digest=answer.model_digest, scores=answer.scores)
+    return SiteValidated(
+        site=site, model=model, model_digest=answer.model_digest, scores=answer.scores, withheld=answer.withheld
+    )
 
 
 def scored_own(site: str, answer: Ready, *, of: str) -> OwnModelScored:
     """The journal's entry about the scores of a site's own model."""
-    return OwnModelScored(of=of, site=site, model_digest=answer.model_digest, scores=answer.scores)
+    return OwnModelScored(
+        of=of, site=site, model_digest=answer.model_digest, scores=answer.scores, withheld=answer.withheld
+    )
 
 
 def last_word(site: str, answer: Rehearsed | Closed) -> SiteRehearsed | SiteClosed:

@@ -199,4 +199,5 @@ def _without(sites: Iterable[str]) -> str:
 
 def _areas(record: SiteScored | SiteValidated | OwnModelScored) -> str:
     areas = [f"{s.split} {share(s.figures['auroc'])}" for s in record.scores if "auroc" in s.figures]
-    return f"; AUROC {', '.join(areas)}" if areas else ""
+    kept = f"; withheld: {', '.join(record.withheld)}" if record.withheld else ""
+    return (f"; AUROC {', '.join(areas)}" if areas else "") + kept

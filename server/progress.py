@@ -11,9 +11,9 @@ from statistics import median
 
 from server.drift import Finding, Habits
 from server.journal import record_of
+from server.pooling import How, tells, together
 from server.record import Record
 from server.records import RECORDS, RoundCommitted, RoundOpened, SiteValidated, UpdateReady, UpdateSpooled
-from shared import metrics
 from shared.ledger import Entry
 from shared.metrics import Score
 from shared.tasks import Task
@@ -21,11 +21,16 @@ from shared.tasks import Task
 
 @dataclass(frozen=True)
 class Scored:
-    """A model on validation patients: after how many rounds, at how many sites, its pooled AUROC."""
+    """A model on validation patients: after how many rounds, at how many sites, its AUROC and how it was made.
+
+    `withheld` are the sites that scored it and kept the score.
+    """
 
     model: int
     sites: int
     auroc: float
+    how: How = "pooled"
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass
@@ -43,6 +48,7 @@ class Progress:
     _here: set[str] = field(default_factory=set)  # updates of the round in hand that were received
     _opened_at: datetime | None = None
     _scores: dict[int, dict[str, Score]] = field(default_factory=dict)  # by rounds behind the model, by site
+    _withheld: dict[int, set[str]] = field(default_factory=dict)  # by rounds behind the model
 
     def add(self, entries: Iterable[Entry]) -> None:
         """Take in the entries that were added; raises `ProtocolError` for one of another version."""
@@ -68,10 +74,16 @@ class Progress:
     def validation(self, task: Task) -> Scored | None:
         """The last model that a site scored on its validation patients."""
         for model, scores in sorted(self._scores.items(), reverse=True):
-            found = task.figures(metrics.add(score.statistics for score in scores.values())).get("auroc")
-            if found is not None:
-                return Scored(model, len(scores), found)
+            found = together(task, scores)
+            if "auroc" in found.figures:
+                withheld = tuple(sorted(self._withheld.get(model, ())))
+                return Scored(model, len(found.sites), found.figures["auroc"], found.how, withheld)
         return None
+
+    @property
+    def withheld(self) -> tuple[str, ...]:
+        """The sites that kept their score of the last model that any scored, or kept the score of."""
+        return tuple(sorted(self._withheld[max(self._withheld)])) if self._withheld else ()
 
     def _take(self, time: datetime, record: Record) -> None:
         self._habits.take(record)
@@ -93,6 +105,9 @@ class Progress:
     def _score(self, model: int, record: UpdateReady | SiteValidated) -> None:
         """The scores of round r are of the model that entered it; two models are kept, the rest is over."""
         for score in record.scores:
-            if score.split == "validation":
+            if score.split == "validation" and tells(score):
                 self._scores.setdefault(model, {})[record.site] = score
+        if "validation" in record.withheld:
+            self._withheld.setdefault(model, set()).add(record.site)
         self._scores = {number: scores for number, scores in self._scores.items() if number >= model - 1}
+        self._withheld = {number: sites for number, sites in self._withheld.items() if number >= model - 1}

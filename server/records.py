@@ -11,6 +11,7 @@ from pydantic import Field
 
 from server.claim import AdmissionReason
 from server.ledger_records import HeadsNoted, SiteClosed, TailLost
+from server.pooling import How
 from server.record import Record
 from shared.errors import WardroundError, WireCode
 from shared.metrics import Score
@@ -37,10 +38,7 @@ class StudyStarted(Record):
 
 
 class StudyAmended(Record):
-    """A signed amendment came into force: from the study with `previous_digest` to that with `study_digest`.
-
-    `amendment_digest` is the SHA-256 of the amendment as it was signed.
-    """
+    """A signed amendment, whose own SHA-256 is `amendment_digest`, came into force: from one study to the next."""
 
     number: Count
     amendment_digest: Digest
@@ -108,14 +106,15 @@ class TrainingEnded(Record):
 class ModelChosen(Record):
     """The model after `round` (0: the start model) is the final one.
 
-    `candidates` are the models that all sites of `cohort` scored, by the rounds behind them, and `value` is
-    the pooled figure of the chosen one. Unless the cause is `best`, the last model was taken for want of figures.
+    `candidates` are the models that all sites of `cohort` scored, by the rounds behind them, and `value` is the
+    figure of the chosen one, `how` it was made. Unless the cause is `best`, the last one was taken for want of figures.
     """
 
     round: Count
     model_digest: Digest
     cause: Literal["best", "unscored", "undefined"]
     metric: Metric
+    how: How = "pooled"
     value: float | None = None
     cohort: tuple[Name, ...] = ()
     candidates: tuple[Count, ...] = ()
@@ -170,21 +169,23 @@ class SiteLost(Record):
     cause: Text
 
 
-class SiteScored(Record):
-    """A site scored the model it was sent on the closing trip."""
+class Scored(Record):
+    """A site scored the model it was sent; of splits that it withheld it tells nothing else."""
 
     site: Name
     model_digest: Digest
     scores: tuple[Score, ...]
+    withheld: tuple[Split, ...] = ()
 
 
-class SiteValidated(Record):
-    """A site scored the model after round `model` on validation patients alone, in a trip after the last round."""
+class SiteScored(Scored):
+    """The model of the closing trip."""
 
-    site: Name
+
+class SiteValidated(Scored):
+    """The model after round `model`, on validation patients alone, in a trip after the last round."""
+
     model: Count
-    model_digest: Digest
-    scores: tuple[Score, ...]
 
 
 class OwnModelMade(Record):
@@ -195,13 +196,10 @@ class OwnModelMade(Record):
     model_digest: Digest
 
 
-class OwnModelScored(Record):
-    """A site scored a site's own model on its validation patients."""
+class OwnModelScored(Scored):
+    """A site's own model, on the validation patients of another or of its own."""
 
     of: Name
-    site: Name
-    model_digest: Digest
-    scores: tuple[Score, ...]
 
 
 class OwnModelCompared(Record):
@@ -235,7 +233,7 @@ class RoundOpened(Record):
 class UpdateReady(Record):
     """A site reports its work of a round; `seconds` by phase.
 
-    `late_from` names the earlier round whose work it is, and from whose model it started.
+    `late_from` names the earlier round whose work it is, and from whose model it started; `withheld` as in `Scored`.
     """
 
     round: Count
@@ -249,6 +247,7 @@ class UpdateReady(Record):
     scores: tuple[Score, ...] = ()
     seconds: Seconds = Field(default_factory=dict)
     late_from: Count | None = None
+    withheld: tuple[Split, ...] = ()
 
 
 class UpdateSpooled(Record):

@@ -1,6 +1,6 @@
 """Which model is the final one, and when no further round is worth running.
 
-Pure. Models are compared by their pooled figures on validation patients, all of them on the same patients:
+Pure. Models are compared by one figure on validation patients (`server/pooling.py`), all of them on the same patients:
 
 1. the cohort is fixed: the sites that scored the newest model (of those that anybody scored), but for those that
    scored fewer than half of the models, which would otherwise leave next to none to choose from;
@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 from itertools import chain
 from typing import Literal
 
+from server.pooling import How
 from shared.selection import Metric, SelectionSpec
 
 Cause = Literal["best", "unscored", "undefined"]
@@ -25,10 +26,14 @@ Cause = Literal["best", "unscored", "undefined"]
 
 @dataclass(frozen=True)
 class Standing:
-    """The candidates' pooled figures over one cohort, by the rounds behind the model, in order; None: undefined."""
+    """The candidates' figures over one cohort, by the rounds behind the model, in order; None: undefined.
+
+    `how` is the same for all: figures that were made in two ways would not compare.
+    """
 
     cohort: tuple[str, ...] = ()
     figures: Mapping[int, float | None] = field(default_factory=dict)
+    how: How = "pooled"
 
 
 def candidates_of(scorers: Mapping[int, Set[str]]) -> tuple[frozenset[str], tuple[int, ...]]:

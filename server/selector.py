@@ -48,6 +48,7 @@ class Selector:
             model_digest=digest,
             cause=cause,
             metric=metric,
+            how=standing.how,
             value=standing.figures.get(number),
             cohort=standing.cohort,
             candidates=tuple(standing.figures),

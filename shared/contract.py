@@ -8,8 +8,9 @@ place and what a report may hold is decided here, for the site's door and the se
    closing trip after these;
 2. only the report of a round brings an update; a report's scores are about the model that was sent, one
    per split, test patients only in the closing trip, have every agreed statistic, without which they
-   would not add to others, and name only agreed metrics, with agreed length and range; work that was
-   late for its own, earlier round brings none;
+   would not add to others, or none and few figures, where the site's policy keeps them, and name only
+   agreed metrics, with agreed length and range; work that was late for its own, earlier round brings none,
+   and a split that is withheld is not scored;
 3. all of them together fit into one entry of a ledger;
 4. in a private study an opening names no count, and a report none but the agreed steps, no duration, and no
    score but, if that was agreed, those of test patients.
@@ -25,7 +26,7 @@ from pydantic import Field
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.cohort_rule import cohort_rule
-from shared.metrics import MetricRule, Score
+from shared.metrics import COARSE_FIGURES, MetricRule, Score
 from shared.privacy import Mechanism
 from shared.private_training import PrivacySpec, mechanism_of, scores_may_leave
 from shared.section import Section
@@ -112,11 +113,11 @@ def report_fault(contract: Contract, report: Ready) -> str | None:
 
 
 def _place_fault(report: Ready) -> str | None:
-    splits = [score.split for score in report.scores]
+    splits = [*(score.split for score in report.scores), *report.withheld]
     if report.late is not None and (splits or not 1 <= report.late.round < report.address.round):
         return "late work is of an earlier round and brings no scores"
     if len(set(splits)) != len(splits):
-        return "a split is scored twice"
+        return "a split is scored twice, or scored and withheld"
     if report.update_digest is not None and report.address.stage is not Stage.TRAIN:
         return "a trip that only scores brings no update"
     if "test" in splits and report.address.stage is not Stage.EVALUATE:
@@ -128,8 +129,8 @@ def _private_fault(contract: Contract, report: Ready) -> str | None:
     if contract.privacy is None or contract.mechanism is None:
         return None
     steps = contract.mechanism.steps if report.address.stage is Stage.TRAIN else 0
-    if report.counts != Counts(examples=0, patients=0, steps=steps) or report.seconds:
-        return "a private study says no count but the agreed steps, and no duration"
+    if report.counts != Counts(examples=0, patients=0, steps=steps) or report.seconds or report.withheld:
+        return "a private study says no count but the agreed steps, no duration, and not what is withheld"
     if not all(scores_may_leave(contract.privacy, score.split) for score in report.scores):
         return "a private study withholds this score"
     return None
@@ -137,7 +138,11 @@ def _private_fault(contract: Contract, report: Ready) -> str | None:
 
 def _score_fault(contract: Contract, score: Score) -> str | None:
     rules = {(rule.kind, rule.name): rule for rule in contract.metrics}
-    if absent := {name for kind, name in rules if kind == "statistic"} - score.statistics.keys():
+    if not score.statistics and score.figures.keys() <= set(COARSE_FIGURES):
+        absent = set()
+    else:
+        absent = {name for kind, name in rules if kind == "statistic"} - score.statistics.keys()
+    if absent:
         return f"the statistic {min(absent)} is missing"
     for name, values in score.statistics.items():
         rule = rules.get(("statistic", name))

@@ -20,6 +20,8 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
+COARSE_FIGURES = ("auroc", "auroc_low", "auroc_high")  # all that a score without statistics holds
+COARSE_DECIMALS = 2
 LOGIT_LIMIT = 256.0  # logits are clipped to +-this; 2^-111 as a probability
 _FIRST_OCTAVE, _LAST_OCTAVE, _BINS_PER_OCTAVE = -6, 8, 32  # 2^8 = LOGIT_LIMIT
 _Z_95 = 1.959963984540054
@@ -29,7 +31,8 @@ class Score(Section):
     """One model scored on one split of one site.
 
     `statistics` are integer vectors that add over sites; `figures` are this site's own exact
-    figures, rounded to 4 decimals. What each may hold is fixed by the task's metric rules.
+    figures, rounded to 4 decimals. What each may hold is fixed by the task's metric rules. A site whose
+    policy releases no fine statistics gives none of them, and `COARSE_FIGURES` to `COARSE_DECIMALS` decimals.
     """
 
     model_digest: Digest
@@ -43,7 +46,7 @@ class MetricRule(Section):
     """What one metric in a Score may be; part of the contract.
 
     Of counts of patients each run of `group` adds up to the patients scored; of sums over patients no value is
-    above `per_patient` times their number.
+    above `per_patient` times their number. Each run of `row` are the patients of one truth.
     """
 
     name: Annotated[str, Field(max_length=48)]
@@ -53,6 +56,7 @@ class MetricRule(Section):
     high: float
     group: Annotated[int, Field(ge=1)] | None = None
     per_patient: Annotated[float, Field(gt=0)] | None = None
+    row: Annotated[int, Field(ge=1)] | None = None
 
     def holds(self, values: Sequence[int], *, patients: int) -> bool:
         """Whether these are the values of a statistic under this rule."""
@@ -62,6 +66,12 @@ class MetricRule(Section):
             return False
         runs = range(0, self.length, self.group) if self.group else ()
         return all(sum(values[start : start + (self.group or 0)]) == patients for start in runs)
+
+    def fewest(self, values: Sequence[int]) -> int | None:
+        """How many patients the rarest truth has; None if the values do not tell."""
+        if self.row is None:
+            return None
+        return min(sum(values[start : start + self.row]) for start in range(0, self.length, self.row))
 
 
 class Interval(NamedTuple):
@@ -88,13 +98,13 @@ BINS = len(EDGES) - 1
 
 
 def add(statistics: Iterable[dict[str, tuple[int, ...]]]) -> dict[str, tuple[int, ...]]:
-    """Sum statistics of several sites, vector by vector; nothing gives an empty dict.
+    """Sum statistics of several sites, vector by vector; nothing gives an empty dict, and an empty one adds nothing.
 
     Raises:
         ValueError: two sites give different names or lengths.
     """
     total: dict[str, tuple[int, ...]] = {}
-    for item in statistics:
+    for item in filter(None, statistics):
         if total and {k: len(v) for k, v in item.items()} != {k: len(v) for k, v in total.items()}:
             raise ValueError("statistics of different tasks do not add")
         total = {k: tuple(a + b for a, b in zip(v, total.get(k, (0,) * len(v)), strict=True)) for k, v in item.items()}

@@ -50,7 +50,7 @@ class Task(Protocol):
         """All that `score` may hold; part of the contract."""
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
-        """Figures of pooled statistics; those that are not defined are left out."""
+        """Figures of pooled statistics; those that are not defined are left out. No statistics have no figures."""
 
     def thresholds(self, statistics: Statistics) -> Thresholds | None:
         """Where to cut the logits, chosen on validation statistics; None if that is not defined."""
@@ -121,18 +121,19 @@ class Classification:
             "brier_millionths": np.rint(((_probability(margins) - truth) ** 2).sum(axis=0) * _MILLION),
             "loss_millionths": np.rint(losses.sum(keepdims=True) * _MILLION),
         }
+        counts = {name: tuple(value.reshape(-1).astype(np.int64).tolist()) for name, value in statistics.items()}
         areas = [metrics.auroc_exact(m, t) for m, t in zip(margins.T, truth.T, strict=True)]
         figures = {
             "auroc": _mean(areas),
             "accuracy": _mean([metrics.accuracy(c) for c in confusion]),
             "balanced_accuracy": _mean([metrics.balanced_accuracy(c) for c in confusion]),
             "loss": float(losses.mean()) if len(losses) else None,
-        }
+        } | {name: self.figures(counts).get(name) for name in ("auroc_low", "auroc_high")}
         return Score(
             model_digest=model_digest,
             split=split,
             patients=len(logits),
-            statistics={name: tuple(value.reshape(-1).astype(np.int64).tolist()) for name, value in statistics.items()},
+            statistics=counts,
             figures={name: round(value, 4) for name, value in figures.items() if value is not None},
         )
 
@@ -141,16 +142,16 @@ class Classification:
         return self._margins(logits), self._truth(targets)
 
     def rules(self) -> tuple[MetricRule, ...]:
-        """Four statistics and four figures."""
+        """Four statistics and six figures."""
         n, table = self.outputs, int(np.prod(self._confusion_shape[1:]))
         nats = metrics.LOGIT_LIMIT + 1
         bounds: dict[str, dict[str, Any]] = {
-            "histogram": {"length": n * 2 * BINS, "group": 2 * BINS},
-            "confusion": {"length": self._confusion_shape[0] * table, "group": table},
+            "histogram": {"length": n * 2 * BINS, "group": 2 * BINS, "row": BINS},
+            "confusion": {"length": self._confusion_shape[0] * table, "group": table, "row": self._confusion_shape[2]},
             "brier_millionths": {"length": n, "per_patient": _MILLION},
             "loss_millionths": {"length": 1, "per_patient": nats * _MILLION},
         }
-        highs = {"auroc": 1.0, "accuracy": 1.0, "balanced_accuracy": 1.0, "loss": nats}
+        highs = dict.fromkeys(metrics.COARSE_FIGURES, 1.0) | {"accuracy": 1.0, "balanced_accuracy": 1.0, "loss": nats}
         statistics = (
             MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bound) for name, bound in bounds.items()
         )
@@ -162,6 +163,8 @@ class Classification:
         The error of a macro mean takes the classes as fully correlated, which can only widen it.
         `auroc_fewest` is how many patients stand on the smaller side of a class, fewest of all.
         """
+        if not statistics:
+            return {}
         histograms, confusion = self._read(statistics)
         patients = int(histograms[0].sum())
         area, error = _mean([metrics.auroc(h) for h in histograms]), _mean([metrics.auroc_error(h) for h in histograms])
@@ -183,13 +186,15 @@ class Classification:
 
     def thresholds(self, statistics: Statistics) -> Thresholds | None:
         """One logit per output by Youden's J; None for multiclass, which calls the likeliest class."""
-        if self.spec.mode == "multiclass":
+        if self.spec.mode == "multiclass" or not statistics:
             return None
         chosen = [metrics.youden_threshold(h) for h in self._read(statistics)[0]]
         return None if None in chosen else tuple(t for t in chosen if t is not None)
 
     def figures_at(self, statistics: Statistics, thresholds: Thresholds) -> dict[str, float]:
         """Accuracies, sensitivity and specificity (macro over outputs) at the thresholds."""
+        if not statistics:
+            return {}
         pairs = zip(self._read(statistics)[0], thresholds, strict=True)
         tables = [metrics.confusion_at(h, t) for h, t in pairs]
         figures = {

@@ -209,6 +209,7 @@ class Ready(Report):
     `update_digest` is None for a scoring-only trip. `uploaded` says that the update travels with
     this message. `seconds` are durations by phase. `late` says that the update is not of the round of
     the address, but of an earlier one; it brings no scores then, which would be of another model.
+    `withheld` are splits that were scored, on too few patients for the site's policy to tell.
     """
 
     type: Literal["ready"] = "ready"
@@ -221,6 +222,7 @@ class Ready(Report):
     scores: tuple[Score, ...]
     seconds: Seconds
     late: Late | None = None
+    withheld: tuple[Literal["validation", "test"], ...] = ()
 
 
 class Uploaded(Report):

@@ -56,6 +56,7 @@ from shared.wire import (
 )
 
 NOW = 1_800_000_000
+TELLS: dict[str, Any] = {"smallest_cell": 1, "score_histograms": True}  # the few patients here are nobody's
 START = pack({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, np.int64)})
 UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)})
 TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})
@@ -277,7 +278,7 @@ class LoneSite:
             site=AboutSite(name=name),
             data=described,
             compute=ComputeSettings(threads=1),
-            policy=Policy(budget=BudgetSettings(lifetime_epsilon=lifetime_epsilon)),
+            policy=Policy(budget=BudgetSettings(lifetime_epsilon=lifetime_epsilon), **TELLS),
         )
         write_settings(self.folder / "site.toml", settings)
         self.name = name
@@ -306,7 +307,7 @@ class LoneSite:
 
     def set_policy(self, **lines: Any) -> None:
         """The operator writes another policy and starts the site again."""
-        settings = load_settings(self.folder / "site.toml").model_copy(update={"policy": Policy(**lines)})
+        settings = load_settings(self.folder / "site.toml").model_copy(update={"policy": Policy(**TELLS | lines)})
         (self.folder / "site.toml").unlink()
         write_settings(self.folder / "site.toml", settings)
         self.start()

@@ -14,10 +14,12 @@ from flwr.serverapp import Grid
 
 from client.app import app
 from client.imaging.settings import DataSettings
+from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from deploy.audit.anchors import read_anchors
 from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import read_signer
+from deploy.local import TELLS_ALL
 from deploy.provision import provision
 from server.conduct import conduct
 from server.journal import read_history
@@ -57,14 +59,15 @@ class MemoryWard:
     Args:
         root: an empty folder.
         data: what each site has.
+        policy: of each site.
     """
 
-    def __init__(self, root: Path, data: dict[str, DataSettings]) -> None:
+    def __init__(self, root: Path, data: dict[str, DataSettings], *, policy: Policy = TELLS_ALL) -> None:
         place = provision(root, name="ward", host="127.0.0.1", fleet_port=9, sites=list(data), now=int(time.time()))
         self.federation, self.sites = place.federation, place.sites
         for name, described in data.items():
             compute = ComputeSettings(device="cpu", threads=1)
-            settings = SiteSettings(site=AboutSite(name=name), data=described, compute=compute)
+            settings = SiteSettings(site=AboutSite(name=name), data=described, compute=compute, policy=policy)
             write_settings(self.sites[name] / "site.toml", settings)
 
     def run(self, text: str) -> StudyFolder:

@@ -7,6 +7,7 @@ from memory_ward import MemoryWard
 from rich.console import Console
 from tiny_federation import images
 
+from client.policy import Policy
 from server.cli.standing import show_standing, standing_of
 from server.journal import read_history
 from server.report import report_data
@@ -70,6 +71,21 @@ def test_the_best_model_of_a_study_that_stops_early_is_tested_and_no_other(tmp_p
             (e["stage"], e["round"], e["scored_model"]) for e in released if e["stage"] in ("validate", "evaluate")
         ]
         assert trips == [("validate", 10, history.model_digest), ("evaluate", 11, history.final_digest)]
+
+
+@pytest.mark.parametrize(("smallest", "told"), [(2, "mean"), (3, None)], ids=["their own AUROC", "nothing"])
+def test_sites_that_tell_little_still_have_a_model_chosen(tmp_path: Path, smallest: int, told: str | None) -> None:
+    """Each has two patients of a class to validate on, and two to test."""
+    text = STUDY.replace('"loss"', '"auroc"').replace("count = 9", "count = 2").replace("patience_rounds = 2\n", "")
+    ward = MemoryWard(tmp_path / "ward", images(tmp_path, ["east", "west"]), policy=Policy(smallest_cell=smallest))
+    folder = ward.run(text)
+    history, report = read_history(folder.journal), report_data(folder)
+    assert history.chosen is not None
+    assert (history.chosen.cause, history.chosen.how) == (("best", "mean") if told else ("unscored", "pooled"))
+    assert all(not score.statistics for ready in history.readies for score in ready.scores)
+    assert report["test"]["sites"] == (("east", "west") if told else ())
+    assert report["test"]["withheld"] == (() if told else ("east", "west"))
+    assert (report["test"]["auroc"]["value"] is not None) == bool(told)
 
 
 def test_each_sites_own_model_is_scored_at_every_site(tmp_path: Path) -> None:

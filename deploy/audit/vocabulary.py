@@ -21,7 +21,7 @@ KNOWN: dict[str, set[str]] = {
         *_STUDY,
         *_AGREED,
         *("code", "wheel", "floors", "original_digest", "own_models"),
-        *("approved_by", "person", "decided", "private", "leaves"),
+        *("approved_by", "person", "decided", "private", "leaves", "smallest_cell", "score_histograms"),
     },
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},

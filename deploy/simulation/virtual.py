@@ -13,6 +13,7 @@ from client.imaging.settings import DataSettings
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.demo.cast import NPZ_STUDY, Cast, npz_cast
+from deploy.local import TELLS_ALL
 from deploy.partition import partition
 from deploy.provision import provision
 from server.desk import utc_now
@@ -77,7 +78,7 @@ def make_federation(root: Path, wish: Wish) -> VirtualFederation:
     )
     compute = ComputeSettings(device=wish.device, threads=1)
     for name, folder in places.sites.items():
-        settings = SiteSettings(site=AboutSite(name=name), data=cast.data[name], compute=compute)
+        settings = SiteSettings(site=AboutSite(name=name), data=cast.data[name], compute=compute, policy=TELLS_ALL)
         write_settings(folder / "site.toml", settings)
     queued = launch(places.federation, study, source=cast.study_text, start_model=None, now=utc_now())
     return VirtualFederation(places.federation, root / "sites", queued)

@@ -6,6 +6,7 @@ from typing import Any
 from rich.console import Group
 from rich.text import Text
 
+from server.pooling import How
 from server.report.comparison import Comparison, Side
 from server.report.scores import Estimate
 from server.report.words import duration, share, size
@@ -23,6 +24,8 @@ def show_comparison(found: Comparison) -> Group:
     above = settings if found.differ else Text("Both study files say the same.")
     equal = "The two models are equal byte for byte." if found.same_model else "The two models differ."
     note = "Intervals are 95 %, DeLong; they do not test a difference."
+    if "mean" in {how for side in (found.a, found.b) for how in (side.validation_how, side.test_how)}:
+        note += "\n* mean of the sites' own AUROC, where not all release statistics to pool."
     return Group(above, Text(), figures, Text(f"\n{equal}\n{note}"))
 
 
@@ -33,8 +36,8 @@ def _figures(side: Side) -> dict[str, str]:
         "sites": str(side.sites),
         "training patients": _UNSET if side.patients is None else f"{side.patients:,}",
         "updates counted": f"{side.counted} of {side.seats}",
-        "validation AUROC": _estimate(side.validation),
-        "test AUROC": _estimate(side.test),
+        "validation AUROC": _estimate(side.validation, side.validation_how),
+        "test AUROC": _estimate(side.test, side.test_how),
         "worst site": _worst(side),
         "gap to the best": share(side.gap),
         "updates received": size(side.update_bytes),
@@ -44,9 +47,9 @@ def _figures(side: Side) -> dict[str, str]:
     }
 
 
-def _estimate(found: Estimate) -> str:
+def _estimate(found: Estimate, how: How) -> str:
     if found.low is None or found.high is None:
-        return share(found.value)
+        return share(found.value) + " *" * (how == "mean" and found.value is not None)
     return f"{share(found.value)} ({share(found.low)} to {share(found.high)})"
 
 

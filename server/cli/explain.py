@@ -61,14 +61,25 @@ def explain_selection(
             f" ({metric} of the validation patients of all sites together)."
         )
     if selection.model == "last":
-        return [*lines, "The final model is the last one.", *_explain_cross_site(selection, sites)]
+        kept = [_explain_kept(selection)] if lines else []
+        return [*lines, *kept, "The final model is the last one.", *_explain_cross_site(selection, sites)]
     return [
         *lines,
         f"The final model is the one with the best {metric} on the validation patients of all sites together, by the"
         " scores of the same sites for every model; the last model is sent out once more to be scored for that.",
         f"Until it is chosen the server keeps the model of every round, up to {size(rounds * model_bytes)}.",
+        _explain_kept(selection),
         *_explain_cross_site(selection, sites),
     ]
+
+
+def _explain_kept(selection: SelectionSpec) -> str:
+    """What becomes of the comparison where a site's policy keeps its statistics."""
+    if selection.metric == "auroc":
+        instead = "the plain mean of the sites' own AUROC takes its place"
+    else:
+        instead = f"no model can be compared by {METRICS[selection.metric]}, and the last one is taken"
+    return f"Where the policy of a site does not release statistics (score_histograms), {instead}."
 
 
 def _explain_cross_site(selection: SelectionSpec, sites: tuple[str, ...]) -> list[str]:
@@ -103,4 +114,9 @@ def explain_scores(study: Study) -> str:
     """What is known of the final model in the end."""
     if study.privacy is not None and study.privacy.test_scores == "withheld":
         return "The final model is not scored here: a study of kind evaluate scores it, with exact figures."
-    return "The final model is scored once on test patients of every site."
+    return (
+        "The final model is scored once on test patients of every site. What a site tells of scores is its policy's"
+        " matter: by default its own AUROC with interval, rounded, and nothing of fewer than 11 patients or of a class"
+        " with fewer (smallest_cell), which is then named as withheld. Figures of all sites' patients together, such as"
+        " thresholds, Brier score and log loss, need sites that release statistics (score_histograms)."
+    )

@@ -18,7 +18,7 @@ from server.progress import Progress
 from server.records import ModelChosen, TrainingEnded
 from server.report.privacy import WITHHELD, Privacy, privacy_of
 from server.report.unusual import question, told
-from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
+from server.report.words import counted, duration, mean_over, model_after, plain, share, size, why_chosen, why_ended
 from server.rounds import Phase
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
@@ -96,6 +96,7 @@ def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict
         "received_bytes": progress.received_bytes,
         "sent_bytes": data.get("sent_bytes", 0),
         "validation": None if scored is None else asdict(scored),
+        "withheld": progress.withheld,
     }
 
 
@@ -112,7 +113,12 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
         shown |= {"privacy": Privacy(**found["privacy"]).words, "validation": WITHHELD}
     if scored := found["validation"]:
         after = f"after round {scored['model']}" if scored["model"] else "start model"
-        shown["validation"] = f"AUROC {share(scored['auroc'])}, {after}, {counted(scored['sites'], 'site')}"
+        name, sites = "AUROC", f", {counted(scored['sites'], 'site')}"
+        if scored["how"] == "mean":
+            name, sites = mean_over(scored["sites"]), ""
+        shown["validation"] = f"{name} {share(scored['auroc'])}, {after}{sites}"
+    if found["withheld"]:
+        shown["withheld"] = f"by {', '.join(found['withheld'])}: too few patients for their smallest cell"
     return shown
 
 

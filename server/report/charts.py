@@ -196,7 +196,8 @@ def _dot(point: Point, x: Scale, y: Scale, *, most: int) -> Dot:
     value = point.auroc.value
     assert value is not None
     name = "start model" if point.model == 0 else f"model after round {point.model}"
-    title = f"{name}: AUROC {value:.3f}, {point.patients} patients of {point.sites} sites"
+    area = "AUROC" if point.how == "pooled" else "mean of the sites' own AUROC"
+    title = f"{name}: {area} {value:.3f}, {point.patients} patients of {point.sites} sites"
     return Dot(x(point.model), y(value), point.sites == most, title)
 
 

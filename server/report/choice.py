@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 from server.history import LiveHistory
+from server.pooling import How
 from server.report.words import METRICS, model_after, why_chosen, why_ended
 
 
@@ -14,7 +15,8 @@ class Choice:
         stopped: why training ended before the last round; None if it did not.
         round: rounds behind the chosen model, 0 for the start model; None if none was chosen (yet).
         why: why it was chosen, in words.
-        metric: the figure that decided, by its key in the study file, and `value`, that of the chosen model.
+        metric: the figure that decided, by its key in the study file, `how` it was made over the sites, and `value`,
+            that of the chosen model.
         cohort: the sites that scored all of `candidates`, which are models by the rounds behind them.
     """
 
@@ -22,6 +24,7 @@ class Choice:
     round: int | None = None
     why: str | None = None
     metric: str | None = None
+    how: How | None = None
     value: float | None = None
     cohort: tuple[str, ...] = ()
     candidates: tuple[int, ...] = ()
@@ -48,6 +51,7 @@ def choice_of(history: LiveHistory) -> Choice | None:
         round=chosen.round,
         why=why_chosen(chosen),
         metric=chosen.metric,
+        how=chosen.how,
         value=chosen.value,
         cohort=chosen.cohort,
         candidates=chosen.candidates,

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from statistics import median
 from typing import Any
 
+from server.pooling import How
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
 from server.report.scores import Estimate
@@ -37,6 +38,7 @@ class Side:
         round_seconds: the median of the committed rounds.
         model_digest: the final model, the last committed one unless another was chosen.
         model_round: the rounds behind it.
+        validation_how, test_how: whether the figure of all sites is pooled, or a mean of their own.
         worst_site, worst_auroc, gap: the site that the final model serves worst, and how far the best one lies
             above it, on test patients, or on validation patients where no test patient was scored.
     """
@@ -51,6 +53,8 @@ class Side:
     patients: int | None
     validation: Estimate
     test: Estimate
+    validation_how: How
+    test_how: How
     worst_site: str | None
     worst_auroc: float | None
     gap: float | None
@@ -100,6 +104,8 @@ def side_of(facts: Facts) -> Side:
         patients=facts.patients.get("train"),
         validation=facts.validation.auroc,
         test=facts.test.auroc,
+        validation_how=facts.validation.how,
+        test_how=facts.test.how,
         worst_site=facts.fairness.worst,
         worst_auroc=facts.fairness.worst_auroc,
         gap=facts.fairness.gap,

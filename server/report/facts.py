@@ -28,6 +28,7 @@ from server.report.scores import (
     pooled,
     site_score,
     validation_curve,
+    withheld_by,
 )
 from server.report.words import counted, sites_in_order
 from server.report.work import (
@@ -123,7 +124,8 @@ def facts_of(evidence: Evidence) -> Facts:
     """All that the report says of a study."""
     study, history, task = evidence.study, evidence.history, task_for(evidence.study.task)
     validation, test = final_scores(history, "validation"), final_scores(history, "test")
-    pooled_test = pooled(task, study.task.classes, test)
+    classes, withheld = study.task.classes, {split: withheld_by(history, split) for split in SPLITS}
+    pooled_test = pooled(task, classes, test, withheld=withheld["test"])
     rounds = rounds_of(evidence)
     taking_part = set(chain.from_iterable(commit.counted for commit in history.commits))
     return Facts(
@@ -139,7 +141,7 @@ def facts_of(evidence: Evidence) -> Facts:
         curve=validation_curve(task, history),
         matrix=matrix_of(task, history, _cohort(history)),
         own_models=None if evidence.by_letter else own_matrix_of(task, history, _cohort(history)),
-        validation=pooled(task, study.task.classes, validation),
+        validation=pooled(task, classes, validation, withheld=withheld["validation"]),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
@@ -172,8 +174,8 @@ def _site(
         patients=dict(opened.patients) if opened else None,
         examples=dict(opened.examples) if opened else None,
         machine=machine_of(opened) if opened else None,
-        validation=site_score(task, validation),
-        test=site_score(task, test),
+        validation=site_score(task, validation, withheld=site in withheld_by(history, "validation")),
+        test=site_score(task, test, withheld=site in withheld_by(history, "test")),
         work=work_of(evidence, site),
         seats=dict(Counter(seats.state for r in rounds if (seats := r.seats.get(site)))),
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 from typing import Literal, TypedDict
 
 from server.report.chance import Area, Difference, Heterogeneity, difference, gap_by_chance, heterogeneity, holm
-from server.report.scores import Estimate, Scores, site_score
+from server.report.scores import KEPT, Estimate, Scores, site_score
 from server.report.words import sites_in_order
 from shared import metrics
 from shared.metrics import Score
@@ -119,7 +119,7 @@ def _site(task: Task, site: str, scores: Scores, areas: Mapping[str, Area], cuts
     shown, figures = site_score(task, scores[site]), _figures(task, scores[site])
     rest = _figures(task, *(score for name, score in scores.items() if name != site))
     own, others = _area(figures), _area(rest)
-    fault = own.fault if own else shown.auroc.why
+    fault = own.fault if own else shown.auroc.why if scores[site].statistics else KEPT
     if fault is None and (others is None or others.fault):
         fault = OTHERS
     return SiteFairness(

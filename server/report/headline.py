@@ -49,15 +49,16 @@ def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients:
         return Headline(f"After {trained} ({cost}) there is a model, and no score of it: scores are withheld.", "", "")
     if not test.sites:
         subject = f"The model after {trained}" if trains else "The model under study"
-        return Headline(f"{subject} was not scored on test patients, so there is no result.", "", "")
+        how = f"was scored, but {test.auroc.why}" if test.withheld else "was not scored on test patients"
+        return Headline(f"{subject} {how}, so there is no result.", "", "")
     measured = f" on {counted(test.patients, 'test patient')} of {counted(len(test.sites), 'site')}"
     subject = f"After {trained}, {_subject(evidence)}" if trains else "The model under study"
     if test.auroc.value is None:
         return Headline(f"{subject} was scored{measured}, but its AUROC is not defined: {test.auroc.why}.", "", "")
-    name = "macro AUROC" if test.classes else "AUROC"
-    return Headline(
-        f"{subject} reaches a test {name} of ", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}."
-    )
+    reaches = f"reaches a test {_area(evidence)} of "
+    if test.how == "mean":
+        reaches = f"reaches, as the mean of the sites' own test {_area(evidence)}, "
+    return Headline(f"{subject} {reaches}", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}.")
 
 
 def notice_of(evidence: Evidence) -> str | None:
@@ -85,6 +86,10 @@ def _subject(evidence: Evidence) -> str:
     if chosen is None or chosen.cause != "best":
         return "the model"
     return f"{model_after(chosen.round)}, the best on validation patients,"
+
+
+def _area(evidence: Evidence) -> str:
+    return "macro AUROC" if len(evidence.study.task.classes) > 1 else "AUROC"
 
 
 def _range(estimate: Estimate) -> str:

@@ -9,7 +9,18 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from server.history import StudyHistory
-from server.report.scores import Estimate, Scores, SiteScore, final_scores, pooled, site_score, validation_scores
+from server.pooling import How, together
+from server.report.scores import (
+    NOBODY,
+    Estimate,
+    Scores,
+    SiteScore,
+    estimate_of,
+    final_scores,
+    how_of_all,
+    site_score,
+    validation_scores,
+)
 from server.report.words import model_after, sites_in_order
 from shared.tasks import Task
 
@@ -25,7 +36,7 @@ class MatrixRow:
         of: whose own model of that round it is; None for a global model.
         role: what it is besides, such as the last one; empty if nothing.
         by_site: its figure on each site's patients.
-        pooled: that on the patients of all sites that scored it.
+        pooled: that on the patients of all sites that scored it, or the mean of the sites' own.
     """
 
     model: int
@@ -42,11 +53,12 @@ class MatrixRow:
 
 @dataclass(frozen=True)
 class Matrix:
-    """Models by sites; `left_out` is how many models that were scored have no row."""
+    """Models by sites; `left_out` is how many models that were scored have no row, `how` says what `pooled` is."""
 
     sites: tuple[str, ...]
     rows: tuple[MatrixRow, ...]
     left_out: int
+    how: How = "pooled"
 
 
 def matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix | None:
@@ -58,8 +70,9 @@ def matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix
     if len(columns) < 2:
         return None
     shown = rows_shown(list(known), final=history.final_round)
-    rows = tuple(_row(task, number, known[number], columns, role=_role(number, history)) for number in shown)
-    return Matrix(columns, rows, len(known) - len(rows))
+    how = how_of_all(known)
+    rows = tuple(_row(task, number, known[number], columns, how, role=_role(number, history)) for number in shown)
+    return Matrix(columns, rows, len(known) - len(rows), how)
 
 
 def own_matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Matrix | None:
@@ -71,8 +84,10 @@ def own_matrix_of(task: Task, history: StudyHistory, sites: Sequence[str]) -> Ma
     if not by_owner:
         return None
     last, final = history.last_round, final_scores(history, "validation")
-    own = (_row(task, last, by_owner[of], sites, role="", of=of) for of in sites_in_order(by_owner))
-    return Matrix(tuple(sites), (_row(task, history.final_round, final, sites, role="final"), *own), left_out=0)
+    how = how_of_all(dict(enumerate([final, *by_owner.values()])))
+    own = (_row(task, last, by_owner[of], sites, how, role="", of=of) for of in sites_in_order(by_owner))
+    first = _row(task, history.final_round, final, sites, how, role="final")
+    return Matrix(tuple(sites), (first, *own), left_out=0, how=how)
 
 
 def rows_shown(models: Sequence[int], *, final: int) -> list[int]:
@@ -84,10 +99,14 @@ def rows_shown(models: Sequence[int], *, final: int) -> list[int]:
 
 
 def _row(
-    task: Task, number: int, scores: Scores, sites: Sequence[str], *, role: str, of: str | None = None
+    task: Task, number: int, scores: Scores, sites: Sequence[str], how: How, *, role: str, of: str | None = None
 ) -> MatrixRow:
     by_site = {site: site_score(task, scores.get(site)) for site in sites}
-    return MatrixRow(number, role, by_site, pooled(task, (), scores).auroc, of)
+    return MatrixRow(number, role, by_site, _all(task, scores, how), of)
+
+
+def _all(task: Task, scores: Scores, how: How) -> Estimate:
+    return estimate_of(together(task, scores, how=how)) if scores else Estimate(why=NOBODY)
 
 
 def _role(number: int, history: StudyHistory) -> str:

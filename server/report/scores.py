@@ -2,14 +2,15 @@
 
 The scores that arrive with the updates of round r are of the model that entered it, the model after
 round r - 1; those of the validation trip are of the last model, those of the closing trip of the final
-one. Figures of several sites come from their added statistics; a site's own AUROC is the figure it released.
+one. How figures of several sites are made, `server/pooling.py` decides; a site's own AUROC is the figure it released.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from server.history import StudyHistory
+from server.pooling import How, Together, how_of, releasing, tells, together
 from server.records import Split
 from server.report.words import sites_in_order
 from shared import metrics
@@ -19,7 +20,13 @@ from shared.tasks import Task, Thresholds
 Scores = dict[str, Score]  # by site
 
 NOBODY = "no site scored it"
+ALL_WITHHELD = "every site that scored it withholds its score"
 NOT_HERE = "the site did not score it"
+UNRELEASED = "no site releases statistics to pool"
+WITHHELD = "the site withholds it: it is about fewer patients than the site's smallest cell"
+KEPT = "the site releases no statistics to compare it by"
+NO_MEANS = "no interval: it is a mean of the sites' own figures"
+NO_OWN = "no site tells an AUROC of its own"
 ONE_CLASS = "not every class is present among its patients"
 NO_SPREAD = "no interval: every patient is ranked right, and the method then has no spread to go by"
 TOO_FEW_BINS = "no interval: the scores fall into too few bins"
@@ -48,20 +55,28 @@ class Point:
     sites: int
     patients: int
     by_site: dict[str, float]
+    how: How = "pooled"
 
 
 @dataclass(frozen=True)
 class Pooled:
-    """One model on one split of several sites, from their added statistics.
+    """One model on one split at several sites.
 
-    `classes` is the AUROC of each class; None stands where one is not defined.
+    Attributes:
+        auroc: made as `how` says, over `sites`, of `patients`.
+        releasing: the sites that released statistics; `figures` and `classes` are of these, added.
+        classes: the AUROC of each class; None stands where one is not defined.
+        withheld: the sites that scored it and withheld the score.
     """
 
     auroc: Estimate
+    how: How = "pooled"
     sites: tuple[str, ...] = ()
     patients: int = 0
+    releasing: tuple[str, ...] = ()
     figures: dict[str, float] = field(default_factory=dict)
     classes: dict[str, float | None] = field(default_factory=dict)
+    withheld: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -85,10 +100,17 @@ class SiteScore:
 
 
 def validation_curve(task: Task, history: StudyHistory) -> tuple[Point, ...]:
-    """Validation figures of each model that was scored, the start model (0) first."""
+    """Validation figures of each model that was scored, the start model (0) first; all are made in the same way."""
     final, by_model = history.final_round, validation_scores(history)
     by_model[final] = by_model.get(final, {}) | _of_closing_trip(history, "validation")
-    return tuple(_point(task, number, scores) for number, scores in sorted(by_model.items()) if scores)
+    known = {number: scores for number, scores in sorted(by_model.items()) if any(map(tells, scores.values()))}
+    how = how_of_all(known)
+    return tuple(_point(task, number, scores, how) for number, scores in known.items())
+
+
+def how_of_all(by_model: Mapping[int, Scores]) -> How:
+    """In which way figures of several models are made, so that they compare."""
+    return "pooled" if all(how_of(scores) == "pooled" for scores in by_model.values()) else "mean"
 
 
 def final_scores(history: StudyHistory, split: Split) -> Scores:
@@ -97,24 +119,31 @@ def final_scores(history: StudyHistory, split: Split) -> Scores:
     return validation_scores(history).get(history.final_round, {}) | closing if split == "validation" else closing
 
 
-def pooled(task: Task, classes: tuple[str, ...], scores: Scores) -> Pooled:
-    """The figures of several sites' added statistics."""
+def pooled(task: Task, classes: tuple[str, ...], scores: Scores, *, withheld: Iterable[str] = ()) -> Pooled:
+    """The figures of several sites; `withheld` are sites that scored and do not tell."""
+    kept = tuple(sites_in_order(withheld))
     if not scores:
-        return Pooled(Estimate(why=NOBODY))
-    figures = task.figures(metrics.add(score.statistics for score in scores.values()))
+        return Pooled(Estimate(why=ALL_WITHHELD if kept else NOBODY), withheld=kept)
+    found, added = together(task, scores), together(task, releasing(scores))
+    figures = added.figures
     return Pooled(
-        auroc=_estimate(figures),
-        sites=tuple(sites_in_order(scores)),
-        patients=sum(score.patients for score in scores.values()),
+        auroc=estimate_of(found),
+        how=found.how,
+        sites=tuple(sites_in_order(found.sites)),
+        patients=found.patients,
+        releasing=tuple(sites_in_order(added.sites)),
         figures={name: value for name, value in figures.items() if not name.startswith("auroc")},
-        classes={name: figures.get(f"auroc.{name}") for name in classes} if len(classes) > 1 else {},
+        classes={name: figures.get(f"auroc.{name}") for name in classes} if len(classes) > 1 and figures else {},
+        withheld=kept,
     )
 
 
 def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bool) -> AtThreshold:
-    """Test figures at the threshold that the validation patients of all sites choose."""
+    """Test figures at the threshold that validation patients choose, both of the sites that release statistics."""
     if not validation or not test:
         return AtThreshold(why=NOBODY)
+    if not releasing(validation) or not releasing(test):
+        return AtThreshold(why=UNRELEASED)
     if multiclass:
         return AtThreshold(why=LIKELIEST)
     cuts = cuts_of(task, validation)
@@ -125,14 +154,16 @@ def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bo
 
 
 def cuts_of(task: Task, validation: Scores) -> Thresholds | None:
-    """The thresholds that the validation patients of all sites choose; None if that is not defined."""
+    """The thresholds that the validation patients of all releasing sites choose; None if that is not defined."""
     return task.thresholds(metrics.add(score.statistics for score in validation.values())) if validation else None
 
 
-def site_score(task: Task, score: Score | None) -> SiteScore:
-    """One site's own figure."""
+def site_score(task: Task, score: Score | None, *, withheld: bool = False) -> SiteScore:
+    """One site's own figure; `withheld` if the site has said that it keeps it."""
     if score is None:
-        return SiteScore(0, Estimate(why=NOT_HERE))
+        return SiteScore(0, Estimate(why=WITHHELD if withheld else NOT_HERE))
+    if not score.statistics:
+        return SiteScore(score.patients, _estimate(score.figures))
     found, released = _estimate(task.figures(score.statistics)), score.figures.get("auroc")
     why = found.why if released is not None else found.why or "the site did not release it"
     return SiteScore(score.patients, Estimate(released, found.low, found.high, why))
@@ -151,6 +182,15 @@ def validation_scores(history: StudyHistory) -> dict[int, Scores]:
     return found
 
 
+def withheld_by(history: StudyHistory, split: Split) -> frozenset[str]:
+    """The sites that withhold their score of the final model on a split; as long as none is chosen, of the last one."""
+    number = history.final_round
+    said = [(ready.site, ready.withheld) for ready in history.readies if ready.round - 1 == number]
+    said += [(site, trip.withheld) for site, trip in history.validated.items() if trip.model == number]
+    said += [(site, trip.withheld) for site, trip in history.scored.items()]
+    return frozenset(site for site, splits in said if split in splits)
+
+
 def _of_closing_trip(history: StudyHistory, split: Split) -> Scores:
     digest = history.final_digest
     return {site: score for site, said in history.scored.items() for score in _matching(said.scores, digest, split)}
@@ -160,12 +200,19 @@ def _matching(scores: Iterable[Score], digest: str | None, split: Split) -> Iter
     return (score for score in scores if (score.model_digest, score.split) == (digest, split))
 
 
-def _point(task: Task, number: int, scores: Scores) -> Point:
-    figures = task.figures(metrics.add(score.statistics for score in scores.values()))
+def estimate_of(found: Together) -> Estimate:
+    """The AUROC of several sites; a mean has no interval."""
+    if found.how == "pooled":
+        return _estimate(found.figures)
+    return Estimate(found.figures["auroc"], why=NO_MEANS) if found.figures else Estimate(why=NO_OWN)
+
+
+def _point(task: Task, number: int, scores: Scores, how: How) -> Point:
+    found = together(task, scores, how=how)
     ordered = ((site, scores[site].figures) for site in sites_in_order(scores))
     released = {site: figures["auroc"] for site, figures in ordered if "auroc" in figures}
-    patients = sum(score.patients for score in scores.values())
-    return Point(number, _estimate(figures), figures.get("loss"), len(scores), patients, released)
+    loss = found.figures.get("loss")
+    return Point(number, estimate_of(found), loss, len(found.sites), found.patients, released, how)
 
 
 def _estimate(figures: dict[str, float]) -> Estimate:

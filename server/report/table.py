@@ -120,6 +120,9 @@ def _estimate(scope: str, site: str, number: int | str, metric: str, found: Esti
 def _pooled(split: str, scored: Pooled) -> Iterator[Row]:
     yield "pooled", "", "", f"{split}.patients", scored.patients
     yield "pooled", "", "", f"{split}.sites", len(scored.sites)
+    yield "pooled", "", "", f"{split}.how", scored.how
+    yield "pooled", "", "", f"{split}.releasing", len(scored.releasing)
+    yield from (("pooled", site, "", f"{split}.withheld", 1) for site in scored.withheld)
     yield from _estimate("pooled", "", "", f"{split}.auroc", scored.auroc)
     yield from (("pooled", "", "", f"{split}.{name}", value) for name, value in scored.figures.items())
     for name, value in scored.classes.items():
@@ -132,6 +135,7 @@ def _choice(choice: Choice) -> Iterator[Row]:
         "chosen.round": choice.round,
         "chosen.why": choice.why,
         "chosen.metric": choice.metric,
+        "chosen.how": choice.how,
         "chosen.value": choice.value,
         "chosen.sites": ", ".join(choice.cohort) or None,
     }

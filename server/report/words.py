@@ -69,11 +69,21 @@ def why_chosen(chosen: ModelChosen) -> str:
     """Why this model is the final one."""
     metric, sites = METRICS[chosen.metric], counted(len(chosen.cohort), "site")
     if chosen.cause == "unscored":
-        return "it is the last one, and no site scored any on validation patients"
+        return "it is the last one, and no site told a figure of any on validation patients"
+    if chosen.cause == "undefined" and chosen.how == "mean":
+        return f"it is the last one: of {sites} not all release the statistics of which the {metric} is made"
     if chosen.cause == "undefined":
         return f"it is the last one, and the {metric} of the validation patients of {sites} is not defined"
     candidates = counted(len(chosen.candidates), "model")
-    return f"its {metric} on the validation patients of {sites} is {share(chosen.value)}, the best of {candidates}"
+    figure = f"its {metric} on the validation patients of {sites}"
+    if chosen.how == "mean":
+        figure = f"the {mean_over(len(chosen.cohort))} on validation patients"
+    return f"{figure} is {share(chosen.value)}, the best of {candidates}"
+
+
+def mean_over(sites: int) -> str:
+    """What stands in the place of a pooled AUROC where not all sites release statistics."""
+    return f"mean of the sites' own AUROC over {counted(sites, 'site')}"
 
 
 def sites_in_order(sites: Iterable[str]) -> list[str]:

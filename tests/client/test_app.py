@@ -17,6 +17,7 @@ from client.app import SITES_VARIABLE, app, site_folder
 from client.jobs import RoundDone, RoundJob
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from client.worker_process import WorkerProcess
+from deploy.local import TELLS_ALL
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
 from server.launch import START_MODEL
@@ -115,7 +116,8 @@ def server(tmp_path: Path) -> Iterator[Server]:
         tmp_path, name="ward", host="127.0.0.1", fleet_port=9, sites=["north", "south"], now=int(time.time())
     )
     for name, data in images(tmp_path, ["north", "south"]).items():
-        settings = SiteSettings(site=AboutSite(name=name), data=data, compute=ComputeSettings(device="cpu", threads=1))
+        compute = ComputeSettings(device="cpu", threads=1)
+        settings = SiteSettings(site=AboutSite(name=name), data=data, compute=compute, policy=TELLS_ALL)
         write_settings(place.sites[name] / "site.toml", settings)
     threads, repeatable = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
     yield Server(place)

@@ -4,6 +4,7 @@ import pytest
 from lone_site import TENSORS, TERMS, a_study
 
 from client.explain import explain
+from client.policy import Policy
 from shared.contract import derive_contract
 from shared.study import RoundsSpec, Study
 from shared.wire import Address, Open, Stage
@@ -12,7 +13,9 @@ from shared.wire import Address, Open, Stage
 def said(study: Study) -> str:
     place = Address(study=study.name, epoch=1, round=0, attempt=1, stage=Stage.OPEN)
     message = Open(address=place, study=study, tensors=TENSORS, cohort=("north", "south"))
-    return " ".join(explain(message, derive_contract(message, site="north"), terms=TERMS, coordinator="1a2b"))
+    return " ".join(
+        explain(message, derive_contract(message, site="north"), terms=TERMS, coordinator="1a2b", policy=Policy())
+    )
 
 
 @pytest.mark.parametrize("keeps", [True, False])

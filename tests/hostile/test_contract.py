@@ -57,7 +57,8 @@ def leaves(message: Ready, payload: Path | None) -> bool:
 
 def agreed(said: Ready) -> bool:
     """Written once more, from what the documents promise: what of a report may be other than it was."""
-    place, splits = (said.address.stage, said.address.round), [score.split for score in said.scores]
+    place = (said.address.stage, said.address.round)
+    splits = [*(score.split for score in said.scores), *said.withheld]
     return (
         said.address.study == STUDY.name
         and place in ((Stage.TRAIN, 1), (Stage.TRAIN, 2), (Stage.EVALUATE, 3))
@@ -66,9 +67,9 @@ def agreed(said: Ready) -> bool:
         and ("test" not in splits or place[0] is Stage.EVALUATE)
         and (said.late is None or (not splits and 1 <= said.late.round < place[1]))
         and all(score.model_digest == said.model_digest for score in said.scores)
-        and all(list(score.statistics) == ["confusion"] for score in said.scores)
-        and all(len(score.statistics["confusion"]) == 4 for score in said.scores)
-        and all(sum(score.statistics["confusion"]) == score.patients for score in said.scores)
+        and all(not score.statistics or list(score.statistics) == ["confusion"] for score in said.scores)
+        and all(len(score.statistics["confusion"]) == 4 for score in said.scores if score.statistics)
+        and all(sum(score.statistics["confusion"]) == score.patients for score in said.scores if score.statistics)
         and all(set(score.figures) <= {"auroc"} for score in said.scores)
         and all(0 <= figure <= 1 for score in said.scores for figure in score.figures.values())
     )

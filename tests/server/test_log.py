@@ -102,7 +102,7 @@ SAID: list[tuple[Record, str]] = [
         ModelChosen(**CHOSEN, cause="best", value=0.9125, cohort=("north", "south"), candidates=(0, 1, 2)),
         "round 1 is chosen: its AUROC on the validation patients of 2 sites is 0.912, the best of 3 models",
     ),
-    (ModelChosen(**CHOSEN, cause="unscored"), "it is the last one, and no site scored any"),
+    (ModelChosen(**CHOSEN, cause="unscored"), "it is the last one, and no site told a figure of any"),
     (
         ModelChosen(**CHOSEN, cause="undefined", cohort=("north",)),
         "of the validation patients of 1 site is not defined",

@@ -11,9 +11,11 @@ from scripted_ward import SITES, PowerCut, Reply, Ward, ranked, ready, trained
 from server.amending import amend
 from server.history import StudyHistory
 from server.records import ModelChosen, TrainingEnded
+from server.report.words import why_chosen
 from server.study_folder import StudyFolder
 from shared.canonical import digest
 from shared.errors import StudyError
+from shared.metrics import Score
 from shared.wire import Counts, Stage, Work
 
 BEST: dict[str, Any] = {"model": "best"}
@@ -33,6 +35,8 @@ class Script:
         figures: by the rounds behind the model.
         absent: by site, in which rounds, trips included, it stays silent.
         hook: sees each message first; what it returns is the answer.
+        keeps: sites whose policy keeps their statistics, so that they tell their own AUROC alone.
+        withholds: sites whose policy withholds their scores.
     """
 
     def __init__(
@@ -41,7 +45,10 @@ class Script:
         *,
         absent: dict[str, set[int]] | None = None,
         hook: Callable[[str, Work], Reply] = lambda site, work: None,
+        keeps: tuple[str, ...] = (),
+        withholds: tuple[str, ...] = (),
     ) -> None:
+        self.keeps, self.withholds = keeps, withholds
         self.figures, self.absent, self.hook = figures, absent or {}, hook
         self.models: dict[str, int] = {}  # digest -> rounds behind it
 
@@ -58,10 +65,20 @@ class Script:
         quarters = self.figures[self.models.get(work.model_digest, 0)]
         if work.address.round in self.absent.get(site, ()):
             return None
+        splits = ("validation", "test") if work.address.stage is Stage.EVALUATE else ("validation",)
+        told: dict[str, Any] = {"scores": tuple(ranked(work, quarters, split) for split in splits)}
+        if site in self.keeps:
+            told["scores"] = tuple(map(coarse, told["scores"]))
+        if site in self.withholds:
+            told = {"scores": (), "withheld": splits}
         if work.address.stage is Stage.TRAIN:
-            return trained(site, work, scores=(ranked(work, quarters),))
-        both = ("validation", "test") if work.address.stage is Stage.EVALUATE else ("validation",)
-        return ready(work, None, examples=0, scores=tuple(ranked(work, quarters, split) for split in both))
+            return trained(site, work, **told)
+        return ready(work, None, examples=0, **told)
+
+
+def coarse(score: Score) -> Score:
+    figures = {name: value for name, value in score.figures.items() if name == "auroc"}
+    return score.model_copy(update={"statistics": {}, "figures": figures})
 
 
 def final_model(ward: Ward, name: str = "lungs") -> str:
@@ -234,3 +251,26 @@ def _cut_at(stage: Stage) -> Callable[[str, Work], Reply]:
         return None
 
     return cut
+
+
+@pytest.mark.parametrize("keeps", [SITES, SITES[:1]], ids=["nobody releases statistics", "one does not"])
+def test_without_statistics_of_all_the_mean_of_the_sites_own_decides(ward: Ward, keeps: tuple[str, ...]) -> None:
+    done = ward.run(Script(keeps=keeps), rounds=ROUNDS, selection=BEST | {"patience_rounds": 1})
+    found = chosen(done.history)
+    assert (found.round, found.cause, found.how, found.value) == (2, "best", "mean", 1.0)
+    assert (found.cohort, found.candidates) == (SITES, (0, 1, 2, 3, 4))
+    assert done.history.trained == TrainingEnded(round=4, cause="patience", best=2)
+    assert f"mean of the sites' own AUROC over {len(SITES)} sites" in why_chosen(found)
+
+
+def test_a_site_that_withholds_is_in_no_figure_and_the_journal_names_it(ward: Ward) -> None:
+    history = ward.run(Script(withholds=SITES[:1]), rounds=ROUNDS, selection=BEST).history
+    assert (chosen(history).round, chosen(history).how, chosen(history).cohort) == (2, "pooled", SITES[1:])
+    assert history.scored[SITES[0]].withheld == ("validation", "test")
+    assert {ready.site for ready in history.readies if ready.withheld} == {SITES[0]}
+
+
+def test_what_only_statistics_tell_compares_no_models_without_them(ward: Ward) -> None:
+    found = chosen(ward.run(Script(keeps=SITES), rounds=ROUNDS, selection=BEST | {"metric": "loss"}).history)
+    assert (found.round, found.cause, found.how, found.value) == (5, "undefined", "mean", None)
+    assert "not all release the statistics of which the log loss is made" in why_chosen(found)

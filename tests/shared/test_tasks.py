@@ -88,6 +88,12 @@ def test_a_patients_order_of_images_does_not_matter() -> None:
 # ------------------------------------------------------------------ a site's score
 
 
+def point(figures: dict[str, float]) -> dict[str, float]:
+    """Without the ends of the interval, which hold the figure between them."""
+    assert figures["auroc_low"] < figures["auroc"] < figures["auroc_high"]
+    return {name: value for name, value in figures.items() if name not in ("auroc_low", "auroc_high")}
+
+
 def test_a_binary_site_has_the_figures_of_sklearn() -> None:
     logits, targets = drawn("binary")
     score = scored("binary", logits, targets)
@@ -95,7 +101,7 @@ def test_a_binary_site_has_the_figures_of_sklearn() -> None:
     assert score.model_digest == MODEL
     assert score.split == "test"
     assert score.patients == 400
-    assert score.figures == {
+    assert point(score.figures) == {
         "auroc": round(roc_auc_score(targets, logits[:, 0]), 4),
         "accuracy": round(accuracy_score(targets, calls), 4),
         "balanced_accuracy": round(balanced_accuracy_score(targets, calls), 4),
@@ -107,7 +113,7 @@ def test_a_multiclass_site_has_the_figures_of_sklearn() -> None:
     logits, targets = drawn("multiclass")
     figures = scored("multiclass", logits, targets).figures
     shares = softmax(logits.astype(np.float64), axis=1)
-    assert figures == {
+    assert point(figures) == {
         "auroc": round(roc_auc_score(targets, shares, multi_class="ovr", average="macro"), 4),
         "accuracy": round(accuracy_score(targets, logits.argmax(axis=1)), 4),
         "balanced_accuracy": round(balanced_accuracy_score(targets, logits.argmax(axis=1)), 4),

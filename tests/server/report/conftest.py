@@ -69,7 +69,7 @@ class StudyOnDisk:
     """A study whose model after round n is a file that says ``model n``; a second passes per entry."""
 
     def __init__(self, path: Path, study: Study, sites: tuple[str, ...]) -> None:
-        self.folder, self.study, self.sites = StudyFolder(path), study, sites
+        self.folder, self.study, self.sites, self.key = StudyFolder(path), study, sites, KEY.public_key()
         (path / "models").mkdir(parents=True)
         (path / "models" / "start.safetensors").write_text("model 0")
         (path / "study.json").write_bytes(study.canonical())

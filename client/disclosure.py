@@ -1,0 +1,41 @@
+"""How much of its scores a site tells: nothing about few patients, and no fine statistics unless its policy says so.
+
+1. A split with fewer patients than `policy.smallest_cell` is withheld, and so is one with fewer on a side of a
+   class, of it or not of it: none at all tells that nobody has it. Only that it was withheld is told.
+2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
+   `policy.score_histograms`. Else the site's own AUROC leaves, with its interval, rounded.
+
+The door applies both to every report (`client/egress.py`), whoever made it. What a score may hold at all is the
+contract's. Sources of the usual cells: tables of patients with a count below 11 (US CMS, cell size suppression policy)
+or 10 (UK ONS, disclosure control for tables from health data) are not published.
+"""
+
+from client.policy import Policy
+from shared.contract import Contract
+from shared.metrics import COARSE_DECIMALS, COARSE_FIGURES, Score
+from shared.wire import Message, Ready
+
+
+def disclosed(message: Message, *, contract: Contract | None, policy: Policy) -> Message:
+    """What may be told of a message: itself, unless it is a report that tells too much.
+
+    In a private study not even that a split was withheld is told.
+    """
+    if type(message) is not Ready or contract is None or not message.scores:
+        return message
+    told = [score for score in message.scores if not _is_small(score, contract, policy.smallest_cell)]
+    withheld = tuple(score.split for score in message.scores if score not in told)
+    scores = tuple(score if policy.score_histograms else _coarse(score) for score in told)
+    return message.model_copy(update={"scores": scores, "withheld": () if contract.privacy else withheld})
+
+
+def _is_small(score: Score, contract: Contract, smallest: int) -> bool:
+    if smallest == 1:
+        return False
+    sides = (rule.fewest(score.statistics[rule.name]) for rule in contract.metrics if rule.name in score.statistics)
+    return min(score.patients, *(few for few in sides if few is not None)) < smallest
+
+
+def _coarse(score: Score) -> Score:
+    kept = {name: round(score.figures[name], COARSE_DECIMALS) for name in COARSE_FIGURES if name in score.figures}
+    return score.model_copy(update={"statistics": {}, "figures": kept})

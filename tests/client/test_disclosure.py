@@ -1,0 +1,151 @@
+"""What a site tells of its scores: nothing about few patients, and no fine statistics without its policy's word."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from lone_site import COUNTS, TENSORS, LoneSite, a_study
+
+from client.contract import check_release
+from client.disclosure import disclosed
+from client.policy import Policy
+from shared.contract import Contract, contract_of
+from shared.errors import Refusal
+from shared.metrics import Score
+from shared.study import Study
+from shared.tasks import task_for
+from shared.wire import Address, Ready, Stage
+
+MODEL = "a" * 64
+ALL = Policy(smallest_cell=10, score_histograms=True)
+BINARY = a_study()
+LABELS = a_study(task={"mode": "multilabel", "classes": ["mass", "effusion"]})
+CLASSES = a_study(task={"mode": "multiclass", "classes": ["a", "b", "c"]})
+
+
+def contract(study: Study) -> Contract:
+    return contract_of(study, TENSORS, site="north")
+
+
+def score(study: Study, targets: list[Any], *, split: Any = "validation") -> Score:
+    task, rng = task_for(study.task), np.random.default_rng(0)
+    logits = rng.normal(size=(len(targets), task.outputs)).astype(np.float32)
+    return task.score(logits, np.array(targets), model_digest=MODEL, split=split)
+
+
+def report(*scores: Score) -> Ready:
+    return Ready(
+        address=Address(study="lungs", epoch=1, round=3, attempt=1, stage=Stage.EVALUATE),
+        model_digest=MODEL,
+        update_digest=None,
+        update_bytes=0,
+        uploaded=False,
+        replayed=False,
+        counts=COUNTS,
+        scores=scores,
+        seconds={},
+    )
+
+
+def told(policy: Policy, study: Study, *scores: Score) -> Ready:
+    """What leaves of a report; the contract always allows it."""
+    message = disclosed(report(*scores), contract=contract(study), policy=policy)
+    assert isinstance(message, Ready)
+    check_release(contract(study), message, None)
+    return message
+
+
+ENOUGH = [0] * 10 + [1] * 10
+
+
+def test_a_split_of_enough_patients_is_told_whole() -> None:
+    whole = score(BINARY, ENOUGH)
+    found = told(ALL, BINARY, whole)
+    assert (found.scores, found.withheld) == ((whole,), ())
+
+
+@pytest.mark.parametrize(
+    ("study", "targets"),
+    [
+        (BINARY, []),
+        (BINARY, [0] * 5 + [1] * 4),
+        (BINARY, [0] * 100 + [1] * 9),
+        (BINARY, [0] * 9 + [1] * 100),
+        (BINARY, [0] * 100),
+        (LABELS, [[1, 0]] * 10 + [[0, 1]] * 9),
+        (CLASSES, [0] * 20 + [1] * 20 + [2] * 9),
+    ],
+    ids=["nobody", "few", "few positive", "few negative", "one class", "a label", "a class of three"],
+)
+def test_of_a_small_cell_is_told_only_that_it_is_withheld(study: Study, targets: list[Any]) -> None:
+    shape = (0, 1) if not targets else None
+    small = score(study, targets) if targets else score(study, list(np.zeros(shape, np.int64)))
+    found = told(ALL, study, small)
+    assert (found.scores, found.withheld) == ((), ("validation",))
+
+
+def test_each_split_is_judged_by_itself() -> None:
+    found = told(ALL, BINARY, score(BINARY, [0, 1]), score(BINARY, ENOUGH, split="test"))
+    assert ([s.split for s in found.scores], found.withheld) == (["test"], ("validation",))
+
+
+def test_a_cell_of_one_withholds_nothing() -> None:
+    open_hand = Policy(smallest_cell=1, score_histograms=True)
+    assert told(open_hand, BINARY, score(BINARY, [0, 1])).withheld == ()
+    assert told(open_hand, BINARY, score(BINARY, [0, 0])).withheld == ()
+
+
+def test_the_default_is_a_cell_of_eleven_and_no_histogram() -> None:
+    enough = told(Policy(), BINARY, score(BINARY, [0] * 11 + [1] * 11))
+    assert [found.statistics for found in enough.scores] == [{}]
+    assert told(Policy(), BINARY, score(BINARY, [0] * 11 + [1] * 10)).withheld == ("validation",)
+
+
+@pytest.mark.parametrize("study", [BINARY, CLASSES], ids=["binary", "multiclass"])
+def test_without_the_policys_word_only_a_rounded_auroc_with_its_interval_leaves(study: Study) -> None:
+    targets = list(np.arange(60) % (2 if study is BINARY else 3))
+    whole = score(study, targets)
+    (coarse,) = told(Policy(smallest_cell=10), study, whole).scores
+    assert coarse.statistics == {}
+    assert coarse.figures == {name: round(whole.figures[name], 2) for name in ("auroc", "auroc_low", "auroc_high")}
+    assert (coarse.patients, coarse.split, coarse.model_digest) == (60, "validation", MODEL)
+
+
+def test_a_private_study_does_not_even_say_that_a_split_is_withheld() -> None:
+    few = report(score(BINARY, [0, 1]))
+    private = contract(BINARY).model_copy(update={"privacy": object()})
+    found = disclosed(few, contract=private, policy=ALL)
+    assert isinstance(found, Ready)
+    assert (found.scores, found.withheld) == ((), ())
+
+
+def fault(message: Ready) -> str:
+    with pytest.raises(Refusal) as refusal:
+        check_release(contract(BINARY), message, None)
+    return refusal.value.remedy
+
+
+def test_the_contract_lets_no_other_figure_out_without_statistics() -> None:
+    coarse = told(Policy(smallest_cell=10), BINARY, score(BINARY, ENOUGH)).scores[0]
+    more = coarse.model_copy(update={"figures": coarse.figures | {"accuracy": 0.5}})
+    assert "the statistic brier_millionths is missing" in fault(report(more))
+
+
+def test_what_is_withheld_is_not_told_besides() -> None:
+    both = report(score(BINARY, ENOUGH)).model_copy(update={"withheld": ("validation",)})
+    assert "scored and withheld" in fault(both)
+
+
+def test_the_door_withholds_by_the_sites_policy_and_the_ledger_names_it(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path)
+    site.set_policy(smallest_cell=11)
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    (ready,) = [answer for answer in site.answers if answer.type == "ready"]
+    assert (ready.scores, ready.withheld) == ((), ("validation",))
+    agreed, released = site.entries("contract")[-1], site.entries("release")[-1]
+    assert (agreed["smallest_cell"], agreed["score_histograms"]) == (11, True)
+    assert "withheld.validation" in released["tells"]
+    site.close()
