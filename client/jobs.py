@@ -111,6 +111,17 @@ class OpenDone(Section):
     software: Software
 
 
+class Drawn(Section):
+    """Whom the steps of a round drew: for the site's own policy, nothing of it leaves.
+
+    `patients` are different ones of all steps; of whole steps `step_images` and `step_patients` are the fewest.
+    """
+
+    patients: Count = 0
+    step_images: Count = 0
+    step_patients: Count = 0
+
+
 class RoundDone(Section):
     """The work is finished; a `RoundJob` has left its packed update in its folder, as `UPDATE_FILE`."""
 
@@ -118,6 +129,7 @@ class RoundDone(Section):
     counts: Counts
     scores: tuple[Score, ...]
     seconds: Seconds
+    drawn: Drawn = Drawn()
 
 
 class RehearseDone(Section):

@@ -8,7 +8,7 @@ import gc
 import platform
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,7 @@ from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
-from client.jobs import HeldOut
+from client.jobs import Drawn, HeldOut
 from client.methods import State, method_for
 from client.networks import Networks, start_network
 from client.train import fit
@@ -45,7 +45,7 @@ class Worked:
     """What one trip produced.
 
     `update` is the packed change, None when only scoring was asked. `kept` is what the site keeps for its
-    next round and never releases, packed; None if the study keeps nothing.
+    next round and never releases, packed; None if the study keeps nothing. `drawn` stays here, too.
     """
 
     update: bytes | None
@@ -53,6 +53,7 @@ class Worked:
     counts: Counts
     scores: tuple[Score, ...]
     seconds: Seconds
+    drawn: Drawn = field(default_factory=Drawn)
 
 
 class LocalWork:
@@ -147,7 +148,8 @@ class LocalWork:
         change, own = self._method.end(before, own, state_arrays(self._model), steps=done.steps)
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
-        return Worked(pack(apply(change, self._steps)), pack(own) if own else None, counts, scores, _rounded(seconds))
+        update, state = pack(apply(change, self._steps)), pack(own) if own else None
+        return Worked(update, state, counts, scores, _rounded(seconds), done.drawn)
 
     def _train_privately(self, incoming: Path, *, on_step: Callable[[int, int | None], None] | None) -> Worked:
         """Train; of what is found besides the noised change, nothing is said."""

@@ -11,7 +11,7 @@ contract names. The lines, in the order in which they are looked at:
 5. `updates_may_be_kept`: whether the coordinator may keep them after their round;
 6. `require_privacy`, and `private_below_patients` for a site with few patients;
 7. `patients_at_least`, once the images were read;
-8. `model_change_at_most`, in each round (`client/seen_model.py`).
+8. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
 
 Two lines refuse nothing: `smallest_cell` and `score_histograms` say how much of its scores the site tells
 (`client/disclosure.py`).
@@ -66,6 +66,8 @@ class Policy(Section):
     batch_size_at_least: Annotated[int, Field(ge=1, le=4096)] = 2
     steps_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    patients_per_round_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
+    patients_per_step_at_least: Annotated[int, Field(ge=1, le=4096)] = 1
     model_change_at_most: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     metrics: tuple[str, ...] | None = None
     updates_may_be_kept: bool = True

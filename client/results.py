@@ -6,6 +6,7 @@ Which work there is, and what is refused before any is done, `client/answering.p
 from typing import TYPE_CHECKING
 
 from client.consent import Consent
+from client.floors import insist_on_floors
 from client.jobs import CloseJob, Ending, Failed, OpenDone, RoundDone, RoundJob
 from client.replies import Replies
 from client.site import Site
@@ -98,6 +99,7 @@ class Results:
             raise Refusal(WireCode.UNKNOWN_STUDY)
         update = None
         if isinstance(task.job, RoundJob):
+            insist_on_floors(site.settings.policy, record.open.study, done)
             update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
             if update is None:
                 raise Refusal(WireCode.WORKER_CRASHED)

@@ -15,8 +15,10 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from client.floors import Tally
 from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
+from client.jobs import Drawn
 from shared.metrics import Integers
 from shared.randomness import StudyRandom
 from shared.tasks import Task
@@ -31,7 +33,7 @@ class Fit:
     """What one call of `fit` did.
 
     `examples` and `patients` are those that could be drawn, `steps` those of the optimiser,
-    `seconds` the wall time, `loss` the mean over the batches' images (None without a step).
+    `seconds` the wall time, `loss` the mean over the batches' images (None without a step), `drawn` those of the steps.
     """
 
     steps: int
@@ -39,6 +41,7 @@ class Fit:
     patients: int
     seconds: float
     loss: float | None
+    drawn: Drawn
 
 
 def fit(
@@ -71,7 +74,7 @@ def fit(
     started = clock()
     trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
-    smallest = smallest_batch(model)
+    smallest, tally = smallest_batch(model), Tally(examples.patients, batch_size=spec.batch_size)
     planned = planned_steps(len(examples), spec, smallest=smallest)
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
@@ -82,10 +85,11 @@ def fit(
             images = images if augment is None else augment(images, noise)
             loss += trainer.step(images, torch.from_numpy(examples.labels[batch])) * len(batch)
             seen, steps = seen + len(batch), steps + 1
+            tally.note(batch)
             if on_step is not None:
                 on_step(steps, planned)
     mean = float(loss) / seen if seen else None
-    return Fit(steps, len(examples), examples.patient_count, clock() - started, mean)
+    return Fit(steps, len(examples), examples.patient_count, clock() - started, mean, tally.drawn)
 
 
 class _Trainer:

@@ -167,4 +167,4 @@ def _patients(part: Examples) -> int:
 
 
 def _done(done: Worked) -> RoundDone:
-    return RoundDone(counts=done.counts, scores=done.scores, seconds=done.seconds)
+    return RoundDone(counts=done.counts, scores=done.scores, seconds=done.seconds, drawn=done.drawn)

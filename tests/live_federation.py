@@ -18,6 +18,7 @@ from typer.testing import CliRunner
 
 from client.imaging.settings import DataSettings
 from client.join import load_enrolment
+from client.policy import Policy
 from deploy.cli import app
 from deploy.local import LocalFederation
 from deploy.partition import partition
@@ -97,7 +98,8 @@ class LiveFederation(LocalFederation):
     def __init__(self, root: Path) -> None:
         root.mkdir(exist_ok=True)
         made = partition(images(root / "all.npz"), scheme="iid", sites=3, seed=0, out=root / "data")
-        super().__init__(root, {m.name: DataSettings(kind="npz", file=m.file) for m in made}, device="cpu")
+        data = {m.name: DataSettings(kind="npz", file=m.file) for m in made}
+        super().__init__(root, data, device="cpu", policy=Policy())  # as a hospital leaves it
 
     def begin(self) -> None:
         """Start the server and every site, and wait until all are connected."""

@@ -19,7 +19,7 @@ from client.budget_settings import BudgetSettings
 from client.cohorts import Cohorts
 from client.egress import Released
 from client.imaging.settings import DataSettings
-from client.jobs import Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
+from client.jobs import Drawn, Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
 from client.link import Delayed, Parcel, Traffic
 from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
@@ -62,6 +62,7 @@ UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)
 TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})
 TERMS = SiteTerms(code="c" * 64, floors={"batch_size_at_least": 2}, expires="2030-01-31T12:00:00Z")
 COUNTS = Counts(examples=8, patients=5, steps=2)
+DRAWN = Drawn(patients=5, step_images=8, step_patients=5)
 
 
 def a_study(
@@ -394,7 +395,7 @@ def opened() -> OpenDone:
 def trained(study: Study, model_digest: str) -> RoundDone:
     """The worker's word on a trained round."""
     scores = (a_score(study, model_digest),)
-    return RoundDone(counts=COUNTS, scores=scores, seconds={"train": 0.5})
+    return RoundDone(counts=COUNTS, scores=scores, seconds={"train": 0.5}, drawn=DRAWN)
 
 
 def scored(study: Study, model_digest: str, *, splits: Iterable[str] = ("validation", "test")) -> RoundDone:

@@ -127,7 +127,7 @@ def test_privacy_without_a_bound_is_no_requirement(site: LoneSite, keys: dict[st
             Policy.model_validate(keys | bound)
     config = site.folder / "site.toml"
     (key, value) = next(iter(keys.items()))
-    config.write_text(config.read_text() + f"\n[policy]\n{key} = {str(value).lower()}\n")
+    config.write_text(config.read_text().replace("[policy]\n", f"[policy]\n{key} = {str(value).lower()}\n"))
     ended = wardround("site", "start", "--config", config)
     assert ended.exit_code == 3 and "lifetime_epsilon" in ended.stderr
 

@@ -40,6 +40,23 @@ def test_the_log_is_verified_and_fits_a_terminal(federation: LiveFederation, cal
     assert any("the round is committed: site-1, site-2, site-3" in line for line in shown)
 
 
+def test_sites_of_few_patients_withhold_their_scores_and_every_view_says_so(
+    federation: LiveFederation, calm_study: CalmStudy
+) -> None:
+    """Six patients of each site are for validation, and as many for testing."""
+    words = ("calm", "-f", federation.federation)
+    said = " ".join(wardround("study", "log", *words).stdout.split())
+    assert "site-2 scores the model; withheld: validation, test" in said
+    assert "by site-1, site-2, site-3: too few patients" in " ".join(
+        wardround("study", "status", *words).stdout.split()
+    )
+    facts = answer("study", "report", *words)["facts"]
+    assert facts["test"]["withheld"] == ["site-1", "site-2", "site-3"] and facts["test"]["auroc"]["value"] is None
+    for site in federation.sites:
+        told = {word for entry in federation.ledger(site, "release", "calm") for word in entry["tells"]}
+        assert {"withheld.validation", "withheld.test"} < told and not any(word.startswith("scores.") for word in told)
+
+
 def test_a_line_that_is_too_long_for_a_terminal_goes_on_beneath_itself(begun: StudyFolder) -> None:
     federation, one = begun.path.parents[1], "1" * 64
     with Journal.open(begun.journal, key=load_federation(federation).coordinator_key, clock=utc_now) as journal:

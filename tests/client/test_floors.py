@@ -1,0 +1,83 @@
+"""A round's work is held against the policy's floors as it was done, before any of it leaves."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from lone_site import COUNTS, DRAWN, LoneSite, a_study
+
+from client.floors import Tally, insist_on_floors
+from client.jobs import Drawn, RoundDone
+from client.policy import Policy
+from shared.errors import Refusal, WireCode
+
+PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
+
+
+def done(*, steps: int = COUNTS.steps, **drawn: int) -> RoundDone:
+    counts = COUNTS.model_copy(update={"steps": steps})
+    return RoundDone(counts=counts, scores=(), seconds={}, drawn=DRAWN.model_copy(update=drawn))
+
+
+@pytest.mark.parametrize(
+    ("key", "floor", "worked", "code"),
+    [
+        ("steps_at_least", 3, done(steps=2), WireCode.POLICY),
+        ("batch_size_at_least", 9, done(), WireCode.POLICY),
+        ("patients_per_step_at_least", 4, done(step_patients=3), WireCode.TOO_FEW_PATIENTS),
+        ("patients_per_round_at_least", 6, done(), WireCode.TOO_FEW_PATIENTS),
+    ],
+)
+def test_each_floor_is_named_when_a_round_is_below_it(key: str, floor: int, worked: RoundDone, code: WireCode) -> None:
+    insist_on_floors(Policy(**{key: floor - 1}), a_study(), worked)
+    with pytest.raises(Refusal) as refusal:
+        insist_on_floors(Policy(**{key: floor}), a_study(), worked)
+    assert (refusal.value.wire_code, refusal.value.rule) == (code, key)
+    assert f"policy.{key} = {floor}; the round came to {floor - 1} " in refusal.value.remedy
+
+
+def test_a_worker_that_says_nothing_of_whom_it_drew_is_below_every_floor() -> None:
+    with pytest.raises(Refusal):
+        insist_on_floors(Policy(), a_study(), RoundDone(counts=COUNTS, scores=(), seconds={}))
+
+
+def test_a_round_without_a_step_tells_nothing() -> None:
+    nothing = RoundDone(counts=COUNTS.model_copy(update={"steps": 0}), scores=(), seconds={})
+    insist_on_floors(Policy(), a_study(), nothing)
+
+
+def test_of_a_private_round_nothing_is_measured() -> None:
+    private = a_study(model={"norm": "none"}, privacy=PRIVATE)
+    insist_on_floors(Policy(patients_per_round_at_least=1000), private, done())
+
+
+def test_nothing_of_a_round_below_a_floor_leaves(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path)
+    site.set_policy(patients_per_round_at_least=6)
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    said = site.answers[-1]
+    assert (said.type, said.refusal, said.rule) == ("refused", WireCode.TOO_FEW_PATIENTS, "patients_per_round_at_least")
+    assert site.uploads == []
+    assert "policy.patients_per_round_at_least = 6; the round came to 5 different patients" in site.said[-1]
+    site.set_policy()
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    assert site.answers[-1].type == "ready"
+    site.close()
+
+
+def test_whom_the_steps_drew_is_counted_over_whole_steps() -> None:
+    tally = Tally(np.array([0, 0, 0, 1, 2, 2, 3]), batch_size=3)
+    for batch in ([0, 1, 3], [4, 5, 6], [2]):
+        tally.note(np.array(batch))
+    assert tally.drawn == Drawn(patients=4, step_images=3, step_patients=2)
+
+
+def test_a_site_smaller_than_a_batch_has_whole_steps_of_all_its_images() -> None:
+    tally = Tally(np.array([0, 0, 1]), batch_size=8)
+    assert tally.drawn == Drawn()
+    tally.note(np.array([2, 0, 1]))
+    assert tally.drawn == Drawn(patients=2, step_images=3, step_patients=2)
