@@ -1,4 +1,4 @@
-"""What a site hands to an auditor: its ledger as it stands, a card with the public keys, and its receipts.
+"""What a site hands to an auditor: its ledger as it stands, a card with the public keys, receipts and openings.
 
 Nothing is added to the ledger for it, so that it can be done beside a running agent; an entry that is
 being written meanwhile is left out. The ledger is verified on the way: one that does not hold is not
@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import IO
 
 from client.join import Enrolment, load_enrolment
+from client.opening_evidence import kept_openings
 from client.receipts import LEDGER_FILE, RECEIPTS_FILE
 from shared.chain import Verdict, verify
 from shared.durable import rename_durably, write_atomically
@@ -40,7 +41,7 @@ def look_at_ledger(folder: Path) -> Evidence:
 
 
 def export_ledger(folder: Path, into: Path) -> Evidence:
-    """The same, and write ledger, key card and receipts, if there are any, into a folder, which is made if need be.
+    """The same, and write ledger, key card and what there is of receipts and openings into a folder, made if need be.
 
     Raises:
         ConfigError: as `look_at_ledger`, or an earlier export lies there.
@@ -48,8 +49,8 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     """
     card = _card(load_enrolment(folder))
     ledger, keys = into / f"{card.site}-ledger.jsonl", into / f"{card.site}-key-card.json"
-    receipts = into / f"{card.site}-receipts.jsonl"
-    if any(file.exists() for file in (ledger, keys, receipts)):
+    receipts, openings = into / f"{card.site}-receipts.jsonl", into / f"{card.site}-openings.jsonl"
+    if any(file.exists() for file in (ledger, keys, receipts, openings)):
         raise ConfigError(f"{into} holds an earlier export of {card.site}.", remedy="Name another folder.")
     into.mkdir(parents=True, exist_ok=True)
     part = ledger.with_suffix(".part")
@@ -60,11 +61,12 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     finally:
         part.unlink(missing_ok=True)
     write_atomically(keys, card.encode())
-    kept = folder / RECEIPTS_FILE
-    if not kept.exists():
-        return Evidence(evidence.card, evidence.verdict, (ledger, keys))
-    write_atomically(receipts, b"".join(read_whole_lines(kept)))
-    return Evidence(evidence.card, evidence.verdict, (ledger, keys, receipts))
+    kept, asked = folder / RECEIPTS_FILE, b"".join(kept_openings(folder))
+    received = b"".join(read_whole_lines(kept)) if kept.exists() else b""
+    beside = {file: data for file, data in ((receipts, received), (openings, asked)) if data}
+    for place, data in beside.items():
+        write_atomically(place, data)
+    return Evidence(evidence.card, evidence.verdict, (ledger, keys, *beside))
 
 
 def _verified(folder: Path, lines: Iterable[bytes]) -> Evidence:

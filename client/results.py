@@ -5,9 +5,11 @@ Which work there is, and what is refused before any is done, `client/answering.p
 
 from typing import TYPE_CHECKING
 
+from client.cohort_lists import CohortLists
 from client.consent import Consent
 from client.floors import insist_on_floors
 from client.jobs import CloseJob, Ending, Failed, OpenDone, RoundDone, RoundJob
+from client.opening_evidence import keep_opening
 from client.replies import Replies
 from client.site import Site
 from client.spool import Spooled, written_update
@@ -16,6 +18,7 @@ from client.telling import may_tell
 from client.workload import Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
+from shared.study import Study
 from shared.wire import Open, Opened, Ready, Work
 
 if TYPE_CHECKING:
@@ -74,6 +77,8 @@ class Results:
             agreed |= {"own_models": ", ".join(contract.own_models)}
             site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
         site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
+        self._note_images(message.study)
+        keep_opening(site.folder, contract.study_digest, task.parcel.envelope)
         site.studies.save(record)
         if before is not None and before.open.study != message.study:
             site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
@@ -90,6 +95,13 @@ class Results:
         )
         site.say(f"Study {message.study.name} is open; working on {done.place.device}.")
         self._replies.release(task.parcel, answer, record)
+
+    def _note_images(self, study: Study) -> None:
+        """Hold the site to the list of images that it opens the study with."""
+        site, digest = self._site, study.digest()
+        if (manifest := CohortLists(site.folder).commit(digest)) is not None:
+            said = {"study": study.name, "study_digest": digest, "manifest": manifest}
+            site.ledger.append("cohort_manifest", said, time=site.now(), wait=False)  # the release of it waits
 
     def _worked(self, task: Task, done: RoundDone) -> None:
         message, site = task.message, self._site

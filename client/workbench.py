@@ -4,9 +4,11 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from client.cohort_lists import CohortLists
 from client.cohorts import Cohorts
 from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
 from client.imaging.cache import prepare
+from client.imaging.catalogue import Row
 from client.imaging.examples import Examples, SiteData
 from client.imaging.screening import Screen
 from client.jobs import (
@@ -62,7 +64,8 @@ class Workbench:
         """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""
         self._resolve()
         screen = Screen(patient_key(self._folder), withdrawn=Withdrawn(self._folder).patients())
-        data = self._data(job.study, screen)
+        lists, digest = CohortLists(self._folder), job.study.digest()
+        data = self._data(job.study, screen, note=lambda rows: lists.offer(digest, rows))
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
         self._forget(job.study.digest())  # before the new one: both may not fit the device
@@ -122,7 +125,12 @@ class Workbench:
         fell_back = self._settings.compute.device == "auto" and device.kind == "cpu"
         return Place(device=device.name, reason=device.reason, fell_back=fell_back, threads=self._threads)
 
-    def _data(self, study: Study, screen: Screen | None = None) -> SiteData:
+    def _data(
+        self,
+        study: Study,
+        screen: Screen | None = None,
+        note: Callable[[tuple[Row, ...]], None] | None = None,
+    ) -> SiteData:
         invitation = read_invitation((self._folder / "invitation.json").read_bytes())
         return prepare(
             self._settings.data,
@@ -132,6 +140,7 @@ class Workbench:
             base=self._folder,
             cache=self._folder / "cache",
             screen=screen or self._screen(study),
+            note=note,
         )
 
     def _screen(self, study: Study) -> Screen:

@@ -84,7 +84,7 @@ def hand_over(root: Path) -> Handed:
         for name in STUDIES:
             text = tiny_federation.study_text(name, rounds=2, sites=2)
             ward.run(text.replace("[rounds]", "[rounds]\nkeep_updates = true") if name == KEPT else text)
-    ledger, card, receipts = export_ledger(ward.sites[SITE], root / "export").files
+    ledger, card, receipts, _ = export_ledger(ward.sites[SITE], root / "export").files
     journals = tuple(ward.federation / "studies" / name / "journal.jsonl" for name in STUDIES)
     key = load_identity_key(ward.sites[SITE] / "keys" / "identity.pem")
     return Handed(ledger, card, receipts, journals, ward.federation, ward.sites[SITE], key)

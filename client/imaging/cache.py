@@ -58,6 +58,7 @@ def prepare(
     base: Path,
     cache: Path,
     screen: Callable[[Row], Reason | None] | None = None,
+    note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
     """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
 
@@ -69,6 +70,7 @@ def prepare(
         base: the folder that relative paths of the settings count from.
         cache: the site's cache folder, made where absent; it holds patient images.
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
+        note: told the rows that are used.
 
     Returns:
         The three splits; each may be empty, and nothing is raised for that.
@@ -79,17 +81,14 @@ def prepare(
     """
     source = open_source(settings, task=task, salt=salt, base=base)
     rows = tuple(source.rows())
-    catalogue = Catalogue.of(
-        rows,
-        validation=settings.validation_fraction,
-        test=settings.test_fraction,
-        labels_unused=source.labels_unused,
-    )
+    shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
+    catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)
     entry = _obtain(cache, catalogue, source, images)
     decoded = catalogue.without(entry.failed)
-    folder = cache / entry.key
-    splits = {split: _examples(folder, decoded.used, split, task=task, images=images) for split in Split}
+    if note is not None:
+        note(decoded.used)
+    splits = {split: _examples(cache / entry.key, decoded.used, split, task=task, images=images) for split in Split}
     return SiteData(
         train=splits[Split.TRAIN],
         validation=splits[Split.VALIDATION],

@@ -20,11 +20,15 @@ from deploy.audit.remade_words import models_data, models_failure, models_line
 from deploy.audit.report.compared import compare
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
+from shared.chain import verified
+from shared.cohort_list import LONGEST_OPENING as LONGEST_LIST
+from shared.cohort_list import read_opening
 from shared.console import Answer, answering, printable
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
 from shared.keys import fingerprint, identity_hex
 from shared.ledger import read_entries, read_lines
+from shared.openings import LONGEST_OPENING
 
 app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, against what others hold.")
 
@@ -134,6 +138,47 @@ def reconcile(
 
 
 @app.command()
+@answering("audit.cohort")
+def cohort(
+    file: File,
+    opening: Annotated[Path, typer.Argument(metavar="OPENING", help="What `wardround site cohort` wrote.")],
+    *,
+    key: Key,
+    signer: Name = None,
+) -> Answer:
+    """Hold the list of images that a site shows against the hash in its ledger."""
+    from deploy.audit.cohort_words import cohort_data, cohort_failure, cohort_page
+    from deploy.audit.cohorts import hold_against
+
+    _there(file)
+    who, shown = read_signer(key, signer), read_opening(_whole(opening))
+    found = hold_against(verified(read_lines(file), public_key=who.key, signer=who.name), shown, site=who.name)
+    return Answer({"ledger": str(file)} | cohort_data(found), cohort_page(found), cohort_failure(found))
+
+
+@app.command()
+@answering("audit.openings")
+def openings(
+    file: File,
+    kept: Annotated[Path, typer.Argument(metavar="OPENINGS", help="The openings that the site exported.")],
+    *,
+    key: Key,
+    signer: Name = None,
+    coordinator: Coordinator = None,
+) -> Answer:
+    """Show who asked the site for what, under the coordinator's signature, and what it agreed to."""
+    from deploy.audit.openings import requests, requests_data, requests_page
+
+    for path in (file, kept):
+        _there(path)
+    who, _ = _held(key, signer, coordinator, None)
+    entries = verified(read_lines(file), public_key=who.key, signer=who.name)
+    with kept.open("rb") as opened:
+        found = requests(entries, iter(lambda: opened.readline(LONGEST_OPENING), b""), who)
+    return Answer({"ledger": str(file)} | requests_data(found), requests_page(found))
+
+
+@app.command()
 @answering("audit.anchors")
 def anchors(file: File) -> Answer:
     """Say what to ask of whom, so that a ledger shows more than the site's own word."""
@@ -188,6 +233,14 @@ def _told(question: Question) -> str:
         else f"\n  it should hold the head of entry {question.entry}, {question.head[:16]}..."
     )
     return printable(f"Ask {question.whom} for\n  {question.what}{holds}")
+
+
+def _whole(opening: Path) -> bytes:
+    try:
+        with opening.open("rb") as file:
+            return file.read(LONGEST_LIST)
+    except OSError:
+        raise ConfigError(f"There is no opening at {opening}.", remedy="Ask the site for it.") from None
 
 
 def _there(file: Path) -> None:

@@ -23,6 +23,7 @@ KNOWN: dict[str, set[str]] = {
         *("code", "wheel", "floors", "original_digest", "own_models"),
         *("approved_by", "person", "decided", "private", "leaves", "smallest_cell", "score_histograms"),
     },
+    "cohort_manifest": {*_STUDY, "manifest"},
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "by", "budget_mark"},

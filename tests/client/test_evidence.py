@@ -8,10 +8,13 @@ import pytest
 from lone_site import LoneSite
 
 from client.evidence import export_ledger, look_at_ledger
+from client.intake import open_message
 from client.join import load_enrolment
 from shared.errors import ConfigError, TrustError
 from shared.key_card import read_key_card
-from shared.keys import identity_hex
+from shared.keys import identity_hex, read_identity_hex
+from shared.openings import read_opening_line
+from shared.wire import Open
 
 
 @pytest.fixture
@@ -27,12 +30,18 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
 
 def test_the_export_is_the_ledger_and_the_card(site: LoneSite, tmp_path: Path) -> None:
     found = export_ledger(site.folder, tmp_path / "out")
-    ledger, card = found.files
+    ledger, card, openings = found.files
     assert sorted((tmp_path / "out").iterdir()) == sorted(found.files)
     assert ledger.read_bytes() == (site.folder / "ledger.jsonl").read_bytes()
     enrolment = load_enrolment(site.folder)
     read = read_key_card(card.read_bytes())
     assert read == found.card == look_at_ledger(site.folder).card
+    (kept,) = map(read_opening_line, openings.read_bytes().splitlines())
+    asked = open_message(
+        bytes.fromhex(kept.envelope), site=read.site, coordinator=read_identity_hex(read.coordinator_key)
+    )
+    assert isinstance(asked, Open)
+    assert asked.study.digest() == kept.study_digest
     assert read.identity_key == identity_hex(enrolment.identity_key.public_key())
     assert read.coordinator_key == enrolment.invitation.coordinator_key
     assert found.verdict.end_signed
@@ -42,7 +51,8 @@ def test_receipts_are_handed_over_whole_lines_of_them(site: LoneSite, tmp_path: 
     receipt = site.coordinator.receipt(1)
     (site.folder / "receipts.jsonl").write_bytes(receipt.line() + receipt.line()[:40])
     found = export_ledger(site.folder, tmp_path / "out")
-    assert [file.name for file in found.files] == ["north-ledger.jsonl", "north-key-card.json", "north-receipts.jsonl"]
+    names = ("ledger.jsonl", "key-card.json", "receipts.jsonl", "openings.jsonl")
+    assert [file.name for file in found.files] == [f"north-{name}" for name in names]
     assert found.files[2].read_bytes() == receipt.line()
 
 

@@ -13,13 +13,15 @@ from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import read_signer
 from deploy.audit.vocabulary import KNOWN
 from deploy.audit.words import ANCHORED, verdict
+from shared.cohort_list import manifest_of, read_list, study_key
 from shared.heads import Head, root_over
 from shared.keys import read_identity_hex
 from shared.receipt import Receipt, read_receipt
 
 ROOT = Path(__file__).parents[3]
 FORMAT = (ROOT / "docs" / "ledger-format.md").read_text()
-LEAVES, ROOT_OF_TWO, ROOT_OF_ONE, RECEIPT, KEY, LINES, HASHES = re.findall(r"```\n(.*?)```", FORMAT, re.DOTALL)
+BLOCKS = re.findall(r"```\n(.*?)```", FORMAT, re.DOTALL)
+LIST, LIST_HASHES, LEAVES, ROOT_OF_TWO, ROOT_OF_ONE, RECEIPT, KEY, LINES, HASHES = BLOCKS
 CHANGES = re.findall(r"^\| `(.+?)` becomes `(.+?)` \| (.+?) \|$", FORMAT, re.MULTILINE)
 HEAD = HASHES.split()[-1]
 
@@ -57,6 +59,13 @@ def test_the_receipt_holds_by_the_documented_key_and_names_the_documented_head()
     assert (receipt.head, receipt.root) == (Head(n=3, hash=HEAD), ROOT_OF_TWO.strip())
     table = re.findall(r"^\| `(.+)` \| .+ \|$", FORMAT.partition("## A receipt")[2], re.MULTILINE)
     assert {*re.findall(r"\w+", " ".join(table[:7])), "signature"} == {*Receipt.model_fields}
+
+
+def test_the_list_has_the_hash_that_the_document_says() -> None:
+    key = study_key(bytes([7]) * 32, "a" * 64)
+    assert [key.hex(), manifest_of(key, LIST.encode())] == LIST_HASHES.split()
+    (image,) = read_list(LIST)
+    assert (image.split, image.labels) == ("train", (1,))
 
 
 def test_there_are_changes_of_each_kind() -> None:

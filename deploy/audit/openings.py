@@ -1,0 +1,111 @@
+"""Who asked for what: the openings that a site kept, held against the coordinator's key and the site's ledger.
+
+1. each is signed by the coordinator, for this site, and opens a study;
+2. the ledger has a contract under the digest of the study that it asks for;
+3. each contract of the ledger has its opening, or is said to have none.
+
+Rules 1 and 2 are the evidence: the coordinator cannot deny the request, and the site agreed to no other.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from deploy.audit.keys import Signer, coordinator_of
+from shared.chain import Entry
+from shared.console import facts, printable
+from shared.envelope import open_envelope
+from shared.errors import ProtocolError, TrustError
+from shared.identity import COORDINATOR
+from shared.keys import fingerprint, identity_hex
+from shared.openings import read_opening_line
+from shared.wire import Open, decode_to_site, to_site
+
+
+@dataclass(frozen=True)
+class Asked:
+    """One request that the coordinator signed, and the entry of the contract that followed; None if none did."""
+
+    study: str
+    study_digest: str
+    cohort: tuple[str, ...]
+    rounds: int
+    entry: int | None
+
+
+@dataclass(frozen=True)
+class Requests:
+    """What came of it; `without` are the entries of contracts that no opening was kept of."""
+
+    asked: tuple[Asked, ...]
+    without: tuple[int, ...]
+    coordinator: str
+
+
+def requests(entries: Iterable[Entry], lines: Iterable[bytes], signer: Signer) -> Requests:
+    """Hold openings against a ledger whose chain is checked, by the module's rules.
+
+    Raises:
+        ConfigError: the coordinator's key is not known.
+        TrustError: an opening breaks rule 1.
+    """
+    contracts = {str(entry.data.get("study_digest")): entry.n for entry in entries if entry.type == "contract"}
+    asked = tuple(_asked(_opened(line, signer), contracts) for line in lines)
+    kept = {one.study_digest for one in asked}
+    without = tuple(n for digest, n in contracts.items() if digest not in kept)
+    return Requests(asked, without, fingerprint(identity_hex(coordinator_of([signer], None))))
+
+
+def requests_data(found: Requests) -> dict[str, Any]:
+    """For a program."""
+    return {
+        "coordinator_fingerprint": found.coordinator,
+        "asked": [vars(one) | {"cohort": list(one.cohort)} for one in found.asked],
+        "contracts_without": list(found.without),
+    }
+
+
+def requests_page(found: Requests) -> RenderableType:
+    """For a person."""
+    told = {
+        one.study: printable(
+            f"{one.rounds} rounds, with {', '.join(one.cohort)}\n"
+            + (f"agreed to in entry {one.entry}" if one.entry else "never agreed to")
+        )
+        for one in found.asked
+    }
+    lacking = f"\nNo opening was kept of the contracts in entries {', '.join(map(str, found.without))}."
+    return Group(
+        Text(f"the coordinator {found.coordinator} signed each of these requests", style="bold green"),
+        Text(),
+        facts(told),
+        *([Text(lacking)] if found.without else []),
+    )
+
+
+def _opened(line: bytes, signer: Signer) -> Open:
+    kept, key = read_opening_line(line), coordinator_of([signer], None)
+    try:
+        body = open_envelope(
+            bytes.fromhex(kept.envelope), keys={COORDINATOR: key}, purpose=to_site(signer.name), limit=len(line)
+        ).body
+        message = decode_to_site(body)
+    except ProtocolError:
+        raise
+    except TrustError as error:
+        raise TrustError(
+            f"An opening is not what the coordinator signed for {signer.name}: {error.what}",
+            remedy="Ask the site for its export again, and compare the coordinator's fingerprint.",
+        ) from None
+    if not isinstance(message, Open):
+        raise TrustError("A message that was kept opens no study.", remedy="Ask the site what it is.")
+    return message
+
+
+def _asked(message: Open, contracts: dict[str, int]) -> Asked:
+    study = message.study
+    digest = study.digest()
+    return Asked(study.name, digest, message.cohort, study.agreed_rounds, contracts.get(digest))

@@ -1,0 +1,63 @@
+"""The openings that a site kept show who asked for what; nothing else passes for one."""
+
+import json
+from pathlib import Path
+
+import pytest
+from audited import STUDIES, Handed
+from live_federation import wardround
+
+from deploy.audit.openings import Requests, requests
+from shared.envelope import seal
+from shared.errors import TrustError
+from shared.identity import COORDINATOR
+from shared.ledger import read_entries
+from shared.openings import KeptOpening
+from shared.wire import to_site
+
+
+@pytest.fixture
+def kept(handed: Handed) -> Path:
+    return handed.ledger.with_name("north-openings.jsonl")
+
+
+def found(handed: Handed, *lines: bytes) -> Requests:
+    return requests(read_entries(handed.ledger), lines, handed.signer)
+
+
+def test_each_study_was_asked_for_by_the_coordinator(handed: Handed, kept: Path) -> None:
+    done = wardround("audit", "openings", handed.ledger, kept, "--key", handed.card, "--json")
+    said = json.loads(done.stdout)["data"]
+    assert done.exit_code == 0
+    assert {one["study"] for one in said["asked"]} == set(STUDIES)
+    contracts = {entry.n for entry in read_entries(handed.ledger) if entry.type == "contract"}
+    assert {one["entry"] for one in said["asked"]} == contracts
+    assert all(one["cohort"] == ["north", "south"] and one["rounds"] == 2 for one in said["asked"])
+    assert said["contracts_without"] == []
+    page = wardround("audit", "openings", handed.ledger, kept, "--key", handed.card).stdout
+    assert "signed each of these requests" in " ".join(page.split())
+    assert max(map(len, page.splitlines())) <= 80
+
+
+def test_a_contract_without_its_opening_is_said(handed: Handed, kept: Path) -> None:
+    one, two = kept.read_bytes().splitlines(keepends=True)
+    assert len(found(handed, one).without) == len(found(handed, two).without) == 1
+    assert len(found(handed).without) == 2
+
+
+def test_what_the_coordinator_did_not_sign_is_refused(handed: Handed, kept: Path) -> None:
+    (line, *_) = kept.read_bytes().splitlines(keepends=True)
+    asked = json.loads(line)
+    flipped = asked["envelope"][:-2] + f"{int(asked['envelope'][-2:], 16) ^ 1:02x}"
+    body = bytes.fromhex(asked["envelope"])[-20:]
+    forged = seal(body, key=handed.key, signer=COORDINATOR, purpose=to_site("north")).hex()
+    for envelope in (flipped, forged, ""):
+        other = KeptOpening(study_digest=asked["study_digest"], envelope=envelope)
+        with pytest.raises(TrustError):
+            found(handed, json.dumps(other.model_dump(), sort_keys=True, separators=(",", ":")).encode())
+
+
+@pytest.mark.parametrize("line", [b"", b"[]", b"{}\n", b"\xff", b"[" * 10_000])
+def test_what_is_no_line_of_openings_is_refused(handed: Handed, line: bytes) -> None:
+    with pytest.raises(TrustError, match="no line of openings"):
+        found(handed, line)
