@@ -3,8 +3,8 @@
 It hears a code, the study, the round and the policy's line, in its environment and nowhere else: no count of patients,
 no value of a study, nothing of an update. It runs beside the agent, one at a time, and for half a minute at most; its
 output goes nowhere. That it fails is said on the console, and changes nothing. The same news of the same study is told
-once in an hour, and of much news at once what does not fit is left out, so that whoever asks again and again fills no
-mailbox.
+once in an hour, and of much news at once what does not fit is left out until it comes again, so that whoever asks
+again and again fills no mailbox.
 """
 
 import contextlib
@@ -70,8 +70,10 @@ class Alarm:
         said = {"SITE": self._site, "CODE": code, "STUDY": study, "ROUND": str(number)}
         said["LINE"] = self._line(rule) if rule else ""
         with self._lock:
-            if len(self._waiting) < MOST_WAITING:
-                self._waiting.append({f"WARDROUND_{name}": text for name, text in said.items()})
+            if len(self._waiting) >= MOST_WAITING:
+                return
+            self._waiting.append({f"WARDROUND_{name}": text for name, text in said.items()})
+            self._told[code, study, rule] = self._clock()
             if self._runner is None:
                 self._runner = threading.Thread(target=self._tell_all, name="alarm", daemon=True)
                 self._runner.start()
@@ -88,7 +90,7 @@ class Alarm:
     def _is_news(self, news: tuple[str, str, str]) -> bool:
         now = self._clock()
         self._told = {known: at for known, at in self._told.items() if now - at < AGAIN_S}
-        return self._told.setdefault(news, now) == now
+        return news not in self._told
 
     def _tell_all(self) -> None:
         while True:
