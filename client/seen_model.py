@@ -9,18 +9,18 @@ where the floor is for models that are all but zero. The policy's default is far
 do (`docs/site.md` has what was measured), and no bound sees weights that were crafted at an ordinary size: that
 is for floors, private training and secure aggregation. The first model has nothing to be held against.
 
-The model seen last lies in the study's spool folder, as a link to the bytes that were checked. Trips that
+The model seen last lies in the study's spool folder, as a second name of the bytes that were checked. Trips that
 only score bring older models or sites' own, and are not held against it.
 """
 
 import math
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
 from client.policy import Policy
+from shared.durable import name_again
 from shared.errors import TrustError, WireCode
 from shared.update import PackedFile
 from shared.wire import Stage, Work
@@ -56,7 +56,7 @@ def check_moved(model: Path, folder: Path, *, work: Work, policy: Policy) -> flo
             raise policy.refusal(_KEY, asked, code=WireCode.MODEL_JUMPED)
     kept = folder / f"{_PREFIX}{number:06d}{model.suffix}"
     kept.unlink(missing_ok=True)
-    os.link(model, kept)
+    name_again(model, kept)
     forget_seen(folder, but=number)
     return None if moved is None else float(f"{moved:.3g}")
 

@@ -22,7 +22,7 @@ from pathlib import Path
 
 from client.jobs import STATE_FILE, UPDATE_FILE
 from client.seen_model import forget_seen
-from shared.durable import fsync_folder, wait_for_disk, write_atomically
+from shared.durable import fsync_folder, name_again, wait_for_disk, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Late, Ready, Work
 
@@ -103,7 +103,7 @@ class SiteSpool:
         late = was.late or Late(round=was.address.round, model_digest=was.model_digest)
         told = {"address": place, "model_digest": work.model_digest, "late": late, "scores": ()}
         workplace = self.workplace(place.study, place.round)
-        os.link(done.update, workplace / UPDATE_FILE)
+        name_again(done.update, workplace / UPDATE_FILE)
         return self.keep(was.model_copy(update=told), workplace)
 
     def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:

@@ -7,7 +7,6 @@ It can be killed at any line: what is committed is in the journal and the checkp
 is in the spool, and a new owner goes on from there.
 """
 
-import os
 import time
 from collections.abc import Iterable
 from pathlib import Path
@@ -34,7 +33,7 @@ from server.selector import Selector
 from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from server.trips import Trip, Trips
-from shared.durable import rename_durably
+from shared.durable import name_again, rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.receipt import Receipt
@@ -242,7 +241,7 @@ class Conductor:
         final = self._desk.folder.path / FINAL_MODEL
         link = final.with_suffix(".part")
         link.unlink(missing_ok=True)
-        os.link(self._trips.model(self._history.final_round), link)
+        name_again(self._trips.model(self._history.final_round), link)
         rename_durably(link, final)
         link.unlink(missing_ok=True)  # rename(2) does nothing where `final` is that very file already
 

@@ -5,17 +5,17 @@ committed. Kept is what counted, under the name that the spool gave it, with the
 
     STUDY/updates/round-00001/SITE.DIGEST.safetensors
 
-It is a second name of the spooled file, not a copy, and is there before the round is in the journal.
+It is a second name of the spooled file, a copy only where the disk knows no hard links, and is there before the round
+is in the journal.
 """
 
-import os
 import shutil
 from collections.abc import Iterable
 from pathlib import Path
 
 from server.claim import Admitted
 from server.growing import disk_refused
-from shared.durable import fsync_folder
+from shared.durable import fsync_folder, name_again
 
 UPDATES = "updates"
 
@@ -31,7 +31,7 @@ def keep_updates(study: Path, number: int, updates: Iterable[Admitted]) -> None:
         shutil.rmtree(folder, ignore_errors=True)  # of an attempt that was not committed
         folder.mkdir(parents=True)
         for update in updates:
-            os.link(update.packed.path, folder / update.packed.path.name)
+            name_again(update.packed.path, folder / update.packed.path.name)
         for place in (folder, folder.parent, study):
             fsync_folder(place)
     except OSError as error:

@@ -9,13 +9,19 @@ rename(2) and fsync(2).
 """
 
 import contextlib
+import errno
 import fcntl
+import io
 import os
+import shutil
 import tempfile
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
+# what link(2) says where a file can have no second name: CIFS, exFAT, another file system, too many names
+_NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
 _volatile = threading.Event()  # of the whole process: its files are everybody's
 
 
@@ -30,7 +36,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: the disk refused; the old file is untouched and no temporary file stays behind.
     """
-    _replace(path, data, mode=mode, sync=True)
+    _replace(path, io.BytesIO(data), mode=mode, sync=True)
     fsync_folder(path.parent)
 
 
@@ -47,7 +53,7 @@ def show_file(path: Path, data: bytes, *, mode: int = 0o644) -> None:
     Raises:
         OSError: the disk refused; the old file is untouched.
     """
-    _replace(path, data, mode=mode, sync=False)
+    _replace(path, io.BytesIO(data), mode=mode, sync=False)
 
 
 def rename_durably(source: Path, target: Path) -> None:
@@ -58,6 +64,21 @@ def rename_durably(source: Path, target: Path) -> None:
     """
     os.replace(source, target)
     fsync_folder(target.parent)
+
+
+def name_again(source: Path, target: Path) -> None:
+    """Give a finished file a second name; on a file system without hard links, a whole copy of it bears that name.
+
+    Raises:
+        OSError: there is no such file, there is a file of that name, or the disk refused.
+    """
+    try:
+        os.link(source, target)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with source.open("rb") as file:
+            _replace(target, file, mode=source.stat().st_mode & 0o777, sync=True)
 
 
 def wait_for_disk(descriptor: int) -> None:
@@ -106,12 +127,12 @@ def locked(folder: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def _replace(path: Path, data: bytes, *, mode: int, sync: bool) -> None:
+def _replace(path: Path, data: BinaryIO, *, mode: int, sync: bool) -> None:
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            file.write(data)
+            shutil.copyfileobj(data, file)
             file.flush()
             if sync:
                 wait_for_disk(file.fileno())

@@ -8,9 +8,9 @@ import pytest
 from lone_site import START, LoneSite, a_study
 
 from client.policy import Policy
-from client.seen_model import FLOOR, model_change
+from client.seen_model import FLOOR, check_moved, model_change
 from shared.canonical import digest
-from shared.errors import WireCode
+from shared.errors import Refusal, WireCode
 from shared.update import pack
 from shared.wire import Stage
 
@@ -118,6 +118,18 @@ def test_one_model_is_kept_and_none_when_the_study_is_over(site: LoneSite) -> No
     assert [path.name for path in (site.folder / "spool").rglob("seen-*")] == ["seen-000002.safetensors"]
     site.tell(site.coordinator.close(2))
     assert list((site.folder / "spool").rglob("seen-*")) == []
+
+
+def test_the_bound_holds_where_the_disk_knows_no_hard_links(site: LoneSite, tmp_path: Path, elsewhere: Path) -> None:
+    def check(number: int, sent: bytes) -> None:
+        (elsewhere / "incoming.safetensors").write_bytes(sent)
+        work = site.coordinator.work(number, sent)
+        assert check_moved(elsewhere / "incoming.safetensors", tmp_path, work=work, policy=Policy()) is None
+
+    check(1, START)
+    with pytest.raises(Refusal, match="farther"):
+        check(2, model(1e4))
+    assert [path.name for path in tmp_path.glob("*seen-*")] == ["seen-000001.safetensors"]
 
 
 def test_a_change_is_of_models_of_one_table(tmp_path: Path) -> None:

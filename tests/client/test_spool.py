@@ -1,5 +1,6 @@
 """The spool keeps what was finished, tells a replay from a switched model, and survives a death at any step."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -8,7 +9,7 @@ from lone_site import COUNTS, UPDATE
 from client.spool import SiteSpool, Spooled
 from shared.canonical import digest
 from shared.errors import Refusal, WireCode
-from shared.wire import Address, Ready, Stage
+from shared.wire import Address, Ready, Stage, Work
 
 MODEL, OTHER = "a" * 64, "b" * 64
 
@@ -115,3 +116,23 @@ def test_the_worker_of_an_agent_that_died_cannot_write_into_new_work(spool: Site
     assert not before.exists()
     with pytest.raises(FileNotFoundError):
         (before / "update.safetensors").write_bytes(UPDATE)
+
+
+def test_late_work_answers_a_later_round_where_the_disk_knows_no_hard_links(
+    spool: SiteSpool, tmp_path: Path, elsewhere: Path
+) -> None:
+    done = kept(spool)
+    (tmp_path / "spool" / "lungs" / "round-000001").rename(tmp_path / "moved")
+    shutil.copytree(tmp_path / "moved", elsewhere / "round")
+    (tmp_path / "spool" / "lungs" / "round-000001").symlink_to(elsewhere / "round")
+    work = Work(
+        address=done.ready.address.model_copy(update={"round": 2}),
+        study_digest="d" * 64,
+        model_digest=OTHER,
+        previous_digest=MODEL,
+        payload_bytes=9,
+        slot_bytes=0,
+    )
+    carried = spool.carry(done, work)
+    assert carried.update is not None and carried.update.read_bytes() == UPDATE
+    assert carried.ready.late is not None and carried.ready.late.round == 1

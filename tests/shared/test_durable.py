@@ -12,6 +12,7 @@ import pytest
 from shared.durable import (
     fsync_folder,
     locked,
+    name_again,
     never_waiting,
     rename_durably,
     show_file,
@@ -116,6 +117,27 @@ while True:
             process.kill()
         data = path.read_bytes()
         assert data in (b"a" * 300_000, b"b" * 300_000)
+
+
+def test_a_second_name_is_no_copy_and_replaces_no_file(tmp_path: Path) -> None:
+    (tmp_path / "model").write_bytes(b"weights")
+    name_again(tmp_path / "model", tmp_path / "seen")
+    assert (tmp_path / "seen").samefile(tmp_path / "model")
+    with pytest.raises(FileExistsError):
+        name_again(tmp_path / "model", tmp_path / "seen")
+    with pytest.raises(FileNotFoundError):
+        name_again(tmp_path / "none", tmp_path / "other")
+
+
+def test_where_no_hard_link_can_be_a_whole_copy_bears_the_name(tmp_path: Path, elsewhere: Path) -> None:
+    (elsewhere / "model").write_bytes(b"weights" * 10**5)
+    (elsewhere / "model").chmod(0o600)
+    with pytest.raises(OSError, match="cross-device"):
+        os.link(elsewhere / "model", tmp_path / "seen")
+    name_again(elsewhere / "model", tmp_path / "seen")
+    assert (tmp_path / "seen").read_bytes() == b"weights" * 10**5
+    assert stat.S_IMODE((tmp_path / "seen").stat().st_mode) == 0o600
+    assert [path.name for path in tmp_path.iterdir()] == ["seen"]
 
 
 def test_the_disk_is_waited_for_except_where_nobody_needs_it() -> None:
