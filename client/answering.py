@@ -168,6 +168,8 @@ class Answering:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
         self._heads.take(message)
+        if record.closed and isinstance(message, Work | Grant):
+            raise Refusal(WireCode.UNKNOWN_STUDY, remedy="It is closed here; whoever goes on with it opens it anew.")
         if isinstance(message, Work):
             given = False
             if rounds := late_rounds(message, record.open.study):

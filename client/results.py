@@ -80,6 +80,7 @@ class Results:
         self._note_images(message.study)
         keep_opening(site.folder, contract.study_digest, task.parcel.envelope)
         site.studies.save(record)
+        site.spool.forget_models(site.studies.ended(site.now()))
         if before is not None and before.open.study != message.study:
             site.worker.submit(CloseJob(study_digest=before.open.study.digest()))  # its images and model are free now
         answer = Opened(

@@ -11,6 +11,9 @@ is for floors, private training and secure aggregation. The first model has noth
 
 The model seen last lies in the study's spool folder, as a second name of the bytes that were checked. Trips that
 only score bring older models or sites' own, and are not held against it.
+
+It stays when the study is closed: a study that is opened again under the same contract is held to it, so that closing
+one is no way around the bound. When a study is opened, those that are closed and whose contract has run out lose it.
 """
 
 import math

@@ -16,7 +16,7 @@ import os
 import shutil
 import stat
 import tempfile
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -138,10 +138,14 @@ class SiteSpool:
         return state
 
     def clear(self, study: str) -> None:
-        """Remove what a study that is over began and never kept, and the model seen last; the worker is not on it."""
-        forget_seen(self._folder / study)
+        """Remove what a study that is over began and never kept; the worker is not on it."""
         for left in (self._folder / study).glob("round-*.partial"):
             shutil.rmtree(left, ignore_errors=True)
+
+    def forget_models(self, studies: Iterable[str]) -> None:
+        """Remove the models seen last in these studies."""
+        for study in studies:
+            forget_seen(self._folder / study)
 
     def discard(self, rehearsal: str) -> None:
         """Remove everything of a rehearsal, which never finishes a round."""

@@ -78,6 +78,10 @@ class StudyStore:
         """Names of the studies that are open at this site."""
         return [name for name, record in self._records.items() if not record.closed]
 
+    def ended(self, now: str) -> list[str]:
+        """Names of the studies that are closed here, and whose contract would not hold at a time (RFC 3339) either."""
+        return [name for name, record in self._records.items() if record.closed and record.terms.run_out(now)]
+
 
 def _read(path: Path) -> StudyRecord | None:
     """A record from disk; one that cannot be read counts as absent, and the study is opened anew."""

@@ -479,6 +479,25 @@ def test_a_study_that_was_not_opened_here_is_refused(site: LoneSite) -> None:
     assert site.refused() == [WireCode.UNKNOWN_STUDY] * 3
 
 
+def test_nothing_is_worked_on_or_sent_in_a_study_that_is_closed_here_until_it_is_opened_anew(site: LoneSite) -> None:
+    say = site.coordinator
+    site.open()
+    site.tell(say.work(1, slot=0))
+    site.finish()
+    site.tell(say.close(1, reason="stopped"))
+    site.tell(say.grant(1))
+    site.tell(say.work(1))
+    site.tell(say.work(2, NEXT, previous_digest=digest(START)), model=NEXT)
+    assert site.refused() == [WireCode.UNKNOWN_STUDY] * 3
+    assert "closed here" in site.said[-1]
+    assert (site.uploads, site.answering.current) == ([], None)
+    site.tell(say.close(1, reason="stopped"))
+    assert site.answers[-1].type == "closed"
+    site.open()
+    site.tell(say.grant(1))
+    assert site.uploads == [UPDATE]
+
+
 def test_work_for_a_study_that_was_changed_afterwards_is_refused(site: LoneSite) -> None:
     site.open()
     site.coordinator.study = a_study(rounds=9)

@@ -112,12 +112,37 @@ def test_trips_that_only_score_are_not_held_against_it(site: LoneSite) -> None:
     assert site.refused() == []
 
 
-def test_one_model_is_kept_and_none_when_the_study_is_over(site: LoneSite) -> None:
+@pytest.mark.parametrize("reason", ["finished", "stopped", "failed"])
+def test_the_bound_outlives_a_close_as_long_as_the_contract_would_hold(tmp_path: Path, reason: str) -> None:
+    site = LoneSite(tmp_path, study=a_study(rounds=3))
+    site.open()
     ask(site, 1, START)
     ask(site, 2, model(1.5), previous=START)
-    assert [path.name for path in (site.folder / "spool").rglob("seen-*")] == ["seen-000002.safetensors"]
-    site.tell(site.coordinator.close(2))
-    assert list((site.folder / "spool").rglob("seen-*")) == []
+    assert kept(site) == ["seen-000002.safetensors"]
+    site.tell(site.coordinator.close(2, reason=reason))
+    site.start()
+    site.open()
+    ask(site, 3, model(1e4), previous=model(1.5))
+    assert site.refused() == [WireCode.MODEL_JUMPED]
+    assert kept(site) == ["seen-000002.safetensors"]
+    site.close()
+
+
+def test_the_model_of_a_study_that_is_closed_goes_when_its_contract_has_run_out(site: LoneSite) -> None:
+    ask(site, 1, START)
+    site.pass_days(Policy().contract_days)
+    site.coordinator.study = a_study("hearts")
+    site.open()
+    assert kept(site) == ["seen-000001.safetensors"]  # the other study is still open
+    site.coordinator.study = a_study()
+    site.tell(site.coordinator.close(1))
+    site.coordinator.study = a_study("kidneys")
+    site.open()
+    assert kept(site) == []
+
+
+def kept(site: LoneSite) -> list[str]:
+    return [path.name for path in (site.folder / "spool").rglob("seen-*")]
 
 
 def test_the_bound_holds_where_the_disk_knows_no_hard_links(site: LoneSite, tmp_path: Path, elsewhere: Path) -> None:
