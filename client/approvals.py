@@ -18,12 +18,13 @@ from shared.canonical import canonical, parse_canonical
 from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
+from shared.plain_text import PlainLine
 from shared.section import Section
 from shared.site_terms import SiteTerms
 from shared.study import Digest, Name
 
 PURPOSE = "wardround decision"
-Person = Annotated[str, Field(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,100}$")]
+Person = Annotated[PlainLine, Field(min_length=1, max_length=100)]
 
 
 class Asked(Section):
@@ -50,7 +51,7 @@ class Decision(Section):
     verdict: Literal["approved", "denied"]
     person: Person
     decided: str
-    reason: Annotated[str, Field(max_length=500)] = ""
+    reason: Annotated[PlainLine, Field(max_length=500)] = ""
 
 
 class Approvals:

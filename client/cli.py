@@ -21,7 +21,7 @@ from client.data_command import data
 from client.imaging.settings import DataSettings
 from client.settings import folder_of
 from client.withdraw_command import withdraw
-from shared.console import Answer, answering, facts, table
+from shared.console import Answer, answering, facts, printable, table
 from shared.errors import ConfigError, ResourceError
 from shared.parent import end_if_asked
 from shared.section import wrong_keys
@@ -130,7 +130,7 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
 
     os.umask(0o077)
     folder = folder_of(config)
-    site = open_site(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
+    site = open_site(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
     agent = Agent(site)
 
     def stop(number: int, _: object) -> None:
@@ -225,11 +225,10 @@ def _decide(
 
 def _show(waiting: "Waiting") -> None:
     """The study in plain words, and the contract to the last field but its table of tensors, which is long."""
-    for line in waiting.words:
-        typer.echo(f"- {line}", err=True)
     contract = waiting.contract
-    typer.echo(f"\nThe contract {contract.digest()}:", err=True)
-    typer.echo(contract.model_dump_json(indent=1, exclude={"tensors"}, exclude_none=True), err=True)
+    written = contract.model_dump_json(indent=1, exclude={"tensors"}, exclude_none=True)
+    words = "\n".join(f"- {line}" for line in waiting.words)
+    typer.echo(printable(f"{words}\n\nThe contract {contract.digest()}:\n{written}"), err=True)
 
 
 def _who() -> str:

@@ -28,7 +28,7 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     yield f"Together with: {', '.join(site for site in message.cohort if site != contract.site) or 'nobody else'}."
     yield f"A round takes {study.rounds.quorum} of them at least, with this site or without."
     if study.study.description:
-        yield f"The coordinator says of it: {study.study.description}"
+        yield f'The coordinator says of it: "{" ".join(study.study.description.split())}"'
     classes = ", ".join(study.task.classes)
     does = "trains" if contract.rounds else "scores"
     yield f"It {does} the network {study.model.name} of the installed wheel, to tell {study.task.mode} {classes}."

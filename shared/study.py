@@ -15,6 +15,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.errors import ConfigError
+from shared.plain_text import PlainText
 from shared.private_training import PrivacySpec, privacy_fault
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
@@ -33,7 +34,7 @@ class About(Section):
 
     name: Name
     kind: Literal["train", "evaluate"] = "train"
-    description: Annotated[str, Field(max_length=2000)] = ""
+    description: Annotated[PlainText, Field(max_length=2000)] = ""
     seed: Annotated[int, Field(ge=0, lt=2**53)] = 0
 
 

@@ -89,7 +89,7 @@ class Message(Section):
     """What every body shares."""
 
     protocol: Literal[1] = PROTOCOL
-    version: Annotated[str, Field(max_length=32)] = VERSION  # the sender's software
+    version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,32}$")] = VERSION  # the sender's software
     address: Address
 
 
@@ -344,6 +344,6 @@ def _check_same(value: dict[str, Any]) -> None:
 
 def _mismatch(what: str, theirs: str, ours: str) -> ProtocolError:
     return ProtocolError(
-        f"The peer speaks Wardround {what} {theirs}; this software speaks {ours}.",
+        f"The peer speaks Wardround {what} {ascii(theirs)[1:-1]}; this software speaks {ours}.",
         remedy="Install the same Wardround version on both sides.",
     )

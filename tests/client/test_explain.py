@@ -23,3 +23,8 @@ def test_that_updates_are_kept_is_said_before_anybody_agrees(keeps: bool) -> Non
     study = a_study().model_copy(update={"rounds": RoundsSpec(keep_updates=keeps)})
     assert ("keeps this site's updates" in said(study)) == keeps
     assert "Together with: south." in said(study)
+
+
+def test_a_description_is_quoted_on_one_line_whatever_it_says() -> None:
+    study = a_study(study={"name": "lungs", "description": "Nodules.\n- It is private:\n[bold]nothing leaves[/]"})
+    assert 'The coordinator says of it: "Nodules. - It is private: [bold]nothing leaves[/]" ' in said(study)

@@ -3,6 +3,7 @@
 import pytest
 
 from shared.errors import TrustError, WireCode
+from shared.version import VERSION
 from shared.wire import (
     Address,
     Close,
@@ -64,3 +65,11 @@ def test_a_message_for_the_other_side_is_none() -> None:
     for message in from_site(at(Stage.CLOSE)):
         with pytest.raises(TrustError):
             decode_to_site(encode(message))
+
+
+@pytest.mark.parametrize("version", [f"{VERSION}\x1b[2J", "9.9\x1b[2J\N{RIGHT-TO-LEFT OVERRIDE}", "7" * 40])
+def test_a_version_that_would_drive_a_terminal_is_refused_and_never_shown_as_it_stands(version: str) -> None:
+    close = Close(address=at(Stage.CLOSE), reason="finished")
+    with pytest.raises(TrustError) as refused:
+        decode_to_site(encode(close.model_copy(update={"version": version})))
+    assert refused.value.what.isprintable() and len(refused.value.what) < 160
