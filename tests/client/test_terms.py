@@ -40,7 +40,10 @@ def test_the_contract_names_everything_that_was_agreed_and_every_release_names_i
     assert agreed["floors"] == {
         "batch_size_at_least": 2,
         "patients_at_least": 5,
+        "patients_per_round_at_least": 5,
+        "patients_per_step_at_least": 1,
         "private_below_patients": 0,
+        "smallest_cell": 1,
         "steps_at_least": 1,
     }
     assert (agreed["wheel"], agreed["expires"]) == (installed().wheel, contract.terms.expires)
