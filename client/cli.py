@@ -159,7 +159,7 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
     shown = {name: value for name, value in found.items() if value is not None}
-    waits = [{"study": asked.study, "since": asked.since} for asked in _approvals(folder).waiting()]
+    waits = [asked.model_dump(include={"study", "since", "contract"}) for asked in _approvals(folder).waiting()]
     lines = [f"{one['study']} waits for approval since {one['since'][:19]}: {_APPROVE} {one['study']}" for one in waits]
     return Answer(found | {"awaits_approval": waits}, Group(facts(shown), *map(Text, lines)))
 
@@ -181,10 +181,16 @@ def approve(
     study: Study,
     config: Config = DEFAULT_CONFIG,
     person: Person = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needs --as.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needs --as and --contract.")] = False,
+    contract: Annotated[str | None, typer.Option(help="Only the contract with this digest, and no other.")] = None,
 ) -> Answer:
     """Show what a study asks of this site, and let it begin, if you say yes."""
-    return _decide(study, config, "approved", person, asked=not yes)
+    if yes and contract is None:
+        raise ConfigError(
+            f"Nothing says which contract of {study} is approved; another one may have come since you looked.",
+            remedy=f"Read it with `wardround site approve {study}`, and name it with --contract DIGEST.",
+        )
+    return _decide(study, config, "approved", person, asked=not yes, contract=contract)
 
 
 @app.command()
@@ -207,12 +213,18 @@ def _decide(
     *,
     asked: bool,
     reason: str = "",
+    contract: str | None = None,
 ) -> Answer:
     from client.deciding import Deciding
     from client.site import utc_now
 
     deciding = Deciding(folder_of(config), now=utc_now)
     waiting = deciding.waiting(study)
+    if contract not in (None, found := waiting.contract.digest()):
+        raise ConfigError(
+            f"What waits under the name {study} is the contract {found}, and not the one named; nothing was decided.",
+            remedy=f"Read it with `wardround site approve {study}`, and decide anew.",
+        )
     if asked:
         _show(waiting)
     name = person or _who()

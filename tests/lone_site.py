@@ -372,6 +372,12 @@ class LoneSite:
         """The ledger's entries of one type."""
         return [entry.data for entry in read_entries(self.folder / "ledger.jsonl") if entry.type == kind]
 
+    def waiting(self, study: str = "lungs") -> str:
+        """The digest of the contract that waits for a person."""
+        asked = self.site.approvals.asked(study)
+        assert asked is not None
+        return asked.contract
+
     def refused(self) -> list[WireCode]:
         """Codes of the refusals that left."""
         return [answer.refusal for answer in self.answers if answer.type == "refused"]

@@ -29,7 +29,7 @@ def config(site: LoneSite) -> Path:
 
 
 def approve(site: LoneSite, *, verb: str = "approve", study: str = "lungs") -> None:
-    flags = ("--yes",) if verb == "approve" else ("--reason", "no time")
+    flags = ("--yes", "--contract", site.waiting(study)) if verb == "approve" else ("--reason", "no time")
     answer("site", verb, study, "--config", config(site), "--as", "Dr. Who", *flags)
 
 
@@ -87,6 +87,24 @@ def test_an_approval_is_of_one_contract_alone(site: LoneSite) -> None:
     assert site.refused() == [WireCode.AWAITS_APPROVAL] * 2
 
 
+def test_a_script_approves_the_contract_that_was_read_and_none_that_came_since(site: LoneSite) -> None:
+    site.tell(site.coordinator.open())
+    read, study = site.waiting(), site.coordinator.study
+    site.coordinator.study = study.model_copy(update={"rounds": study.rounds.model_copy(update={"count": 99})})
+    site.tell(site.coordinator.open())
+    command = ("site", "approve", "lungs", "--config", config(site), "--as", "N")
+    for flags, why in (
+        (("--yes",), "another one may have come"),
+        (("--yes", "--contract", read), f"the contract {site.waiting()}, and not the one named"),
+        (("--contract", read), "and not the one named"),
+    ):
+        refused = wardround(*command, *flags)
+        assert refused.exit_code == 3 and why in " ".join(refused.stderr.split())
+    assert site.site.approvals.decision("lungs", site.waiting()) is None
+    approve(site)
+    assert site.site.approvals.decision("lungs", site.waiting()) is not None
+
+
 def test_a_decision_that_the_site_did_not_sign_is_none(site: LoneSite) -> None:
     site.tell(site.coordinator.open())
     approve(site)
@@ -111,7 +129,10 @@ def test_an_open_study_waits_where_the_policy_has_become_ask(tmp_path: Path) -> 
 def test_a_study_that_ended_waits_no_longer(site: LoneSite) -> None:
     site.tell(site.coordinator.open())
     site.tell(Close(address=site.coordinator.address(Stage.CLOSE, 1), reason="stopped"))
-    assert wardround("site", "approve", "lungs", "--config", config(site), "--as", "N", "--yes").exit_code == 3
+    decided = wardround(
+        "site", "approve", "lungs", "--config", config(site), "--as", "N", "--yes", "--contract", "0" * 64
+    )
+    assert decided.exit_code == 3 and "No study lungs waits here" in decided.stderr
 
 
 def test_nothing_is_rehearsed_that_nobody_approves(site: LoneSite) -> None:
@@ -131,7 +152,8 @@ def test_nothing_is_rehearsed_that_nobody_approves(site: LoneSite) -> None:
 
 def test_what_a_person_reads(site: LoneSite) -> None:
     site.tell(site.coordinator.open())
-    said = answer("site", "approve", "lungs", "--config", config(site), "--as", "N", "--yes")
+    flags = ("--as", "N", "--yes", "--contract", site.waiting())
+    said = answer("site", "approve", "lungs", "--config", config(site), *flags)
     words = " ".join(said["words"])
     for part in ("lungs", "2 rounds", "2 steps, 8 images a step", "basic_cnn", "an update of 2 tensors", "not private"):
         assert part in words, part

@@ -42,7 +42,8 @@ def test_a_run_of_not_yet_is_written_down_before_it_leaves_and_adds_up(site: Lon
     assert len(site.refused()) == TIMES
     kinds = [entry.type for entry in read_entries(site.folder / "ledger.jsonl")]
     assert kinds == ["release", "release_again", "release_repeated", "release_again"]
-    answer("site", "approve", "lungs", "--config", site.folder / "site.toml", "--as", "Dr. Who", "--yes")
+    flags = ("--as", "Dr. Who", "--yes", "--contract", site.waiting())
+    answer("site", "approve", "lungs", "--config", site.folder / "site.toml", *flags)
     site.open()
     assert [said["count"] for said in site.entries("release_repeated")] == [MOST, TIMES - 1 - MOST]
     left = sum(said["bytes"] for kind in ("release", "release_repeated") for said in site.entries(kind))

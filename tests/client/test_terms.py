@@ -108,7 +108,8 @@ def test_another_wheel_or_other_floors_make_another_contract(site: LoneSite, flo
 
 
 def approve(site: LoneSite) -> None:
-    answer("site", "approve", "lungs", "--config", site.folder / "site.toml", "--as", "Dr. Who", "--yes")
+    flags = ("--as", "Dr. Who", "--yes", "--contract", site.waiting())
+    answer("site", "approve", "lungs", "--config", site.folder / "site.toml", *flags)
 
 
 def reopened(site: LoneSite, **changes: object) -> Open:
