@@ -34,6 +34,7 @@ from client.hours import Window
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.section import Section
+from shared.site_terms import LONGEST_DAYS
 from shared.study import Name, Study
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
@@ -59,7 +60,7 @@ class Policy(Section):
     coordinator: Fingerprint | None = None
     studies: Literal["any", "ask"] | tuple[Permitted, ...] = "any"
     hours: tuple[Window, ...] = ()
-    contract_days: Annotated[int, Field(ge=1, le=3650)] = 180
+    contract_days: Annotated[int, Field(ge=1, le=LONGEST_DAYS)] = 180
     rounds_at_most: Limit | None = None
     bytes_per_round_at_most: Limit | None = None
     bytes_per_study_at_most: Limit | None = None

@@ -9,7 +9,8 @@ Rules, in order:
 4. It is about the model that was sent, and says what `shared/contract.py` allows; of a rehearsal it says
    what `shared/rehearsal_contract.py` allows.
 5. Late work is of a round for which its site still owes it, and started from that round's model.
-6. An update that it says travels along does: as many bytes as announced.
+6. A contract that it agrees to has an end that is to come, and not too far off.
+7. An update that it says travels along does: as many bytes as announced.
 
 Whether an update counts is admission's matter; what follows from an answer, the round's.
 """
@@ -25,6 +26,7 @@ from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.identity import Roster
 from shared.rehearsal_contract import rehearsal_fault
+from shared.site_terms import end_fault
 from shared.wire import (
     TO_SERVER,
     Address,
@@ -102,7 +104,8 @@ def read_answer(arrival: Arrival, question: Question, *, roster: Roster, contrac
         raise NotAsAsked(AdmissionReason.MALFORMED, error.what) from None
     for check in _RULES:  # 3, 4, 5
         check(answer, question, contract)
-    if _carries_update(answer) and not 0 < arrival.payload_bytes == answer.update_bytes:  # 6
+    _ends_in_time(answer, at)  # 6
+    if _carries_update(answer) and not 0 < arrival.payload_bytes == answer.update_bytes:  # 7
         raise NotAsAsked(AdmissionReason.DIGEST, "The answer carries no update of the announced size.")
     return answer
 
@@ -146,6 +149,12 @@ def _owed_if_late(answer: Answer, question: Question, contract: Contract) -> Non
     late = answer.late if isinstance(answer, Ready) else None
     if late is not None and question.owed.get(late.round) != late.model_digest:
         raise NotAsAsked(AdmissionReason.FOREIGN_ROUND, "The late work is of no round for which the site owes it.")
+
+
+def _ends_in_time(answer: Answer, at: float) -> None:
+    if isinstance(answer, Opened) and (fault := end_fault(answer.terms, at=at)):
+        what = f"The site's contract does not hold: {fault}."
+        raise NotAsAsked(WireCode.CONTRACT, f"{what} Ask it for its clock and its policy.contract_days.")
 
 
 def _carries_update(answer: Answer) -> TypeGuard[Ready | Uploaded]:

@@ -1,11 +1,11 @@
 """What a site adds to the contract that follows from a study: its software, the floors it keeps, and an end.
 
 The coordinator learns these terms with the site's answer to the opening, so that both name one contract. Whether
-terms still hold at the site, `client/terms.py` decides.
+terms still hold at the site, `client/terms.py` decides; what end the coordinator believes, `end_fault`.
 """
 
 import re
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
 from pydantic import AfterValidator, Field
@@ -13,6 +13,8 @@ from pydantic import AfterValidator, Field
 from shared.section import Section
 from shared.study import Digest
 
+LONGEST_DAYS = 3650  # of a contract
+_AHEAD = timedelta(days=2)  # what clocks may differ by: beyond 26 hours a site gets no line
 _FORM = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ")
 
 
@@ -50,3 +52,12 @@ def until(now: datetime, *, days: int) -> str:
     """The end of a contract of so many days that begins now, to the second."""
     end = datetime.fromtimestamp(int(now.timestamp()) + days * 86_400, UTC)
     return end.isoformat().replace("+00:00", "Z")
+
+
+def end_fault(terms: SiteTerms, *, at: float) -> str | None:
+    """Whether a contract that begins at a time (Unix seconds) would be over, or last too long; None if neither."""
+    now, end = datetime.fromtimestamp(at, UTC), datetime.fromisoformat(terms.expires)
+    if end <= now:
+        return f"its end, {terms.expires}, has passed already"
+    longest = timedelta(days=LONGEST_DAYS) + _AHEAD
+    return f"it ends on {terms.expires}, and lasts at most {LONGEST_DAYS} days" if end - now > longest else None

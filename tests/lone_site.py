@@ -60,7 +60,7 @@ TELLS: dict[str, Any] = {"smallest_cell": 1, "score_histograms": True}  # the fe
 START = pack({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, np.int64)})
 UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)})
 TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})
-TERMS = SiteTerms(code="c" * 64, floors={"batch_size_at_least": 2}, expires="2030-01-31T12:00:00Z")
+TERMS = SiteTerms(code="c" * 64, floors={"batch_size_at_least": 2}, expires="2034-01-31T12:00:00Z")
 COUNTS = Counts(examples=8, patients=5, steps=2)
 DRAWN = Drawn(patients=5, step_images=8, step_patients=5)
 

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -20,6 +21,7 @@ from shared.heads import Head
 from shared.keys import make_identity_key
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import rehearsal_contract
+from shared.site_terms import until
 from shared.wire import (
     TO_SERVER,
     UNADDRESSED,
@@ -92,6 +94,28 @@ def refused(site: LoneSite, message: Message | bytes, question: Question, **how:
         heard(site, message, question, **how)
     assert caught.value.what
     return caught.value.cause
+
+
+@pytest.mark.parametrize(
+    ("days", "why"),
+    [(-1, "has passed already"), (0, "has passed already"), (3653, "lasts at most 3650 days"), (36_500, "3650 days")],
+)
+def test_a_contract_ends_within_the_longest_life_and_not_before_it_begins(site: LoneSite, days: int, why: str) -> None:
+    question = asked(site, Stage.OPEN)
+    end = TERMS.model_copy(update={"expires": until(datetime.fromtimestamp(AT, UTC), days=days)})
+    opened = answers(question.address)[Stage.OPEN].model_copy(update={"terms": end})
+    with pytest.raises(NotAsAsked) as caught:
+        heard(site, opened, question)
+    assert caught.value.cause is WireCode.CONTRACT
+    assert why in caught.value.what and "policy.contract_days" in caught.value.what
+
+
+@pytest.mark.parametrize("days", [1, 3651])  # a site's clock may be a day ahead
+def test_any_end_that_a_policy_can_name_is_agreed_to(site: LoneSite, days: int) -> None:
+    question = asked(site, Stage.OPEN)
+    end = TERMS.model_copy(update={"expires": until(datetime.fromtimestamp(AT, UTC), days=days)})
+    opened = answers(question.address)[Stage.OPEN].model_copy(update={"terms": end})
+    assert heard(site, opened, question) == opened
 
 
 def answers(place: Address) -> dict[Stage, Message]:
