@@ -10,7 +10,7 @@ from contextlib import suppress
 from client.consent import Consent
 from client.egress import Released
 from client.heads import HeadCheck
-from client.intake import check_amended, check_epoch, check_model, late_rounds, open_message, outdates
+from client.intake import check_amended, check_epoch, check_model, check_told, late_rounds, open_message, outdates
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
 from client.rehearse import Rehearsals
@@ -151,6 +151,7 @@ class Answering:
 
     def _act(self, parcel: Parcel, message: FromServer, record: StudyRecord | None) -> None:
         check_epoch(record, message)
+        check_told(message)
         if record is None and self._rehearsals.receive(parcel, message):
             return
         if isinstance(message, Open):

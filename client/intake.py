@@ -8,6 +8,7 @@ Rules, in order:
 4. A model's bytes have the announced size and SHA-256.
 5. A model has exactly the agreed tensors, all finite.
 6. A study that is open here changes by the coordinator's signed amendments alone.
+7. A message tells of no more lost ends of ledgers than the site can write into one entry of its own.
 """
 
 from pathlib import Path
@@ -19,10 +20,11 @@ from client.study_store import StudyRecord
 from shared.amendment import trail
 from shared.envelope import open_envelope
 from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireCode
+from shared.heads import MOST_TOLD
 from shared.identity import COORDINATOR
 from shared.study import Study
 from shared.update import PackedFile, Tensors
-from shared.wire import FromServer, Message, Open, Stage, Work, decode_to_site, to_site
+from shared.wire import Close, FromServer, Message, Open, Stage, Work, decode_to_site, to_site
 
 
 def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> FromServer:
@@ -57,6 +59,20 @@ def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed2
         raise Refusal(WireCode.CONTRACT, remedy=error.what) from None
     if record is not None and not record.closed and record.open.study.digest() not in digests:
         raise Refusal(WireCode.CONTRACT, remedy="The study is another one than this site agreed to.")
+
+
+def check_told(message: FromServer) -> None:
+    """Rule 7.
+
+    Raises:
+        Refusal: `CONTRACT`.
+    """
+    held = message.heads if isinstance(message, Work | Close) else None
+    if held is not None and len(held.lost) > MOST_TOLD:
+        said = (
+            f"It tells that more than {MOST_TOLD} sites have lost the end of their ledger. Show it to the coordinator."
+        )
+        raise Refusal(WireCode.CONTRACT, remedy=said)
 
 
 def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> None:

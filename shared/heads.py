@@ -19,6 +19,7 @@ from shared.study import Digest, Name
 
 LEAF_PURPOSE = b"wardround site head 1\n"
 MOST_LOST = 4  # the latest declarations of one site are told on; more are for people to talk about
+MOST_TOLD = 500  # sites that losses are told of: with four each, about a third of a ledger's longest entry
 _DEEPEST = 20  # levels of a tree, for a million sites
 
 
@@ -64,7 +65,8 @@ class Held(Section):
     """The root of all heads that the coordinator holds, and what it holds of the site that this is said to.
 
     `head` is None if it holds none of that site; else its leaf is the one at `place`, from 0, of `sites`, and
-    `path` leads from there to the root. `lost` is what sites have declared of their ledgers, told to all.
+    `path` leads from there to the root. `lost` is what sites have declared of their ledgers, told to all; of more
+    than `MOST_TOLD` sites, what was declared last. Whoever says more is refused by the sites.
     """
 
     root: Digest
@@ -95,20 +97,26 @@ def root_over(heads: Mapping[Name, Head]) -> str:
 
 def held_for(site: str, heads: Mapping[Name, Head], lost: Mapping[Name, Losses] | None = None) -> Held:
     """What is said to a site of the heads that are held, and of what was declared lost."""
-    nothing = Held(root=root_over(heads), sites=len(heads), lost=dict(lost or {}))
+    nothing = Held(root=root_over(heads), sites=len(heads), lost=_told(lost))
     return held_by_site(heads, lost).get(site, nothing)
 
 
 def held_by_site(heads: Mapping[Name, Head], lost: Mapping[Name, Losses] | None = None) -> dict[Name, Held]:
     """What is said to each site whose head is held; the tree is built once."""
     root, paths = paths_of(_leaves(heads))
-    said = Held(root=root.hex(), sites=len(heads), lost=dict(lost or {}))
+    said = Held(root=root.hex(), sites=len(heads), lost=_told(lost))
     return {
         site: said.model_copy(
             update={"head": heads[site], "place": place, "path": tuple(beside.hex() for beside in path)}
         )
         for place, (site, path) in enumerate(zip(sorted(heads), paths, strict=True))
     }
+
+
+def _told(lost: Mapping[Name, Losses] | None) -> dict[Name, Losses]:
+    known = dict(lost or {})
+    latest = set(sorted(known, key=lambda site: known[site][-1].declared)[-MOST_TOLD:])
+    return {site: losses for site, losses in known.items() if site in latest}
 
 
 def _leaves(heads: Mapping[Name, Head]) -> list[bytes]:

@@ -145,7 +145,7 @@ class RoundsSpec(Section):
     """
 
     count: Annotated[int, Field(ge=1, le=100_000)] = 10
-    sites: tuple[Name, ...] = ()
+    sites: Annotated[tuple[Name, ...], Field(max_length=10_000)] = ()  # a site's ledger may name them all in an entry
     sample: Annotated[int, Field(ge=1, le=10_000)] | Annotated[float, Field(gt=0, lt=1)] | None = None
     quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
     deadline_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S)] = 3600.0

@@ -12,7 +12,7 @@ from client.lost_tail import lost_heads
 from client.receipts import RECEIPTS_FILE, keep_receipts, latest_receipt, recent_receipts
 from shared.canonical import digest
 from shared.errors import WireCode
-from shared.heads import Head, Held, LostTail, head_of
+from shared.heads import MOST_LOST, MOST_TOLD, Head, Held, LostTail, head_of
 from shared.keys import make_identity_key
 from shared.receipt import Receipt, read_receipt
 from shared.wire import Stage
@@ -116,6 +116,21 @@ def test_what_another_site_has_lost_is_written_down_and_said(site: LoneSite) -> 
 
 
 # ------------------------------------------------------------ receipts
+
+
+def test_more_losses_than_an_entry_holds_are_refused_and_the_site_goes_on(site: LoneSite) -> None:
+    loss = LostTail(since=2**40 - 4, entry=2**40 - 3, hash="7" * 64, declared="2026-01-02T03:04:05.123456Z")
+    told = {f"{n:0>48}": (loss,) * MOST_LOST for n in range(2 * MOST_TOLD)}
+    held = site.coordinator.held(site.answers[0].ledger)
+    site.tell(site.coordinator.work(1, heads=held.model_copy(update={"lost": told})))
+    assert site.refused() == [WireCode.CONTRACT] and site.answering.current is None
+    assert f"more than {MOST_TOLD} sites" in site.said[-1]
+    site.start()
+    most = dict(list(told.items())[:MOST_TOLD])
+    site.tell(site.coordinator.work(1, heads=held.model_copy(update={"lost": most})))
+    site.finish()
+    assert site.answers[-1].type == "ready"
+    assert len(site.entries("heads")[-1]["lost"]) == MOST_TOLD
 
 
 def test_receipts_are_kept_beside_the_ledger_and_the_ledger_holds_them_too(site: LoneSite) -> None:

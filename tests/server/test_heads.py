@@ -7,7 +7,7 @@ from server.heads import Heads
 from server.history import LiveHistory
 from shared.chain import LONGEST_LINE, Tip
 from shared.errors import StudyError
-from shared.heads import Head, LostTail, root_over
+from shared.heads import MOST_TOLD, Head, LostTail, root_over
 from shared.wire import Address, Closed, Refused, Stage, WireCode
 
 PLACE = Address(study="lungs", epoch=1, round=1, attempt=1, stage=Stage.CLOSE)
@@ -80,6 +80,13 @@ def test_a_new_owner_of_the_study_knows_of_the_loss_by_the_journal() -> None:
     assert (after.held("north").head, after.held("north").lost) == (None, {"north": (LOST,)})
     assert list(after.declared("north", named(6, "b", lost=(LOST,)))) == []
     assert after.note(Stage.TRAIN, 2).heads == {}
+
+
+def test_of_very_many_losses_those_declared_last_are_told() -> None:
+    times = [f"2026-01-02T{n // 60:02}:{n % 60:02}:00Z" for n in range(MOST_TOLD + 9)]
+    lost = {f"site-{n}": (LOST.model_copy(update={"declared": time}),) for n, time in enumerate(times)}
+    held = Heads({"north": Head(n=9, hash="a" * 64)}, lost).held("north")
+    assert list(held.lost) == [f"site-{n}" for n in range(9, MOST_TOLD + 9)]
 
 
 @pytest.mark.parametrize("sites", [500, MOST_SITES])

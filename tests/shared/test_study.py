@@ -162,3 +162,9 @@ def test_a_study_that_only_scores_has_nothing_to_select_from() -> None:
     model = f'[model]\nstart_sha256 = "{"0" * 64}"\n'
     with pytest.raises(ConfigError, match="has one model"):
         parse_study(text.format(rounds="") + model + '[selection]\nmodel = "best"\n')
+
+
+def test_more_sites_than_a_ledger_s_entry_names_are_refused() -> None:
+    named = ", ".join(f'"{n:0>48}"' for n in range(10_001))
+    with pytest.raises(ConfigError, match=r"rounds\.sites"):
+        study(rounds=f"sites = [{named}]")
