@@ -20,6 +20,6 @@ def agent_stopped(folder: Path) -> Iterator[None]:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise ResourceError(
-                "The site's agent runs; it alone may write the budget now.", remedy="Stop it first, and try again."
+                "The site's agent runs; it alone may write here now.", remedy="Stop it first, and try again."
             ) from None
         yield

@@ -2,6 +2,8 @@
 
 import getpass
 from collections import defaultdict
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,7 +17,7 @@ from client.settings import folder_of
 from client.stopped import agent_stopped
 from client.withdrawn import Withdrawn
 from shared.console import Answer, answering, table
-from shared.errors import ConfigError, ResourceError
+from shared.errors import ConfigError, Refusal, ResourceError
 from shared.ledger import Ledger, read_entries
 
 
@@ -27,28 +29,52 @@ def withdraw(
     *,
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
     by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    complete: Annotated[
+        bool, typer.Option("--complete", help="Declare that all whom a lost list named are entered again.")
+    ] = False,
 ) -> Answer:
     """Never use a patient's images again; list the rounds and models that they may have been in."""
     from client.site import utc_now
 
-    folder = folder_of(config)
-    enrolment = load_enrolment(folder)
+    folder, name = folder_of(config), by or getpass.getuser()
+    load_enrolment(folder)
+    if complete:
+        return _declare_complete(folder, by=name, now=utc_now())
     identifier = patient or typer.prompt("Patient", hide_input=True, err=True)
     if not identifier.strip():
         raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
     withdrawn = Withdrawn(folder)
-    new, now = withdrawn.add(identifier, by=by or getpass.getuser(), time=utc_now()), utc_now()
+    new, now = withdrawn.add(identifier, by=name, time=utc_now()), utc_now()
+    whole = True
     try:
-        with agent_stopped(folder):
-            key, name = enrolment.identity_key, enrolment.invitation.site
-            with Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
-                withdrawn.note(ledger, time=now)
+        with _own_ledger(folder, now=now) as ledger:
+            withdrawn.note(ledger, time=now)
+    except Refusal:  # the others are entered again one by one
+        whole = False
     except ResourceError:  # the agent runs, and notes it before its next work
         pass
     affected = affected_rounds(folder / LEDGER_FILE)
-    said = {"withdrawn": True, "new": new, "affected": affected}
+    said = {"withdrawn": True, "new": new, "whole": whole, "affected": affected}
     rows = ((one["study"], len(one["rounds"]), len(one["models"])) for one in affected)
-    return Answer(said, Group(Text(_words(new)), *([table(("study", "rounds", "models"), rows)] if affected else [])))
+    return Answer(
+        said, Group(Text(_words(new, whole=whole)), *([table(("study", "rounds", "models"), rows)] if affected else []))
+    )
+
+
+def _declare_complete(folder: Path, *, by: str, now: str) -> Answer:
+    with _own_ledger(folder, now=now) as ledger:
+        missing = Withdrawn(folder).complete(ledger, by=by, time=now)
+    done = f"The ledger says now that {by} has entered again all whom the lost lines named, {missing} in all."
+    return Answer({"missing": missing}, done if missing else "The list lacks nobody whom the ledger names.")
+
+
+@contextmanager
+def _own_ledger(folder: Path, *, now: str) -> Iterator[Ledger]:
+    """The site's ledger, while its agent is stopped; raises `ResourceError` if it runs."""
+    enrolment = load_enrolment(folder)
+    key, name = enrolment.identity_key, enrolment.invitation.site
+    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+        yield ledger
 
 
 def affected_rounds(ledger: Path) -> list[dict[str, Any]]:
@@ -67,9 +93,17 @@ def affected_rounds(ledger: Path) -> list[dict[str, Any]]:
     return [{"study": name, "rounds": sorted(found), "models": list(models[name])} for name, found in rounds.items()]
 
 
-def _words(new: bool) -> str:
+def _words(new: bool, *, whole: bool) -> str:
     done = "The patient is in no study here from the next round on." if new else "The patient had withdrawn before."
+    lacks = (
+        ""
+        if whole
+        else (
+            "The list still lacks some of those whom the ledger names. When all are entered again:\n"
+            "wardround site withdraw --complete\n"
+        )
+    )
     return (
         f"{done}\nUpdates that left before may hold what it taught, and so may every later model\n"
-        "of these studies; tell their coordinators. --json has rounds and models.\n"
+        f"of these studies; tell their coordinators. --json has rounds and models.\n{lacks}"
     )

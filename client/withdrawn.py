@@ -3,33 +3,52 @@
 `withdrawn.jsonl` holds a line for each: the keyed hash (`client/patients.py`), who wrote it down and when, and whether
 the ledger has an entry yet. The ledger is its one writer's: where the agent runs, the agent writes the entry, before
 its next piece of work. The entry says that somebody withdrew, and not who.
+
+The list is believed, and the site works on studies, only if
+
+1. each line can be read, and was written under the key and the federation's salt of today: under others the hashes
+   would name nobody;
+2. each random mark that the ledger's entries name is the mark of a line: a list that was deleted, or restored from a
+   backup, lacks some. Once everybody is entered again a person declares those lost, and the ledger says who did.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field, ValidationError
 
 from client.imaging.catalogue import pseudonym
-from client.patients import KEYED_BYTES, keyed, patient_key
+from client.patients import KEY_FILE, KEYED_BYTES, key_check, keyed, patient_key
+from client.receipts import LEDGER_FILE
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WireCode
-from shared.ledger import Ledger
+from shared.ledger import Ledger, read_types
+from shared.randomness import PrivateRandom
 from shared.section import Section
+from shared.study import Digest
 
 FILE_NAME = "withdrawn.jsonl"
 ENTRY = "patient_withdrawn"
+COMPLETE = "withdrawals_complete"
+_MARK_BYTES = 8  # two of 10^6 withdrawals share a mark with a probability below 10^-7, and are then one
 _REMEDY = (
-    f"Restore {FILE_NAME} from a backup that has them all, or move it away and enter each of them again with"
-    " `wardround site withdraw`; the ledger's entries patient_withdrawn say how many they are."
+    f"Restore {FILE_NAME} from a backup that has them all. If there is none, move it away and enter each of them again"
+    " with `wardround site withdraw`; the ledger's entries patient_withdrawn say how many they are. Then stop the agent"
+    " and declare that with `wardround site withdraw --complete`."
 )
 
 
 class Withdrawal(Section):
-    """One patient's; `noted` is whether the ledger says that there was one."""
+    """One patient's; `noted` is whether the ledger says that there was one, by its random `mark`.
 
+    `key_check` tells the key and the salt that `patient` was made with.
+    """
+
+    mark: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * _MARK_BYTES}}}$")]
+    key_check: Digest
     patient: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * KEYED_BYTES}}}$")]
     by: str
     time: str
@@ -45,12 +64,13 @@ class Withdrawn:
 
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / FILE_NAME
+        self._named: set[str] | None = None  # marks that the list must have; read from the ledger when first asked for
 
     def patients(self) -> frozenset[bytes]:
         """The keyed hashes of who has withdrawn.
 
         Raises:
-            Refusal: `WITHDRAWN_DAMAGED`: no study, private or not, goes on until the list is mended.
+            Refusal: `WITHDRAWN_DAMAGED`, by rule 1: no study, private or not, goes on until the list is mended.
         """
         return frozenset(bytes.fromhex(one.patient) for one in self._read())
 
@@ -61,39 +81,81 @@ class Withdrawn:
             TrustError: the key or the invitation is damaged.
             Refusal: the list is.
         """
-        salt = read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt
-        patient = keyed(patient_key(self._folder), pseudonym(bytes.fromhex(salt), identifier)).hex()
+        key, salt = patient_key(self._folder), self._salt()
+        patient = keyed(key, pseudonym(bytes.fromhex(salt), identifier)).hex()
         with locked(self._folder):
             known = self._read()
             if any(one.patient == patient for one in known):
                 return False
-            self._write([*known, Withdrawal(patient=patient, by=by, time=time)])
+            mark = PrivateRandom().bytes(_MARK_BYTES).hex()
+            new = Withdrawal(mark=mark, key_check=key_check(key, salt), patient=patient, by=by, time=time)
+            self._write([*known, new])
         return True
 
     def note(self, ledger: Ledger, *, time: str) -> list[Entry]:
-        """Write down in the ledger what it does not say yet.
+        """Write down in the ledger what it does not say yet, and hold the list against what it says.
 
         Raises:
             DiskFull: there is no room.
-            Refusal: as `patients`.
+            Refusal: `WITHDRAWN_DAMAGED`, by rule 1 or 2.
         """
-        if not self._path.exists():
-            return []
         with locked(self._folder):
             known = self._read()
-            entries = [ledger.append(ENTRY, {"by": one.by}, time=time) for one in known if not one.noted]
+            entries = [self._append(ledger, one, time=time) for one in known if not one.noted]
             if entries:
                 self._write([one.model_copy(update={"noted": True}) for one in known])
+        if self._missing(known):
+            raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY)
         return entries
+
+    def complete(self, ledger: Ledger, *, by: str, time: str) -> int:
+        """Declare that the list has everybody again; how many marks of the ledger it lacks, now and for good.
+
+        Raises:
+            DiskFull: there is no room.
+            Refusal: `WITHDRAWN_DAMAGED`, by rule 1.
+        """
+        missing = sorted(self._missing(self._read()))
+        if missing:
+            ledger.append(COMPLETE, {"by": by, "missing": missing}, time=time)
+            self._named = None
+        return len(missing)
+
+    def _append(self, ledger: Ledger, one: Withdrawal, *, time: str) -> Entry:
+        entry = ledger.append(ENTRY, {"by": one.by, "mark": one.mark}, time=time)
+        self._named = None if self._named is None else self._named | {one.mark}
+        return entry
+
+    def _missing(self, known: Sequence[Withdrawal]) -> set[str]:
+        if self._named is None:
+            self._named = _named_in(self._folder / LEDGER_FILE)
+        return self._named - {one.mark for one in known}
+
+    def _salt(self) -> str:
+        return read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt
 
     def _read(self) -> list[Withdrawal]:
         if not self._path.exists():
             return []
         try:
-            return [Withdrawal.model_validate_json(line) for line in self._path.read_bytes().splitlines()]
+            known = [Withdrawal.model_validate_json(line) for line in self._path.read_bytes().splitlines()]
         except ValidationError:
             raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY) from None
+        if {one.key_check for one in known} - {key_check(patient_key(self._folder), self._salt())}:
+            raise Refusal(
+                WireCode.WITHDRAWN_DAMAGED, remedy=f"It is of another {KEY_FILE}; restore that one. Else: {_REMEDY}"
+            )
+        return known
 
     def _write(self, withdrawals: list[Withdrawal]) -> None:
         lines = (one.model_dump_json() + "\n" for one in withdrawals)
         write_atomically(self._path, "".join(lines).encode(), mode=0o600)
+
+
+def _named_in(ledger: Path) -> set[str]:
+    """The marks that a ledger names, but those that somebody has declared lost."""
+    named: set[str] = set()
+    for entry in read_types(ledger, (ENTRY, COMPLETE)):
+        said = entry.data
+        named = named | {said["mark"]} if entry.type == ENTRY else named - set(said["missing"])
+    return named

@@ -54,6 +54,7 @@ class Workload:
     def __init__(self, site: Site) -> None:
         self._site = site
         self._tasks: deque[Task] = deque()
+        self._withdrawn = Withdrawn(site.folder)
 
     @property
     def current(self) -> Task | None:
@@ -70,9 +71,9 @@ class Workload:
 
         Raises:
             DiskFull: the cost cannot be written down; the task was not taken.
-            Refusal: it cannot be afforded; the task was not taken.
+            Refusal: it cannot be afforded, or who has withdrawn is not known; the task was not taken.
         """
-        Withdrawn(self._site.folder).note(self._site.ledger, time=self._site.now())
+        self._withdrawn.note(self._site.ledger, time=self._site.now())
         charge(self._site, task.job, task.message)
         self._tasks.append(task)
         if len(self._tasks) == 1:

@@ -27,7 +27,8 @@ KNOWN: dict[str, set[str]] = {
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "by", "budget_mark"},
-    "patient_withdrawn": {"by"},
+    "patient_withdrawn": {"by", "mark"},
+    "withdrawals_complete": {"by", "missing"},
     "budget_reconciled": {*_LIFETIME, "by", "why", "reason", "rounds", "charged"},
     "model_received": {"study", "round", "model_digest", "own_model_of", "moved"},
     "release": {

@@ -7,13 +7,15 @@ from pathlib import Path
 import pytest
 from few_patients import PRIVATE, site_of_few
 from live_federation import answer, wardround
-from lone_site import LoneSite, a_study
+from lone_site import START, LoneSite, a_study
 
 from client.jobs import OpenJob
+from client.patients import KEY_FILE
 from client.withdrawn import FILE_NAME, Withdrawn
 from client.workbench import Workbench
 from server.launch import start_state
-from shared.errors import Refusal, WireCode
+from shared.canonical import digest
+from shared.errors import Refusal, ResourceError, WireCode
 from shared.study import Study
 from shared.update import table_of
 
@@ -100,11 +102,11 @@ def test_what_is_typed_is_never_written_and_the_ledger_says_that_somebody_withdr
     said = answer("site", "withdraw", "patient 0", "--by", "ada", *config)
     assert (said["withdrawn"], said["new"]) == (True, True)
     assert [(one["study"], one["rounds"], len(one["models"])) for one in said["affected"]] == [("lungs", [1], 1)]
-    assert site.entries("patient_withdrawn") == [{"by": "ada"}]
+    assert [entry["by"] for entry in site.entries("patient_withdrawn")] == ["ada"]
     shown = wardround("site", "withdraw", "patient 0", *config).stdout
     assert "had withdrawn before" in shown
     assert max(map(len, shown.splitlines())) <= 80
-    assert site.entries("patient_withdrawn") == [{"by": "ada"}]
+    assert [entry["by"] for entry in site.entries("patient_withdrawn")] == ["ada"]
     files = [path for path in site.folder.rglob("*") if path.is_file() and path.suffix != ".npz"]
     assert not any(b"patient 0" in path.read_bytes() for path in files)
     site.start()
@@ -116,4 +118,78 @@ def test_a_running_agent_notes_it_before_its_next_work(site: LoneSite) -> None:
         answer("site", "withdraw", "patient 0", "--by", "ada", "--config", site.folder / "site.toml")
     assert site.entries("patient_withdrawn") == []
     site.open()
-    assert site.entries("patient_withdrawn") == [{"by": "ada"}]
+    assert [entry["by"] for entry in site.entries("patient_withdrawn")] == ["ada"]
+
+
+@pytest.mark.parametrize("lost", ["deleted", "an older one"])
+def test_a_list_that_lacks_whom_the_ledger_names_lets_nobody_train(site: LoneSite, lost: str) -> None:
+    withdraw(site, "patient 0")
+    site.coordinator.study = a_study()
+    site.open()
+    older = (site.folder / FILE_NAME).read_bytes()
+    withdraw(site, "patient 1")
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    if lost == "deleted":
+        (site.folder / FILE_NAME).unlink()
+    else:
+        (site.folder / FILE_NAME).write_bytes(older)
+    for _ in range(2):  # a running agent, and one that was started again
+        jobs = list(site.hands.jobs)
+        site.tell(site.coordinator.work(2, previous_digest=digest(START)))
+        site.tell(site.coordinator.open(attempt=2))
+        assert site.refused()[-2:] == [WireCode.WITHDRAWN_DAMAGED] * 2 and site.hands.jobs == jobs
+        site.start()
+    assert "wardround site withdraw --complete" in site.said[-1]
+
+
+def test_a_list_that_is_lost_is_entered_again_and_declared_complete(site: LoneSite) -> None:
+    for patient in ("patient 0", "patient 1"):
+        withdraw(site, patient)
+    site.open()
+    (site.folder / FILE_NAME).unlink()
+    config = ("--by", "ada", "--config", site.folder / "site.toml")
+    site.site.ledger.close()
+    again = wardround("site", "withdraw", "patient 0", *config)
+    assert again.exit_code == 0 and "still lacks some" in again.stdout
+    assert answer("site", "withdraw", "patient 1", *config)["whole"] is False
+    assert answer("site", "withdraw", "--complete", *config)["missing"] == 2
+    assert answer("site", "withdraw", "--complete", *config)["missing"] == 0
+    (declared,) = site.entries("withdrawals_complete")
+    marks = [entry["mark"] for entry in site.entries("patient_withdrawn")]
+    assert declared == {"by": "ada", "missing": sorted(marks[:2])} and len(set(marks)) == 4
+    site.start()
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.finish()
+    assert site.answers[-1].type == "ready"
+
+
+def test_only_a_person_beside_a_stopped_agent_declares_it(site: LoneSite) -> None:
+    with (site.folder / "agent.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        refused = wardround("site", "withdraw", "--complete", "--config", site.folder / "site.toml")
+    assert refused.exit_code == ResourceError.exit_code and "The site's agent runs" in refused.stderr
+
+
+def test_under_another_key_the_list_names_nobody_and_nobody_trains(site: LoneSite) -> None:
+    withdraw(site, "patient 0")
+    (site.folder / KEY_FILE).unlink()  # and another is made, unasked
+    with pytest.raises(Refusal, match="list of patients"):
+        Withdrawn(site.folder).patients()
+    site.tell(site.coordinator.open())
+    assert (site.refused(), site.hands.jobs) == ([WireCode.WITHDRAWN_DAMAGED], [])
+    assert "patients.key" in site.said[-1]
+
+
+def test_the_ledger_s_marks_tell_of_nobody(site: LoneSite) -> None:
+    marks = set()
+    for _ in range(2):  # the same patient, of the same site
+        withdraw(site, "patient 0")
+        site.tell(site.coordinator.open())
+        marks.add(site.entries("patient_withdrawn")[-1]["mark"])
+        (named,) = Withdrawn(site.folder).patients()
+        assert not any(named.hex() in str(entry) for entry in site.entries("patient_withdrawn"))
+        (site.folder / FILE_NAME).unlink()
+        site.start()
+    assert len(marks) == 2
