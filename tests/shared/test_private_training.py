@@ -148,6 +148,7 @@ def test_a_private_report_says_the_agreed_steps_and_nothing_else() -> None:
     agreed = contract(study())
     assert report_fault(agreed, report()) is None
     assert report_fault(agreed, report(Stage.EVALUATE, steps=0)) is None
+    fault = "a private study says no count but the agreed steps, no duration, and not what is withheld"
     for said in (
         report(steps=3),
         report(counts=Counts(examples=1, patients=0, steps=4)),
@@ -155,7 +156,7 @@ def test_a_private_report_says_the_agreed_steps_and_nothing_else() -> None:
         report(seconds={"train": 1.0}),
         report(Stage.EVALUATE, steps=4),
     ):
-        assert report_fault(agreed, said) == "a private study says no count but the agreed steps, and no duration"
+        assert report_fault(agreed, said) == fault
 
 
 def test_scores_leave_of_test_patients_alone_and_only_if_agreed() -> None:
