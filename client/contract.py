@@ -5,7 +5,7 @@ Rules, in the order in which they are applied:
 1. The contract is in force: after its end nothing leaves but a refusal, and the word that the study is put away.
 2. The message is of a type that a site may send at its stage, belongs to the contract's study, and its
    round has a place there (a refusal, which says nothing but a code, may answer any round). Whatever it
-   says has the form that its type promises: it reads back as the same bytes.
+   says has the form that its type promises: it reads back as what was said.
 3. An opening and a report say what `shared/contract.py` allows, for both sides; and what a rehearsal says
    is what `shared/rehearsal_contract.py` allows.
 4. A payload is announced by its exact SHA-256 and size, and is not larger than agreed.
@@ -32,7 +32,6 @@ from shared.wire import (
     Rehearsed,
     Uploaded,
     decode_to_server,
-    encode,
     has_place,
 )
 
@@ -83,12 +82,9 @@ def check_form(message: Message) -> None:
         Refusal: a field holds what its type does not allow.
     """
     try:
-        body = canonical(message.model_dump(mode="json", warnings="none"))
-        sound = encode(decode_to_server(body)) == body
+        decode_to_server(canonical(message.model_dump(mode="json", warnings="none")))
     except (TrustError, ValueError):
-        sound = False
-    if not sound:
-        raise _broken("the message says something that its type does not allow")
+        raise _broken("the message says something that its type does not allow") from None
 
 
 def check_payload(contract: Contract, payload: Path) -> None:

@@ -88,10 +88,11 @@ def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> Non
         Refusal: `MODEL_UNSOUND`.
     """
     try:
-        sound = found == digest and PackedFile(path).table() == tensors
+        packed = PackedFile(path)
+        sound = found == digest and packed.table() == tensors and _finite(packed)
     except (TrustError, ValueError, OSError):
         sound = False
-    if not sound or not _finite(PackedFile(path)):
+    if not sound:
         raise Refusal(WireCode.MODEL_UNSOUND)
 
 

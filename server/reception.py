@@ -91,7 +91,7 @@ def read_answer(arrival: Arrival, question: Question, *, roster: Roster, contrac
     Raises:
         NotAsAsked: a rule does not hold.
     """
-    keys = {name: key for name, key in roster.identity_keys(at=at).items() if name == question.site}
+    keys = roster.identity_keys(at=at, site=question.site)
     try:
         body = open_envelope(arrival.envelope, keys=keys, purpose=TO_SERVER).body  # 1
     except TrustError as error:

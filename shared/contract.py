@@ -18,7 +18,7 @@ place and what a report may hold is decided here, for the site's door and the se
 Whether a site agrees is the site's policy; what else a release must be, `client/contract.py` decides.
 """
 
-from collections.abc import Sequence
+from functools import lru_cache
 from typing import Annotated
 
 from pydantic import Field
@@ -70,7 +70,7 @@ class Contract(Section):
 
     def digest(self) -> str:
         """SHA-256 (hex) of the contract's canonical bytes."""
-        return digest(canonical(self.model_dump(mode="json")))
+        return _digest(self)
 
     def allows(self, stage: Stage, number: int) -> bool:
         """Whether a number may be answered at a stage: first the rounds, then the trips, the closing trip last."""
@@ -89,6 +89,11 @@ class Contract(Section):
         """Whose own model is scored under a number; None if it is a global model."""
         place = number - (self.rounds + self.validation_trips - len(self.own_models)) - 1
         return self.own_models[place] if 0 <= place < len(self.own_models) else None
+
+
+@lru_cache(maxsize=256)
+def _digest(contract: Contract) -> str:  # every release names it
+    return digest(canonical(contract.model_dump(mode="json")))
 
 
 def opening_fault(contract: Contract, opened: Opened) -> str | None:
@@ -160,7 +165,8 @@ def derive_contract(message: Open, *, site: str) -> Contract:
     return contract_of(message.study, message.tensors, site=site, cohort=message.cohort)
 
 
-def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: Sequence[str] = ()) -> Contract:
+@lru_cache(maxsize=256)  # it is asked for with every message
+def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: tuple[str, ...] = ()) -> Contract:
     """The contract of a study whose model has these tensors, for one site; without a cohort nothing is agreed to it."""
     trains = study.study.kind == "train"
     return Contract(

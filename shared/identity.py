@@ -132,9 +132,10 @@ class Roster(Section):
         text = pem.decode("ascii", "replace") if isinstance(pem, bytes) else pem
         return self._one((entry for entry in self.entries if entry.transport_key == text), "A node's key")
 
-    def identity_keys(self, *, at: float) -> dict[str, Ed25519PublicKey]:
-        """Identity keys by site, of the entries valid at a time (Unix seconds): for `open_envelope`."""
-        return {entry.site: read_identity_hex(entry.identity_key) for entry in self.entries if entry.valid(at)}
+    def identity_keys(self, *, at: float, site: str | None = None) -> dict[str, Ed25519PublicKey]:
+        """Identity keys by site, of the entries valid at a time (Unix seconds), or of one site: for `open_envelope`."""
+        entries = (entry for entry in self.entries if site in (None, entry.site) and entry.valid(at))
+        return {entry.site: read_identity_hex(entry.identity_key) for entry in entries}
 
     def _one(self, found: Iterator[RosterEntry], who: str) -> RosterEntry:
         entry = next(found, None)

@@ -103,12 +103,12 @@ def add(statistics: Iterable[dict[str, tuple[int, ...]]]) -> dict[str, tuple[int
     Raises:
         ValueError: two sites give different names or lengths.
     """
-    total: dict[str, tuple[int, ...]] = {}
-    for item in filter(None, statistics):
-        if total and {k: len(v) for k, v in item.items()} != {k: len(v) for k, v in total.items()}:
-            raise ValueError("statistics of different tasks do not add")
-        total = {k: tuple(a + b for a, b in zip(v, total.get(k, (0,) * len(v)), strict=True)) for k, v in item.items()}
-    return total
+    given = [item for item in statistics if item]
+    lengths = [{name: len(values) for name, values in item.items()} for item in given]
+    if any(others != lengths[0] for others in lengths):
+        raise ValueError("statistics of different tasks do not add")
+    names = lengths[0] if given else {}
+    return {name: tuple(map(sum, zip(*(item[name] for item in given), strict=True))) for name in names}
 
 
 def histogram(logits: Floats, positive: Mask) -> Integers:

@@ -43,6 +43,9 @@ class SiteTerms(Section):
     floors: Floors
     expires: Until
 
+    def __hash__(self) -> int:
+        return hash((self.code, self.wheel, self.expires))  # a mapping, as the floors are, has none
+
     def run_out(self, now: str) -> bool:
         """Whether the end has come at a time (RFC 3339)."""
         return datetime.fromisoformat(now) >= datetime.fromisoformat(self.expires)

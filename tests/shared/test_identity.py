@@ -145,6 +145,8 @@ def test_keys_count_only_in_their_time() -> None:
     assert set(made.identity_keys(at=150)) == {"north"}
     assert made.identity_keys(at=99) == made.identity_keys(at=200) == {}
     assert made.identity_keys(at=100)["north"] == IDENTITY[0].public_key()
+    assert made.identity_keys(at=100, site="north") == {"north": IDENTITY[0].public_key()}
+    assert made.identity_keys(at=150, site="south") == made.identity_keys(at=100, site="west") == {}
 
 
 def test_an_entry_needs_some_time_and_a_sound_key() -> None:
