@@ -94,6 +94,13 @@ class Place(Section):
     threads: Count
 
 
+class Began(Section):
+    """The worker's first word: SHA-256 (hex) over the code that it runs (`client/software.py`)."""
+
+    event: Literal["began"] = "began"
+    code: Digest
+
+
 class ProbeDone(Section):
     """The worker is warm."""
 
@@ -164,7 +171,7 @@ class Failed(Section):
 Question = ProbeJob | OpenJob | RoundJob | ScoreJob | RehearseJob
 Job = Question | CloseJob
 Ending = OpenDone | RoundDone | RehearseDone | Failed
-Event = ProbeDone | Progress | Ending
+Event = Began | ProbeDone | Progress | Ending
 
 _JOBS: TypeAdapter[Any] = TypeAdapter(Annotated[Job, Field(discriminator="job")])
 _EVENTS: TypeAdapter[Any] = TypeAdapter(Annotated[Event, Field(discriminator="event")])

@@ -24,6 +24,9 @@ from shared.wire import Open, Opened, Ready, Work
 if TYPE_CHECKING:
     from client.link import Parcel
 
+_SEE_LOG = "See worker.log in the site's folder."
+_REMEDIES = {WireCode.SOFTWARE_CHANGED: "Restart it: the studies are then opened anew, under the software of today."}
+
 
 class Results:
     """The results of one site's worker.
@@ -47,7 +50,7 @@ class Results:
         """
         match event:
             case Failed():
-                raise Refusal(event.code)
+                raise Refusal(event.code, remedy=_REMEDIES.get(event.code, _SEE_LOG))
             case OpenDone():
                 self._opened(task, event)
             case RoundDone():

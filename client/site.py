@@ -105,7 +105,7 @@ def open_site(
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
         approvals=approvals_of(folder, enrolment),
-        worker=worker or WorkerProcess(folder),
+        worker=worker or WorkerProcess(folder, code=(software or installed()).code),
         purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
         software=software or installed(),
         alarm=_alarm(name, settings.policy, say),

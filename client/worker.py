@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, BinaryIO
 
 from client.failure import code_of
 from client.jobs import (
+    Began,
     CloseJob,
     Event,
     Failed,
@@ -28,6 +29,7 @@ from client.jobs import (
     read_job,
     to_line,
 )
+from client.software import installed
 from shared.parent import end_with_parent
 
 if TYPE_CHECKING:
@@ -43,6 +45,7 @@ def main() -> None:
     isolated = leave_the_network()
     end_with_parent()  # a new agent starts its own worker, and two would share the device
     print(f"worker {os.getpid()}: network namespace {'empty' if isolated else 'shared with the host'}", file=sys.stderr)
+    events.write(to_line(Began(code=installed().code)))
     from client.workbench import Workbench  # torch is imported only now, behind the empty namespace
 
     bench = Workbench(Path(sys.argv[1]))

@@ -1,7 +1,9 @@
 """The agent's hold on its worker: start, ask, listen, end. Never blocks the agent.
 
 The worker is started when there is work, kept warm between rounds, restarted after a crash, and
-ended when idle so that the GPU is free.
+ended when idle so that the GPU is free. Its first word is the code that it runs: where that is not the agent's, because
+the software was changed under a running agent, what it was asked has failed and it is ended. What a worker loads from
+the disk later it does not say.
 """
 
 import contextlib
@@ -14,7 +16,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from client.jobs import Event, Job, read_event, to_line
+from client.jobs import Began, Event, Failed, Job, read_event, to_line
+from shared.errors import WireCode
 
 LINE_LIMIT = 4 << 20
 GRACE_S = 0.5  # an idle worker ends at once; a busy one has nothing to save, and a newer round waits
@@ -26,11 +29,13 @@ class WorkerProcess:
     Args:
         folder: the site's folder.
         command: what to start; None for `client.worker` on this folder.
+        code: the digest of the code that it must run (`client/software.py`); None takes any.
     """
 
-    def __init__(self, folder: Path, *, command: Sequence[str] | None = None) -> None:
+    def __init__(self, folder: Path, *, command: Sequence[str] | None = None, code: str | None = None) -> None:
         self._folder = folder
         self._command = command or (sys.executable, "-m", "client.worker", str(folder))
+        self._code, self._began = code, False
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -62,7 +67,7 @@ class WorkerProcess:
         *lines, self._buffer = self._buffer.split(b"\n")
         with contextlib.suppress(ValidationError):
             if len(self._buffer) <= LINE_LIMIT:
-                return [read_event(line) for line in lines]
+                return self._of_our_code([read_event(line) for line in lines])
         self._child.kill()
         self._child.wait()
         return []
@@ -73,7 +78,7 @@ class WorkerProcess:
 
     def end(self, *, grace_s: float = GRACE_S) -> None:
         """End the worker: close its input, wait, then kill."""
-        child, self._child, self._buffer = self._child, None, b""
+        child, self._child, self._buffer, self._began = self._child, None, b"", False
         if child is None:
             return
         with contextlib.suppress(BrokenPipeError):
@@ -86,6 +91,15 @@ class WorkerProcess:
             child.wait()
         if child.stdout is not None:
             child.stdout.close()
+
+    def _of_our_code(self, events: list[Event]) -> list[Event]:
+        """What a worker of the agent's own code says behind its first word; of another one, that it failed."""
+        if events and not self._began:
+            if self._code is not None and events[0] != Began(code=self._code):
+                self.end(grace_s=0.0)
+                return [Failed(code=WireCode.SOFTWARE_CHANGED)]
+            self._began = True
+        return [event for event in events if not isinstance(event, Began)]
 
     def _start(self) -> None:
         self.end()

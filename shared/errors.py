@@ -137,6 +137,7 @@ class WireCode(StrEnum):
     OVER_BUDGET = "over_budget"
     BUDGET_STALE = "budget_stale"
     WITHDRAWN_DAMAGED = "withdrawn_damaged"
+    SOFTWARE_CHANGED = "software_changed"
     INTERNAL = "internal"
 
 
@@ -167,6 +168,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.OVER_BUDGET: "A patient of the site would pay more privacy than the site allows for life.",
     WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",
     WireCode.WITHDRAWN_DAMAGED: "The list of patients who have withdrawn from a site is damaged; nobody trains there.",
+    WireCode.SOFTWARE_CHANGED: "The site's software was changed while its agent ran; its IT has to restart the agent.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }
 

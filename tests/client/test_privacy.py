@@ -20,6 +20,7 @@ from lone_site import TENSORS as FOREIGN_TENSORS
 
 from client.failure import code_of
 from client.jobs import Failed
+from client.software import installed
 from client.worker import do_job
 from client.worker_process import WorkerProcess
 from server.launch import start_state
@@ -147,7 +148,7 @@ def test_a_real_worker_on_images_that_cannot_be_used(tmp_path: Path) -> None:
     images = tmp_path / f"{NAME}.npz"
     site = LoneSite(tmp_path / "root", study=STUDY, file=images)
     site.hands.end()
-    site.start(worker=WorkerProcess(site.folder))
+    site.start(worker=WorkerProcess(site.folder, code=installed().code))
     tensors = table_of(start_state(STUDY))
     opening = site.coordinator.open().model_copy(update={"tensors": tensors})
     troubles: list[tuple[Callable[[], Any], WireCode]] = [

@@ -1,19 +1,23 @@
 """The agent's hold on a worker: a real process that may crash, babble or be ended."""
 
 import os
+import shutil
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
+from lone_site import LoneSite
 
 from client.jobs import Event, Failed, ProbeJob, Progress, read_event, read_job, to_line
+from client.software import PACKAGES, installed
 from client.worker_process import LINE_LIMIT, WorkerProcess
 from shared.errors import WireCode
 
+ROOT = Path(__file__).parents[2]
 # Answers each job as its first argument says; stands in for `python -m client.worker`.
 SAYS = {
     "well": 'for line in sys.stdin: print(\'{"event":"progress","steps":3}\', flush=True)',
@@ -93,3 +97,47 @@ def test_without_a_worker_there_is_nothing_to_hear(tmp_path: Path) -> None:
 def test_lines_are_read_as_they_were_written() -> None:
     assert read_job(to_line(ProbeJob())) == ProbeJob()
     assert read_event(to_line(Failed(code=WireCode.NO_DATA))) == Failed(code=WireCode.NO_DATA)
+
+
+# ------------------------------------------------------------ whose code it runs
+
+ELSEWHERE = (
+    "import runpy, sys; sys.path.insert(0, sys.argv.pop(1)); runpy.run_module('client.worker', run_name='__main__')"
+)
+
+
+@pytest.fixture
+def tree(tmp_path: Path) -> Path:
+    """A copy of the code, as it is installed."""
+    root = tmp_path / "tree"
+    for package in PACKAGES:
+        shutil.copytree(ROOT / package, root / package, ignore=shutil.ignore_patterns("__pycache__"))
+    return root
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path / "site")
+    yield lone
+    lone.close()
+
+
+def test_a_study_is_refused_where_the_software_was_changed_under_the_agent(site: LoneSite, tree: Path) -> None:
+    command = [sys.executable, "-c", ELSEWHERE, str(tree), str(site.folder)]
+    with (tree / "client" / "floors.py").open("a") as file:
+        file.write("\n# as an upgrade leaves it\n")
+    site.start(worker=WorkerProcess(site.folder, command=command, code=installed().code))
+    site.tell(site.coordinator.open())
+    for event in listened(site.hands):
+        site.answering.hear(event)
+    assert site.refused() == [WireCode.SOFTWARE_CHANGED]
+    assert "Restart it" in site.said[-1]
+    assert site.hands.pid is None and not site.hands.crashed()
+
+
+def test_a_worker_that_does_not_say_what_it_runs_does_no_work(tmp_path: Path) -> None:
+    worker = WorkerProcess(tmp_path, command=[sys.executable, "-c", "import sys\n" + SAYS["well"]], code="c" * 64)
+    for _ in range(2):
+        worker.submit(ProbeJob())
+        assert listened(worker) == [Failed(code=WireCode.SOFTWARE_CHANGED)]
+        assert worker.pid is None and not worker.crashed()
