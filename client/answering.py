@@ -10,7 +10,16 @@ from contextlib import suppress
 from client.consent import Consent
 from client.egress import Released
 from client.heads import HeadCheck
-from client.intake import check_amended, check_epoch, check_model, check_told, late_rounds, open_message, outdates
+from client.intake import (
+    check_agreed,
+    check_amended,
+    check_epoch,
+    check_model,
+    check_told,
+    late_rounds,
+    open_message,
+    outdates,
+)
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
 from client.rehearse import Rehearsals
@@ -168,6 +177,7 @@ class Answering:
         if message.address.epoch > record.epoch:
             record = record.model_copy(update={"epoch": message.address.epoch})
             self._site.studies.save(record)
+        check_agreed(record, message, site=self._site.name)
         self._heads.take(message)
         if record.closed and isinstance(message, Work | Grant):
             raise Refusal(WireCode.UNKNOWN_STUDY, remedy="It is closed here; whoever goes on with it opens it anew.")
@@ -203,10 +213,6 @@ class Answering:
 
     def _work(self, parcel: Parcel, message: Work, record: StudyRecord) -> None:
         site, place = self._site, message.address
-        if message.study_digest != record.open.study.digest():
-            raise Refusal(WireCode.UNKNOWN_STUDY)
-        if not record.contract(site.name).allows(place.stage, place.round):
-            raise Refusal(WireCode.CONTRACT, remedy="The study asks for more rounds than were agreed.")
         self._consent.to_work(record)
         done = site.spool.find(place.study, place.round, message.model_digest)
         if done is not None:

@@ -4,8 +4,8 @@
    studies of the site, for life.
 2. Opening a study reserves the rounds that it may still ask for, for every patient of its cohort. What several
    studies reserve adds up. Who is no longer in the cohort is in none of the study's later rounds.
-3. A round is charged to the whole cohort before it begins. It takes one of the reserved rounds; a round that
-   begins once more, or beyond them, is an additional one.
+3. A round is charged to the whole cohort before it begins. It takes one of the reserved rounds, and those before
+   it that passed without this site lapse; a round that begins once more, or beyond them, is an additional one.
 4. Closing a study gives back what did not begin.
 
 Patients with the same past share a group: a hundred thousand of them are a few histories. What a past costs is
@@ -31,7 +31,8 @@ class Account(Section):
     """One study, in rounds.
 
     `mechanism` is what a round costs each patient; of the `reserved` rounds none has begun. `charged` counts every
-    beginning, `last_round` is the highest that began, `returned` were reserved and never began.
+    beginning, `last_round` is the highest that began, `returned` were given back. So the highest that is reserved is
+    `last_round` + `reserved`.
     """
 
     study_digest: Digest
@@ -94,10 +95,10 @@ class Budget(Section):
     def charge(self, study: str, number: int) -> "Budget":
         """Rule 3, for round `number` of an open study."""
         account = self.accounts[study]
-        again = number <= account.last_round
+        passed = max(number - account.last_round, 0)  # 0 of a round that begins again
         account = account.model_copy(
             update={
-                "reserved": max(account.reserved - (not again), 0),
+                "reserved": max(account.reserved - passed, 0),
                 "charged": account.charged + 1,
                 "last_round": max(account.last_round, number),
             }

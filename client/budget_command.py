@@ -11,6 +11,7 @@ from rich.text import Text
 from client.budget import Budget
 from client.budget_file import REMEDY, open_budget
 from client.budget_standing import standing
+from client.claims import open_claims
 from client.price import dearest
 from client.settings import folder_of, load_settings
 from shared.console import Answer, answering, facts, printable, table
@@ -33,7 +34,8 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
     file, settings = open_budget(folder), load_settings(config.resolve()).policy.budget
     why, kept = out_of_step(file), file.look()
     budget = kept.budget if kept else Budget()
-    found = standing(budget, settings) | {"in_step": why is None, "why": why}
+    claims = [claim.told() for claim in open_claims(folder)]
+    found = standing(budget, settings) | {"in_step": why is None, "why": why, "claims": claims}
     error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=REMEDY)
     return Answer(found, _page(found), error)
 
@@ -44,8 +46,15 @@ def reconcile(
     config: Config = DEFAULT_CONFIG,
     by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
     reason: Annotated[str | None, typer.Option(help="How it came to that; it stands in the ledger for ever.")] = None,
+    dismiss: Annotated[bool, typer.Option("--dismiss", help="Nothing was restored: what is claimed is false.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> Answer:
-    """Charge every patient with all that the ledger says, after a restore or a loss; the agent must be stopped."""
+    """Charge every patient with all that the ledger says, after a restore or a loss; the agent must be stopped.
+
+    With --dismiss nothing is charged: the ledger says who called the coordinator's claims false, and why.
+    """
+    if dismiss:
+        return _dismiss(folder_of(config), by=by or getpass.getuser(), reason=reason, yes=yes)
     from client.reconcile import reconcile as bring_into_step
     from client.site import utc_now
 
@@ -87,6 +96,24 @@ def give_back(
     rounds = return_unused(folder, study, by=who, now=utc_now())
     words = f"{rounds} rounds of {study} are given back; what had begun stays charged. Start the agent again."
     return Answer({"given_back": True, "study": study, "rounds": rounds, "by": who}, words)
+
+
+def _dismiss(folder: Path, *, by: str, reason: str | None, yes: bool) -> Answer:
+    from client.dismissal import dismiss
+    from client.site import utc_now
+
+    claims = open_claims(folder)
+    if not claims:
+        return Answer({"reconciled": False, "dismissed": []}, "The coordinator claims nothing that the ledger lacks.")
+    if reason is None:
+        raise ConfigError("Nothing is dismissed without a reason.", remedy="Say how you know, by --reason.")
+    said = "; ".join(map(str, claims))
+    asked = f"The coordinator says: {said}. Was nothing here restored or cut, so that this is false?"
+    if not yes and not typer.confirm(asked, err=True):
+        raise ConfigError("Nothing is dismissed.", remedy="After a restore, reconcile without --dismiss.")
+    done = dismiss(folder, by=by, why=reason, now=utc_now())
+    words = f"Dismissed as false, and nothing is charged for it: {said}. The ledger says so. Start the agent again."
+    return Answer({"reconciled": False, "by": by, "dismissed": [claim.told() for claim in done]}, words)
 
 
 def _lost(lost: LostTail) -> str:

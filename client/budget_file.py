@@ -6,8 +6,8 @@ same random `mark`, and the file also the mark of the entry before. Read again, 
 1. is in step if the ledger's last entry about the budget carries its mark;
 2. is one change ahead if that entry carries the mark before: a crash came between the two. What it charged stays;
 3. is behind, or another site's, in every other case: a restored backup, a ledger that was cut, a file that is gone
-   or damaged, another key of the patients; and so it is if the ledger lacks a head that the coordinator has named
-   (`client/lost_tail.py`). Nothing may be spent until somebody has reconciled the two.
+   or damaged, another key of the patients. Nothing may be spent until somebody has reconciled the two;
+4. is not believed either while the coordinator claims what the two lack (`client/claims.py`).
 
 So a crash can only make the budget say too much. What a change is, `client/budget.py` decides.
 """
@@ -19,17 +19,16 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from client.budget import Budget
-from client.lost_tail import lost_heads
+from client.claims import open_claims
 from client.patients import key_check, patient_key
 from client.receipts import LEDGER_FILE
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WireCode, naming_disk_full
-from shared.ledger import Ledger, entry_of, read_types, read_whole_lines
-from shared.privacy import Mechanism
+from shared.ledger import Entry, Ledger, entry_of, read_types, read_whole_lines
 from shared.randomness import PrivateRandom
 from shared.section import Section
-from shared.study import Digest, Name
+from shared.study import Digest
 
 FILE_NAME = "budget.json"
 RESERVED, CHARGED, RETURNED, RECONCILED = "budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"
@@ -39,25 +38,13 @@ REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it ag
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
-class Missing(Section):
-    """Rounds of a study that counted by the coordinator's word, and of which this site has no record."""
-
-    study_digest: Digest
-    mechanism: Mechanism
-    through: Annotated[int, Field(ge=1)]
-
-
 class Kept(Section):
-    """budget.json.
-
-    `missing` is not empty if the coordinator knows of rounds that the ledger does not.
-    """
+    """budget.json."""
 
     version: Literal[1] = 1
     key_check: Digest
     mark: Mark | None = None
     previous: Mark | None = None
-    missing: dict[Name, Missing] = Field(default_factory=dict)
     budget: Budget = Budget()
 
 
@@ -76,20 +63,27 @@ class BudgetFile:
         self._mark: str | None = None  # and the last one there
 
     def read(self) -> Kept:
-        """The file, in step with the ledger by the module's rules.
+        """The file, as the module's rules have it believed.
+
+        Raises:
+            Refusal: `BUDGET_STALE`, rules 3 and 4.
+        """
+        kept = self.in_step()
+        for claim in open_claims(self._folder):
+            raise stale(f"By the coordinator's word {claim}; the ledger was restored or cut, or the coordinator errs.")
+        return kept
+
+    def in_step(self) -> Kept:
+        """The file, in step with the ledger, whatever others claim.
 
         Raises:
             Refusal: `BUDGET_STALE`, rule 3.
         """
         last, kept = self.last_mark(), self.look()
-        if lost_heads(self._folder):
-            raise stale("The ledger lacks an entry that the coordinator holds: it was restored or cut.")
         if kept is None or kept.key_check != self.key_check:
             if kept is None and last is None and not self._path.exists():
                 return Kept(key_check=self.key_check)
             raise stale("The privacy budget's file is gone, damaged, or was made under another key.")
-        if kept.missing:
-            raise stale("The coordinator knows of rounds that this site's ledger does not: it was restored or cut.")
         if last not in (kept.mark, kept.previous):
             raise stale("The privacy budget's file is not in step with the ledger: one of them was restored or cut.")
         return kept.model_copy(update={"mark": last})
@@ -154,12 +148,11 @@ def open_budget(folder: Path) -> BudgetFile:
     return BudgetFile(folder, key_check=key_check(patient_key(folder), salt))
 
 
-def budget_entries(ledger: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Type and data of every entry about the budget; the chain is not checked, which `Ledger.open` has done."""
-    for entry in read_types(ledger, ENTRIES):
-        yield entry.type, entry.data
+def budget_entries(ledger: Path) -> Iterator[Entry]:
+    """Every entry about the budget; the chain is not checked, which `Ledger.open` has done."""
+    return read_types(ledger, ENTRIES)
 
 
 def stale(what: str) -> Refusal:
-    """The refusal of rule 3, with what is wrong for the site's own console."""
+    """The refusal of rules 3 and 4, with what is wrong for the site's own console."""
     return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {REMEDY}")

@@ -9,13 +9,13 @@ A message is believed only if, in this order,
 
 Else the message is refused and the ledger says why: a server that names a head which this ledger never had
 errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy budget
-is not believed until somebody has declared what was lost. A message that names no head of this site is written down,
-and said on the console, and goes on. The root is written into the ledger once for every change, with what other sites
-have declared lost, and the receipts are kept beside the ledger.
+is not believed until a person has said whether it is true (`client/claims.py`). A message that names no head of this
+site is written down, and said on the console, and goes on. The root is written into the ledger once for every change,
+with what other sites have declared lost, and the receipts are kept beside the ledger.
 """
 
-from client.lost_tail import note_foreign
-from client.receipts import keep_receipts
+from client.claims import Claim, is_dismissed, note_claim
+from client.receipts import LEDGER_FILE, keep_receipts
 from client.site import Site
 from shared.errors import Refusal, WireCode
 from shared.heads import Head, Held
@@ -67,9 +67,16 @@ class HeadCheck:
             foreign.append(held.head)
             rule = "the root holds a head that this ledger does not have"
         if foreign:
-            note_foreign(self._site.folder, message.address.study, message.address.round, foreign)
-            self._site.purse.doubt()
+            self._note(message, foreign)
             raise self._foreign(message, foreign[-1], rule)
+
+    def _note(self, message: Work | Close, heads: list[Head]) -> None:
+        folder, place = self._site.folder, message.address
+        claims = (Claim(study=place.study, round=place.round, head=head) for head in heads)
+        for claim in claims:
+            if not is_dismissed(folder / LEDGER_FILE, claim):
+                note_claim(folder, claim)
+                self._site.purse.doubt()
 
     def _has(self, head: Head, held: Held | None) -> bool:
         site = self._site

@@ -5,10 +5,11 @@ Rules, in order:
 1. The envelope is signed by the coordinator, for this site.
 2. It speaks our protocol.
 3. Its epoch is not lower than the highest seen in this study.
-4. A model's bytes have the announced size and SHA-256.
-5. A model has exactly the agreed tensors, all finite.
-6. A study that is open here changes by the coordinator's signed amendments alone.
-7. A message tells of no more lost ends of ledgers than the site can write into one entry of its own.
+4. A study that is open here changes by the coordinator's signed amendments alone.
+5. Work is of the study as it is open here and of an agreed round, and this site counted in an earlier one if at all.
+6. A model's bytes have the announced size and SHA-256.
+7. A model has exactly the agreed tensors, all finite.
+8. A message tells of no more lost ends of ledgers than the site can write into one entry of its own.
 """
 
 from pathlib import Path
@@ -48,7 +49,7 @@ def check_epoch(record: StudyRecord | None, message: FromServer) -> None:
 
 
 def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed25519PublicKey) -> None:
-    """Rule 6; what an amendment may change and how it is traced back, `shared/amendment.py` says.
+    """Rule 4; what an amendment may change and how it is traced back, `shared/amendment.py` says.
 
     Raises:
         Refusal: `CONTRACT`.
@@ -62,7 +63,7 @@ def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed2
 
 
 def check_told(message: FromServer) -> None:
-    """Rule 7.
+    """Rule 8.
 
     Raises:
         Refusal: `CONTRACT`.
@@ -75,8 +76,24 @@ def check_told(message: FromServer) -> None:
         raise Refusal(WireCode.CONTRACT, remedy=said)
 
 
+def check_agreed(record: StudyRecord, message: FromServer, *, site: str) -> None:
+    """Rule 5, for work; a study that was amended meanwhile has to be opened anew.
+
+    Raises:
+        Refusal: `UNKNOWN_STUDY`, `CONTRACT`.
+    """
+    if not isinstance(message, Work):
+        return
+    if message.study_digest != record.open.study.digest():
+        raise Refusal(WireCode.UNKNOWN_STUDY)
+    if not record.contract(site).allows(message.address.stage, message.address.round):
+        raise Refusal(WireCode.CONTRACT, remedy="The study asks for more rounds than were agreed.")
+    if message.counted_round >= message.address.round:
+        raise Refusal(WireCode.CONTRACT, remedy="The work names a round that is not over as one in which it counted.")
+
+
 def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> None:
-    """Rules 4 and 5; one run of a tensor in memory at a time.
+    """Rules 6 and 7; one run of a tensor in memory at a time.
 
     Args:
         path: the model as it arrived.

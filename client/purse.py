@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from client.budget import Account, Budget
-from client.budget_file import CHARGED, RESERVED, RETURNED, Kept, Missing, open_budget, stale
+from client.budget_file import CHARGED, RESERVED, RETURNED, Kept, open_budget
 from client.budget_settings import BudgetSettings
+from client.claims import Claim, is_dismissed, note_claim
 from client.cohorts import Cohorts
 from client.price import Price
+from client.receipts import LEDGER_FILE
 from shared.errors import Refusal, ResourceError, WireCode
 from shared.ledger import Ledger
 from shared.privacy import History
@@ -47,7 +49,7 @@ class Purse:
         now: Callable[[], str],
         say: Callable[[str], None],
     ) -> None:
-        self._file, self._cohorts = open_budget(folder), Cohorts(folder)
+        self._folder, self._file, self._cohorts = folder, open_budget(folder), Cohorts(folder)
         self._ledger, self._settings, self._price = ledger, settings, price
         self._now, self._say = now, say
         self._kept: Kept | None = None  # read when it is first asked for: most studies are not private
@@ -65,7 +67,9 @@ class Purse:
         kept, cohort, digest = self._in_step(), self._cohorts.offered(study.digest()), study.digest()
         new = kept.budget.reserve(study.name, digest, mechanism, rounds=study.rounds.count, cohort=cohort)
         cost = self._affordable(new, study.name)
-        self._change(kept, new, RESERVED, study.name, {"rounds": new.accounts[study.name].reserved} | cost)
+        account = new.accounts[study.name]
+        said = {"rounds": account.reserved, "last_round": account.last_round + account.reserved}
+        self._change(kept, new, RESERVED, study.name, said | cost)
         before = kept.budget.accounts.get(study.name)
         if before is not None and before.study_digest != digest:
             self._cohorts.forget(before.study_digest)
@@ -92,15 +96,14 @@ class Purse:
         if account is None or not account.open or account.study_digest != study.digest():
             raise Refusal(WireCode.UNKNOWN_STUDY)
         if counted > account.last_round and not answered:
-            missing = Missing(study_digest=study.digest(), mechanism=mechanism, through=counted)
-            self._lost(kept, study.name, missing)
+            self._note(Claim(study=study.name, round=counted))
         new = kept.budget.charge(study.name, number)
         cost = self._affordable(new, study.name)
         bound = {"clip_norm": study.privacy.clip_norm, "delta": study.privacy.delta}
         self._change(kept, new, CHARGED, study.name, {"round": number} | bound | cost)
 
     def doubt(self) -> None:
-        """Read the file anew before anything is spent: the ledger was found to be behind."""
+        """Read the file anew before anything is spent: the ledger is behind, or was said to be."""
         self._kept = None
 
     def give_back(self, study: str) -> None:
@@ -131,10 +134,11 @@ class Purse:
         changed = kept.model_copy(update={"budget": new})
         self._kept = self._file.change(changed, self._ledger, entry, told, time=self._now())
 
-    def _lost(self, kept: Kept, study: str, missing: Missing) -> None:
-        self._kept = None
-        self._file.write(kept.model_copy(update={"missing": kept.missing | {study: missing}}))
-        raise stale("The coordinator knows of rounds that this site's ledger does not: it was restored or cut.")
+    def _note(self, claim: Claim) -> None:
+        if not is_dismissed(self._folder / LEDGER_FILE, claim):
+            note_claim(self._folder, claim)
+            self.doubt()
+            self._in_step()
 
     def _affordable(self, budget: Budget, study: str) -> dict[str, float]:
         """What the dearest patient of the study comes to, with all that is reserved."""

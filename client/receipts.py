@@ -1,12 +1,12 @@
 """The receipts that a site keeps beside its ledger: what the coordinator has signed about its work.
 
-One receipt a line in `receipts.jsonl`, each on the disk before it counts. The newest names a head of this site's
-ledger: a ledger that has fewer entries, or another one there, was rolled back or cut, whatever it says
+One receipt a line in `receipts.jsonl`, each on the disk before it counts. The newest name heads of this site's
+ledger: a ledger that has fewer entries, or others there, was rolled back or cut, whatever it says
 of itself. The file keeps the newest; what it drops, later receipts vouch for.
 """
 
 import os
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 from shared.canonical import digest
@@ -44,12 +44,6 @@ def keep_receipts(folder: Path, receipts: Iterable[Receipt]) -> None:
         _halve(path, whole[:end] + new)
 
 
-def latest_receipt(folder: Path) -> Receipt | None:
-    """The receipt in a site's folder that names the newest head of its ledger; None if there is none."""
-    named = [receipt for receipt in recent_receipts(folder) if receipt.head is not None]
-    return max(named, key=lambda receipt: receipt.head.n if receipt.head else 0, default=None)
-
-
 def recent_receipts(folder: Path) -> list[Receipt]:
     """The newest receipts in a site's folder, oldest first; a damaged line counts as none."""
     try:
@@ -61,12 +55,12 @@ def recent_receipts(folder: Path) -> list[Receipt]:
     return [receipt for line in lines if (receipt := _read(line)) is not None]
 
 
-def is_entry(ledger: Path, head: Head) -> bool:
-    """Whether a head is an entry of a ledger file; nothing of it is parsed."""
-    for n, line in enumerate(read_whole_lines(ledger), 1):
-        if n == head.n:
-            return digest(line.removesuffix(b"\n")) == head.hash
-    return False
+def entries_among(ledger: Path, heads: Collection[Head]) -> set[Head]:
+    """Which of these heads are entries of a ledger file, or of none; nothing of it is parsed."""
+    places = {head.n for head in heads}
+    lines = enumerate(read_whole_lines(ledger), 1) if places and ledger.exists() else ()
+    found = {Head(n=n, hash=digest(line.removesuffix(b"\n"))) for n, line in lines if n in places}
+    return found.intersection(heads)
 
 
 def _read(line: bytes) -> Receipt | None:

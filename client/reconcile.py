@@ -1,15 +1,21 @@
 """A budget that is not in step with its ledger is built anew from the ledger, as an upper bound.
 
-Nobody knows any more who was in which round, so every patient of the site, known or not, is charged with all that
-the ledger says, and with the rounds that the budget or the coordinator knows of and the ledger does not. Where the
-ledger itself has lost its end, a study that was open there is charged up to the round in which the coordinator found
-out, or, if it has not spoken since, with all that was reserved; then the loss is declared in the ledger. Whatever
-was reserved lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be known is how
-often a round that is missing in the ledger had begun; each is charged once. A study that was opened and ended within
-the lost end is known to its coordinator alone.
+Nobody knows any more who was in which round, so every patient of the site, known or not, is charged with
+
+1. all that the ledger says, and the rounds of which only the budget knows;
+2. in each study the rounds up to the one that the coordinator claims (`client/claims.py`), but no further than was
+   ever reserved for it here: a lie costs no more than the site had agreed to;
+3. where the ledger has lost its end, all rounds that were reserved when the end began, whatever anybody says: nobody's
+   word lowers a charge. The loss is declared in the ledger then (`client/lost_tail.py`).
+
+Whatever was reserved lapses: an open study is opened anew by the coordinator, and reserves again. What cannot be
+known is how often a round that is missing in the ledger had begun; each is charged once. A study that was opened and
+ended within the lost end is known to its coordinator alone. Ledgers are held against journals by another command,
+`wardround audit reconcile`.
 """
 
-from collections.abc import Iterable, Mapping
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,16 +31,17 @@ from client.budget_file import (
     open_budget,
 )
 from client.budget_settings import BudgetSettings
+from client.claims import Claim, forget_claims, open_claims
 from client.cohorts import Cohorts
 from client.join import load_enrolment
-from client.lost_tail import declare, foreign_heads, lost_heads
+from client.lost_tail import declare, loss_of
 from client.price import Price
 from client.receipts import LEDGER_FILE, recent_receipts
 from client.reservations import reservations
 from client.stopped import agent_stopped
 from shared.errors import Refusal
 from shared.heads import LostTail
-from shared.ledger import Ledger
+from shared.ledger import Entry, Ledger
 from shared.privacy import Mechanism
 
 
@@ -72,8 +79,12 @@ def reconcile(
         why = out_of_step(file)
         if why is None:
             return None
-        before, missing = file.look() or Kept(key_check=file.key_check), lost_heads(folder)
-        budget, beyond = rebuilt(budget_entries(path), before, _known_to_others(folder, path, lost=bool(missing)))
+        before, claims = file.look() or Kept(key_check=file.key_check), open_claims(folder)
+        heads = [claim.head for claim in claims if claim.head]
+        lost = loss_of(folder, ledger, heads, now=now) if heads else None
+        entries = list(budget_entries(path))
+        through = _through(entries, before.budget, [*claims, *_counted(folder)], lost)
+        budget, beyond = rebuilt(entries, before.budget, through)
         delta = settings.delta_among(before.budget.patients)
         said = {
             "by": by,
@@ -85,8 +96,10 @@ def reconcile(
         } | ({"reason": reason} if reason else {})
         kept = Kept(key_check=file.key_check, mark=file.last_mark() or None, budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)  # charged first: a crash here asks for it again
-        lost = declare(folder, ledger, missing, by=by, why=reason or why, now=now) if missing else None
+        if lost is not None:
+            declare(ledger, lost, by=by, why=reason or why)
         ledger.sign_head(time=now)
+        forget_claims(folder)
         Cohorts(folder).forget_all()
         return Reconciled(kept, lost)
 
@@ -101,31 +114,31 @@ def out_of_step(file: BudgetFile) -> str | None:
 
 
 def rebuilt(
-    entries: Iterable[tuple[str, dict[str, Any]]], before: Kept, through: Mapping[str, int]
+    entries: Sequence[Entry], before: Budget, through: Mapping[str, int]
 ) -> tuple[Budget, list[dict[str, Any]]]:
-    """Everyone is charged with every round of the ledger, and with those of which only somebody else knows.
+    """Everyone is charged with every round of the ledger, and with those that it does not know of.
 
     Args:
-        entries: type and data of the ledger's entries about the budget.
+        entries: the ledger's about the budget.
         before: the budget as it was, which may know of more rounds than the ledger.
-        through: by study, until which round others know that it had got.
+        through: by study, the last round that may have begun.
 
     Returns:
         The budget, and what was charged beyond the ledger: by study the mechanism and how many `rounds`, the last of
         them `last_round`.
     """
     tally = _Tally()
-    for kind, said in entries:
-        tally.take(kind, said)
+    for entry in entries:
+        tally.take(entry.type, entry.data)
     beyond = _Tally()
-    for study, account in before.budget.accounts.items():
+    for study, account in before.accounts.items():
         missing = account.charged - tally.charged(study)
         beyond.add(study, account.study_digest, account.mechanism, missing, account.last_round)
-    known = {study: (*tally.private[study], last) for study, last in through.items() if study in tally.private}
-    told = {study: (lost.study_digest, lost.mechanism, lost.through) for study, lost in before.missing.items()}
-    for study, (digest, mechanism, last) in [*told.items(), *known.items()]:
+    known = {study: (account.study_digest, account.mechanism) for study, account in before.accounts.items()}
+    known |= tally.private
+    for study, last in through.items():
         missing = last - max(tally.last_round(study), beyond.last_round(study))
-        beyond.add(study, digest, mechanism, missing, last)
+        beyond.add(study, *known[study], missing, last)
     for said in beyond.lines:
         tally.take_beyond(said)
     return Budget(accounts=tally.accounts, everyone=together(tally.everyone)), beyond.lines
@@ -174,15 +187,27 @@ class _Tally:
         return self.accounts[study].last_round if study in self.accounts else 0
 
 
-def _known_to_others(folder: Path, ledger: Path, *, lost: bool) -> dict[str, int]:
-    """By study, the last round that it had got to by the coordinator's word, or, in a lost end, may have got to."""
-    held = reservations(budget_entries(ledger)) if lost else {}
-    found = {study: one.last for study, one in held.items()}
-    found |= {study: foreign.round for study, foreign in foreign_heads(folder).items()}
-    for receipt in recent_receipts(folder):
-        if receipt.outcome == "counted":
-            found[receipt.study] = max(receipt.round, found.get(receipt.study, 0))
-    return found
+def _through(
+    entries: Sequence[Entry], before: Budget, claims: Sequence[Claim], lost: LostTail | None
+) -> Mapping[str, int]:
+    """By study, the last round that may have begun, by rules 2 and 3; `|` takes the higher of two."""
+    held = Counter({study: account.last_round + account.reserved for study, account in before.accounts.items()})
+    ever, through = held.copy(), Counter[str]()
+    for entry in entries:
+        if entry.type == RESERVED:
+            ever |= Counter({entry.data["study"]: entry.data["last_round"]})
+    for claim in claims:
+        through |= Counter({claim.study: min(claim.round, ever[claim.study])})
+    if lost is not None:
+        open_then = reservations(entries, since=lost.since)
+        through |= held | Counter({study: one.last for study, one in open_then.items()})
+    return through
+
+
+def _counted(folder: Path) -> list[Claim]:
+    """What the receipts say of rounds in which this site counted, whether or not anybody doubts it."""
+    told = (receipt for receipt in recent_receipts(folder) if receipt.outcome == "counted")
+    return [Claim(study=receipt.study, round=receipt.round) for receipt in told]
 
 
 def _mechanism(said: Mapping[str, Any]) -> Mechanism:

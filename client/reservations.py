@@ -7,7 +7,7 @@ that: should it still run, each of its rounds is refused here until it was opene
 
 from collections.abc import Iterable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from client.budget_file import CHARGED, RECONCILED, RESERVED, RETURNED, budget_entries, open_budget, stale
 from client.cohorts import Cohorts
@@ -15,7 +15,7 @@ from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.stopped import agent_stopped
 from shared.errors import ConfigError
-from shared.ledger import Ledger
+from shared.ledger import Entry, Ledger
 
 
 class Reservation(NamedTuple):
@@ -30,24 +30,30 @@ class Reservation(NamedTuple):
         return max(self.last - self.began, 0)
 
 
-def reservations(entries: Iterable[tuple[str, dict[str, Any]]]) -> dict[str, Reservation]:
+def reservations(entries: Iterable[Entry], *, since: int | None = None) -> dict[str, Reservation]:
     """By study that a ledger leaves open, what is reserved.
 
     Args:
-        entries: type and data of the entries about the budget, from the first.
+        entries: those about the budget, from the first.
+        since: where an end was lost, the last entry before it: what was given up behind that, or lapsed, may have been
+            spent before in the lost end.
     """
     began: dict[str, int] = {}
     last: dict[str, int] = {}
-    for kind, said in entries:
-        if kind == RECONCILED:  # that ends every reservation
-            last.clear()
+    for entry in entries:
+        holds = since is None or entry.n <= since
+        if entry.type == RECONCILED:
+            for said in entry.data["charged"]:
+                began[said["study"]] = max(began.get(said["study"], 0), said["last_round"])
+            if holds:
+                last.clear()
             continue
-        study = said["study"]
-        if kind == CHARGED:
+        said, study = entry.data, entry.data["study"]
+        if entry.type == CHARGED:
             began[study] = max(began.get(study, 0), said["round"])
-        elif kind == RESERVED:
-            last[study] = began.get(study, 0) + said["rounds"]
-        elif kind == RETURNED:
+        elif entry.type == RESERVED:
+            last[study] = said["last_round"]
+        elif holds:
             last.pop(study, None)
     return {study: Reservation(began.get(study, 0), end) for study, end in last.items()}
 

@@ -171,18 +171,17 @@ def _lose(findings: Findings, entry: Entry) -> None:
 def _remark(entry: Entry) -> str | None:
     said = entry.data
     where = f"round {said.get('round')} of {said.get('study')}"
-    match entry.type:
-        case "release" if said.get("kind") == "refused":
-            return f"the site refused, {where}"
-        case "release_refused":
-            return f"the door held a release back: {said.get('rule')}"
-        case "message_discarded":
-            return "a message was thrown away: it was not the coordinator's word to this site"
-        case "head_refused":
-            return f"a message named a head that is not in this ledger, {where}"
-        case "cut":
-            return f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost"
-    return None
+    if entry.type == "release" and said.get("kind") != "refused":
+        return None
+    remarks = {
+        "release": f"the site refused, {where}",
+        "release_refused": f"the door held a release back: {said.get('rule')}",
+        "message_discarded": "a message was thrown away: it was not the coordinator's word to this site",
+        "head_refused": f"a message named a head that is not in this ledger, {where}",
+        "claim_dismissed": f"{str(said.get('by'))[:MOST_KEPT]} called a claim of the coordinator's false, {where}",
+        "cut": f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost",
+    }
+    return remarks.get(entry.type)
 
 
 def _bounded(counts: Counter[str], word: str) -> str:

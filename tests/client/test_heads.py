@@ -8,8 +8,8 @@ import pytest
 from lone_site import START, LoneSite
 
 from client import receipts as store
-from client.lost_tail import lost_heads
-from client.receipts import RECEIPTS_FILE, keep_receipts, latest_receipt, recent_receipts
+from client.claims import open_claims
+from client.receipts import RECEIPTS_FILE, keep_receipts, recent_receipts
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.heads import MOST_LOST, MOST_TOLD, Head, Held, LostTail, head_of
@@ -140,8 +140,8 @@ def test_receipts_are_kept_beside_the_ledger_and_the_ledger_holds_them_too(site:
     site.tell(second(site, receipts=(receipt,)))
     assert (site.folder / RECEIPTS_FILE).read_bytes() == receipt.line()
     assert Receipt.model_validate(site.entries("receipt")[0]) == receipt
-    assert latest_receipt(site.folder) == receipt
-    assert lost_heads(site.folder) == []
+    assert recent_receipts(site.folder) == [receipt]
+    assert open_claims(site.folder) == []
     assert (site.folder / RECEIPTS_FILE).stat().st_mode & 0o777 == 0o600
 
 
@@ -174,7 +174,6 @@ def test_what_tells_nothing_new_is_kept_once(site: LoneSite, tmp_path: Path) -> 
     for receipt in (one, again, newer, one):
         keep_receipts(tmp_path, [receipt])
     assert recent_receipts(tmp_path) == [one, newer]
-    assert latest_receipt(tmp_path) == newer
 
 
 def test_a_line_that_a_crash_tore_off_is_written_over(site: LoneSite, tmp_path: Path) -> None:
@@ -196,5 +195,5 @@ def test_the_file_keeps_the_newest_and_stays_within_its_bounds(site: LoneSite, t
 
 
 def test_a_folder_without_receipts_has_none(tmp_path: Path) -> None:
-    assert latest_receipt(tmp_path) is None
-    assert lost_heads(tmp_path) == []
+    assert recent_receipts(tmp_path) == []
+    assert open_claims(tmp_path) == []

@@ -1,0 +1,48 @@
+"""A person at the site says that what the coordinator claims of its past is false: that is written down, not charged.
+
+1. The agent is stopped.
+2. Budget and ledger are in step but for the claims. If they are not, something was restored or cut here after all.
+3. Each open claim stands in an entry `claim_dismissed`, with who dismissed it and why, under a head that is signed at
+   once: whoever holds the other side's word can hold it against this one.
+
+The budget is believed again then. A message that names a dismissed head stays refused, for its sender errs or lies.
+"""
+
+from pathlib import Path
+
+from client.budget_file import open_budget
+from client.claims import DISMISSED, Claim, forget_claims, open_claims
+from client.join import load_enrolment
+from client.receipts import LEDGER_FILE
+from client.stopped import agent_stopped
+from shared.ledger import Ledger
+
+
+def dismiss(folder: Path, *, by: str, why: str, now: str) -> list[Claim]:
+    """Dismiss all that the coordinator claims and nobody has settled, at a site whose agent is stopped.
+
+    Args:
+        folder: the site's.
+        by: who does it.
+        why: how that person knows, in words.
+        now: RFC 3339, UTC.
+
+    Returns:
+        What was dismissed; nothing if nothing was open.
+
+    Raises:
+        Refusal: `BUDGET_STALE`, rule 2.
+        ResourceError: the agent runs.
+        TrustError: the ledger does not hold, or a key is exposed.
+    """
+    enrolment, file = load_enrolment(folder), open_budget(folder)
+    key, name = enrolment.identity_key, enrolment.invitation.site
+    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+        file.in_step()
+        claims = open_claims(folder)
+        for claim in claims:
+            ledger.append(DISMISSED, claim.told() | {"by": by, "why": why}, time=now)
+        if claims:
+            ledger.sign_head(time=now)
+        forget_claims(folder)
+        return claims

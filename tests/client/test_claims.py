@@ -1,0 +1,218 @@
+"""What is said of a site's past costs its patients no less than may be true, and no more than was reserved."""
+
+import json
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from live_federation import answer, wardround
+from lone_site import LoneSite
+from private_site import ONE, TWO, backed_up, kept, open_study, private, reconciled, restored, train
+
+from client.lost_tail import declared_losses
+from client.receipts import keep_receipts
+from client.reservations import give_back
+from shared.errors import ConfigError, Refusal, WireCode
+from shared.heads import Head, Held
+from shared.ledger import read_entries
+
+INVENTED = Head(n=99, hash="9" * 64)
+
+
+@pytest.fixture
+def site(tmp_path: Path) -> Iterator[LoneSite]:
+    lone = LoneSite(tmp_path, study=private(rounds=5), lifetime_epsilon=1000)
+    open_study(lone, private(rounds=5), ONE)
+    yield lone
+    lone.close()
+
+
+def held(site: LoneSite, head: Head = INVENTED) -> Held:
+    return site.coordinator.held(head)
+
+
+def charged(site: LoneSite, study: str = "lungs") -> int:
+    return kept(site).budget.accounts[study].charged
+
+
+# ------------------------------------------------------------ how much is charged
+
+
+def test_no_word_of_the_coordinator_lowers_what_a_lost_end_is_charged(site: LoneSite, tmp_path: Path) -> None:
+    backup = backed_up(site, tmp_path)
+    for number in (1, 2, 3):
+        train(site, number)
+    newest = held(site, site.answers[-1].ledger)
+    restored(site, backup)
+    train(site, 1, heads=newest)
+    assert site.refused() == [WireCode.FOREIGN_HEAD]
+    reconciled(site)
+    assert charged(site) == 5
+
+
+@pytest.mark.parametrize("done", ["given back", "reconciled"])
+def test_what_was_given_up_before_the_loss_was_found_out_is_charged_all_the_same(
+    site: LoneSite, tmp_path: Path, done: str
+) -> None:
+    train(site, 1)
+    train(site, 2)
+    backup = backed_up(site, tmp_path)
+    train(site, 3)
+    train(site, 4)
+    open_study(site, private("hearts"), TWO)
+    newest = held(site, site.answers[-1].ledger)
+    restored(site, backup)
+    if done == "given back":
+        site.site.ledger.close()
+        give_back(site.folder, "lungs", by="ada", now="2026-01-02T03:04:05Z")
+    else:
+        (site.folder / "budget.json").unlink()
+        reconciled(site)
+    site.start()
+    open_study(site, private("hearts"), TWO)
+    train(site, 1, heads=newest)
+    assert site.refused()[-1] is WireCode.FOREIGN_HEAD
+    reconciled(site)
+    assert charged(site) == 5
+
+
+def test_a_round_beyond_the_contract_is_refused_before_anything_of_its_message_is_believed(site: LoneSite) -> None:
+    train(site, 2**31, heads=held(site))
+    assert site.refused() == [WireCode.CONTRACT]
+    train(site, 1)
+    assert site.answers[-1].type == "ready"
+
+
+@pytest.mark.parametrize("counted", [3, 2**31])
+def test_a_count_of_a_round_that_is_not_over_is_refused_and_not_believed(site: LoneSite, counted: int) -> None:
+    train(site, 3, counted=counted)
+    assert site.refused() == [WireCode.CONTRACT]
+    train(site, 3)
+    assert site.answers[-1].type == "ready"
+
+
+@pytest.mark.parametrize("by", ["close", "receipt"])
+def test_nobodys_word_charges_more_than_was_ever_reserved(site: LoneSite, by: str) -> None:
+    train(site, 1)
+    site.site.ledger.close()
+    give_back(site.folder, "lungs", by="ada", now="2026-01-02T03:04:05Z")  # so that nothing is reserved now
+    site.start()
+    if by == "close":
+        site.tell(site.coordinator.close(2**31).model_copy(update={"heads": held(site)}))
+        assert site.refused() == [WireCode.FOREIGN_HEAD]
+    else:
+        keep_receipts(site.folder, [site.coordinator.receipt(2**40)])
+        (site.folder / "budget.json").unlink()
+    reconciled(site)
+    assert charged(site) == 5
+
+
+# ------------------------------------------------------------ what a loss covers
+
+
+def test_a_head_of_an_end_that_was_declared_lost_vouches_for_no_entry(site: LoneSite, tmp_path: Path) -> None:
+    backup = backed_up(site, tmp_path)
+    for number in (1, 2):
+        train(site, number)
+    newest = held(site, site.answers[-1].ledger)
+    restored(site, backup)
+    train(site, 3, heads=newest)
+    reconciled(site)
+    open_study(site, private(rounds=5), ONE)
+    train(site, 3, heads=newest)  # which stands for the old end
+    assert newest.head is not None and site.entries("heads")[-1]["entry"] == newest.head.n
+    while site.site.ledger.count <= newest.head.n:
+        site.site.ledger.sign_head(time="2026-01-02T03:04:05Z")
+    shutil.rmtree(tmp_path / "backup")
+    keep_receipts(site.folder, [site.coordinator.receipt(3, head=INVENTED)])
+    site.start()
+    reconciled(site)
+    first, second = declared_losses(site.folder / "ledger.jsonl")
+    assert (first.since, second.since) == (0, 0)
+
+
+# ------------------------------------------------------------ a lie, and who may say so
+
+
+def dismissed(site: LoneSite, *more: str) -> list[dict[str, Any]]:
+    site.site.ledger.close()
+    config = ("--config", site.folder / "site.toml")
+    said = answer("site", "budget", "reconcile", "--dismiss", "--by", "ada", "--reason", "we know", *more, *config)
+    site.start()
+    return list(said["dismissed"])
+
+
+def test_a_head_that_a_person_dismissed_costs_nothing_and_stays_refused(site: LoneSite) -> None:
+    train(site, 1)
+    train(site, 2, heads=held(site))
+    shown = wardround("site", "budget", "show", "--json", "--config", site.folder / "site.toml").stdout
+    (claim,) = json.loads(shown)["data"]["claims"]
+    assert claim == {"study": "lungs", "round": 2, "entry": INVENTED.n, "hash": INVENTED.hash}
+    assert dismissed(site, "--yes") == [claim]
+    assert site.entries("claim_dismissed") == [claim | {"by": "ada", "why": "we know"}]
+    assert list(read_entries(site.folder / "ledger.jsonl"))[-1].type == "head"
+    train(site, 2, heads=held(site))  # said again
+    assert site.refused() == [WireCode.FOREIGN_HEAD] * 2
+    open_study(site, private("hearts"), TWO)
+    train(site, 1)
+    assert site.answers[-1].type == "ready"
+    assert (charged(site), kept(site).budget.everyone) == (1, ())
+    assert dismissed(site) == []
+
+
+def test_a_dismissed_head_hides_no_other(site: LoneSite) -> None:
+    train(site, 1, heads=held(site))
+    dismissed(site, "--yes")
+    train(site, 1, heads=held(site, Head(n=50, hash="5" * 64)))
+    open_study(site, private("hearts"), TWO)
+    assert site.refused() == [WireCode.FOREIGN_HEAD] * 2 + [WireCode.BUDGET_STALE]
+
+
+def test_a_count_that_a_person_dismissed_costs_nothing_but_a_later_one_is_asked_about_again(site: LoneSite) -> None:
+    train(site, 3, counted=2)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    assert [(one["round"], one["entry"]) for one in dismissed(site, "--yes")] == [(2, None)]
+    train(site, 3, counted=2)
+    assert (site.answers[-1].type, charged(site)) == ("ready", 1)
+    train(site, 5, counted=4)
+    assert site.refused() == [WireCode.BUDGET_STALE] * 2
+
+
+def test_a_lie_in_a_receipt_can_be_dismissed_too(site: LoneSite) -> None:
+    train(site, 1)
+    keep_receipts(site.folder, [site.coordinator.receipt(1, head=INVENTED)])
+    site.start()
+    train(site, 2)
+    assert site.refused() == [WireCode.BUDGET_STALE]
+    assert len(dismissed(site, "--yes")) == 1
+    train(site, 2)
+    assert site.answers[-1].type == "ready"
+
+
+def test_nobody_dismisses_what_a_restore_explains_or_without_a_word(site: LoneSite) -> None:
+    file = site.folder / "budget.json"
+    older = file.read_bytes()
+    train(site, 1)
+    train(site, 2, heads=held(site))
+    site.site.ledger.close()
+    words = ("site", "budget", "reconcile", "--dismiss", "--config", site.folder / "site.toml")
+    assert wardround(*words).exit_code == ConfigError.exit_code
+    asked = wardround(*words, "--reason", "we know")  # nobody is there to say yes
+    assert (asked.exit_code != 0, "had an entry 99 by round 2 of lungs" in asked.stderr) == (True, True)
+    newer = file.read_bytes()
+    file.write_bytes(older)
+    assert wardround(*words, "--reason", "we know", "--yes").exit_code == Refusal.exit_code
+    file.write_bytes(newer)
+    assert site.entries("claim_dismissed") == []
+
+
+def test_a_crash_before_the_claims_are_forgotten_dismisses_them_all_the_same(site: LoneSite) -> None:
+    train(site, 1, heads=held(site))
+    noted = (site.folder / "claims.json").read_bytes()
+    dismissed(site, "--yes")
+    (site.folder / "claims.json").write_bytes(noted)
+    site.start()
+    train(site, 1)
+    assert site.answers[-1].type == "ready"
