@@ -2,7 +2,8 @@
 
 1. A site takes the steps of `budget_script.py` and is killed before its n-th durable write, for each n; started again,
    it goes on to the end. At both times the budget must say at least what the patients have been in, and it must not
-   ask for a reconciliation: a crash is no restore.
+   ask for a reconciliation, but in the midst of those steps that are about one: a crash is no restore. Among the steps
+   are a person's: rounds are given back, a loss is reconciled and declared, a lie dismissed.
 2. After each step a copy of the budget's file is kept. At the end each older copy is put back in turn, and a private
    study asked for: it must be refused.
 3. A study that costs more than the limit leaves must be refused, by the accountant's own figures.
@@ -16,6 +17,7 @@ import sys
 import tempfile
 from collections.abc import Iterator
 from contextlib import ExitStack
+from itertools import chain
 from pathlib import Path
 from typing import Any, Self
 
@@ -25,7 +27,17 @@ from client.budget import Budget, unpacked
 from client.budget_file import FILE_NAME, open_budget
 from client.cohorts import Cohorts
 from client.price import dearest
-from deploy.bench.budget_script import PATIENTS, open_purse, patient, play, study, touched
+from deploy.bench.budget_script import (
+    ASKING,
+    PATIENTS,
+    UNKNOWING,
+    next_step,
+    open_purse,
+    patient,
+    play,
+    study,
+    touched,
+)
 from deploy.provision import provision
 from shared.console import facts
 from shared.errors import Refusal, ResourceError, WireCode
@@ -111,12 +123,14 @@ def _killed(victims: Victims, folder: Path, at: int) -> dict[str, int]:
     found = {"died": 0, "under_counted": 0, "over_counted": 0, "refused": 0}
     for kill_at in (at, 0):
         ended, _ = victims.live(folder, kill_at)
-        budget = _budget(folder)
+        budget, step = _budget(folder), (next_step(folder) or "").split(" ")[0]
         found["died"] += ended == "killed"
-        found["refused"] += budget is None or ended == "failed"
+        found["refused"] += ended == "failed" or (budget is None and step not in ASKING)
+        if step in UNKNOWING or (budget is None and step in ASKING):
+            continue  # a site that refuses spends nothing
         paid, owed = _paid(budget or Budget()), touched(folder)
-        found["under_counted"] += sum(paid.get(one, 0) < steps for one, steps in owed.items())
-        found["over_counted"] = max((paid[one] - owed.get(one, 0) for one in paid), default=0)
+        found["under_counted"] += sum(paid[one] < steps for one, steps in owed.items())
+        found["over_counted"] = max((steps - owed.get(one, 0) for one, steps in paid.items()), default=0)
     shutil.rmtree(folder.parent)
     return found
 
@@ -131,11 +145,11 @@ def _budget(folder: Path) -> Budget | None:
 
 def _paid(budget: Budget) -> dict[bytes, int]:
     everyone = sum(run.steps for run in budget.everyone)
-    return {
-        one: everyone + sum(run.steps for run in group.history)
-        for group in budget.groups
-        for one in unpacked(group.patients)
-    }
+    paid = dict.fromkeys(map(patient, chain(*PATIENTS.values())), everyone)
+    for group in budget.groups:
+        steps = everyone + sum(run.steps for run in group.history)
+        paid |= dict.fromkeys(unpacked(group.patients), steps)
+    return paid
 
 
 def _copy(root: Path, fresh: Path, name: str) -> Path:

@@ -1,5 +1,6 @@
 """What the budget benchmark lets a site pay, step by step: two private studies side by side, a round that begins
-again, and one that never comes.
+again, and one that never comes; then a third, of which a person gives rounds back, which a restore makes the site
+forget, so that a person reconciles and declares the loss, and of which the coordinator lies, so that one dismisses it.
 
     touched    beside the site's folder: a line for each round whose images the worker would have touched by now
     done       beside it: a line for each step that came to its end
@@ -10,25 +11,36 @@ A site that died does the step again in which it did, as an agent does that is s
 import os
 from collections import Counter
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from pathlib import Path
 
 from client.budget_settings import BudgetSettings
 from client.cohorts import Cohorts
+from client.dismissal import dismiss
 from client.join import load_enrolment
 from client.price import Price
 from client.purse import Purse
+from client.reconcile import reconcile
+from client.reservations import give_back
+from deploy.bench.budget_loss import keep_backup, lie, restore
+from shared.errors import ConfigError
 from shared.ledger import Ledger
 from shared.privacy import History
 from shared.study import Study
 
 NOW = "2026-01-02T03:04:05Z"
+PERSON = "bench"
 TOUCHED, DONE = "touched", "done"
 STEPS = 2  # of a round
-PATIENTS = {"one": (1, 2, 3), "two": (2, 3, 4, 5)}
+PATIENTS = {"one": (1, 2, 3), "two": (2, 3, 4, 5), "three": (1, 5, 6)}
 SCRIPT = (
     *("reserve one", "charge one 1", "reserve two", "charge two 1", "charge one 2", "charge one 2"),
     *("return one", "charge two 2", "reserve one", "charge one 3", "return one", "return two"),
+    *("reserve three", "charge three 1", "give-back three", "reserve three", "keep", "charge three 2"),
+    *("restore three 3", "reconcile", "reserve three", "charge three 3", "lie three 3", "dismiss", "charge three 3"),
 )
+UNKNOWING = ("restore",)  # until it has come to its end nobody at the site knows of the loss
+ASKING = ("restore", "reconcile", "lie", "dismiss")  # in their midst private studies may be refused
 
 
 def patient(number: int) -> bytes:
@@ -37,7 +49,7 @@ def patient(number: int) -> bytes:
 
 
 def study(name: str, *, rounds: int = 3) -> Study:
-    """One of the two."""
+    """One of the three."""
     return Study.model_validate(
         {
             "study": {"name": name},
@@ -68,10 +80,21 @@ def open_purse(folder: Path, *, price: Price = count_steps, limit: float | None 
 def play(folder: Path, *, ended: Callable[[int], None] = lambda _: None) -> None:
     """Take the steps that are left; `ended` hears of each how many are done."""
     purse, lines = open_purse(folder), _note(folder, DONE)
-    for number in range(len(_read(folder, DONE)), len(SCRIPT)):
-        _step(folder, purse, SCRIPT[number])
-        lines(SCRIPT[number])
-        ended(number + 1)
+    while (step := next_step(folder)) is not None:
+        what, *words = step.split()
+        if what in ("reserve", "charge", "return"):
+            _pay(folder, purse, what, *words)
+        else:
+            _interrupt(folder, what, *words)
+            purse = open_purse(folder)
+        lines(step)
+        ended(len(_read(folder, DONE)))
+
+
+def next_step(folder: Path) -> str | None:
+    """The step that is next, or was not ended; None at the script's end."""
+    done = len(_read(folder, DONE))
+    return SCRIPT[done] if done < len(SCRIPT) else None
 
 
 def touched(folder: Path) -> dict[bytes, int]:
@@ -82,8 +105,8 @@ def touched(folder: Path) -> dict[bytes, int]:
     return dict(steps)
 
 
-def _step(folder: Path, purse: Purse, step: str) -> None:
-    what, name, *number = step.split()
+def _pay(folder: Path, purse: Purse, what: str, name: str, *number: str) -> None:
+    """What the agent does."""
     if what == "reserve":
         Cohorts(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))
         purse.reserve(study(name))
@@ -92,6 +115,24 @@ def _step(folder: Path, purse: Purse, step: str) -> None:
         _note(folder, TOUCHED)(name)
     else:
         purse.give_back(name)
+
+
+def _interrupt(folder: Path, what: str, *words: str) -> None:
+    """What happens while the agent is stopped."""
+    match what, *words:
+        case "give-back", name:
+            with suppress(ConfigError):  # it was given back before the kill
+                give_back(folder, name, by=PERSON, now=NOW)
+        case "reconcile", *_:
+            reconcile(folder, BudgetSettings(), by=PERSON, now=NOW, price=count_steps)
+        case "dismiss", *_:
+            dismiss(folder, by=PERSON, why="nothing was restored", now=NOW)
+        case "keep", *_:
+            keep_backup(folder)
+        case "restore", name, number:
+            restore(folder, name, int(number))
+        case "lie", name, number:
+            lie(folder, name, int(number))
 
 
 def _note(folder: Path, what: str) -> Callable[[str], None]:
