@@ -5,18 +5,16 @@ them beside each other is kept. What follows from it is decided in `deploy/audit
 """
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from pydantic import ValidationError
 
 from deploy.audit.keys import Signer
 from deploy.audit.losses import TAIL_LOST, as_loss, read_loss
-from deploy.audit.reading import sound_entries
+from deploy.audit.reading import as_count, as_text, in_form, sound_entries
 from shared.chain import HEAD, Entry
 from shared.errors import TrustError
 from shared.heads import Head, LostTail
@@ -151,7 +149,7 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
     book = Journal()
     for entry in sound_entries(path, key, COORDINATOR):
         book.entries = entry.n
-        with _in_form(path, entry):
+        with in_form(path.name, entry):
             _take(book, entry.type, entry.data)
     if not book.study:
         raise TrustError(f"{path.name} is the journal of no study.", remedy="Name a study's journal.jsonl.")
@@ -165,7 +163,7 @@ def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
         book.entries = entry.n
         if entry.n in asked or (closed is not None and entry.hash == closed.hash):
             book.hashes[entry.n] = entry.hash
-        with _in_form(path, entry):
+        with in_form(path.name, entry):
             if entry.type in ("release", "release_repeated"):
                 book.released.append(_left(entry))
             elif entry.type == TAIL_LOST:
@@ -176,9 +174,9 @@ def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
 
 
 def _left(entry: Entry) -> Left:
-    size = _number(entry.data["bytes"])
+    size = as_count(entry.data["bytes"])
     if entry.type == "release_repeated":
-        return Left(entry.n, size, 0, _number(entry.data["count"]))
+        return Left(entry.n, size, 0, as_count(entry.data["count"]))
     updates = int(entry.data["update_digest"] is not None)
     return Left(entry.n, size, updates, 1 - updates)
 
@@ -191,17 +189,17 @@ def _note(book: Ledger, entry: Entry) -> None:
     said = entry.data
     match entry.type:
         case "release" if said["update_digest"] is not None:
-            sent = Sent(entry.n, _number(said["round"]), _text(said["update_digest"]), _number(said["bytes"]))
+            sent = Sent(entry.n, as_count(said["round"]), as_text(said["update_digest"]), as_count(said["bytes"]))
             book.sent.append(sent)
         case "model_received":
-            book.models[_number(said["round"])].add(_text(said["model_digest"]))
+            book.models[as_count(said["round"])].add(as_text(said["model_digest"]))
         case "receipt":
-            told = Told(_number(said["round"]), _text(said["outcome"]), _text(said["model_digest"]))
+            told = Told(as_count(said["round"]), as_text(said["outcome"]), as_text(said["model_digest"]))
             book.receipts.append(told)
         case "traffic":
-            book.traffic.append(Counted(entry.n, _number(said["since"]), _number(said["bytes"])))
+            book.traffic.append(Counted(entry.n, as_count(said["since"]), as_count(said["bytes"])))
         case "heads" if said["root"] is not None:
-            book.roots[_number(said["round"])].add(_text(said["root"]))
+            book.roots[as_count(said["round"])].add(as_text(said["root"]))
             for site, losses in said.get("lost", {}).items():
                 book.told_lost[site].update(map(as_loss, losses))
 
@@ -209,47 +207,25 @@ def _note(book: Ledger, entry: Entry) -> None:
 def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
     match kind:
         case "study_started":
-            book.study, book.cohort = _text(said["study"]), tuple(map(_text, said["cohort"]))
+            book.study, book.cohort = as_text(said["study"]), tuple(map(as_text, said["cohort"]))
         case "round_opened":
-            book.opened[_number(said["round"])] = _text(said["model_digest"])
+            book.opened[as_count(said["round"])] = as_text(said["model_digest"])
         case "update_spooled":
-            arrived = book.spooled[_text(said["site"]), _number(said["round"])]
-            arrived[_text(said["update_digest"])] = _number(said["update_bytes"])
+            arrived = book.spooled[as_text(said["site"]), as_count(said["round"])]
+            arrived[as_text(said["update_digest"])] = as_count(said["update_bytes"])
         case "update_admitted":
-            book.admitted[_text(said["site"]), _number(said["round"])].add(_text(said["update_digest"]))
+            book.admitted[as_text(said["site"]), as_count(said["round"])].add(as_text(said["update_digest"]))
         case "round_committed":
-            words = dict.fromkeys(map(_text, said["counted"]), "counted")
+            words = dict.fromkeys(map(as_text, said["counted"]), "counted")
             words |= {site: word for word in ("late", "refused", "absent") for site in said[word]}
-            number = _number(said["round"])
-            book.commits[number], book.models[number] = words, _text(said["model_digest"])
+            if (number := as_count(said["round"])) != len(book.commits) + 1:
+                raise ValueError
+            book.commits[number], book.models[number] = words, as_text(said["model_digest"])
         case "heads_noted":
             heads = {site: Head.model_validate(head) for site, head in said["heads"].items()}
-            book.noted.append(Noted(_number(said["round"]), _text(said["root"]), heads))
+            book.noted.append(Noted(as_count(said["round"]), as_text(said["root"]), heads))
         case "tail_lost":
-            book.lost[_text(said["site"])].add(as_loss(said["lost"]))
+            book.lost[as_text(said["site"])].add(as_loss(said["lost"]))
         case "site_closed":
             n = said.get("n")
-            book.closed[_text(said["site"])] = PutAway(_text(said["head"]), None if n is None else _number(n))
-
-
-def _number(value: object) -> int:
-    if type(value) is not int or value < 0:
-        raise TypeError
-    return value
-
-
-def _text(value: object) -> str:
-    if not isinstance(value, str):
-        raise TypeError
-    return value
-
-
-@contextmanager
-def _in_form(path: Path, entry: Entry) -> Iterator[None]:
-    try:
-        yield
-    except (LookupError, TypeError, AttributeError, ValidationError):
-        raise TrustError(
-            f"Entry {entry.n} of {path.name} ({entry.type}) is not in its form.",
-            remedy="Use the version of Wardround that wrote the file.",
-        ) from None
+            book.closed[as_text(said["site"])] = PutAway(as_text(said["head"]), None if n is None else as_count(n))

@@ -2,14 +2,16 @@
 
 1. the study in the folder is the journal's, as launched or as last amended, and so is its start model;
 2. of each committed round, every update that counted is there under the digest that the journal let in;
-3. the model made from them (`folding.py`) has the digest that the journal committed, bit for bit.
+3. the model made from them (`folding.py`) has the digest that the journal committed, bit for bit;
+4. the final model is the one after the last round, or after that which the journal says was chosen where the
+   study takes the best one, and so is the file that was published.
 
 The first round that breaks a rule is the last one looked at: every later model follows from its own. Updates that
 were never kept (`rounds.keep_updates`) break none, and are said.
 """
 
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping, Set
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
@@ -17,13 +19,15 @@ from typing import Any, Literal, NamedTuple
 from pydantic import ValidationError
 
 from deploy.audit.folding import Remembered, Weighed, next_model
+from deploy.audit.reading import as_count, as_list, as_name, as_share, as_text, in_form
 from shared.canonical import digest
 from shared.chain import Entry
-from shared.errors import ConfigError, TrustError
+from shared.errors import ConfigError
 from shared.study import Study
 from shared.update import Array, PackedFile, pack
 
 Outcome = Literal["identical", "other", "not_kept"]
+_PUBLISHED = "model.safetensors"
 
 
 class RemadeRound(NamedTuple):
@@ -40,11 +44,14 @@ class Remade:
 
     Attributes:
         rounds: those that were looked at, in their order.
-        final: whether the final model is one of those made; None if that one was not reached, or there is none.
+        final: whether the final model is the one that was made in its place; None if that one was not reached, there
+            is none, or its file is not there.
+        astray: if it is another one, how.
     """
 
     rounds: tuple[RemadeRound, ...]
     final: bool | None
+    astray: str = ""
 
     @property
     def fault(self) -> RemadeRound | None:
@@ -79,6 +86,7 @@ class _Book:
     study_digest: str = ""
     start_digest: str = ""
     final: str | None = None
+    chosen: int | None = None
     commits: list[_Commit] = field(default_factory=list)
     declared: dict[str, int] = field(default_factory=dict)
     steps: dict[str, int] = field(default_factory=dict)
@@ -87,27 +95,32 @@ class _Book:
     def take(self, kind: str, said: Mapping[str, Any]) -> None:
         match kind:
             case "study_started":
-                self.study_digest, self.start_digest = said["study_digest"], said["start_digest"]
+                self.study_digest, self.start_digest = as_text(said["study_digest"]), as_text(said["start_digest"])
             case "study_amended":
-                self.study_digest = said["study_digest"]
+                self.study_digest = as_text(said["study_digest"])
+            case "model_chosen":
+                self.chosen = as_count(said["round"])
             case "study_finished":
-                self.final = said["model_digest"]
+                self.final = as_text(said["model_digest"])
             case "site_opened":
-                self.declared[said["site"]] = said["examples"].get("train", 0)
+                self.declared[as_name(said["site"])] = as_count(said["examples"].get("train", 0))
             case "update_ready":
-                self.steps[said["site"]] = said["steps"]
+                self.steps[as_name(said["site"])] = as_count(said["steps"])
             case "update_admitted":
-                about = said["update_digest"], said["examples"], said["discount"]
-                self.updates[said["site"]] = _Update(*about, self.steps.get(said["site"], 0))
+                site, discount = as_name(said["site"]), float(as_share(said["discount"]))
+                about = as_text(said["update_digest"]), as_count(said["examples"]), discount
+                self.updates[site] = _Update(*about, self.steps.get(site, 0))
             case "round_committed":
                 self.commits.append(self._commit(said))
                 self.updates = {}
 
     def _commit(self, said: Mapping[str, Any]) -> _Commit:
-        counted, total = tuple(said["counted"]), sum(self.declared.values())
+        counted, total = tuple(map(as_name, as_list(said["counted"]))), sum(self.declared.values())
         share = sum(self.declared.get(site, 0) for site in counted) / total if total else 1.0
         updates = {site: self.updates[site] for site in counted if site in self.updates}
-        return _Commit(said["round"], said["model_digest"], updates, counted, share)
+        if (number := as_count(said["round"])) != len(self.commits) + 1:
+            raise ValueError
+        return _Commit(number, as_text(said["model_digest"]), updates, counted, share)
 
 
 def remake(entries: Iterable[Entry], folder: Path) -> Remade:
@@ -123,30 +136,36 @@ def remake(entries: Iterable[Entry], folder: Path) -> Remade:
     """
     book = _read(entries)
     study, start = _study(folder, book), _start(folder, book)
-    rounds, made = list[RemadeRound](), set[str]()
-    for one in _rounds(study, start, book, folder):
-        rounds.append(one)
-        if one.outcome == "identical":
-            made.add(book.commits[one.round - 1].digest)
-    return Remade(tuple(rounds), _final(book, rounds, made))
+    rounds = tuple(_rounds(study, start, book, folder))
+    if any(one.outcome == "other" for one in rounds):
+        return Remade(rounds, False if book.final else None)
+    number = _final_round(study, book)
+    if book.final is None or not all(one.outcome == "identical" for one in rounds[:number]):
+        return Remade(rounds, None)
+    return _final(rounds, number, book, folder)
 
 
-def _final(book: _Book, rounds: Iterable[RemadeRound], made: Set[str]) -> bool | None:
-    if book.final in {book.start_digest, *made}:
-        return True
-    return False if book.final and any(one.outcome == "other" for one in rounds) else None
+def _final_round(study: Study, book: _Book) -> int:
+    """How many rounds are behind the final model, 0 for the start model."""
+    return len(book.commits) if book.chosen is None or study.selection.model == "last" else book.chosen
+
+
+def _final(rounds: tuple[RemadeRound, ...], number: int, book: _Book, folder: Path) -> Remade:
+    """By rule 4."""
+    made, place = [book.start_digest, *(one.digest for one in book.commits)], f"the one after round {number}"
+    if made[number : number + 1] != [book.final]:
+        return Remade(rounds, False, f"the final model that the journal names is not {place}")
+    published = _digest(folder / _PUBLISHED)
+    if published not in (None, book.final):
+        return Remade(rounds, False, f"{_PUBLISHED} is not bit-identical with the final model, {place}")
+    return Remade(rounds, None if published is None else True)
 
 
 def _read(entries: Iterable[Entry]) -> _Book:
     book = _Book()
     for entry in entries:
-        try:
+        with in_form("the journal", entry):
             book.take(entry.type, entry.data)
-        except (LookupError, TypeError, AttributeError):
-            raise TrustError(
-                f"Entry {entry.n} of the journal ({entry.type}) is not in its form.",
-                remedy="Use the version of Wardround that wrote the file.",
-            ) from None
     return book
 
 
@@ -216,6 +235,8 @@ def _updates(commit: _Commit, folder: Path, model: Mapping[str, Array]) -> Itera
 
 def _digest(file: Path) -> str | None:
     try:
+        if not file.is_file():  # a pipe would never end
+            return None
         with file.open("rb") as opened:
             return hashlib.file_digest(opened, "sha256").hexdigest()
     except OSError:

@@ -30,7 +30,7 @@ def not_covered(remade: Remade | None) -> str:
     if not remade.kept:
         missing = next(one.round for one in remade.rounds if one.outcome == "not_kept")
         return NOT_KEPT if missing == 1 else f"from round {missing} on no update was kept"
-    return "" if remade.final is not None else "the study has no final model"
+    return "" if remade.final is not None else "the study has no final model, or its file is not in the folder"
 
 
 def models_line(remade: Remade | None) -> str:
@@ -40,14 +40,22 @@ def models_line(remade: Remade | None) -> str:
     if (fault := remade.fault) is not None:
         return f"round {fault.round}: {fault.why}"
     final = "; the final model is one of them" if remade.final else ""
+    final = f";\n{remade.astray}" if remade.astray else final
     return f"{len(remade.rounds)} made again from the kept updates,\nbit for bit as the journal says{final}"
 
 
 def models_failure(remade: Remade | None) -> TrustError | None:
     """Why the answer is no, if it is."""
-    if remade is None or (fault := remade.fault) is None:
+    if remade is None:
         return None
-    return TrustError(
-        f"The model of round {fault.round} does not follow from what was kept: {fault.why}.",
-        remedy="Ask the coordinator for the folder as it was; until then no later model of the study is explained.",
-    )
+    if (fault := remade.fault) is not None:
+        return TrustError(
+            f"The model of round {fault.round} does not follow from what was kept: {fault.why}.",
+            remedy="Ask the coordinator for the folder as it was; until then no later model of the study is explained.",
+        )
+    if remade.astray:
+        return TrustError(
+            f"The study's models follow from the updates, the final one does not: {remade.astray}.",
+            remedy="Ask the coordinator which model was given out as the study's; it is none of those made again.",
+        )
+    return None

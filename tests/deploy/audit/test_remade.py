@@ -1,6 +1,7 @@
 """A study's models made again from the updates that its server kept, and what is said where they do not follow."""
 
 import json
+import os
 import shutil
 from collections.abc import Callable
 from dataclasses import replace
@@ -85,6 +86,28 @@ def test_another_start_model_and_a_site_that_counted_without_an_update(folder: P
     assert found.fault is not None and "start model" in found.fault.why
 
 
+@pytest.mark.parametrize("named", ["0" * 64, "of round 1"])
+def test_a_final_model_that_was_not_made_from_the_updates_is_no_final_model(folder: Path, named: str) -> None:
+    """Nor is one of an earlier round, where the last one is what the study agreed on."""
+    first = next(entry.data["model_digest"] for entry in entries(folder) if entry.type == "round_committed")
+    digest = first if named == "of round 1" else named
+    found = remake(told(entries(folder), "study_finished", lambda said: said.update(model_digest=digest)), folder)
+    assert [one.outcome for one in found.rounds] == ["identical"] * 2
+    assert found.final is False
+    assert found.astray == "the final model that the journal names is not the one after round 2"
+
+
+def test_another_file_in_the_final_models_place_is_not_bit_identical(folder: Path) -> None:
+    file = folder / "model.safetensors"
+    file.unlink()
+    shutil.copy(folder / "models" / "round-00001.safetensors", file)
+    found = remade(folder)
+    assert (found.final, found.fault) == (False, None)
+    assert found.astray == "model.safetensors is not bit-identical with the final model, the one after round 2"
+    file.unlink()
+    assert (remade(folder).final, remade(folder).astray) == (None, "")
+
+
 def test_updates_that_were_not_kept_are_no_fault(handed: Handed, folder: Path) -> None:
     found = remade(handed.federation / "studies" / STUDIES[0])
     assert ([one.outcome for one in found.rounds], found.final, found.fault) == (["not_kept"], None, None)
@@ -101,9 +124,32 @@ def test_another_studys_folder_and_no_folder_of_a_study(handed: Handed, folder: 
         remake(entries(folder), tmp_path)
 
 
-def test_an_entry_in_another_form_is_named(folder: Path) -> None:
-    with pytest.raises(TrustError, match="update_admitted"):
-        remake(told(entries(folder), "update_admitted", lambda said: said.pop("examples")), folder)
+@pytest.mark.parametrize(
+    ("kind", "change"),
+    [
+        ("update_admitted", {"examples": None}),
+        ("update_admitted", {"discount": "x" * 9}),
+        ("update_admitted", {"site": "../../north"}),
+        ("update_ready", {"steps": [1]}),
+        ("round_committed", {"round": 7}),
+        ("round_committed", {"round": "1"}),
+        ("round_committed", {"counted": {"north": 1}}),
+        ("site_opened", {"examples": {"train": {}}}),
+        ("study_finished", {"model_digest": []}),
+    ],
+)
+def test_an_entry_in_another_form_is_named(folder: Path, kind: str, change: dict[str, Any]) -> None:
+    with pytest.raises(TrustError, match=kind):
+        remake(told(entries(folder), kind, lambda said: said.update(change)), folder)
+
+
+def test_what_is_no_file_in_an_updates_place_is_no_update(folder: Path) -> None:
+    """Reading a pipe would wait for ever."""
+    file = kept(folder, 1)
+    file.unlink()
+    os.mkfifo(file)
+    assert (fault := remade(folder).fault) is not None
+    assert "absent, or another one" in fault.why
 
 
 # ------------------------------------------------------------------ the command
@@ -132,6 +178,18 @@ def test_reconcile_says_no_where_a_model_does_not_follow(handed: Handed, folder:
     assert said["data"]["final_model_recomputed"] is False
     assert said["data"]["models"][0]["bit_identical"] is False
     assert "round 1" in said["error"]["what"]
+
+
+def test_reconcile_says_no_where_the_final_model_was_swapped(handed: Handed, folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    shutil.copy(folder / "models" / "start.safetensors", folder / "model.safetensors")
+    done = reconciled(handed, folder, "--study", str(folder), "--json")
+    said = json.loads(done.stdout)
+    assert (done.exit_code, said["data"]["final_model_recomputed"]) == (TrustError.exit_code, False)
+    assert "model.safetensors is not bit-identical" in said["error"]["what"]
+    page = " ".join(reconciled(handed, folder, "--study", str(folder)).stdout.split())
+    assert "2 made again" in page
+    assert "model.safetensors is not bit-identical" in page
 
 
 def test_reconcile_says_why_no_model_was_made(handed: Handed, folder: Path) -> None:
