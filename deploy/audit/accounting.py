@@ -7,6 +7,9 @@ from dataclasses import dataclass
 from dp_accounting import GaussianDpEvent, NeighboringRelation, PoissonSampledDpEvent
 from dp_accounting.rdp import RdpAccountant
 
+_LEAST_NOISE = 1e-6  # what epsilon takes is finite from there on
+_MOST_STEPS = 10**12
+
 
 @dataclass(frozen=True)
 class Run:
@@ -17,11 +20,20 @@ class Run:
     images_per_patient: int
     steps: int
 
+    def __post_init__(self) -> None:
+        """No run costs less than nothing, or more than can be worked out.
+
+        Raises:
+            ValueError: it would.
+        """
+        sound = _LEAST_NOISE <= self.noise_multiplier <= 1 / _LEAST_NOISE and 0 < self.sampling_rate <= 1
+        if not sound or self.images_per_patient < 1 or not 1 <= self.steps <= _MOST_STEPS:
+            raise ValueError("no run of noised steps is like that")
+
 
 def epsilon_of_runs(runs: Iterable[Run], *, delta: float) -> float:
     """The epsilon of one patient who was in all of them, by Renyi DP, for adding or removing that patient."""
-    whole = [run for run in runs if run.steps]
-    if not whole:
+    if not (whole := list(runs)):
         return 0.0
     logging.getLogger("absl").setLevel(logging.ERROR)  # it warns of every order that it leaves out
     accountant = RdpAccountant(neighboring_relation=NeighboringRelation.ADD_OR_REMOVE_ONE)

@@ -80,8 +80,15 @@ def as_list(value: object) -> list[Any]:
     return value
 
 
-def as_share(value: object) -> float:
-    """A number above 0, and at most 1; raises `TypeError`."""
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value <= 1:
+def as_number(value: object) -> float:
+    """A number from 0 on; raises `TypeError`."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value < 0:
         raise TypeError
     return value
+
+
+def as_share(value: object) -> float:
+    """A number above 0, and at most 1; raises `TypeError`."""
+    if not 0 < (share := as_number(value)) <= 1:
+        raise TypeError
+    return share

@@ -17,10 +17,12 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from deploy.audit.accounting import Run, epsilon_of_runs
+from deploy.audit.reading import as_count, as_list, as_number, as_share, as_text, in_form
 from shared.chain import Entry
 
 SILENT = "the entry does not say what left beside the update"
 ALLOWED_ERROR = 0.01  # between the site's figure and this one: other orders of the same composition
+_MOST_ROUNDS = 1_000_000  # in one reconciling
 _KINDS = ("budget_reserved", "privacy_spent", "budget_returned")
 
 
@@ -70,6 +72,7 @@ class Spent:
         studies: the private ones.
         uncovered: what broke rule 1 or 2.
         others: releases by study, of those that are not private.
+        early: by study, the first update that left before the study was called private.
         reconciled: who brought the budget into step, and why, by entry.
         delta: the last one that the site composed at.
     """
@@ -77,6 +80,7 @@ class Spent:
     studies: dict[str, StudySpending] = field(default_factory=dict)
     uncovered: list[Uncovered] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    early: dict[str, Uncovered] = field(default_factory=dict)
     reconciled: dict[int, tuple[str, str]] = field(default_factory=dict)
     delta: float | None = None
 
@@ -95,30 +99,43 @@ class Spent:
 
 
 def spent(entries: Iterable[Entry]) -> Spent:
-    """Take a ledger's entries through the module's rules."""
+    """Take a ledger's entries through the module's rules.
+
+    Raises:
+        TrustError: an entry about the budget is not in its form.
+    """
     found = Spent()
     for entry in entries:
-        said = entry.data
-        if entry.type in _KINDS:
-            _charge(found, entry.type, said)
-        elif entry.type == "budget_reconciled":
-            _reconcile(found, entry)
-        elif entry.type == "contract" and said.get("private"):
-            _agree(found, entry)
-        elif entry.type == "release":
-            _release(found, entry)
+        with in_form("the ledger", entry):
+            _take(found, entry)
     return found
 
 
+def _take(found: Spent, entry: Entry) -> None:
+    said = entry.data
+    if entry.type in _KINDS:
+        _charge(found, entry.type, said)
+    elif entry.type == "budget_reconciled":
+        _reconcile(found, entry)
+    elif entry.type == "contract" and said.get("private"):
+        _agree(found, entry)
+    elif entry.type == "release":
+        _release(found, entry)
+
+
 def _study(found: Spent, said: dict[str, Any]) -> StudySpending:
-    one = found.studies.setdefault(str(said["study"]), StudySpending(str(said["study"])))
-    one.study_digest = str(said["study_digest"])
+    name = as_text(said["study"])
+    if name not in found.studies:
+        found.studies[name] = StudySpending(name)
+        found.uncovered += [found.early[name]] if name in found.early else []
+    one = found.studies[name]
+    one.study_digest = as_text(said["study_digest"])
     return one
 
 
 def _agree(found: Spent, entry: Entry) -> None:
     one = _study(found, entry.data)
-    one.leaves = sorted(str(name) for name in entry.data.get("leaves", ()))
+    one.leaves = sorted(map(as_text, as_list(entry.data.get("leaves", []))))
     for name in one.leaves:
         if name != "update":
             found.uncovered.append(Uncovered(entry.n, one.study, 0, name))
@@ -128,53 +145,67 @@ def _reconcile(found: Spent, entry: Entry) -> None:
     """Rounds that nobody else has an entry of; from now on the site's figure is that of everybody."""
     said = entry.data
     found.reconciled[entry.n] = str(said.get("by")), str(said.get("why"))
-    for one in said.get("charged", ()):
+    for one in as_list(said.get("charged", [])):
         _charge_beyond(found, one)
     for study in found.studies.values():
-        study.claimed, study.claimed_delta = said.get("lifetime_epsilon"), said.get("lifetime_delta")
+        study.claimed, study.claimed_delta = _claimed(said)
 
 
 def _charge_beyond(found: Spent, said: dict[str, Any]) -> None:
-    one, rounds = _study(found, said), int(said["rounds"])
-    numbers = (said[name] for name in ("noise_multiplier", "sampling_rate", "images_per_patient", "steps"))
-    run = Run(*numbers)
+    """The last of these rounds is known; an update of one may still lie in the spool, and leave later."""
+    one, rounds, last = _study(found, said), as_count(said["rounds"]), as_count(said["last_round"])
+    if not 1 <= rounds <= _MOST_ROUNDS:
+        raise ValueError
+    run = _run(said)
     one.runs.append(replace(run, steps=run.steps * rounds))
     one.charged += rounds
+    one.waiting += range(last - rounds + 1, last + 1)
 
 
 def _charge(found: Spent, kind: str, said: dict[str, Any]) -> None:
     one = _study(found, said)
     if kind == "budget_reserved":
-        one.reserved = int(said["rounds"])
+        one.reserved = as_count(said["rounds"])
     elif kind == "budget_returned":
-        one.returned, one.reserved = one.returned + int(said["rounds"]), 0
+        one.returned, one.reserved = one.returned + as_count(said["rounds"]), 0
     else:
-        numbers = (said[name] for name in ("noise_multiplier", "sampling_rate", "images_per_patient", "steps"))
-        one.runs.append(Run(*numbers))
+        one.runs.append(_run(said))
         one.charged += 1
-        one.waiting.append(int(said["round"]))
-        one.claimed, one.claimed_delta = said.get("lifetime_epsilon"), said.get("lifetime_delta")
-        found.delta = said.get("lifetime_delta", found.delta)
+        one.waiting.append(as_count(said["round"]))
+        one.claimed, one.claimed_delta = _claimed(said)
+        found.delta = one.claimed_delta or found.delta
+
+
+def _run(said: dict[str, Any]) -> Run:
+    noise, rate = as_number(said["noise_multiplier"]), as_number(said["sampling_rate"])
+    return Run(noise, rate, as_count(said["images_per_patient"]), as_count(said["steps"]))
+
+
+def _claimed(said: dict[str, Any]) -> tuple[float | None, float | None]:
+    """The site's own figure and its delta, where it gives them."""
+    epsilon, delta = said.get("lifetime_epsilon"), said.get("lifetime_delta")
+    return None if epsilon is None else as_number(epsilon), None if delta is None else as_share(delta)
 
 
 def _release(found: Spent, entry: Entry) -> None:
     said, study = entry.data, str(entry.data.get("study"))
-    one = found.studies.get(study)
+    one, number, update = found.studies.get(study), as_count(said.get("round", 0)), said.get("update_digest")
     if one is None:
         found.others[study] += 1
+        if update is not None:
+            found.early.setdefault(study, Uncovered(entry.n, study, number, "update"))
         return
     one.releases += 1
-    number, update = int(said.get("round", 0)), said.get("update_digest")
-    if update is not None and update not in one.updates:
+    if update is not None and as_text(update) not in one.updates:
         one.updates.add(update)
         paid = max((charged for charged in one.waiting if charged <= number), default=None)
         if paid is None:
             found.uncovered.append(Uncovered(entry.n, study, number, "update"))
         else:
             one.waiting.remove(paid)
-    for name in said.get("tells", [SILENT]):
-        one.told[str(name)] += 1
-        found.uncovered.append(Uncovered(entry.n, study, number, str(name)))
+    for name in map(as_text, as_list(said.get("tells", [SILENT]))):
+        one.told[name] += 1
+        found.uncovered.append(Uncovered(entry.n, study, number, name))
 
 
 def _cost(one: StudySpending) -> float:

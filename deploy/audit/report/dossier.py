@@ -16,6 +16,7 @@ from deploy.audit.keys import Signer
 from deploy.audit.report.compared import Compared
 from deploy.audit.spending import spent
 from shared.chain import Entry, verified
+from shared.errors import TrustError
 
 MOST_ROWS = 2000  # of one kind on the page; the ledger has all
 RELEASES = frozenset({"release"})
@@ -89,7 +90,7 @@ def compile_dossier(
     if dossier.findings.broken is None and dossier.findings.entries:
         dossier.journals = tuple(journals())
     entries = _sorted(dossier, lines())
-    with suppress(LookupError, TypeError, ValueError):
+    with suppress(TrustError):
         dossier.budget = budget_data(spent(entries), delta=None)
     for _ in entries:  # whatever stands behind an entry that the budget's rules could not read
         pass

@@ -14,6 +14,7 @@ from lone_site import LoneSite, a_study
 from deploy.audit.budget_words import budget_data, budget_failure
 from deploy.audit.spending import SILENT, Spent, spent
 from shared.chain import Entry, Tip
+from shared.errors import TrustError
 from shared.ledger import Ledger
 
 NOW = "2026-01-02T03:04:05Z"
@@ -102,6 +103,42 @@ def test_rounds_that_were_charged_by_reconciling_are_in_the_history() -> None:
     assert low["understated"] == ["lungs"]
 
 
+def test_a_spooled_update_is_covered_by_a_charge_of_reconciling() -> None:
+    """Its round's own charge was lost with the ledger's end; so was that of a second one, and of no third."""
+    beyond = STUDY | ROUND | {"rounds": 2, "last_round": 4}
+    reconciled = "budget_reconciled", LIFETIME | {"by": "ada", "why": "restored", "charged": [beyond]}
+    covered = (charged(1), left(1, "a"), reconciled, left(4, "d"), left(3, "c"), charged(5), left(5, "e"))
+    assert fields(spent(entries(*covered))) == []
+    assert fields(spent(entries(*covered, left(4, "f")))) == [(4, "update")]
+    assert fields(spent(entries(reconciled, left(2, "b")))) == [(2, "update")]  # of an earlier round
+    assert fields(spent(entries(left(4, "d"), reconciled))) == [(4, "update")]  # before anybody called it private
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        *(("noise_multiplier", value) for value in (0, -1.0, 1e300, "1", None, True)),
+        *(("sampling_rate", value) for value in (0, 1.5, "0.1")),
+        *(("steps", value) for value in (-10, 1.5, "3", 2**53 - 1, [])),
+        *(("lifetime_epsilon", value) for value in (-1, "1", {})),
+        *(("lifetime_delta", value) for value in (0, 2, "x")),
+        *(("study", value) for value in (None, 3, {})),
+        ("round", "1"),
+    ],
+)
+def test_a_charge_in_another_form_is_named(name: str, value: object) -> None:
+    """A site holds its own key: a negative number would take back what was spent."""
+    with pytest.raises(TrustError, match=r"Entry 2 .*privacy_spent"):
+        spent(entries(reserved(2), charged(1, **{name: value})))
+
+
+@pytest.mark.parametrize("rounds", [-5, 2**50, "2", None])
+def test_rounds_charged_by_reconciling_in_another_form_are_named(rounds: object) -> None:
+    beyond = STUDY | ROUND | {"rounds": rounds, "last_round": 4}
+    with pytest.raises(TrustError, match="budget_reconciled"):
+        spent(entries(("budget_reconciled", LIFETIME | {"by": "ada", "why": "restored", "charged": [beyond]})))
+
+
 def test_a_private_study_of_which_nothing_was_charged_at_all_is_uncovered() -> None:
     found = spent(entries(agreed("update"), left(1, "a")))
     assert (fields(found), dict(found.others)) == ([(1, "update")], {})
@@ -142,7 +179,8 @@ def test_what_the_auditor_types_and_reads(tmp_path: Path) -> None:
     assert [one["field"] for one in json.loads(done.stdout)["data"]["uncovered"]] == ["update"]
     _add(site.site.ledger, "privacy_spent", {"study": "lungs"})
     done = wardround("audit", "budget", ledger, "--json")
-    assert (done.exit_code, "lacks a number" in json.loads(done.stdout)["error"]["what"]) == (4, True)
+    assert done.exit_code == 4
+    assert "(privacy_spent) is not in its form" in json.loads(done.stdout)["error"]["what"]
     site.close()
 
 

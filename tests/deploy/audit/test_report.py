@@ -71,14 +71,14 @@ def test_what_an_entry_says_is_text(handed: Handed) -> None:
 
 def test_people_and_privacy_have_their_sections(handed: Handed) -> None:
     spent = {
-        **{"study": "lungs", "study_digest": "a" * 64, "round": 1, "clip_norm": 1.0, "delta": 1e-6},
+        **{"study": "hearts", "study_digest": "a" * 64, "round": 1, "clip_norm": 1.0, "delta": 1e-6},
         **{"noise_multiplier": 1.1, "sampling_rate": 0.1, "images_per_patient": 2, "steps": 20},
     }
     lines = goes_on(handed, ("privacy_spent", spent), ("budget_reconciled", {"by": "Jo Doe", "why": "a backup"}))
     dossier = dossier_of(handed, lines)
     by_id = {section.id: section for section in sections(dossier)}
     ((study, epsilon, own, charged, _, without),) = by_id["privacy"].rows
-    assert (study, own, charged, without) == ("lungs", "", "1", "0")
+    assert (study, own, charged, without) == ("hearts", "", "1", "0")
     run = Mechanism.model_validate({name: spent[name] for name in Mechanism.model_fields})
     assert float(epsilon) == pytest.approx(epsilon_of((run,), delta=1e-6), rel=0.01)
     assert any("by Jo Doe" in row[-1] for row in by_id["human"].rows)
