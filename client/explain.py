@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 
 from client.policy import Policy
+from shared.cohort_rule import rule_in_words
 from shared.contract import Contract
 from shared.metrics import COARSE_FIGURES
 from shared.privacy import epsilon_of
@@ -26,7 +27,7 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     study = message.study
     yield f"The coordinator with the fingerprint {coordinator} asks {contract.site} for the study {study.name}."
     yield f"Together with: {', '.join(site for site in message.cohort if site != contract.site) or 'nobody else'}."
-    yield f"A round takes {study.rounds.quorum} of them at least, with this site or without."
+    yield from rule_in_words(study.rounds)
     if study.study.description:
         yield f'The coordinator says of it: "{" ".join(study.study.description.split())}"'
     classes = ", ".join(study.task.classes)

@@ -16,6 +16,7 @@ from rich.text import Text
 
 from deploy.audit.keys import Signer, coordinator_of
 from shared.chain import Entry
+from shared.cohort_rule import rule_in_words
 from shared.console import facts, printable
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError
@@ -33,6 +34,7 @@ class Asked:
     study_digest: str
     cohort: tuple[str, ...]
     rounds: int
+    rule: tuple[str, ...]
     entry: int | None
 
 
@@ -63,7 +65,7 @@ def requests_data(found: Requests) -> dict[str, Any]:
     """For a program."""
     return {
         "coordinator_fingerprint": found.coordinator,
-        "asked": [vars(one) | {"cohort": list(one.cohort)} for one in found.asked],
+        "asked": [vars(one) | {"cohort": list(one.cohort), "rule": list(one.rule)} for one in found.asked],
         "contracts_without": list(found.without),
     }
 
@@ -72,7 +74,7 @@ def requests_page(found: Requests) -> RenderableType:
     """For a person."""
     told = {
         one.study: printable(
-            f"{one.rounds} rounds, with {', '.join(one.cohort)}\n"
+            "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, ""])
             + (f"agreed to in entry {one.entry}" if one.entry else "never agreed to")
         )
         for one in found.asked
@@ -107,5 +109,5 @@ def _opened(line: bytes, signer: Signer) -> Open:
 
 def _asked(message: Open, contracts: dict[str, int]) -> Asked:
     study = message.study
-    digest = study.digest()
-    return Asked(study.name, digest, message.cohort, study.agreed_rounds, contracts.get(digest))
+    digest, rule = study.digest(), tuple(rule_in_words(study.rounds))
+    return Asked(study.name, digest, message.cohort, study.agreed_rounds, rule, contracts.get(digest))

@@ -18,6 +18,19 @@ def said(study: Study) -> str:
     )
 
 
+@pytest.mark.parametrize(
+    ("rounds", "words"),
+    [
+        (RoundsSpec(quorum=2), "A round counts with 2 of the sites at least."),
+        (RoundsSpec(sample=3), "Each round asks 3 of the sites alone, drawn anew from the study's seed."),
+        (RoundsSpec(sample=0.25), "Each round asks 25% of the sites alone"),
+        (RoundsSpec.model_validate({"buffer": 2}), "closes as soon as 2 counted; later work counts in a later round"),
+    ],
+)
+def test_who_is_asked_in_a_round_is_said_before_anybody_agrees(rounds: RoundsSpec, words: str) -> None:
+    assert words in said(a_study().model_copy(update={"rounds": rounds}))
+
+
 @pytest.mark.parametrize("keeps", [True, False])
 def test_that_updates_are_kept_is_said_before_anybody_agrees(keeps: bool) -> None:
     study = a_study().model_copy(update={"rounds": RoundsSpec(keep_updates=keeps)})

@@ -36,6 +36,7 @@ def test_each_study_was_asked_for_by_the_coordinator(handed: Handed, kept: Path)
     assert said["contracts_without"] == []
     page = wardround("audit", "openings", handed.ledger, kept, "--key", handed.card).stdout
     assert "signed each of these requests" in " ".join(page.split())
+    assert page.count("A round counts with 2 of the sites at least.") == 2
     assert max(map(len, page.splitlines())) <= 80
 
 
