@@ -5,8 +5,9 @@ them beside each other is kept. What follows from it is decided in `deploy/audit
 """
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from deploy.audit.keys import Signer
 from deploy.audit.losses import TAIL_LOST, as_loss, read_loss
-from deploy.audit.reading import as_count, as_text, in_form, sound_entries
+from deploy.audit.reading import as_count, as_list, as_text, in_form, sound_entries
 from shared.chain import HEAD, Entry
 from shared.errors import TrustError
 from shared.heads import Head, LostTail
@@ -76,6 +77,7 @@ class Ledger:
     """What a site's ledger says of one study.
 
     Attributes:
+        signed: how many of its entries its last head covers; who hands the file over may have written the others.
         sent: the updates that left.
         models: by round, digests of the models that came.
         receipts: the coordinator's words on its rounds, as written down.
@@ -89,6 +91,7 @@ class Ledger:
 
     site: str
     entries: int = 0
+    signed: int = 0
     sent: list[Sent] = field(default_factory=list)
     models: dict[int, set[str]] = field(default_factory=lambda: defaultdict(set))
     receipts: list[Told] = field(default_factory=list)
@@ -105,6 +108,8 @@ class Journal:
     """What the coordinator's journal says of a study.
 
     Attributes:
+        signed: as a ledger's.
+        asked: by round, the sites that it asked, in its last attempt.
         opened: by round, digests of the models that it started from.
         spooled: by site and round, digest and bytes of the updates that arrived whole.
         admitted: by site and round, the digests that were let in.
@@ -118,6 +123,8 @@ class Journal:
     study: str = ""
     cohort: tuple[str, ...] = ()
     entries: int = 0
+    signed: int = 0
+    asked: dict[int, tuple[str, ...]] = field(default_factory=dict)
     opened: dict[int, str] = field(default_factory=dict)
     spooled: dict[tuple[str, int], dict[str, int]] = field(default_factory=lambda: defaultdict(dict))
     admitted: dict[tuple[str, int], set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -148,7 +155,7 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
     """
     book = Journal()
     for entry in sound_entries(path, key, COORDINATOR):
-        book.entries = entry.n
+        book.entries, book.signed = entry.n, entry.n if entry.type == HEAD else book.signed
         with in_form(path.name, entry):
             _take(book, entry.type, entry.data)
     if not book.study:
@@ -156,11 +163,16 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
     return book
 
 
+def signed_entries(path: Path, book: Journal) -> Iterator[Entry]:
+    """The entries of a journal that was read, as far as the coordinator's signature covers them."""
+    return takewhile(lambda entry: entry.n <= book.signed, read_entries(path))
+
+
 def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
     """A site's ledger, as far as it is about the study of a journal; raises as `read_journal`."""
     book, asked, closed = Ledger(signer.name), _asked(journal, signer.name), journal.closed.get(signer.name)
     for entry in sound_entries(path, signer.key, signer.name):
-        book.entries = entry.n
+        book.entries, book.signed = entry.n, entry.n if entry.type == HEAD else book.signed
         if entry.n in asked or (closed is not None and entry.hash == closed.hash):
             book.hashes[entry.n] = entry.hash
         with in_form(path.name, entry):
@@ -207,9 +219,11 @@ def _note(book: Ledger, entry: Entry) -> None:
 def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
     match kind:
         case "study_started":
-            book.study, book.cohort = as_text(said["study"]), tuple(map(as_text, said["cohort"]))
+            book.study, book.cohort = as_text(said["study"]), tuple(map(as_text, as_list(said["cohort"])))
         case "round_opened":
-            book.opened[as_count(said["round"])] = as_text(said["model_digest"])
+            number = as_count(said["round"])
+            book.opened[number] = as_text(said["model_digest"])
+            book.asked[number] = tuple(map(as_text, as_list(said["cohort"])))
         case "update_spooled":
             arrived = book.spooled[as_text(said["site"]), as_count(said["round"])]
             arrived[as_text(said["update_digest"])] = as_count(said["update_bytes"])

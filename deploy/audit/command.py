@@ -11,16 +11,16 @@ from rich.text import Text
 from deploy.audit import reconciled
 from deploy.audit.anchors import Anchor, read_anchors
 from deploy.audit.asking import Question, questions
-from deploy.audit.books import read_journal, read_ledger, signer_of
+from deploy.audit.books import read_journal, read_ledger, signed_entries, signer_of
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
+from deploy.audit.reading import signed, sound_entries
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
 from deploy.audit.remade_words import models_data, models_failure, models_line
 from deploy.audit.report.compared import compare
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
-from shared.chain import verified
 from shared.cohort_list import LONGEST_OPENING as LONGEST_LIST
 from shared.cohort_list import read_opening
 from shared.console import Answer, answering, printable
@@ -128,7 +128,7 @@ def reconcile(
     theirs = coordinator_of(signers.values(), coordinator)
     book = read_journal(journal, theirs)
     found = lay_side_by_side(book, [read_ledger(file, signer, book) for file, signer in signers.items()])
-    remade = None if study is None else remake(read_entries(journal), study)
+    remade = None if study is None else remake(signed_entries(journal, book), study)
     said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconciled.data(found)
     said |= models_data(remade)
     said["fingerprints"] = {signer.name: signer.fingerprint for signer in signers.values()}
@@ -152,7 +152,7 @@ def cohort(
 
     _there(file)
     who, shown = read_signer(key, signer), read_opening(_whole(opening))
-    found = hold_against(verified(read_lines(file), public_key=who.key, signer=who.name), shown, site=who.name)
+    found = hold_against(signed(sound_entries(file, who.key, who.name)), shown, site=who.name)
     return Answer({"ledger": str(file)} | cohort_data(found), cohort_page(found), cohort_failure(found))
 
 
@@ -172,7 +172,7 @@ def openings(
     for path in (file, kept):
         _there(path)
     who, _ = _held(key, signer, coordinator, None)
-    entries = verified(read_lines(file), public_key=who.key, signer=who.name)
+    entries = signed(sound_entries(file, who.key, who.name))
     with kept.open("rb") as opened:
         found = requests(entries, iter(lambda: opened.readline(LONGEST_OPENING), b""), who)
     return Answer({"ledger": str(file)} | requests_data(found), requests_page(found))

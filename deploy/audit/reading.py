@@ -4,14 +4,14 @@ A journal, or a ledger beside one. Each was written by who holds the key, in wha
 """
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.chain import Entry, verified
+from shared.chain import HEAD, Entry, verified
 from shared.errors import TrustError
 from shared.ledger import read_lines
 
@@ -34,6 +34,16 @@ def sound_entries(path: Path, key: Ed25519PublicKey, signer: str) -> Iterator[En
             f"{path.name} is broken at line {count + 1}: {error.what}",
             remedy="Ask for the file again, and compare its signer's fingerprint; `wardround audit verify` says more.",
         ) from None
+
+
+def signed(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """The entries that a head covers; who hands a file over may have written those behind the last one."""
+    waiting = list[Entry]()
+    for entry in entries:
+        waiting.append(entry)
+        if entry.type == HEAD:
+            yield from waiting
+            waiting.clear()
 
 
 @contextmanager

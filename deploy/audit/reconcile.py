@@ -11,10 +11,11 @@ In this order, for each site whose ledger is there:
 5. the line carried no more bytes of answers than the ledger's releases, within 2 %, 64 KiB for each message with an
    update and 4 KiB for each other one, what Flower adds to it;
 6. what it declares lost of its end, and what it was told of others' losses, is what the journal says;
+7. its last head covers it to its end, and the coordinator's the journal;
 
 and for each round, that every update which counted left its site by that site's own ledger. What a rule does not
-allow is a discrepancy; that a line broke, that a site's ledger is missing, or that what is not there stood in an end
-which its site has declared lost, is none, and is said. Pure.
+allow is a discrepancy; that a line broke, that a site's ledger is missing, that an end is not signed yet, or that what
+is not there stood in an end which its site has declared lost, is none, and is said. Pure.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
@@ -23,7 +24,7 @@ from dataclasses import dataclass, field
 from deploy.audit.books import Journal, Ledger, Sent
 from shared.heads import Head, LostTail, root_over
 
-_OPEN = {"not_received", "round_open", "not_sent", "head_lost", "release_lost"}  # a line may break, a study be stopped
+_OPEN = {"not_received", "round_open", "not_sent", "head_lost", "release_lost", "unsigned"}  # a line may break
 _SHARE, _MESSAGE_BYTES = 0.02, 64 << 10
 _SMALL_BYTES = 4 << 10  # Flower 1.39 adds about 1.6 KB to a message without an update
 
@@ -40,13 +41,14 @@ class Discrepancy:
 
 @dataclass(frozen=True)
 class SiteAccount:
-    """A site's updates by what became of them; `bytes` of those that left, `received` of those that arrived."""
+    """A site's updates by what became of them; `bytes` of those that left, `received` of those that `arrived`."""
 
     site: str
     entries: int
     updates: int
     bytes: int
     received: int
+    arrived: int
     counted: int
 
 
@@ -59,6 +61,7 @@ class Reconciliation:
         open_points: what is no discrepancy, and which nobody can prove.
         missing: sites of the cohort whose ledger was not there.
         rounds: by round, how many counted, and how many of these a ledger confirms.
+        drawn: by round, the sites that were asked, where these were not the whole cohort.
         lost: by site, what its ledger or the journal declares lost of that ledger's end.
     """
 
@@ -68,7 +71,13 @@ class Reconciliation:
     open_points: tuple[Discrepancy, ...]
     missing: tuple[str, ...]
     rounds: Mapping[int, tuple[int, int]]
+    drawn: Mapping[int, tuple[str, ...]] = field(default_factory=dict)
     lost: Mapping[str, tuple[LostTail, ...]] = field(default_factory=dict)
+
+    @property
+    def signed(self) -> bool:
+        """Whether all books are signed to their end."""
+        return all(one.code != "unsigned" for one in self.open_points)
 
     @property
     def agrees(self) -> bool:
@@ -83,6 +92,7 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
     for ledger in ledgers:
         found += [*_heads(journal, ledger), *_models(journal, ledger), *_updates(journal, ledger)]
         found += [*_receipts(journal, ledger), *_traffic(ledger), *_losses(journal, ledger)]
+        found += _unsigned(ledger.site, ledger)
     found += _rounds(journal, books)
     ordered = sorted(found, key=lambda one: (one.round, one.site or "", one.code))
     return Reconciliation(
@@ -92,6 +102,7 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
         open_points=tuple(one for one in ordered if one.code in _OPEN),
         missing=tuple(site for site in journal.cohort if site not in books),
         rounds={number: _confirmed(journal, books, number) for number in sorted(journal.commits)},
+        drawn={n: asked for n, asked in journal.asked.items() if {*asked} != {*journal.cohort}},
         lost=_all_losses(journal, books),
     )
 
@@ -100,6 +111,12 @@ def _journal_alone(journal: Journal) -> Iterator[Discrepancy]:
     for noted in journal.noted:
         if root_over(noted.heads) != noted.root:
             yield Discrepancy(None, noted.round, "root", "the root is not the one over the heads noted with it")
+    yield from _unsigned(None, journal)
+
+
+def _unsigned(site: str | None, book: Journal | Ledger) -> Iterator[Discrepancy]:
+    if behind := book.entries - book.signed:
+        yield Discrepancy(site, 0, "unsigned", f"{behind:,} of its entries stand behind its last signature")
 
 
 def _heads(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
@@ -238,5 +255,6 @@ def _account(journal: Journal, ledger: Ledger) -> SiteAccount:
         updates=len(updates),
         bytes=sum(sent.size for sent in ledger.sent),
         received=sum(size for size in arrived if size is not None),
+        arrived=sum(size is not None for size in arrived),
         counted=sum(words.get(ledger.site) == "counted" for words in journal.commits.values()),
     )

@@ -13,6 +13,7 @@ from shared.console import facts, printable, table
 from shared.errors import TrustError
 
 MEANINGS = {
+    "unsigned": "Who handed the file over could have written these; ask for it again after the next round.",
     "root": "The sites were not all told of the same heads, so one may have been shown another history.",
     "head": "The ledger was rolled back, cut or written anew since the coordinator heard of it.",
     "head_lost": "It was of an end of the ledger that the site has declared lost.",
@@ -39,6 +40,8 @@ def verdict(found: Reconciliation) -> str:
         return f"the books do not agree: {number} {'discrepancy' if number == 1 else 'discrepancies'}"
     if found.lost:
         return f"the books agree, but for what is lost of the ledger of {', '.join(found.lost)}"
+    if not found.signed:
+        return "the books agree, and not all of them is signed"
     return "the books agree" if not found.missing else "the books agree, as far as ledgers are there"
 
 
@@ -61,6 +64,7 @@ def data(found: Reconciliation) -> dict[str, Any]:
         "study": found.study,
         "sites": [asdict(account) for account in found.accounts],
         "rounds": [{"round": n, "counted": one, "confirmed": two} for n, (one, two) in found.rounds.items()],
+        "drawn": {str(number): list(sites) for number, sites in found.drawn.items()},
         "discrepancies": _listed(found.discrepancies),
         "open_points": _listed(found.open_points),
         "lost": {site: [loss.model_dump() for loss in losses] for site, losses in found.lost.items()},
@@ -76,6 +80,7 @@ def page(found: Reconciliation, *, models: str) -> RenderableType:
     about = {
         "Study": found.study,
         "Rounds": f"{len(found.rounds)} committed; {confirmed} of {counted} counted updates are in a ledger",
+        "Drawn": _drawn(found),
         "Lost": "\n".join(f"{site}: {in_words(loss)}" for site, losses in found.lost.items() for loss in losses),
         "No ledger of": ", ".join(found.missing),
         "Models": models,
@@ -90,6 +95,13 @@ def page(found: Reconciliation, *, models: str) -> RenderableType:
     for title, points in (("Discrepancies", found.discrepancies), ("Open points", found.open_points)):
         parts += _told(title, points)
     return Group(*parts)
+
+
+def _drawn(found: Reconciliation) -> str:
+    """Whom the rounds asked, where they did not ask the whole cohort."""
+    lines = [f"round {number} asked {', '.join(sites)} alone" for number, sites in [*found.drawn.items()][:_SHOWN]]
+    more = len(found.drawn) - len(lines)
+    return "\n".join([*lines, *([f"and {more} more rounds; --json lists them"] if more else [])])
 
 
 def _told(title: str, points: tuple[Discrepancy, ...]) -> list[RenderableType]:

@@ -4,12 +4,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from deploy.audit.books import read_journal, read_ledger
+from deploy.audit.books import read_journal, read_ledger, signed_entries
 from deploy.audit.keys import Signer, coordinator_of
 from deploy.audit.reconcile import Reconciliation, reconcile
 from deploy.audit.remade import Remade, remake
 from shared.errors import ConfigError
-from shared.ledger import read_entries
 
 
 @dataclass(frozen=True)
@@ -42,4 +41,4 @@ def _compared(ledger: Path, signer: Signer, journal: Path, folder: Path | None) 
         raise ConfigError(f"There is no journal at {journal}.", remedy="Name the study's journal.jsonl, or its folder.")
     book = read_journal(journal, coordinator_of([signer], None))
     found = reconcile(book, [read_ledger(ledger, signer, book)])
-    return Compared(found, None if folder is None else remake(read_entries(journal), folder))
+    return Compared(found, None if folder is None else remake(signed_entries(journal, book), folder))

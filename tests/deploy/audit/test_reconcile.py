@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from audited import SITE, STUDIES, Handed
+from audited import KEPT, SITE, STUDIES, Handed
 from live_federation import answer, wardround
 
 from client.evidence import export_ledger
@@ -282,6 +282,55 @@ def test_an_update_that_left_on_a_line_that_broke_is_an_open_point(handed: Hande
     said = reconciled(handed, journal, ledger, code=4)["data"]  # its heads are others now
     assert [(one["round"], one["code"]) for one in said["open_points"]] == [(2, "not_received")]
     assert {one["code"] for one in said["discrepancies"]} == {"head"}
+
+
+def test_whom_a_round_asked_is_said_where_it_was_not_everybody(handed: Handed, tmp_path: Path) -> None:
+    def drawn(entry: dict[str, Any]) -> dict[str, Any]:
+        second = entry["type"] == "round_opened" and entry["data"]["round"] == 2
+        return entry | {"data": entry["data"] | {"cohort": ["south"]}} if second else entry
+
+    key = load_federation(handed.federation).coordinator_key
+    journal = anew(handed.journals[0], tmp_path / "journal.jsonl", drawn, key=key, signer=COORDINATOR)
+    assert reconciled(handed, journal, handed.ledger)["data"]["drawn"] == {"2": ["south"]}
+    shown = wardround("audit", "reconcile", journal, handed.ledger, "--key", handed.federation / "roster.signed").stdout
+    assert "round 2 asked south alone" in shown
+
+
+# ------------------------------------------------------------ an end that nobody signed
+
+
+def goes_on(source: Path, into: Path, *entries: tuple[str, dict[str, Any]]) -> Path:
+    """A chain with entries behind it that anybody can write, who has the file."""
+    lines, tip = source.read_bytes().splitlines(keepends=True), Tip()
+    for line in lines:
+        _, tip = tip.follow(line.rstrip(b"\n"))
+    for kind, data in entries:
+        lines.append(tip.next_line(kind, data, time=WHEN) + b"\n")
+        _, tip = tip.follow(lines[-1].rstrip(b"\n"))
+    into.write_bytes(b"".join(lines))
+    return into
+
+
+def test_entries_that_nobody_signed_are_said(handed: Handed, tmp_path: Path) -> None:
+    more = ("site_lost", {"site": "south", "round": 3, "cause": "line_lost"})
+    for journal, ledger, site in (
+        (goes_on(handed.journals[0], tmp_path / "journal.jsonl", more), handed.ledger, None),
+        (handed.journals[0], goes_on(handed.ledger, tmp_path / "n.jsonl", ("software", {"version": "1"})), SITE),
+    ):
+        said = reconciled(handed, journal, ledger)["data"]
+        assert said["verdict"] == "the books agree, and not all of them is signed"
+        assert [(one["site"], one["code"]) for one in said["open_points"]] == [(site, "unsigned")]
+
+
+def test_a_final_model_that_nobody_signed_is_none(handed: Handed, tmp_path: Path) -> None:
+    lines = (handed.federation / "studies" / KEPT / "journal.jsonl").read_bytes().splitlines(keepends=True)
+    end = next(n for n, line in enumerate(lines) if b'"type":"study_finished"' in line)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[: end + 1]))
+    study = handed.federation / "studies" / KEPT
+    words = (tmp_path / "journal.jsonl", handed.ledger, "--key", handed.federation / "roster.signed", "--study", study)
+    said = json.loads(wardround("audit", "reconcile", *words, "--json").stdout)["data"]
+    assert [one["bit_identical"] for one in said["models"]] == [True, True]
+    assert said["final_model_recomputed"] is None
 
 
 # ------------------------------------------------------------ files that cannot be used
