@@ -25,7 +25,7 @@ def journal_claims(dossier: Dossier) -> Iterator[Claim]:
         if one.found.open_points:
             many = counted(len(one.found.open_points), "point", "points")
             yield Claim("open", f"{one.found.study}: {many} that nobody can settle, as where a line broke.", "breaches")
-        yield _models(one)
+        yield from _models(one)
     seen = {one.found.study for one in dossier.journals}
     if dossier.findings.broken is not None:
         yield Claim("open", f"{_UNPAIRED}: not compared, for the ledger is broken.", "journal")
@@ -42,19 +42,27 @@ def _agreement(one: Compared) -> Claim:
         text = f"{found.study}: ledger and journal part in {many}; first, round {first.round}: {first.what}."
         return Claim("broken", text, "breaches")
     mine = found.accounts[0]
-    arrived = f"{found.study}: {mine.counted} of {counted(mine.updates, 'update', 'updates')} that left were counted"
-    return Claim("proven", f"{arrived}; the coordinator's journal has each by its digest and bytes.", "journal")
+    left = f"{found.study}: of {counted(mine.updates, 'update', 'updates')} that left by the ledger, {mine.arrived:,}"
+    text = f"{left} stand in the coordinator's journal, by digest and bytes, and {mine.counted:,} counted by its word"
+    if found.signed:
+        return Claim("proven", f"{text}.", "journal")
+    return Claim("declared", f"{text}; part of a book is not signed yet.", "journal")
 
 
-def _models(one: Compared) -> Claim:
+def _models(one: Compared) -> Iterator[Claim]:
     study, remade = one.found.study, one.remade
     if (error := models_failure(remade)) is not None:
-        return Claim("broken", f"{study}: {error.what}", "journal")
-    if remade is None or not_covered(remade):
-        return Claim("open", f"{study}: whether its models follow from the updates: {_why_not(remade)}.", "journal")
-    made = counted(len(remade.rounds), "model was", "models were")
-    text = f"{study}: {made} made again from the updates that counted, bit for bit, the final one among them."
-    return Claim("proven", text, "journal")
+        yield Claim("broken", f"{study}: {error.what}", "journal")
+    elif remade is None or not_covered(remade):
+        yield Claim("open", f"{study}: whether its models follow from the updates: {_why_not(remade)}.", "journal")
+    else:
+        made = counted(len(remade.rounds), "model follows", "models follow")
+        text = (
+            f"{study}: {made} bit for bit from the updates in the coordinator's folder, the published one among them."
+        )
+        yield Claim("proven", text, "journal")
+        whose = f"{study}: which updates are the other sites', and what each weighs: the coordinator's word."
+        yield Claim("declared", whose, "journal")
 
 
 def _why_not(remade: Remade | None) -> str:
@@ -66,9 +74,9 @@ def journal_section(dossier: Dossier) -> Section:
     return Section(
         "journal",
         "Beside the coordinator's journal",
-        "The updates that left, held against the journal's word on what arrived and was counted; and the models, made "
-        "again from the updates where these were kept.",
-        ("study", "updates left", "counted", "bytes left", "updates' bytes that arrived", "models"),
+        "The updates that left, held against the journal's word on what arrived and was counted; the ledger's bytes "
+        "are with the message. And the models, made again bit for bit from the updates where these were kept.",
+        ("study", "left", "arrived", "counted", "bytes left", "bytes arrived", "models"),
         [_journal_row(one) for one in dossier.journals],
         none="No journal was given with --journal or --study.",
     )
@@ -84,14 +92,12 @@ def journal_points(dossier: Dossier) -> Iterator[tuple[str, ...]]:
 
 def _journal_row(one: Compared) -> tuple[str, ...]:
     mine, remade = one.found.accounts[0], one.remade
-    if remade is not None and remade.fault is None and not not_covered(remade):
-        models = f"{len(remade.rounds)} made again, bit for bit"
+    if models_failure(remade) is not None:
+        models = models_line(remade)
     else:
-        models = _why_not(remade) if remade is None or remade.fault is None else models_line(remade)
-    return (
-        *(one.found.study, f"{mine.updates:,}", f"{mine.counted:,}", f"{mine.bytes:,}", f"{mine.received:,}"),
-        models,
-    )
+        models = _why_not(remade) if not_covered(remade) else f"{len(remade.rounds) if remade else 0} made again"
+    figures = (mine.updates, mine.arrived, mine.counted, mine.bytes, mine.received)
+    return one.found.study, *(f"{figure:,}" for figure in figures), models
 
 
 # ------------------------------------------------------------------ the budget
@@ -110,14 +116,14 @@ def budget_claims(dossier: Dossier) -> Iterator[Claim]:
         text = f"{many} something left a private study without a charge; first at entry {first['entry']}."
         yield Claim("broken", text, "privacy")
     else:
-        text = "Nothing left a private study but updates, each paid for by a charge that stands before it."
-        yield Claim("proven", text, "privacy")
+        text = "By its entries nothing left a private study but updates, each behind a charge that pays for it."
+        yield Claim("declared", text, "privacy")
     for study in said["understated"]:
         yield Claim("broken", f"{study}: the site's own figure is below what its entries cost.", "privacy")
     yield Claim(
         "declared",
-        f"Training was private: at most epsilon {rounded_up(said['epsilon'])} at delta {said['delta']:g} for a patient "
-        "who was in every round of every private study, recomputed from the charges that the site wrote down.",
+        f"Training was private: by its charges at most epsilon {rounded_up(said['epsilon'])} at delta "
+        f"{said['delta']:g} for a patient who was in every round of every private study.",
         "privacy",
     )
 

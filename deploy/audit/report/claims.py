@@ -1,4 +1,4 @@
-"""The page's verdict in three colours: what is proven, what the site declares, and what nothing here covers.
+"""The page's verdict in three colours: what is proven, what one side declares, and what nothing here covers.
 
 What follows from the ledger and the heads that others hold is said here; what `audit reconcile` and `audit budget`
 found, in `checked.py`.
@@ -24,6 +24,20 @@ def headline(dossier: Dossier) -> str:
     return held if failure(dossier.findings) or not _contradictions(dossier) else f"{held}, and contradicted"
 
 
+def in_plain_words(dossier: Dossier) -> str:
+    """What the headline means to who has never seen a ledger."""
+    found = dossier.findings
+    if found.broken is not None or not found.entries:
+        return "The file is not what the site wrote: nothing from that line on can be relied upon."
+    if not found.signed:
+        return "Anybody could have written this file: nobody's signature stands in it."
+    if _contradictions(dossier):
+        return "What others hold, or the ledger itself, contradicts it. Each such point stands first below."
+    if found.end_anchored:
+        return "Nothing was changed, cut or put in since another party got hold of the ledger's end."
+    return "The file is what the site signed. That its end was not cut or written anew is the site's own word."
+
+
 def report_failure(dossier: Dossier) -> WardroundError | None:
     """Why the answer to the auditor's question is no, if it is."""
     error, contradictions = failure(dossier.findings), _contradictions(dossier)
@@ -45,7 +59,11 @@ def _chain(dossier: Dossier) -> list[Claim]:
     if not found.signed:
         return [Claim("broken", f"Nobody signed any of the {entries}.", "chain")]
     signed = counted(found.signed, "entry is", "entries are")
-    said = [Claim("proven", f"{signed} as {dossier.signer.name}'s key signed them: none changed, in order.", "chain")]
+    whose = dossier.signer.name
+    said = [
+        Claim("proven", f"{signed} as {whose}'s key signed them: none changed since, and in order.", "chain"),
+        Claim("open", f"Whether the keys are {whose}'s and the coordinator's: {_COMPARE}.", "chain"),
+    ]
     for anchor in found.missing:
         said.append(Claim("broken", f"The head that {anchor.source} holds is not in this ledger.", "anchors"))
     for loss in found.lost:
@@ -53,9 +71,8 @@ def _chain(dossier: Dossier) -> list[Claim]:
         said.append(Claim("declared", text, "human"))
     if found.anchored:
         holder = next(anchor.source for anchor, n in found.found.items() if n == found.anchored)
-        said.append(
-            Claim("proven", f"None of the first {found.anchored:,} was left out: {holder} holds their head.", "anchors")
-        )
+        text = f"None of the first {found.anchored:,} was changed, cut or put in later: {holder} holds their head."
+        said.append(Claim("proven", text, "anchors"))
     if not found.end_anchored:
         behind = found.entries - found.anchored
         rest = (
@@ -72,17 +89,19 @@ def _agreed(dossier: Dossier) -> list[Claim]:
         return [Claim("broken", f"{what} what had been agreed before.", "breaches")]
     if not dossier.releases.count or not found.signed:
         return []
-    size = sum(account.bytes for account in found.studies.values())
+    studies = found.studies.values()
+    size, left = sum(account.bytes for account in studies), sum(account.releases for account in studies)
     return [
         Claim(
             "proven",
-            f"The ledger names {counted(dossier.releases.count, 'release', 'releases')} of {size:,} bytes in all, each "
-            "but a refusal under a contract agreed before it, by kind, round, size and digest.",
+            f"The ledger names {counted(left, 'release', 'releases')} of {size:,} bytes in all, each but a refusal "
+            "behind the contract that it is under.",
             "releases",
         )
     ]
 
 
+_COMPARE = "compare both fingerprints with the agreement that was signed on paper"
 _DECLARED = (
     Claim("declared", "Everything that left was written down: the software writes before it sends.", "releases"),
     Claim("declared", "Each release held what its contract allows; the site's door checked it.", "contracts"),

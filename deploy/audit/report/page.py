@@ -2,15 +2,18 @@
 
 from importlib.metadata import version
 from itertools import groupby
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from deploy.audit.report.claim import BELOW, TITLES
-from deploy.audit.report.claims import claims, headline
+from deploy.audit.report.claims import claims, headline, in_plain_words
 from deploy.audit.report.dossier import Dossier
 from deploy.audit.report.law import MAPPINGS
 from deploy.audit.report.sections import sections
+from shared.console import printable
 
+_LONGEST = 1000  # characters of what an entry, or a name in it, may bring onto the page
 _ORDER = ("broken", "proven", "declared", "open")
 
 
@@ -25,6 +28,7 @@ def render(dossier: Dossier, *, signed_by: str, fingerprint: str) -> str:
         .render(
             dossier=dossier,
             verdict=headline(dossier),
+            meaning=in_plain_words(dossier),
             grouped=grouped,
             titles=TITLES,
             below=BELOW,
@@ -43,6 +47,14 @@ def _environment() -> Environment:
         loader=PackageLoader("deploy.audit.report", "."),
         autoescape=True,
         undefined=StrictUndefined,
+        finalize=_shown,
         trim_blocks=True,
         lstrip_blocks=True,
     )
+
+
+def _shown(value: Any) -> Any:
+    """No character that turns the text around, or hides some of it, and no more than anybody reads."""
+    if not isinstance(value, str):
+        return value
+    return printable(value if len(value) <= _LONGEST else f"{value[:_LONGEST]}...")

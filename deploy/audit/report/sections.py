@@ -3,17 +3,21 @@
 A further section is a function from the dossier to a `Section`, in its place in `SECTIONS`.
 """
 
+import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any
 
 from deploy.audit.examine import Notes
 from deploy.audit.report.checked import journal_points, journal_section, privacy_section
-from deploy.audit.report.dossier import Dossier, Kept
+from deploy.audit.report.dossier import MOST_ROWS, Dossier, Kept
 from deploy.audit.report.section import Section
 from deploy.audit.words import coordinators, counted, verdict
 from shared.chain import Entry
 
-_PLAIN = 60  # characters of a value that is shown by its name
+_PLAIN, _MOST_PLAIN = 90, 12  # characters of a value, and parts of one
+_DIGEST = re.compile(r"[0-9a-f]{64,128}")
+_UNLISTED = {"head": "signed heads", "heads": "roots of all sites' heads", "model_received": "models received"}
 
 
 def sections(dossier: Dossier) -> list[Section]:
@@ -68,23 +72,32 @@ def _studies(dossier: Dossier) -> Section:
             *(f"{one.refused:,}", ", ".join(f"{n} {what}" for what, n in sorted(one.receipts.items()))),
             "closed" if one.closed else "open",
         )
-        for name, one in dossier.findings.studies.items()
+        for name, one in islice(dossier.findings.studies.items(), MOST_ROWS)
     ]
     columns = ("study", "releases", "updates", "bytes", "last round", "refused", "receipts", "state")
-    return Section("studies", "Studies", "What left in each, added up from the releases.", columns, rows)
+    more = len(dossier.findings.studies) - len(rows)
+    note = f"{more:,} more are in the ledger." if more else ""
+    return Section("studies", "Studies", "What left in each, added up from the releases.", columns, rows, note=note)
 
 
 def _contracts(dossier: Dossier) -> Section:
     rows = [
-        (*_place(entry), _said(entry, "study"), entry.type, _said(entry, "contract"), _said(entry, "study_digest"))
+        (
+            *_place(entry),
+            _said(entry, "study"),
+            _agreed_by(entry),
+            _said(entry, "contract"),
+            _said(entry, "study_digest"),
+        )
         for entry in dossier.contracts.first
     ]
     return Section(
         "contracts",
         "Contracts",
-        "What the site agreed to release, before the study began. The ledger names the contract by its digest; "
-        "its text follows from the study, whose digest is given, and can be worked out again.",
-        ("entry", "time", "study", "kind", "contract", "study's SHA-256"),
+        "What the site agreed to release, before the study began, and by which line of its policy or whose word. The "
+        "ledger names the contract by its digest; its text follows from the study, which is in the opening that the "
+        "site kept, and from the software, floors and end in the same entry.",
+        ("entry", "time", "study", "agreed by", "contract", "study's SHA-256"),
         rows,
         note=_cut(dossier.contracts),
     )
@@ -93,13 +106,7 @@ def _contracts(dossier: Dossier) -> Section:
 def _releases(dossier: Dossier) -> Section:
     rows = [
         (
-            *(
-                *_place(entry),
-                _said(entry, "study"),
-                _said(entry, "round"),
-                _said(entry, "kind"),
-                _said(entry, "bytes"),
-            ),
+            *(*_place(entry), _said(entry, "study"), _said(entry, "round"), _kind(entry), _said(entry, "bytes")),
             *(_said(entry, "body_digest"), _said(entry, "update_digest") or "none"),
         )
         for entry in dossier.releases.first
@@ -107,7 +114,8 @@ def _releases(dossier: Dossier) -> Section:
     return Section(
         "releases",
         "Every release",
-        "Everything that left the site through its door, in order: written down before it was sent.",
+        "Everything that left the site through its door, by its own word, in order: written down before it was sent. "
+        'Answers that said "not yet" again and again stand in one line, with their number.',
         ("entry", "time", "study", "round", "kind", "bytes", "message's SHA-256", "update's SHA-256"),
         rows,
         note=_cut(dossier.releases),
@@ -150,7 +158,7 @@ def _breaches(dossier: Dossier) -> Section:
 
 def _refusals(dossier: Dossier) -> Section:
     rows = [
-        (*_place(entry), entry.type, _said(entry, "study"), _said(entry, "round"), _words(entry))
+        (*_place(entry), _type(entry), _said(entry, "study"), _said(entry, "round"), _words(entry))
         for entry in dossier.refusals.first
     ]
     return Section(
@@ -164,7 +172,7 @@ def _refusals(dossier: Dossier) -> Section:
 
 
 def _human(dossier: Dossier) -> Section:
-    rows = [(*_place(entry), entry.type, _said(entry, "study"), _words(entry)) for entry in dossier.human.first]
+    rows = [(*_place(entry), _type(entry), _said(entry, "study"), _words(entry)) for entry in dossier.human.first]
     return Section(
         "human",
         "What people did",
@@ -177,8 +185,10 @@ def _human(dossier: Dossier) -> Section:
 
 
 def _software(dossier: Dossier) -> Section:
-    rows = [(*_place(entry), entry.type, _words(entry)) for entry in dossier.other.first]
+    rows = [(*_place(entry), _type(entry), _words(entry)) for entry in dossier.other.first]
     unknown = ", ".join(f"{word} ({times})" for word, times in dossier.findings.unknown.items())
+    counts = ", ".join(f"{dossier.findings.types[word]:,} {_UNLISTED[word]}" for word in _UNLISTED)
+    notes = (_cut(dossier.other), f"Only counted: {counts}.", f"Not known here: {unknown}." if unknown else "")
     return Section(
         "other",
         "Keys, software and all other entries",
@@ -186,7 +196,7 @@ def _software(dossier: Dossier) -> Section:
         "that have no section of their own.",
         ("entry", "time", "kind", "what"),
         rows,
-        note=" ".join(part for part in (_cut(dossier.other), f"Not known here: {unknown}." if unknown else "") if part),
+        note=" ".join(part for part in notes if part),
     )
 
 
@@ -211,6 +221,20 @@ def _said(entry: Entry, name: str) -> str:
     return "" if value is None else str(value)
 
 
+def _type(entry: Entry) -> str:
+    return entry.type.replace("_", " ")
+
+
+def _kind(entry: Entry) -> str:
+    if entry.type == "release_repeated":
+        return f"{_said(entry, 'count')} times {_said(entry, 'refusal').replace('_', ' ')}"
+    return _said(entry, "kind")
+
+
+def _agreed_by(entry: Entry) -> str:
+    return _said(entry, "person") or _said(entry, "approved_by") or ("a rehearsal" if entry.type == "rehearsal" else "")
+
+
 def _words(entry: Entry) -> str:
     return ", ".join(_pairs(entry.data.items()))
 
@@ -218,8 +242,23 @@ def _words(entry: Entry) -> str:
 def _pairs(items: Iterable[tuple[str, Any]]) -> Iterator[str]:
     for name, value in items:
         if name not in ("study", "round", "study_digest") and value is not None:
-            text = str(value)
-            yield f"{name} {text[:_PLAIN]}{'...' if len(text) > _PLAIN else ''}"
+            yield f"{name.replace('_', ' ')} {_plain(value)}"
+
+
+def _plain(value: Any) -> str:
+    """A value as a reader would write it; of a digest its beginning, which is enough to find it in the ledger."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return _short(", ".join(map(_plain, value[:_MOST_PLAIN])))
+    if isinstance(value, dict):
+        return _short(", ".join(f"{name} {_plain(one)}" for name, one in [*value.items()][:_MOST_PLAIN]))
+    return _short(str(value))
+
+
+def _short(text: str) -> str:
+    longest = 16 if _DIGEST.fullmatch(text) else _PLAIN
+    return text if len(text) <= longest else f"{text[:longest]}..."
 
 
 def _cut(kept: Kept) -> str:

@@ -27,12 +27,13 @@ def page_of(dossier: Dossier) -> Reader:
 
 def test_a_whole_ledger_is_proven_as_far_as_others_hold_it(handed: Handed) -> None:
     dossier = dossier_of(handed, handed.lines)
-    assert standing(dossier, "none changed, in order") == ["proven"]
-    assert standing(dossier, "left out") == ["proven"]
+    assert standing(dossier, "none changed since, and in order") == ["proven"]
+    assert standing(dossier, "changed, cut or put in later") == ["proven"]
     assert standing(dossier, "written down") == ["declared"]
     assert standing(dossier, "ran the software") == ["open"]
+    assert standing(dossier, "compare both fingerprints") == ["open"]  # a site can bring a coordinator of its own
     text = page_of(dossier).text
-    assert "Consistent and anchored" in text
+    assert "Consistent and anchored Nothing was changed, cut or put in" in " ".join(text.split())
     for line in map(json.loads, handed.lines):
         if line["type"] == "release":
             assert line["data"]["body_digest"] in text
@@ -83,7 +84,45 @@ def test_people_and_privacy_have_their_sections(handed: Handed) -> None:
     assert float(epsilon) == pytest.approx(epsilon_of((run,), delta=1e-6), rel=0.01)
     assert any("by Jo Doe" in row[-1] for row in by_id["human"].rows)
     assert standing(dossier, f"at most epsilon {epsilon}") == ["declared"]
-    assert standing(dossier, "paid for by a charge") == ["proven"]
+    assert standing(dossier, "behind a charge that pays for it") == [
+        "declared"
+    ]  # who holds the key writes charges, too
+
+
+def test_what_the_policy_agreed_to_is_nobody_s_act(handed: Handed) -> None:
+    agreed = {
+        "study": "hearts",
+        "study_digest": "a" * 64,
+        "contract": "c" * 64,
+        "approved_by": "person",
+        "person": "Jo Doe",
+    }
+    by_id = {section.id: section for section in sections(dossier_of(handed, goes_on(handed, ("contract", agreed))))}
+    assert [row[4] for row in by_id["human"].rows] == [
+        "approved by person, contract cccccccccccccccc..., person Jo Doe"
+    ]
+    assert [row[3] for row in by_id["contracts"].rows] == ["policy.studies = any"] * 2 + ["Jo Doe"]
+
+
+def test_answers_that_left_again_and_again_are_among_the_releases(handed: Handed) -> None:
+    where = {"study": "hearts", "round": 0, "stage": "open", "refusal": "awaits_approval"}
+    announced, left = ("release_again", where | {"most": 9}), ("release_repeated", where | {"count": 7, "bytes": 2800})
+    dossier = dossier_of(handed, goes_on(handed, announced, left))
+    by_id = {section.id: section for section in sections(dossier)}
+    assert by_id["releases"].rows[-1][3:6] == ("0", "7 times awaits approval", "2,800")
+    assert by_id["refusals"].rows[-1][2] == "release again"
+    assert standing(dossier, "The ledger names 17 releases") == ["proven"]
+
+
+def test_a_crafted_name_neither_turns_the_page_around_nor_fills_it(handed: Handed) -> None:
+    odd = "\u202egnuod oJ\x1b[2J" + "x" * 100_000
+    entries = (
+        ("approval", {"study": odd, "by": odd}),
+        ("contract", {"study": odd, "contract": "c" * 64, "person": odd}),
+    )
+    text = render(dossier_of(handed, goes_on(handed, *entries)), signed_by="auditor", fingerprint="0000")
+    assert not {"\u202e", "\x1b"} & {*text}
+    assert len(text) < 60_000
 
 
 def test_every_section_that_is_pointed_at_is_there(handed: Handed) -> None:

@@ -56,16 +56,38 @@ def test_without_a_journal_it_is_not_covered(handed: Handed) -> None:
 
 def test_a_journal_that_agrees_proves_what_arrived(handed: Handed) -> None:
     dossier = beside(handed, handed.ledger, journals=handed.journals[:1])
-    assert standing(dossier, "lungs: 2 of 2 updates that left were counted") == ["proven"]
+    assert standing(dossier, "lungs: of 2 updates that left by the ledger, 2 stand in") == ["proven"]
     assert standing(dossier, "folder was not given") == ["open"]
     assert standing(dossier, f"in {STUDIES[1]}: not covered, no journal given") == ["open"]
-    assert [row[:3] for row in journal_section(dossier).rows] == [("lungs", "2", "2")]
+    assert [row[:4] for row in journal_section(dossier).rows] == [("lungs", "2", "2", "2")]
+
+
+def test_what_did_not_arrive_is_not_in_the_journal(handed: Handed, tmp_path: Path) -> None:
+    more = "release", {"study": "lungs", "round": 3, "kind": "ready", "bytes": 9, "update_digest": "9" * 64}
+    (tmp_path / "ledger.jsonl").write_bytes(b"".join(goes_on(handed, more)))
+    dossier = beside(handed, tmp_path / "ledger.jsonl", journals=handed.journals[:1])
+    assert standing(dossier, "of 3 updates that left by the ledger, 2 stand in") == ["proven"]
+    assert standing(dossier, "1 point that nobody can settle") == ["open"]
+
+
+def test_a_journal_whose_end_nobody_signed_proves_nothing(handed: Handed, tmp_path: Path) -> None:
+    lines = handed.journals[0].read_bytes().splitlines(keepends=True)
+    (tmp_path / "journal.jsonl").write_bytes(b"".join(lines[:-1]))
+    dossier = beside(handed, handed.ledger, journals=(tmp_path / "journal.jsonl",))
+    assert standing(dossier, "lungs: of 2 updates") == ["declared"]
+    assert standing(dossier, "nobody can settle") == ["open"]
 
 
 def test_the_models_are_made_again_where_the_folder_is_given(handed: Handed, folder: Path) -> None:
     dossier = beside(handed, handed.ledger, journals=handed.journals[:1], studies=(folder,))
-    assert standing(dossier, "made again from the updates that counted, bit for bit") == ["proven"]
+    assert standing(dossier, "bit for bit from the updates in the coordinator's folder") == ["proven"]
+    assert standing(dossier, "the other sites', and what each weighs") == ["declared"]
     assert standing(dossier, "no journal given") == []
+    shutil.copy(folder / "models" / "start.safetensors", swapped := folder / "swapped")
+    swapped.replace(folder / "model.safetensors")
+    dossier = beside(handed, handed.ledger, studies=(folder,))
+    assert standing(dossier, "model.safetensors is not bit-identical") == ["broken"]
+    assert "model.safetensors is not bit-identical" in journal_section(dossier).rows[0][-1]
     shutil.rmtree(folder / "updates" / "round-00002")
     dossier = beside(handed, handed.ledger, studies=(folder,))
     assert standing(dossier, "from round 2 on no update was kept") == ["open"]
@@ -113,7 +135,7 @@ def test_the_command_takes_journals_for_heads_too(handed: Handed, folder: Path, 
     found: dict[str, Any] = answer["data"]
     assert (code, found["verdict"]) == (0, "consistent and anchored")
     texts = [one["text"] for one in found["claims"] if one["standing"] == "proven"]
-    assert sum("updates that left were counted" in text for text in texts) == 2
+    assert sum("updates that left by the ledger" in text for text in texts) == 2
     assert sum("bit for bit" in text for text in texts) == 1
 
 
@@ -122,7 +144,7 @@ def test_the_command_takes_journals_for_heads_too(handed: Handed, folder: Path, 
 
 def test_an_update_of_a_private_study_without_a_charge_is_broken(handed: Handed) -> None:
     paid = dossier_of(handed, goes_on(handed, ("privacy_spent", CHARGE), ("release", LEFT)))
-    assert [one.standing for one in budget_claims(paid)] == ["proven", "declared"]
+    assert [one.standing for one in budget_claims(paid)] == ["declared", "declared"]
     again = LEFT | {"update_digest": "c" * 64, "tells": ["scores.test"]}
     dossier = dossier_of(handed, goes_on(handed, ("privacy_spent", CHARGE), ("release", LEFT), ("release", again)))
     assert standing(dossier, "2 times something left a private study without a charge") == ["broken"]
