@@ -1,5 +1,6 @@
 """`wardround site cohort`: show an auditor which images one study was opened with."""
 
+import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -7,14 +8,17 @@ import typer
 from rich.text import Text
 
 from client.cohort_lists import CohortLists
-from client.join import load_enrolment
+from client.cohort_showings import Showing, keep_showing, note_showings
+from client.join import Enrolment, load_enrolment
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
+from client.stopped import agent_stopped
+from shared.canonical import digest as sha256
 from shared.cohort_list import Opening
 from shared.console import Answer, answering, printable
 from shared.durable import write_atomically
-from shared.errors import ConfigError
-from shared.ledger import read_entries
+from shared.errors import ConfigError, ResourceError
+from shared.ledger import Ledger, read_entries
 
 
 @answering("site.cohort")
@@ -23,10 +27,14 @@ def cohort(
     *,
     to: Annotated[Path, typer.Option(help="The file to write, for the auditor's eyes alone.")],
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
+    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
 ) -> Answer:
-    """Open the list of a study's images to an auditor, who holds it against the ledger."""
-    folder = folder_of(config)
-    site, lists = load_enrolment(folder).invitation.site, CohortLists(folder)
+    """Open the list of a study's images to an auditor, who holds it against the ledger; that too stands there."""
+    from client.site import utc_now
+
+    folder, who, now = folder_of(config), by or getpass.getuser(), utc_now()
+    enrolment, lists = load_enrolment(folder), CohortLists(folder)
+    site = enrolment.invitation.site
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name another file with --to.")
     digest = _digest_of(folder / LEDGER_FILE, study)
@@ -34,14 +42,31 @@ def cohort(
     if not kept:
         raise ConfigError(f"No list of {study} lies here.", remedy="Restore cohort-lists/ from your backup.")
     opening = Opening(site=site, study=study, study_digest=digest, key=lists.key(digest).hex(), lists=kept)
-    write_atomically(to, opening.encode(), mode=0o600)
+    data = opening.encode()
+    keep_showing(folder, Showing(study=study, study_digest=digest, opening=sha256(data), by=who, shown=now))
+    write_atomically(to, data, mode=0o600)
+    noted = _note(folder, enrolment, now=now)
     images = [text.count("\n") for text in kept]
     told = (
         f"{to} holds {len(kept)} list(s) of {study}, of {', '.join(map(str, images))} images: hashes of files and of\n"
         "patients, labels and splits. It is about patients: give it to the auditor alone, who checks it with\n"
-        "`wardround audit cohort`."
+        "`wardround audit cohort`.\n"
+        + (f"The ledger says that {who} showed it." if noted else "The ledger will say so with the agent's next work.")
     )
-    return Answer({"file": str(to), "study": study, "study_digest": digest, "images": images}, Text(printable(told)))
+    said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": who, "noted": noted}
+    return Answer(said, Text(printable(told)))
+
+
+def _note(folder: Path, enrolment: Enrolment, *, now: str) -> bool:
+    """Whether the ledger says it; it is the agent's while that runs."""
+    key, name = enrolment.identity_key, enrolment.invitation.site
+    try:
+        with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+            note_showings(folder, ledger, time=now)
+            ledger.sign_head(time=now)
+    except ResourceError:  # the agent runs, and notes it before its next work
+        return False
+    return True
 
 
 def _digest_of(ledger: Path, study: str) -> str:

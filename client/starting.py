@@ -1,4 +1,4 @@
-"""What a site's agent writes into the ledger when it starts, if that is news: its software and its keys.
+"""What a site's agent writes into the ledger when it starts, if that is news: its software, its keys, what was shown.
 
 An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
 `keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
@@ -11,6 +11,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from client.cohort_showings import note_showings
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.site import Site
@@ -34,6 +35,7 @@ def note_start(site: Site) -> None:
     for entry, said in news.items():
         if before.get(entry) != said:
             site.ledger.append(entry, said, time=site.now())
+    note_showings(site.folder, site.ledger, time=site.now())
 
 
 def software_of(software: Software) -> dict[str, Any]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from client.cohort_showings import note_showings
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
 from client.spending import charge
@@ -73,6 +74,7 @@ class Workload:
             DiskFull: the cost cannot be written down; the task was not taken.
             Refusal: it cannot be afforded, or who has withdrawn is not known; the task was not taken.
         """
+        note_showings(self._site.folder, self._site.ledger, time=self._site.now())
         self._withdrawn.note(self._site.ledger, time=self._site.now())
         charge(self._site, task.job, task.message)
         self._tasks.append(task)

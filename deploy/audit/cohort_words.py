@@ -48,8 +48,14 @@ def cohort_page(shown: Shown) -> RenderableType:
     return Group(
         Text(cohort_verdict(shown), style="bold green" if shown.agrees else "bold red"),
         Text(),
-        facts({"Study": printable(shown.study), "Digest": shown.study_digest}),
+        facts({"Study": printable(shown.study), "Digest": shown.study_digest, "Shown": _told(shown)}),
         Text(),
         table(("entry", "split", "images", "patients"), rows),
         Text("\nWhat the images show, and who the patients are, stays at the site."),
     )
+
+
+def _told(shown: Shown) -> str:
+    if shown.told is None:
+        return "this ledger does not say yet that it was; ask for a newer one"
+    return f"entry {shown.told} says by whom and when"

@@ -4,13 +4,15 @@
 2. each list that it shows has, under the key that it opens, the hash of an entry of the ledger for that study;
 3. each such entry of the study has its list in the opening.
 
-What the images are, and whether these patients are persons, is not shown. Pure, over entries whose chain others check.
+Whether the ledger says that this opening was shown, is said, too. What the images are, and whether these patients are
+persons, is not shown. Pure, over entries whose chain others check.
 """
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
+from shared.canonical import digest
 from shared.chain import Entry
 from shared.cohort_list import Opening, manifest_of, read_list
 
@@ -27,13 +29,14 @@ class ShownList:
 
 @dataclass(frozen=True)
 class Shown:
-    """What an opening shows; `missing` are the entries whose list it lacks."""
+    """What an opening shows; `missing` are the entries whose list it lacks, `told` the one that says it was shown."""
 
     study: str
     study_digest: str
     lists: tuple[ShownList, ...]
     missing: tuple[int, ...]
     foreign: bool
+    told: int | None
 
     @property
     def agrees(self) -> bool:
@@ -47,15 +50,16 @@ def hold_against(entries: Iterable[Entry], opening: Opening, *, site: str) -> Sh
     Raises:
         TrustError: a list is not in its form.
     """
-    held = {
-        str(entry.data.get("manifest")): entry.n
-        for entry in entries
-        if entry.type == "cohort_manifest" and entry.data.get("study_digest") == opening.study_digest
-    }
+    held, told, mine = dict[str, int](), None, digest(opening.encode())
+    for entry in entries:
+        if entry.type == "cohort_manifest" and entry.data.get("study_digest") == opening.study_digest:
+            held[str(entry.data.get("manifest"))] = entry.n
+        elif entry.type == "cohort_shown" and entry.data.get("opening") == mine:
+            told = entry.n
     shown = tuple(_shown(text, bytes.fromhex(opening.key), held) for text in opening.lists)
     there = {one.manifest for one in shown}
     missing = tuple(n for manifest, n in held.items() if manifest not in there)
-    return Shown(opening.study, opening.study_digest, shown, missing, foreign=opening.site != site)
+    return Shown(opening.study, opening.study_digest, shown, missing, foreign=opening.site != site, told=told)
 
 
 def _shown(text: str, key: bytes, held: Mapping[str, int]) -> ShownList:

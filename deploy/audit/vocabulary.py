@@ -24,6 +24,7 @@ KNOWN: dict[str, set[str]] = {
         *("approved_by", "person", "decided", "private", "leaves", "smallest_cell", "score_histograms"),
     },
     "cohort_manifest": {*_STUDY, "manifest"},
+    "cohort_shown": {*_STUDY, "opening", "by", "shown"},
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds", "last_round"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "by", "budget_mark"},

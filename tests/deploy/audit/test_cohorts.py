@@ -9,6 +9,10 @@ from audited import STUDIES, Handed
 from live_federation import wardround
 
 from deploy.audit.cohorts import Shown, hold_against
+from deploy.audit.keys import read_signer
+from deploy.audit.reading import signed, sound_entries
+from deploy.audit.vocabulary import unknown_in
+from shared.canonical import digest
 from shared.cohort_list import Opening, read_list, read_opening
 from shared.errors import ConfigError, TrustError
 from shared.ledger import read_entries
@@ -26,8 +30,8 @@ def config(handed: Handed) -> tuple[object, ...]:
     return ("--config", handed.site / "site.toml")
 
 
-def held(handed: Handed, opening: Opening, **changes: Any) -> Shown:
-    return hold_against(read_entries(handed.ledger), opening.model_copy(update=changes), site="north")
+def held(handed: Handed, opening: Opening, *, ledger: Path | None = None, **changes: Any) -> Shown:
+    return hold_against(read_entries(ledger or handed.ledger), opening.model_copy(update=changes), site="north")
 
 
 def test_the_list_is_the_one_that_the_ledger_holds(handed: Handed, file: Path) -> None:
@@ -67,6 +71,21 @@ def test_another_list_another_key_and_another_study_do_not_agree(handed: Handed,
     assert held(handed, opening, lists=()).missing
     assert held(handed, opening, site="south").foreign
     assert not held(handed, opening, study_digest="0" * 64).agrees
+
+
+def test_the_ledger_says_who_showed_the_list_and_nothing_of_a_patient(
+    handed: Handed, file: Path, tmp_path: Path
+) -> None:
+    words = ("site", "cohort", STUDIES[0], "--to", tmp_path / "again.json", "--by", "ada", *config(handed))
+    assert json.loads(wardround(*words, "--json").stdout)["data"]["noted"] is True
+    site = read_signer(str(handed.card), None)
+    entries = list(signed(sound_entries(handed.site / "ledger.jsonl", site.key, site.name)))
+    said = [entry.data for entry in entries if entry.type == "cohort_shown"][-1]
+    assert (said["by"], said["study"], said["opening"]) == ("ada", STUDIES[0], digest(file.read_bytes()))
+    assert {entry.type for entry in entries for _ in unknown_in(entry)} == set()
+    shown = held(handed, read_opening(file.read_bytes()), ledger=handed.site / "ledger.jsonl")
+    assert shown.agrees
+    assert shown.told == entries[-2].n
 
 
 def test_a_list_that_does_not_agree_ends_with_no(handed: Handed, file: Path, tmp_path: Path) -> None:
