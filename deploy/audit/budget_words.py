@@ -51,17 +51,17 @@ def budget_failure(data: dict[str, Any]) -> TrustError | None:
 
 def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
     """For a person."""
-    error = budget_failure(data)
-    verdict = "every number that left a private study was charged" if error is None else error.what
+    error, private = budget_failure(data), bool(data["studies"])
+    epsilon = f"{data['epsilon']:.2f} at delta {data['delta']:g}, of a patient who was in every round"
     about = {
         "Ledger": file,
-        "Epsilon": f"{data['epsilon']:.2f} at delta {data['delta']:g}, of a patient who was in every round",
-        "Computed": "from the ledger's entries, in Renyi DP by dp-accounting",
+        "Epsilon": epsilon if private else "",
+        "Computed": "from the ledger's entries, in Renyi DP by dp-accounting" if private else "",
         "Not private": ", ".join(f"{name} ({n} releases, no epsilon)" for name, n in data["not_private"].items()),
         "Reconciled": ", ".join(f"entry {one['entry']}, by {one['by']}" for one in data["reconciled"]),
     }
     parts: list[RenderableType] = [
-        Text(printable(verdict), style="bold red" if error else "bold green"),
+        Text(printable(error.what if error else _verdict(private)), style=_style(error, private)),
         Text(),
         facts({name: printable(text) for name, text in about.items() if text}),
     ]
@@ -73,6 +73,16 @@ def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
         lines = {f"entry {one['entry']}": printable(f"{one['field']}, round {one['round']}") for one in left}
         parts += [Text("\nWithout a charge", style="bold"), facts(lines)]
     return Group(*parts, Text("\nChain and signatures: wardround audit verify."))
+
+
+def _verdict(private: bool) -> str:
+    if not private:
+        return "no study in this ledger is private: what left has no epsilon"
+    return "by the ledger's entries, every number that left a private study was charged"
+
+
+def _style(error: TrustError | None, private: bool) -> str:
+    return "bold red" if error else "bold green" if private else "bold"
 
 
 def _study(one: StudySpending, delta: float) -> dict[str, Any]:

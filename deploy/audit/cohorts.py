@@ -51,8 +51,9 @@ def hold_against(entries: Iterable[Entry], opening: Opening, *, site: str) -> Sh
         TrustError: a list is not in its form.
     """
     held, told, mine = dict[str, int](), None, digest(opening.encode())
+    study = {"study": opening.study, "study_digest": opening.study_digest}
     for entry in entries:
-        if entry.type == "cohort_manifest" and entry.data.get("study_digest") == opening.study_digest:
+        if entry.type == "cohort_manifest" and entry.data.items() >= study.items():
             held[str(entry.data.get("manifest"))] = entry.n
         elif entry.type == "cohort_shown" and entry.data.get("opening") == mine:
             told = entry.n

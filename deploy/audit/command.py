@@ -14,7 +14,7 @@ from deploy.audit.asking import Question, questions
 from deploy.audit.books import read_journal, read_ledger, signed_entries, signer_of
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
-from deploy.audit.reading import signed, sound_entries
+from deploy.audit.reading import chained_entries, signed, sound_entries
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
 from deploy.audit.remade_words import models_data, models_failure, models_line
@@ -27,7 +27,7 @@ from shared.console import Answer, answering, printable
 from shared.errors import ConfigError
 from shared.identity import COORDINATOR
 from shared.keys import fingerprint, identity_hex
-from shared.ledger import read_entries, read_lines
+from shared.ledger import read_lines
 from shared.openings import LONGEST_OPENING
 
 app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, against what others hold.")
@@ -167,7 +167,7 @@ def openings(
     coordinator: Coordinator = None,
 ) -> Answer:
     """Show who asked the site for what, under the coordinator's signature, and what it agreed to."""
-    from deploy.audit.openings import requests, requests_data, requests_page
+    from deploy.audit.openings import requests, requests_data, requests_failure, requests_page
 
     for path in (file, kept):
         _there(path)
@@ -175,7 +175,7 @@ def openings(
     entries = signed(sound_entries(file, who.key, who.name))
     with kept.open("rb") as opened:
         found = requests(entries, iter(lambda: opened.readline(LONGEST_OPENING), b""), who)
-    return Answer({"ledger": str(file)} | requests_data(found), requests_page(found))
+    return Answer({"ledger": str(file)} | requests_data(found), requests_page(found), requests_failure(found))
 
 
 @app.command()
@@ -183,7 +183,7 @@ def openings(
 def anchors(file: File) -> Answer:
     """Say what to ask of whom, so that a ledger shows more than the site's own word."""
     _there(file)
-    asked = questions(read_entries(file))
+    asked = questions(chained_entries(file))
     return Answer(
         {"ledger": str(file), "ask": [asdict(question) for question in asked]},
         Text(
@@ -208,7 +208,7 @@ def budget(
     from deploy.audit.spending import spent
 
     _there(file)
-    said = {"ledger": str(file)} | budget_data(spent(read_entries(file)), delta=delta)
+    said = {"ledger": str(file)} | budget_data(spent(chained_entries(file)), delta=delta)
     return Answer(said, budget_page(said, file=file.name), budget_failure(said))
 
 

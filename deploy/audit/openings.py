@@ -7,6 +7,7 @@
 Rules 1 and 2 are the evidence: the coordinator cannot deny the request, and the site agreed to no other.
 """
 
+import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -17,7 +18,7 @@ from rich.text import Text
 from deploy.audit.keys import Signer, coordinator_of
 from shared.chain import Entry
 from shared.cohort_rule import rule_in_words
-from shared.console import facts, printable
+from shared.console import facts
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError
 from shared.identity import COORDINATOR
@@ -55,7 +56,7 @@ def requests(entries: Iterable[Entry], lines: Iterable[bytes], signer: Signer) -
         TrustError: an opening breaks rule 1.
     """
     contracts = {str(entry.data.get("study_digest")): entry.n for entry in entries if entry.type == "contract"}
-    asked = tuple(_asked(_opened(line, signer), contracts) for line in lines)
+    asked = tuple(sorted((_asked(_opened(line, signer), contracts) for line in lines), key=_place))
     kept = {one.study_digest for one in asked}
     without = tuple(n for digest, n in contracts.items() if digest not in kept)
     return Requests(asked, without, fingerprint(identity_hex(coordinator_of([signer], None))))
@@ -70,22 +71,31 @@ def requests_data(found: Requests) -> dict[str, Any]:
     }
 
 
+def requests_failure(found: Requests) -> TrustError | None:
+    """Why the answer is no: there is nothing that anybody signed."""
+    if found.asked:
+        return None
+    return TrustError("No opening was kept.", remedy="Ask the site for its export again, with its openings.")
+
+
 def requests_page(found: Requests) -> RenderableType:
     """For a person."""
-    told = {
-        one.study: printable(
-            "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, ""])
-            + (f"agreed to in entry {one.entry}" if one.entry else "never agreed to")
-        )
-        for one in found.asked
-    }
+    told: dict[str, str] = {}
+    for one in found.asked:  # an amended study was asked for more than once
+        told[one.study] = f"{told[one.study]}\n\n{_told(one)}" if one.study in told else _told(one)
     lacking = f"\nNo opening was kept of the contracts in entries {', '.join(map(str, found.without))}."
+    signed = Text(f"the coordinator {found.coordinator} signed each of these requests", style="bold green")
     return Group(
-        Text(f"the coordinator {found.coordinator} signed each of these requests", style="bold green"),
+        signed if found.asked else Text("no opening was kept", style="bold red"),
         Text(),
         facts(told),
         *([Text(lacking)] if found.without else []),
     )
+
+
+def _told(one: Asked) -> str:
+    agreed = f"agreed to in entry {one.entry}" if one.entry else "never agreed to, by the signed part of the ledger"
+    return "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, agreed])
 
 
 def _opened(line: bytes, signer: Signer) -> Open:
@@ -105,6 +115,10 @@ def _opened(line: bytes, signer: Signer) -> Open:
     if not isinstance(message, Open):
         raise TrustError("A message that was kept opens no study.", remedy="Ask the site what it is.")
     return message
+
+
+def _place(one: Asked) -> float:
+    return math.inf if one.entry is None else one.entry
 
 
 def _asked(message: Open, contracts: dict[str, int]) -> Asked:

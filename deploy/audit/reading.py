@@ -11,7 +11,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.chain import HEAD, Entry, verified
+from shared.chain import HEAD, Entry, Tip, verified, without_newline
 from shared.errors import TrustError
 from shared.ledger import read_lines
 
@@ -30,20 +30,51 @@ def sound_entries(path: Path, key: Ed25519PublicKey, signer: str) -> Iterator[En
             count = entry.n
             yield entry
     except TrustError as error:
-        raise TrustError(
-            f"{path.name} is broken at line {count + 1}: {error.what}",
-            remedy="Ask for the file again, and compare its signer's fingerprint; `wardround audit verify` says more.",
-        ) from None
+        raise _broken(path, count + 1, error.what) from None
+
+
+def _broken(path: Path, line: int, why: str) -> TrustError:
+    return TrustError(
+        f"{path.name} is broken at line {line}: {why}",
+        remedy="Ask for the file again, and compare its signer's fingerprint; `wardround audit verify` says more.",
+    )
+
+
+def chained_entries(path: Path) -> Iterator[Entry]:
+    """The entries, each as it follows from the one before; whose they are, no signature says.
+
+    Raises:
+        TrustError: there is none, or a line does not follow; the message names it.
+    """
+    tip = Tip()
+    try:
+        for line in read_lines(path):
+            entry, tip = tip.follow(without_newline(line))
+            yield entry
+    except TrustError as error:
+        raise _broken(path, tip.count + 1, error.what) from None
+    if not tip.count:
+        raise _broken(path, 1, "there is no entry.")
 
 
 def signed(entries: Iterable[Entry]) -> Iterator[Entry]:
-    """The entries that a head covers; who hands a file over may have written those behind the last one."""
-    waiting = list[Entry]()
+    """The entries that a head covers; who hands a file over may have written those behind the last one.
+
+    Raises:
+        TrustError: there is no head.
+    """
+    waiting, heads = list[Entry](), 0
     for entry in entries:
         waiting.append(entry)
         if entry.type == HEAD:
+            heads += 1
             yield from waiting
             waiting.clear()
+    if not heads:
+        raise TrustError(
+            "Nothing in the ledger is signed; anybody could have written it.",
+            remedy="Ask the site for its ledger after a round was receipted, or after its agent was stopped.",
+        )
 
 
 @contextmanager

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from audited import Handed
 from dp_accounting import GaussianDpEvent, PoissonSampledDpEvent
 from dp_accounting.rdp import RdpAccountant
 from live_federation import answer, wardround
@@ -162,6 +163,22 @@ def test_what_is_not_private_has_no_epsilon() -> None:
     found = spent(entries(left(1, "a", tells=["counts"])))
     data = budget_data(found, delta=None)
     assert (data["epsilon"], data["not_private"], data["uncovered"]) == (0, {"lungs": 1}, [])
+
+
+@pytest.mark.parametrize("text", [b"", b"[" * 10_000, b"{}", b'{"a":NaN}\n'])
+def test_what_is_no_ledger_has_no_budget_and_no_anchors(tmp_path: Path, text: bytes) -> None:
+    """An empty file, or one that ends in the midst of its first line, spent nothing, and shows nothing either."""
+    (tmp_path / "ledger.jsonl").write_bytes(text)
+    for command in ("budget", "anchors"):
+        done = wardround("audit", command, tmp_path / "ledger.jsonl", "--json")
+        assert done.exit_code == TrustError.exit_code
+        assert "ledger.jsonl is broken at line 1" in json.loads(done.stdout)["error"]["what"]
+
+
+def test_without_a_private_study_there_is_no_epsilon_to_read(handed: Handed) -> None:
+    shown = wardround("audit", "budget", handed.ledger).stdout
+    assert "no study in this ledger is private" in shown
+    assert "at delta" not in shown
 
 
 def test_what_the_auditor_types_and_reads(tmp_path: Path) -> None:

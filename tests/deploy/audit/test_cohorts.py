@@ -71,6 +71,7 @@ def test_another_list_another_key_and_another_study_do_not_agree(handed: Handed,
     assert held(handed, opening, lists=()).missing
     assert held(handed, opening, site="south").foreign
     assert not held(handed, opening, study_digest="0" * 64).agrees
+    assert not held(handed, opening, study="hearts").agrees  # the name that is shown is the ledger's, too
 
 
 def test_the_ledger_says_who_showed_the_list_and_nothing_of_a_patient(

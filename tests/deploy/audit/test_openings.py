@@ -1,13 +1,15 @@
 """The openings that a site kept show who asked for what; nothing else passes for one."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from audited import STUDIES, Handed
 from live_federation import wardround
+from rich.console import Console
 
-from deploy.audit.openings import Requests, requests
+from deploy.audit.openings import Requests, requests, requests_page
 from shared.envelope import seal
 from shared.errors import TrustError
 from shared.identity import COORDINATOR
@@ -38,6 +40,20 @@ def test_each_study_was_asked_for_by_the_coordinator(handed: Handed, kept: Path)
     assert "signed each of these requests" in " ".join(page.split())
     assert page.count("A round counts with 2 of the sites at least.") == 2
     assert max(map(len, page.splitlines())) <= 80
+
+
+def test_an_amended_study_was_asked_for_twice_and_both_are_shown(handed: Handed, kept: Path) -> None:
+    (one, *_), shown = found(handed, *kept.read_bytes().splitlines(keepends=True)).asked, Console(width=80)
+    with shown.capture() as captured:
+        shown.print(requests_page(Requests((one, replace(one, rounds=7, entry=None)), (), "1a2b")))
+    assert "2 rounds" in captured.get() and "7 rounds" in captured.get()
+
+
+def test_what_nobody_signed_and_no_opening_at_all_are_a_no(handed: Handed, kept: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "unsigned").write_bytes(b"".join(handed.lines[:3]))
+    for ledger, openings in ((handed.ledger, tmp_path / "empty"), (tmp_path / "unsigned", kept)):
+        assert wardround("audit", "openings", ledger, openings, "--key", handed.card).exit_code == TrustError.exit_code
 
 
 def test_a_contract_without_its_opening_is_said(handed: Handed, kept: Path) -> None:
