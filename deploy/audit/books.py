@@ -73,7 +73,7 @@ class PutAway(NamedTuple):
 
 
 @dataclass
-class Ledger:
+class SiteBook:
     """What a site's ledger says of one study.
 
     Attributes:
@@ -104,7 +104,7 @@ class Ledger:
 
 
 @dataclass
-class Journal:
+class CoordinatorBook:
     """What the coordinator's journal says of a study.
 
     Attributes:
@@ -147,13 +147,13 @@ def signer_of(path: Path) -> str:
     raise TrustError(f"Nothing in {path.name} is signed.", remedy="Ask the site for its ledger after a round.")
 
 
-def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
+def read_journal(path: Path, key: Ed25519PublicKey) -> CoordinatorBook:
     """A study's journal, by the coordinator's key.
 
     Raises:
         TrustError: it is broken, or an entry is not in its form.
     """
-    book = Journal()
+    book = CoordinatorBook()
     for entry in sound_entries(path, key, COORDINATOR):
         book.entries, book.signed = entry.n, entry.n if entry.type == HEAD else book.signed
         with in_form(path.name, entry):
@@ -163,14 +163,14 @@ def read_journal(path: Path, key: Ed25519PublicKey) -> Journal:
     return book
 
 
-def signed_entries(path: Path, book: Journal) -> Iterator[Entry]:
+def signed_entries(path: Path, book: CoordinatorBook) -> Iterator[Entry]:
     """The entries of a journal that was read, as far as the coordinator's signature covers them."""
     return takewhile(lambda entry: entry.n <= book.signed, read_entries(path))
 
 
-def read_ledger(path: Path, signer: Signer, journal: Journal) -> Ledger:
+def read_ledger(path: Path, signer: Signer, journal: CoordinatorBook) -> SiteBook:
     """A site's ledger, as far as it is about the study of a journal; raises as `read_journal`."""
-    book, asked, closed = Ledger(signer.name), _asked(journal, signer.name), journal.closed.get(signer.name)
+    book, asked, closed = SiteBook(signer.name), _asked(journal, signer.name), journal.closed.get(signer.name)
     for entry in sound_entries(path, signer.key, signer.name):
         book.entries, book.signed = entry.n, entry.n if entry.type == HEAD else book.signed
         if entry.n in asked or (closed is not None and entry.hash == closed.hash):
@@ -193,11 +193,11 @@ def _left(entry: Entry) -> Left:
     return Left(entry.n, size, updates, 1 - updates)
 
 
-def _asked(journal: Journal, site: str) -> set[int]:
+def _asked(journal: CoordinatorBook, site: str) -> set[int]:
     return {noted.heads[site].n for noted in journal.noted if site in noted.heads}
 
 
-def _note(book: Ledger, entry: Entry) -> None:
+def _note(book: SiteBook, entry: Entry) -> None:
     said = entry.data
     match entry.type:
         case "release" if said["update_digest"] is not None:
@@ -216,7 +216,7 @@ def _note(book: Ledger, entry: Entry) -> None:
                 book.told_lost[site].update(map(as_loss, losses))
 
 
-def _take(book: Journal, kind: str, said: Mapping[str, Any]) -> None:
+def _take(book: CoordinatorBook, kind: str, said: Mapping[str, Any]) -> None:
     match kind:
         case "study_started":
             book.study, book.cohort = as_text(said["study"]), tuple(map(as_text, as_list(said["cohort"])))

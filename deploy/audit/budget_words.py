@@ -28,7 +28,7 @@ def budget_data(found: Spent, *, delta: float | None) -> dict[str, Any]:
         "uncovered": [asdict(one) for one in found.uncovered],
         "understated": found.understated(),
         "not_private": dict(found.others),
-        "reconciled": [{"entry": n, "by": by, "why": why} for n, (by, why) in found.reconciled.items()],
+        "reconciled": [{"entry": n, "by": by, "why": why} for n, (by, why) in found.brought_into_step.items()],
     }
 
 

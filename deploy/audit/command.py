@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from deploy.audit import reconciled
+from deploy.audit import reconcile_words
 from deploy.audit.anchors import Anchor, read_anchors
 from deploy.audit.asking import Question, questions
 from deploy.audit.books import read_journal, read_ledger, signed_entries, signer_of
@@ -56,7 +56,7 @@ def verify(
 ) -> Answer:
     """Check a ledger's chain, signatures and releases, and hold its end against what others hold."""
     _there(file)
-    who, anchors = _held(key, signer, coordinator, head)
+    who, anchors = _signer_and_anchors(key, signer, coordinator, head)
     began = time.perf_counter()
     found = examine(read_lines(file), who, anchors)
     seconds = time.perf_counter() - began
@@ -95,7 +95,7 @@ def report(
         raise ConfigError("Nobody would have signed the page.", remedy="Name a private Ed25519 key with --sign.")
     journals, studies = journal or [], study or []
     books = [*journals, *(folder / "journal.jsonl" for folder in studies)]
-    who, anchors = _held(key, signer, coordinator, [*(head or ()), *map(str, books)])
+    who, anchors = _signer_and_anchors(key, signer, coordinator, [*(head or ()), *map(str, books)])
     return written_page(
         file,
         who,
@@ -129,12 +129,12 @@ def reconcile(
     book = read_journal(journal, theirs)
     found = lay_side_by_side(book, [read_ledger(file, signer, book) for file, signer in signers.items()])
     remade = None if study is None else remake(signed_entries(journal, book), study)
-    said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconciled.data(found)
+    said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconcile_words.data(found)
     said |= models_data(remade)
     said["fingerprints"] = {signer.name: signer.fingerprint for signer in signers.values()}
     said["fingerprints"][COORDINATOR] = fingerprint(identity_hex(theirs))
-    shown = reconciled.page(found, models=models_line(remade))
-    return Answer(said, shown, reconciled.failure(found) or models_failure(remade))
+    shown = reconcile_words.page(found, models=models_line(remade))
+    return Answer(said, shown, reconcile_words.failure(found) or models_failure(remade))
 
 
 @app.command()
@@ -171,7 +171,7 @@ def openings(
 
     for path in (file, kept):
         _there(path)
-    who, _ = _held(key, signer, coordinator, None)
+    who, _ = _signer_and_anchors(key, signer, coordinator, None)
     entries = signed(sound_entries(file, who.key, who.name))
     with kept.open("rb") as opened:
         found = requests(entries, iter(lambda: opened.readline(LONGEST_OPENING), b""), who)
@@ -212,7 +212,9 @@ def budget(
     return Answer(said, budget_page(said, file=file.name), budget_failure(said))
 
 
-def _held(key: str, signer: str | None, coordinator: str | None, head: list[str] | None) -> tuple[Signer, list[Anchor]]:
+def _signer_and_anchors(
+    key: str, signer: str | None, coordinator: str | None, head: list[str] | None
+) -> tuple[Signer, list[Anchor]]:
     """Whose ledger it is, and what others hold of it."""
     who = read_signer(key, signer)
     if coordinator is not None:

@@ -21,7 +21,7 @@ is not there stood in an end which its site has declared lost, is none, and is s
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from deploy.audit.books import Journal, Ledger, Sent
+from deploy.audit.books import CoordinatorBook, Sent, SiteBook
 from shared.heads import Head, LostTail, root_over
 
 _OPEN = {"not_received", "round_open", "not_sent", "head_lost", "release_lost", "unsigned"}  # a line may break
@@ -85,7 +85,7 @@ class Reconciliation:
         return not self.discrepancies
 
 
-def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
+def reconcile(journal: CoordinatorBook, ledgers: Sequence[SiteBook]) -> Reconciliation:
     """Lay the books of one study side by side by the module's rules."""
     books = {ledger.site: ledger for ledger in ledgers}
     found = [*_journal_alone(journal)]
@@ -107,19 +107,19 @@ def reconcile(journal: Journal, ledgers: Sequence[Ledger]) -> Reconciliation:
     )
 
 
-def _journal_alone(journal: Journal) -> Iterator[Discrepancy]:
+def _journal_alone(journal: CoordinatorBook) -> Iterator[Discrepancy]:
     for noted in journal.noted:
         if root_over(noted.heads) != noted.root:
             yield Discrepancy(None, noted.round, "root", "the root is not the one over the heads noted with it")
     yield from _unsigned(None, journal)
 
 
-def _unsigned(site: str | None, book: Journal | Ledger) -> Iterator[Discrepancy]:
+def _unsigned(site: str | None, book: CoordinatorBook | SiteBook) -> Iterator[Discrepancy]:
     if behind := book.entries - book.signed:
         yield Discrepancy(site, 0, "unsigned", f"{behind:,} of its entries stand behind its last signature")
 
 
-def _heads(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+def _heads(journal: CoordinatorBook, ledger: SiteBook) -> Iterator[Discrepancy]:
     site = ledger.site
     for noted in journal.noted:
         head = noted.heads.get(site)
@@ -135,17 +135,17 @@ def _heads(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
             yield Discrepancy(site, number, "root", "it was told a root of all heads that the journal does not hold")
 
 
-def _covered(ledger: Ledger, n: int, digest: str) -> bool:
+def _covered(ledger: SiteBook, n: int, digest: str) -> bool:
     return any(loss.covers(Head(n=n, hash=digest)) for loss in ledger.lost)
 
 
-def _models(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+def _models(journal: CoordinatorBook, ledger: SiteBook) -> Iterator[Discrepancy]:
     for number, digests in ledger.models.items():
         if number in journal.opened and digests != {journal.opened[number]}:
             yield Discrepancy(ledger.site, number, "model", "it received another model than the round's")
 
 
-def _updates(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+def _updates(journal: CoordinatorBook, ledger: SiteBook) -> Iterator[Discrepancy]:
     for (number, digest), sent in _by_update(ledger).items():
         arrived = journal.spooled.get((ledger.site, number), {})
         if digest in arrived:
@@ -155,7 +155,7 @@ def _updates(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
             yield _unreceived(journal, ledger.site, number)
 
 
-def _by_update(ledger: Ledger) -> dict[tuple[int, str], list[Sent]]:
+def _by_update(ledger: SiteBook) -> dict[tuple[int, str], list[Sent]]:
     """An update may leave several times, each with an entry of its own."""
     updates: dict[tuple[int, str], list[Sent]] = {}
     for sent in ledger.sent:
@@ -172,7 +172,7 @@ def _size_fault(site: str, sent: Sent, arrived: int) -> Discrepancy:
     return Discrepancy(site, sent.round, "bytes", what)
 
 
-def _unreceived(journal: Journal, site: str, number: int) -> Discrepancy:
+def _unreceived(journal: CoordinatorBook, site: str, number: int) -> Discrepancy:
     word = journal.commits.get(number, {}).get(site)
     if number not in journal.commits:
         return Discrepancy(site, number, "round_open", "an update left, and the round was never committed")
@@ -182,7 +182,7 @@ def _unreceived(journal: Journal, site: str, number: int) -> Discrepancy:
     return Discrepancy(site, number, "unknown_update", "an update left of which the journal knows nothing")
 
 
-def _receipts(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+def _receipts(journal: CoordinatorBook, ledger: SiteBook) -> Iterator[Discrepancy]:
     for told in ledger.receipts:
         word = journal.commits.get(told.round, {}).get(ledger.site)
         same = told.outcome == {"absent": "late"}.get(word or "", word)
@@ -191,7 +191,7 @@ def _receipts(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
             yield Discrepancy(ledger.site, told.round, "receipt", what)
 
 
-def _traffic(ledger: Ledger) -> Iterator[Discrepancy]:
+def _traffic(ledger: SiteBook) -> Iterator[Discrepancy]:
     for entry, since, counted in ledger.traffic:
         left = [one for one in ledger.released if since < one.entry < entry]
         released = sum(one.size for one in left)
@@ -201,7 +201,7 @@ def _traffic(ledger: Ledger) -> Iterator[Discrepancy]:
             yield Discrepancy(ledger.site, 0, "traffic" if counted > released else "not_sent", what)
 
 
-def _rounds(journal: Journal, books: Mapping[str, Ledger]) -> Iterator[Discrepancy]:
+def _rounds(journal: CoordinatorBook, books: Mapping[str, SiteBook]) -> Iterator[Discrepancy]:
     for number, words in journal.commits.items():
         for site in (site for site, word in words.items() if word == "counted"):
             if not journal.admitted.get((site, number)):
@@ -211,7 +211,7 @@ def _rounds(journal: Journal, books: Mapping[str, Ledger]) -> Iterator[Discrepan
                 yield Discrepancy(site, number, code, "it counted, and its ledger released no such update")
 
 
-def _may_be_lost(journal: Journal, ledger: Ledger, number: int) -> bool:
+def _may_be_lost(journal: CoordinatorBook, ledger: SiteBook, number: int) -> bool:
     """Whether what the site released in a round may have stood in an end of its ledger that it declared lost.
 
     A head that is noted is of the entry before the release that brought it.
@@ -222,7 +222,7 @@ def _may_be_lost(journal: Journal, ledger: Ledger, number: int) -> bool:
     return any(loss.entry > began and (ended is None or loss.since <= ended) for loss in ledger.lost)
 
 
-def _losses(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
+def _losses(journal: CoordinatorBook, ledger: SiteBook) -> Iterator[Discrepancy]:
     for loss in journal.lost.get(ledger.site, set()) - set(ledger.lost):
         what = f"the journal has that it declared entries up to {loss.entry} lost, and its ledger does not say so"
         yield Discrepancy(ledger.site, 0, "loss", what)
@@ -231,22 +231,22 @@ def _losses(journal: Journal, ledger: Ledger) -> Iterator[Discrepancy]:
             yield Discrepancy(ledger.site, 0, "loss", f"it was told of a loss of {site} that the journal does not hold")
 
 
-def _all_losses(journal: Journal, books: Mapping[str, Ledger]) -> dict[str, tuple[LostTail, ...]]:
+def _all_losses(journal: CoordinatorBook, books: Mapping[str, SiteBook]) -> dict[str, tuple[LostTail, ...]]:
     sites = journal.lost.keys() | {site for site, book in books.items() if book.lost}
     found = {site: journal.lost.get(site, set()) | set(books[site].lost if site in books else ()) for site in sites}
     return {site: tuple(sorted(losses, key=lambda loss: loss.declared)) for site, losses in sorted(found.items())}
 
 
-def _left(journal: Journal, ledger: Ledger, number: int) -> bool:
+def _left(journal: CoordinatorBook, ledger: SiteBook, number: int) -> bool:
     return bool(journal.admitted[ledger.site, number] & {sent.digest for sent in ledger.sent})
 
 
-def _confirmed(journal: Journal, books: Mapping[str, Ledger], number: int) -> tuple[int, int]:
+def _confirmed(journal: CoordinatorBook, books: Mapping[str, SiteBook], number: int) -> tuple[int, int]:
     counted = [site for site, word in journal.commits[number].items() if word == "counted"]
     return len(counted), sum(site in books and _left(journal, books[site], number) for site in counted)
 
 
-def _account(journal: Journal, ledger: Ledger) -> SiteAccount:
+def _account(journal: CoordinatorBook, ledger: SiteBook) -> SiteAccount:
     updates = _by_update(ledger)
     arrived = [journal.spooled.get((ledger.site, number), {}).get(digest) for number, digest in updates]
     return SiteAccount(

@@ -73,7 +73,7 @@ class Spent:
         uncovered: what broke rule 1 or 2.
         others: releases by study, of those that are not private.
         early: by study, the first update that left before the study was called private.
-        reconciled: who brought the budget into step, and why, by entry.
+        brought_into_step: who brought the budget into step, and why, by entry.
         delta: the last one that the site composed at.
     """
 
@@ -81,7 +81,7 @@ class Spent:
     uncovered: list[Uncovered] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
     early: dict[str, Uncovered] = field(default_factory=dict)
-    reconciled: dict[int, tuple[str, str]] = field(default_factory=dict)
+    brought_into_step: dict[int, tuple[str, str]] = field(default_factory=dict)
     delta: float | None = None
 
     @property
@@ -116,7 +116,7 @@ def _take(found: Spent, entry: Entry) -> None:
     if entry.type in _KINDS:
         _charge(found, entry.type, said)
     elif entry.type == "budget_reconciled":
-        _reconcile(found, entry)
+        _bring_into_step(found, entry)
     elif entry.type == "contract" and said.get("private"):
         _agree(found, entry)
     elif entry.type == "release":
@@ -141,10 +141,10 @@ def _agree(found: Spent, entry: Entry) -> None:
             found.uncovered.append(Uncovered(entry.n, one.study, 0, name))
 
 
-def _reconcile(found: Spent, entry: Entry) -> None:
+def _bring_into_step(found: Spent, entry: Entry) -> None:
     """Rounds that nobody else has an entry of; from now on the site's figure is that of everybody."""
     said = entry.data
-    found.reconciled[entry.n] = str(said.get("by")), str(said.get("why"))
+    found.brought_into_step[entry.n] = str(said.get("by")), str(said.get("why"))
     for one in as_list(said.get("charged", [])):
         _charge_beyond(found, one)
     for study in found.studies.values():

@@ -6,7 +6,7 @@ Nothing is decided here: the rules are those of `deploy/audit/reconcile.py`, `re
 from collections.abc import Iterator
 from typing import Any
 
-from deploy.audit.reconciled import MEANINGS
+from deploy.audit.reconcile_words import MEANINGS
 from deploy.audit.remade import Remade
 from deploy.audit.remade_words import models_failure, models_line, not_covered
 from deploy.audit.report.claim import Claim
