@@ -64,6 +64,10 @@ def read_anchors(given: str, signer: Signer) -> list[Anchor]:
     if typed := _TYPED.fullmatch(given):
         return [Anchor(typed[1].lower(), typed[2] or _NOBODY)]
     path = Path(given)
+    if path.exists() and not path.is_file():
+        raise ConfigError(
+            f"{given} is no file.", remedy="Name the journal, the receipts or the list itself, not a pipe."
+        )
     try:
         with path.open("rb") as file:
             start = file.read(_LARGEST_LIST)

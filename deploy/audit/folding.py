@@ -65,10 +65,11 @@ def next_model(
         number: of the round, from 1.
         share: of all declared examples, those of these updates' sites.
     """
-    mean = _Mean.of(updates, study)
-    return {
-        name: _tensor(name, model, mean, study.server, remembered, number=number, share=share) for name in sorted(model)
-    }
+    mean, made = _Mean.of(updates, study), dict[str, Array]()
+    with np.errstate(all="ignore"):  # whatever a journal let in: what is no number makes another model
+        for name in sorted(model):
+            made[name] = _tensor(name, model, mean, study.server, remembered, number=number, share=share)
+    return made
 
 
 @dataclass(frozen=True)

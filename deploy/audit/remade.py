@@ -170,8 +170,9 @@ def _read(entries: Iterable[Entry]) -> _Book:
 
 
 def _study(folder: Path, book: _Book) -> Study:
+    file = folder / "study.json"
     try:
-        study = Study.model_validate_json((folder / "study.json").read_bytes())
+        study = Study.model_validate_json(file.read_bytes() if file.is_file() else b"")  # a pipe would never end
     except (OSError, ValidationError):
         raise ConfigError(f"{folder} is not the folder of a study.", remedy="Name FEDERATION/studies/NAME.") from None
     if study.digest() != book.study_digest:

@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from audited import KEPT, STUDIES, Handed
 from live_federation import wardround
@@ -15,9 +16,11 @@ from typer.testing import Result
 
 from deploy.audit.remade import Remade, remake
 from server.journal import read_history
+from shared.canonical import digest
 from shared.chain import Entry
 from shared.errors import ConfigError, TrustError
 from shared.ledger import read_entries
+from shared.update import Array, PackedFile, pack
 
 
 @pytest.fixture
@@ -39,6 +42,10 @@ def told(entries: list[Entry], kind: str, change: Callable[[dict[str, Any]], obj
 
 def remade(folder: Path) -> Remade:
     return remake(entries(folder), folder)
+
+
+def state(file: Path) -> list[tuple[str, Array]]:
+    return list(PackedFile(file).items())
 
 
 def kept(folder: Path, number: int, site: str = "north") -> Path:
@@ -141,6 +148,38 @@ def test_another_studys_folder_and_no_folder_of_a_study(handed: Handed, folder: 
 def test_an_entry_in_another_form_is_named(folder: Path, kind: str, change: dict[str, Any]) -> None:
     with pytest.raises(TrustError, match=kind):
         remake(told(entries(folder), kind, lambda said: said.update(change)), folder)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 3e38])
+def test_an_update_that_no_server_admits_makes_another_model_and_no_noise(folder: Path, value: float) -> None:
+    """Who holds the coordinator's key can let anything in, by its journal; a warning is an error here."""
+    tensors = {
+        name: np.full_like(one, value) if one.dtype == np.float32 else one for name, one in state(kept(folder, 1))
+    }
+    data = pack(tensors)
+    kept(folder, 1).unlink()
+    (folder / "updates" / "round-00001" / f"north.{digest(data)}.safetensors").write_bytes(data)
+    found = remake(
+        told(entries(folder), "update_admitted", lambda said: said.update(update_digest=digest(data))), folder
+    )
+    assert found.fault is not None
+    assert (found.fault.round, found.fault.why) == (1, "the model made from the round's updates is another one")
+
+
+@pytest.mark.parametrize("data", [b"", b"\xff" * 8 + b"{}", b"\x02" + bytes(7) + b"{}" * 9])
+def test_a_start_model_that_is_none_is_a_bad_file(folder: Path, data: bytes) -> None:
+    start = folder / "models" / "start.safetensors"
+    start.unlink()
+    start.write_bytes(data)
+    with pytest.raises(TrustError, match="tensor file"):
+        remake(told(entries(folder), "study_started", lambda said: said.update(start_digest=digest(data))), folder)
+
+
+def test_a_pipe_in_the_studys_place_is_no_study(folder: Path) -> None:
+    (folder / "study.json").unlink()
+    os.mkfifo(folder / "study.json")
+    with pytest.raises(ConfigError, match="not the folder of a study"):
+        remade(folder)
 
 
 def test_what_is_no_file_in_an_updates_place_is_no_update(folder: Path) -> None:

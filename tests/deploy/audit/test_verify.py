@@ -1,6 +1,7 @@
 """What an auditor types, and reads: the verdict first, at 80 columns."""
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -120,6 +121,12 @@ def test_a_head_may_be_typed_or_listed(handed: Handed, words: list[object], tmp_
     said = answer(*words, "--head", given)
     assert said["anchored"]
     assert said["anchors"][0]["source"] == ("somebody who was not named" if form == "typed" else "the ethics board")
+
+
+def test_a_pipe_is_no_anchor(words: list[object], tmp_path: Path) -> None:
+    """Reading one would wait for ever; it may lie in a folder that somebody handed over."""
+    os.mkfifo(tmp_path / "journal.jsonl")
+    assert failed(*words, "--head", tmp_path / "journal.jsonl", code=3)["error"]["what"].endswith("is no file.")
 
 
 def test_a_head_that_is_not_in_the_ledger_is_a_failure(words: list[object]) -> None:
