@@ -5,11 +5,11 @@ Rules, in order:
 1. The envelope is signed by the coordinator, for this site.
 2. It speaks our protocol.
 3. Its epoch is not lower than the highest seen in this study.
-4. A study that is open here changes by the coordinator's signed amendments alone.
-5. Work is of the study as it is open here and of an agreed round, and this site counted in an earlier one if at all.
-6. A model's bytes have the announced size and SHA-256.
-7. A model has exactly the agreed tensors, all finite.
-8. A message tells of no more lost ends of ledgers than the site can write into one entry of its own.
+4. It tells of no more lost ends of ledgers than the site can write into one entry of its own.
+5. A study that is open here changes by the coordinator's signed amendments alone.
+6. Work is of the study as it is open here and of an agreed round, and this site counted in an earlier one if at all.
+7. A model's bytes have the announced size and SHA-256.
+8. A model has exactly the agreed tensors, all finite.
 """
 
 from pathlib import Path
@@ -49,7 +49,7 @@ def check_epoch(record: StudyRecord | None, message: FromServer) -> None:
 
 
 def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed25519PublicKey) -> None:
-    """Rule 4; what an amendment may change and how it is traced back, `shared/amendment.py` says.
+    """Rule 5; what an amendment may change and how it is traced back, `shared/amendment.py` says.
 
     Raises:
         Refusal: `CONTRACT`.
@@ -63,7 +63,7 @@ def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed2
 
 
 def check_told(message: FromServer) -> None:
-    """Rule 8.
+    """Rule 4.
 
     Raises:
         Refusal: `CONTRACT`.
@@ -77,7 +77,7 @@ def check_told(message: FromServer) -> None:
 
 
 def check_agreed(record: StudyRecord, message: FromServer, *, site: str) -> None:
-    """Rule 5, for work; a study that was amended meanwhile has to be opened anew.
+    """Rule 6, for work; a study that was amended meanwhile has to be opened anew.
 
     Raises:
         Refusal: `UNKNOWN_STUDY`, `CONTRACT`.
@@ -93,7 +93,7 @@ def check_agreed(record: StudyRecord, message: FromServer, *, site: str) -> None
 
 
 def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> None:
-    """Rules 6 and 7; one run of a tensor in memory at a time.
+    """Rules 7 and 8; one run of a tensor in memory at a time.
 
     Args:
         path: the model as it arrived.
