@@ -51,7 +51,7 @@ class PriceList:
 
 
 def _asked(bill: Bill) -> list[float]:
-    command = (sys.executable, "-m", "client.price")
+    command = (sys.executable, "-P", "-m", "client.price")
     try:
         done = subprocess.run(
             command, input=bill.model_dump_json().encode(), capture_output=True, check=True, timeout=LONGEST_S

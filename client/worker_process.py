@@ -34,7 +34,7 @@ class WorkerProcess:
 
     def __init__(self, folder: Path, *, command: Sequence[str] | None = None, code: str | None = None) -> None:
         self._folder = folder
-        self._command = command or (sys.executable, "-m", "client.worker", str(folder))
+        self._command = command or (sys.executable, "-P", "-m", "client.worker", str(folder))
         self._code, self._began = code, False
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""

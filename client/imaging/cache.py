@@ -80,6 +80,20 @@ def prepare(
         ResourceError: images are absent, or the disk of the cache is full.
     """
     source = open_source(settings, task=task, salt=salt, base=base)
+    return fill(source, settings, task=task, images=images, cache=cache, screen=screen, note=note)
+
+
+def fill(
+    source: Source,
+    settings: DataSettings,
+    *,
+    task: TaskSpec,
+    images: ImageSpec,
+    cache: Path,
+    screen: Callable[[Row], Reason | None] | None = None,
+    note: Callable[[tuple[Row, ...]], None] | None = None,
+) -> SiteData:
+    """What `prepare` does with a source that is open."""
     rows = tuple(source.rows())
     shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)

@@ -37,10 +37,12 @@ class Limits:
 
     Attributes:
         seconds: until the header, or the next frame, is there.
+        file_seconds: until the last frame of a file is there.
         memory_bytes: address space of the process; held on Linux.
     """
 
     seconds: int = 60
+    file_seconds: int = 600
     memory_bytes: int = 4 * 2**30
 
 
@@ -91,7 +93,7 @@ class Decoder:
     def facts(self, file: str) -> tuple[str, Facts | Reason]:
         """What a file's header says, or why it is no image; and the SHA-256 (hex) of its bytes, if they were read."""
         try:
-            self._ask(Request(file=file))
+            self._ask(Request.about(file))
             reply = self._reply(self._deadline())
         except _Lost as lost:
             return "", lost.reason
@@ -105,11 +107,11 @@ class Decoder:
             content: SHA-256 (hex) of what it holds, as `facts` found it.
             frames: which, counted from 0.
         """
-        left = len(frames)
+        left, last = len(frames), time.monotonic() + self._limits.file_seconds
         try:
-            self._ask(Request(file=file, content=content, frames=tuple(frames)))
+            self._ask(Request.about(file, content=content, frames=tuple(frames)))
             while left:
-                yield self._image()
+                yield self._image(min(last, self._deadline()))
                 left -= 1
         except _Lost as lost:
             yield from [lost.reason] * left
@@ -124,13 +126,12 @@ class Decoder:
             self._child.stdin.write(request.model_dump_json().encode() + b"\n")
             self._child.stdin.flush()
 
-    def _image(self) -> Pixels:
+    def _image(self, deadline: float) -> Pixels:
         """The next frame.
 
         Raises:
             _Lost: there is none, or none after it.
         """
-        deadline = self._deadline()
         reply = self._reply(deadline)
         if reply.reason is not None:
             raise _Lost(reply.reason)
@@ -193,7 +194,8 @@ class Decoder:
 def decoding_command(source: str, folder: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
     """What decodes the files of a folder: dicom or pictures."""
     most = (str(limits.seconds), str(limits.memory_bytes))
-    return (sys.executable, "-m", "client.imaging.decoding", source, str(folder), *most)
+    # -P: a module that lies among the images is not imported.
+    return (sys.executable, "-P", "-m", "client.imaging.decoding", source, str(folder), *most)
 
 
 def _plausible(shape: tuple[int, ...]) -> bool:

@@ -11,11 +11,13 @@ import dataclasses
 import logging
 import os
 import resource
+import stat
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Self
+from urllib.parse import quote, unquote_to_bytes
 
 import numpy as np
 
@@ -30,12 +32,23 @@ _OPEN_FILES = 64
 class Request(Section):
     """What is asked about one file.
 
-    `frames` are those to decode, of the file whose SHA-256 is `content`; None asks for the header.
+    `path` is percent-encoded, because the name of a file is any bytes (an umlaut in Latin-1). `frames` are
+    those to decode, of the file whose SHA-256 is `content`; None asks for the header.
     """
 
-    file: str
+    path: str
     content: str = ""
     frames: tuple[int, ...] | None = None
+
+    @classmethod
+    def about(cls, file: str, *, content: str = "", frames: tuple[int, ...] | None = None) -> Self:
+        """The request for a file by its name in the folder."""
+        return cls(path=quote(os.fsencode(file)), content=content, frames=frames)
+
+    @property
+    def file(self) -> str:
+        """The name of the file, as the system spells it."""
+        return os.fsdecode(unquote_to_bytes(self.path))
 
 
 def serve(form: Format, folder: Path, *, seconds: int, memory_bytes: int) -> None:
@@ -44,7 +57,7 @@ def serve(form: Format, folder: Path, *, seconds: int, memory_bytes: int) -> Non
     Args:
         form: the format of the files.
         folder: what their names count from.
-        seconds: of processor time for one request.
+        seconds: of processor time for a header, or a frame.
         memory_bytes: of address space, where the system limits it.
     """
     replies = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
@@ -52,11 +65,11 @@ def serve(form: Format, folder: Path, *, seconds: int, memory_bytes: int) -> Non
     _take_little(memory_bytes)
     for line in sys.stdin.buffer:
         _renew_time(seconds)
-        _answer(form, folder, Request.model_validate_json(line), replies)
+        _answer(form, folder, Request.model_validate_json(line), replies, seconds)
         replies.flush()
 
 
-def _answer(form: Format, folder: Path, request: Request, replies: BinaryIO) -> None:
+def _answer(form: Format, folder: Path, request: Request, replies: BinaryIO, seconds: int) -> None:
     """One line for a header, or one and the pixels for each frame; a line with a reason is the last."""
     content = ""
     try:
@@ -68,7 +81,7 @@ def _answer(form: Format, folder: Path, request: Request, replies: BinaryIO) -> 
         elif content != request.content:  # changed since it was catalogued
             _refuse(content, Reason.UNREADABLE, replies)
         else:
-            _send(form.pixels(data, request.frames), replies)
+            _send(form.pixels(data, request.frames), replies, seconds)
     except SetAside as error:
         _refuse(content, error.reason, replies)
     except MemoryError:
@@ -77,8 +90,9 @@ def _answer(form: Format, folder: Path, request: Request, replies: BinaryIO) -> 
         _refuse(content, Reason.UNREADABLE, replies)
 
 
-def _send(images: Iterator[Pixels], replies: BinaryIO) -> None:
+def _send(images: Iterator[Pixels], replies: BinaryIO, seconds: int) -> None:
     for pixels in images:
+        _renew_time(seconds)  # for the next one
         replies.write(canonical({"shape": list(pixels.shape)}) + b"\n")
         replies.write(np.ascontiguousarray(pixels, dtype="<u2").tobytes())
         replies.flush()
@@ -89,11 +103,19 @@ def _refuse(content: str, reason: Reason, replies: BinaryIO) -> None:
 
 
 def _read(path: Path) -> bytes:
-    if not path.is_file():
+    """The bytes of a regular file within the limit; a pipe or device is not waited for."""
+    if not path.is_file():  # to open a device may already do something
         raise SetAside(Reason.NOT_AN_IMAGE)
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise SetAside(Reason.TOO_LARGE)
-    return path.read_bytes()
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:
+        is_now = os.fstat(file.fileno())
+        if not stat.S_ISREG(is_now.st_mode):
+            raise SetAside(Reason.NOT_AN_IMAGE)
+        if is_now.st_size > MAX_FILE_BYTES:
+            raise SetAside(Reason.TOO_LARGE)
+        data = file.read(is_now.st_size + 1)
+    if len(data) != is_now.st_size:  # it grows, or is one of /proc, which have no size
+        raise SetAside(Reason.UNREADABLE)
+    return data
 
 
 def _fall_silent() -> None:

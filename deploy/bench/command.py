@@ -229,6 +229,19 @@ def decode(folder: Annotated[Path, typer.Option(help="A folder of DICOM files th
     return _answer(lambda: run(folder), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.hostile")
+def hostile(
+    folder: Annotated[Path, typer.Option(help="A folder of sound DICOM files; they are copied, then damaged.")],
+    seconds: Annotated[int, typer.Option(min=1, help="How long; a folder that is begun is finished.")] = 180,
+    seed: Seed = 0,
+) -> Answer:
+    """Let a site read damaged and malicious image files; each may cost itself alone."""
+    from deploy.bench.hostile import missed, run, show
+
+    return _answer(lambda: run(folder, seconds=seconds, seed=seed), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

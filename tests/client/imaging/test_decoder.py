@@ -1,14 +1,15 @@
 """The process that decodes: whatever a file does to it costs that file alone."""
 
+import os
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import psutil
 import pytest
 
-from client.imaging.decoder import Decoder, Limits
+from client.imaging.decoder import Decoder, Limits, decoding_command
 from client.imaging.form import Facts
 from client.imaging.reasons import Reason
 from shared.canonical import digest
@@ -57,6 +58,14 @@ def test_what_sleeps_is_killed(tmp_path: Path) -> None:
     assert psutil.Process().children() == []
 
 
+def test_many_slow_frames_cost_no_more_than_a_file_may(tmp_path: Path) -> None:
+    (tmp_path / "bad").write_text("three late hang")
+    limits = Limits(seconds=1000, file_seconds=1)
+    with Decoder((sys.executable, LOUD, str(tmp_path), "60", str(2**32)), limits) as decoder:
+        images = list(decoder.pixels("bad", content=digest(b"three late hang"), frames=[0, 1, 2]))
+    assert images[1:] == [Reason.DECODER_HUNG] * 2
+
+
 def test_what_spins_runs_out_of_processor_time(tmp_path: Path, decoder: Decoder) -> None:
     (tmp_path / "bad").write_text("spin")
     assert decoder.facts("bad") == ("", Reason.DECODER_HUNG)
@@ -67,6 +76,29 @@ def test_the_frames_before_the_bad_one_are_kept(tmp_path: Path, decoder: Decoder
     first, *others = decoder.pixels("three", content=digest(text.encode()), frames=[0, 1, 2])
     assert isinstance(first, np.ndarray)
     assert others == [Reason.DECODER_CRASHED] * 2
+
+
+def test_a_name_may_be_any_bytes(tmp_path: Path, decoder: Decoder) -> None:
+    for name in (b"M\xfcller", b"new\nline", b"-rf", b"..%2f", "\u202e\u00e9 ".encode()):
+        (tmp_path / os.fsdecode(name)).write_text("P-1")
+        assert decoder.facts(os.fsdecode(name)) == (digest(b"P-1"), Facts(patient="P-1"))
+
+
+def test_a_file_that_grows_without_end_is_not_read(tmp_path: Path, decoder: Decoder) -> None:
+    (tmp_path / "link").symlink_to("/proc/self/status")
+    assert decoder.facts("link") == ("", Reason.UNREADABLE)
+
+
+def test_no_module_is_imported_from_among_the_images(
+    tmp_path: Path, dicom_bytes: Callable[..., bytes], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("client.py", "numpy.py", "pydicom.py", "json.py"):
+        (tmp_path / name).write_text("open('imported', 'w').close()\nraise SystemExit")
+    (tmp_path / "1.dcm").write_bytes(dicom_bytes())
+    monkeypatch.chdir(tmp_path)
+    with Decoder(decoding_command("dicom", tmp_path)) as decoder:
+        assert isinstance(decoder.facts("1.dcm")[1], Facts)
+    assert not (tmp_path / "imported").exists()
 
 
 def test_another_content_than_the_catalogued_is_refused(tmp_path: Path, decoder: Decoder) -> None:

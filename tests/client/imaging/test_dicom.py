@@ -212,6 +212,14 @@ def test_a_deflated_bomb_is_not_inflated(dicom_bytes: Encode) -> None:
     assert _reason(data[:start] + block * (MAX_FILE_BYTES // 2**22 + 2)) is Reason.TOO_LARGE
 
 
+@pytest.mark.parametrize("tag", [b"\x02\x00\x00\x00UL\x00\x00", bytes(8), b"\x08\x00\x01\x00SH\x00\x00"])
+def test_elements_without_end_are_not_read(dicom_bytes: Encode, tag: bytes) -> None:
+    data = dicom_bytes()
+    start = 132 + 12 + dcmread(BytesIO(data)).file_meta.FileMetaInformationGroupLength
+    assert _reason(data[:start] + tag * 2**17 + data[start:]) is Reason.TOO_LARGE
+    assert _pixels(data + tag * 2**17).shape == (8, 8)  # what follows the pixels is not read
+
+
 def test_not_finite_values_are_set_aside(dicom_bytes: Encode) -> None:
     values = np.ones((8, 8), dtype=np.float32)
     values[0, 0] = np.nan

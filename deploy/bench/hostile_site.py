@@ -1,0 +1,86 @@
+"""Plays a site over a folder of hostile files: catalogue, decode, cache, as a study would have it done.
+
+    python -m deploy.bench.hostile_site IMAGES LABELS CACHE SOUND
+
+Says in one line of JSON what a site would count, and what the files took: of this process, which must live, and of the
+processes that decode, which may die. Whether that is within the limits is for `hostile` to say.
+"""
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import Literal, TypeVar
+
+from client.imaging.cache import fill
+from client.imaging.catalogue import Row
+from client.imaging.form import Pixels
+from client.imaging.reasons import Reason
+from client.imaging.settings import DataSettings
+from client.imaging.sources import Source, open_source
+from shared.study import ImageSpec, TaskSpec
+
+T = TypeVar("T")
+TASK = TaskSpec(classes=("finding",))
+IMAGES = ImageSpec(size_px=32, channels=3)
+# What its header alone sets aside would never be decoded.
+_KEEP: tuple[Literal["for_processing", "localizer", "secondary"], ...] = ("for_processing", "localizer", "secondary")
+_SALT = bytes(32)  # pseudonyms of nobody
+
+
+class _Timed:
+    """A source that remembers its files, and how long it took over the slowest step."""
+
+    def __init__(self, source: Source) -> None:
+        self._source = source
+        self.files: set[str] = set()
+        self.slowest_s = 0.0
+
+    def rows(self) -> Iterator[Row]:
+        for row in self._timed(self._source.rows()):
+            self.files.add(row.file)
+            yield row
+
+    def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        yield from self._timed(self._source.decode(rows))
+
+    @property
+    def labels_unused(self) -> int:
+        return self._source.labels_unused
+
+    def _timed(self, things: Iterator[T]) -> Iterator[T]:
+        while True:
+            began = time.monotonic()
+            try:
+                thing = next(things)
+            except StopIteration:
+                return
+            finally:
+                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+            yield thing
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Visit one folder."""
+    images, labels, cache, sound = arguments
+    settings = DataSettings(kind="dicom", folder=Path(images), labels=Path(labels), keep=_KEEP)
+    source = _Timed(open_source(settings, task=TASK, salt=_SALT, base=Path()))
+    used: list[Row] = []
+    data = fill(source, settings, task=TASK, images=IMAGES, cache=Path(cache), note=used.extend)
+    said = {
+        "files": len(source.files),
+        "images": data.counts.found,
+        "used": data.counts.used,
+        "set_aside": dict(data.counts.set_aside),
+        "slowest_s": round(source.slowest_s, 3),
+        "decoder_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
+        "site_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
+        "sound": sound in {row.file for row in used},
+    }
+    print(json.dumps(said))
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

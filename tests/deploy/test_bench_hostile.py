@@ -1,0 +1,71 @@
+"""Hostile image files, before the code that a site reads images with."""
+
+import json
+import os
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from live_federation import wardround
+
+from deploy.bench.hostile import missed, run, show
+from deploy.bench.hostile_bytes import KINDS, damaged
+from deploy.bench.hostile_folder import Laid
+from shared.console import Answer, envelope
+from shared.errors import ConfigError
+
+
+@pytest.fixture
+def sound(shared_data: Path) -> list[bytes]:
+    folder = shared_data / "dicom" / "pydicom_test_files"
+    names = ("MR_small", "CT_small", "JPEG2000", "SC_rgb_jpeg_dcmtk", "MR_small_RLE", "image_dfl", "MR_small_bigendian")
+    return [(folder / f"{name}.dcm").read_bytes() for name in names]
+
+
+def test_a_site_outlives_hundreds_of_hostile_files(shared_data: Path) -> None:
+    data = run(shared_data / "dicom" / "pydicom_test_files", seconds=600, seed=3, most=201)
+    assert list(missed(data)) == []
+    assert data["inputs"] >= 201
+    assert data["images"] == data["used"] + sum(data["set_aside"].values())
+    assert data["kinds"].keys() >= {*KINDS, "name", "link", "pipe", "socket", "sparse", "module", "sound"}
+    assert data["used"] > 10
+    assert {"unreadable", "no_pixels", "too_large", "not_an_image"} <= data["set_aside"].keys()
+    assert envelope("bench.hostile", Answer(data, show(data)))
+
+
+def test_the_seed_decides_every_byte(sound: list[bytes]) -> None:
+    first, again, other = (list(damaged(sound, np.random.default_rng(seed))) for seed in (7, 7, 8))
+    assert first == again != other
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_each_kind_changes_any_file(sound: list[bytes], kind: str) -> None:
+    chance = np.random.default_rng(1)
+    made = [KINDS[kind](data, sound[0], chance) for data in sound]
+    assert sum(one != data for one, data in zip(made, sound, strict=True)) >= len(sound) - 1
+    tiny = [KINDS[kind](bytes([number]), b"x", chance) for number in range(8)]
+    assert all(isinstance(one, bytes) for one in tiny)
+
+
+def test_what_lies_in_a_folder_is_counted(sound: list[bytes], tmp_path: Path) -> None:
+    laid = Laid(tmp_path, np.random.default_rng(2))
+    laid.lay(sound)
+    assert laid.files == sum(len(names) for _, _, names in os.walk(tmp_path)) <= laid.kinds.total()
+    shutil.rmtree(tmp_path)
+
+
+def test_a_broken_promise_is_named() -> None:
+    kept = dict.fromkeys(("site_crashes", "unaccounted", "sound_lost", "over_limit", "written_outside_cache"), 0)
+    assert list(missed({"inputs": 1, **kept})) == []
+    assert list(missed({"inputs": 0, **kept})) == ["No file was tried."]
+    for name in kept:
+        assert next(missed({"inputs": 1, **kept, name: 3})).startswith("3 ")
+
+
+def test_a_folder_with_an_image_is_asked_for(tmp_path: Path) -> None:
+    done = wardround("bench", "hostile", "--folder", tmp_path / "nowhere", "--json")
+    assert (done.exit_code, json.loads(done.stdout)["ok"]) == (3, False)
+    (tmp_path / "1.dcm").write_bytes(b"no image")
+    with pytest.raises(ConfigError, match="no DICOM image"):
+        run(tmp_path, seconds=1, seed=0)
