@@ -16,6 +16,7 @@ from shared.randomness import PrivateRandom
 
 if TYPE_CHECKING:
     from client.imaging.account import Account
+    from client.imaging.kinds import FolderKind
     from shared.study import Study
 
 
@@ -23,7 +24,9 @@ if TYPE_CHECKING:
 def data(
     *,
     folder: Annotated[Path | None, typer.Option(help="Only this folder, without labels and splits.")] = None,
-    kind: Annotated[Literal["dicom", "pictures"], typer.Option(help="What --folder holds.")] = "dicom",
+    kind: Annotated[
+        Literal["dicom", "nifti", "pictures"] | None, typer.Option(help="What --folder holds; else by its names.")
+    ] = None,
     config: Annotated[Path | None, typer.Option("--config", help=f"The site's {FILE_NAME}.")] = None,
     study: Annotated[Path | None, typer.Option(help="A study's file: its classes are counted, too.")] = None,
 ) -> Answer:
@@ -37,13 +40,15 @@ def data(
     return Answer(found.model_dump(mode="json"), shown)
 
 
-def _of_folder(folder: Path, kind: str) -> "Account":
+def _of_folder(folder: Path, kind: "FolderKind | None") -> "Account":
     from client.imaging.decoder import decoding_command
     from client.imaging.folder import FolderSource
+    from client.imaging.kinds import kind_of
     from client.imaging.survey import survey
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
+    kind = kind or kind_of(folder)
     salt = PrivateRandom().bytes(32)  # of this one look; the pseudonyms serve to count
     command = decoding_command(kind, folder)
     source = FolderSource(folder, table=None, skip=None, source=kind, command=command, salt=salt)

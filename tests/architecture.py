@@ -43,6 +43,7 @@ MAY_KNOW = {
     "opacus": ("client/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
     "pydicom": ("client/imaging/", "deploy/phantom/", "deploy/bench/decode.py"),
+    "nibabel": ("client/imaging/nifti.py",),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),
         *("client/link.py", "client/fleet.py"),
@@ -51,7 +52,7 @@ MAY_KNOW = {
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.
 KEY_TYPES = re.compile(r".*\.(ed25519\.Ed25519|ec\.EllipticCurve)(Private|Public)Key")
 AGENT = ("agent", "link", "policy", "contract", "egress", "spool")
-NOT_IN_AGENT = {"torch", "monai", "pydicom", "opacus", "dp_accounting", "scipy"}
+NOT_IN_AGENT = {"torch", "monai", "nibabel", "pydicom", "opacus", "dp_accounting", "scipy"}
 UNPICKLERS = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "multiprocessing"}
 FORBIDDEN_CALLS = {
     *("eval", "exec", "__import__", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),

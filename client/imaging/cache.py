@@ -37,6 +37,7 @@ from shared.section import Section
 from shared.study import Digest, ImageSpec, TaskSpec
 
 _DECIDE = ("numpy", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")  # the pixels
+_DECIDE_ALSO = {"nifti": "nibabel"}  # by source
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
@@ -117,10 +118,14 @@ def cache_key(catalogue: Catalogue, images: ImageSpec) -> str:
     decides = {
         "catalogue": catalogue.digest(),
         "images": images.model_dump(mode="json", include={"size_px", "channels"}),
-        "software": {name: version(name) for name in _DECIDE},
+        "software": {name: version(name) for name in (*_DECIDE, *_of_sources(catalogue))},
         "version": 2,
     }
     return digest(canonical(decides))
+
+
+def _of_sources(catalogue: Catalogue) -> set[str]:
+    return {_DECIDE_ALSO[row.source] for row in catalogue.rows if row.source in _DECIDE_ALSO}
 
 
 def _obtain(cache: Path, catalogue: Catalogue, source: Source, images: ImageSpec) -> _Entry:

@@ -192,7 +192,7 @@ class Decoder:
 
 
 def decoding_command(source: str, folder: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
-    """What decodes the files of a folder: dicom or pictures."""
+    """What decodes the files of a folder: dicom, nifti or pictures."""
     most = (str(limits.seconds), str(limits.memory_bytes))
     # -P: a module that lies among the images is not imported.
     return (sys.executable, "-P", "-m", "client.imaging.decoding", source, str(folder), *most)

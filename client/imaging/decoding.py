@@ -14,7 +14,7 @@ import resource
 import stat
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import BinaryIO, Self
 from urllib.parse import quote, unquote_to_bytes
@@ -146,17 +146,25 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _formats() -> dict[str, Callable[[], Format]]:
-    from client.imaging.dicom import Dicom
-    from client.imaging.pictures import Picture
+def _form(source: str) -> Format:
+    # Each library is loaded only where its files are read: every one of them takes time and address space.
+    if source == "nifti":
+        from client.imaging.nifti import Nifti
 
-    return {"dicom": Dicom, "pictures": Picture}
+        return Nifti()
+    if source == "pictures":
+        from client.imaging.pictures import Picture
+
+        return Picture()
+    from client.imaging.dicom import Dicom
+
+    return Dicom()
 
 
 def main(arguments: Sequence[str]) -> None:
     """Decode for whoever started this process."""
     source, folder, seconds, memory_bytes = arguments
-    serve(_formats()[source](), Path(folder), seconds=int(seconds), memory_bytes=int(memory_bytes))
+    serve(_form(source), Path(folder), seconds=int(seconds), memory_bytes=int(memory_bytes))
 
 
 if __name__ == "__main__":

@@ -19,6 +19,8 @@ from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
 from shared.errors import ResourceError
 
+_NAMELESS = ("nifti", "pictures")  # their files name no patient; the label table does
+
 
 class FolderSource:
     """The images under one folder.
@@ -56,6 +58,7 @@ class FolderSource:
         self._command = command
         self._salt = salt
         self._rules = rules
+        self._nameless = table is None and source in _NAMELESS
 
     def rows(self) -> Iterator[Row]:
         """One row per image, or per file that holds none, in the order of the paths."""
@@ -100,7 +103,7 @@ class FolderSource:
     def _labelled(self, row: Row, facts: Facts) -> Row:
         entry = self._entry(row, facts)
         patient = entry.patient or facts.patient  # the table may undo one PatientID for a whole de-identified export
-        reason = entry.reason if patient else entry.reason or Reason.NO_PATIENT
+        reason = entry.reason if patient or self._nameless else entry.reason or Reason.NO_PATIENT
         return replace(
             row,
             patient=self._pseudonym(patient),

@@ -18,6 +18,7 @@ from shared.errors import ConfigError
 Key = Literal["file", "accession", "patient"]
 KEYS: dict[str, tuple[Key, ...]] = {  # columns that may name an image of a kind, the best first
     "dicom": ("file", "accession", "patient"),
+    "nifti": ("file",),
     "pictures": ("file",),
 }
 _MAX_BYTES = 256 * 2**20

@@ -25,6 +25,9 @@ class Reason(StrEnum):
     MULTI_FRAME = "multi_frame"
     CODEC_MISSING = "codec_missing"
     COLOUR_UNKNOWN = "colour_unknown"
+    COLOUR_VOLUME = "colour_volume"
+    SIDE_UNKNOWN = "side_unknown"
+    EMPTY_VOLUME = "empty_volume"
     FOR_PROCESSING = "for_processing"
     LOCALIZER = "localizer"
     SECONDARY = "secondary"
@@ -50,11 +53,14 @@ MEANING = {
     Reason.REPORT: "a structured report or document",
     Reason.DOSE_REPORT: "a dose report",
     Reason.KEY_OBJECT: "a key object selection",
-    Reason.OTHER_OBJECT: "pixels that are no picture: dose grid, segmentation, map",
+    Reason.OTHER_OBJECT: "no picture: dose grid, mask, map, vectors",
     Reason.NO_PIXELS: "a DICOM object without pixels",
     Reason.MULTI_FRAME: "a picture of several frames",
     Reason.CODEC_MISSING: "a compression that nothing here can decode",
     Reason.COLOUR_UNKNOWN: "a colour model that is not known",
+    Reason.COLOUR_VOLUME: "a volume of colours, so no measurement",
+    Reason.SIDE_UNKNOWN: "a volume that does not say which side is left",
+    Reason.EMPTY_VOLUME: "a volume of one value throughout, such as an empty mask",
     Reason.FOR_PROCESSING: "raw detector data, FOR PROCESSING (data.keep)",
     Reason.LOCALIZER: "a localizer (data.keep)",
     Reason.SECONDARY: "made from others after the exam (data.keep)",

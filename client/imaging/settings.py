@@ -18,14 +18,14 @@ Fraction = Annotated[float, Field(ge=0, lt=1)]
 class DataSettings(Section):
     """One source of images with its labels. Relative paths count from the folder of site.toml.
 
-    `kind` dicom and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
+    `kind` dicom, nifti and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
     its own labels. `label_map` turns the table's words into class names of the study, or into
     `positive` and `negative`. `views` and `keep` say which DICOM images are wanted. The fractions are of
     patients, and are used where the labels do not name a split themselves; keep them for the life of the
     site, so that a test patient stays one.
     """
 
-    kind: Literal["dicom", "pictures", "npz"]
+    kind: Literal["dicom", "nifti", "pictures", "npz"]
     folder: Path | None = None
     file: Path | None = None
     labels: Path | None = None

@@ -47,9 +47,21 @@ def stretch(values: NDArray[np.float64], *, valid: NDArray[np.bool_]) -> NDArray
     """
     if not valid.any():
         return np.zeros_like(values)
-    low, high = np.percentile(values[valid], [_LOW_PERCENT, _HIGH_PERCENT])
-    if high <= low:
-        low, high = values[valid].min(), values[valid].max()
+    return spread(values, *stretch_limits(values[valid]))
+
+
+def stretch_limits(values: NDArray[np.float64]) -> tuple[float, float]:
+    """The 0.5th and 99.5th percentile, or the least and the greatest value where the two are one.
+
+    Args:
+        values: at least one.
+    """
+    low, high = np.percentile(values, [_LOW_PERCENT, _HIGH_PERCENT])
+    return (float(low), float(high)) if high > low else (float(values.min()), float(values.max()))
+
+
+def spread(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:
+    """Spread low to high over 0..1; where there is nothing between them, all is 0."""
     return np.clip((values - low) / (high - low), 0, 1) if high > low else np.zeros_like(values)
 
 

@@ -58,6 +58,16 @@ def test_every_real_file_is_used_or_set_aside_by_reason(shared_data: Path) -> No
     assert not any(word in done.output for word in private)
 
 
+def test_every_real_volume_is_used_or_set_aside_by_reason(shared_data: Path) -> None:
+    said = answer("site", "data", "--folder", shared_data / "nifti")
+    aside = {one["reason"]: one["files"] for one in said["set_aside"]}
+    assert said["used"] + sum(aside.values()) == said["files"]
+    assert (said["crashed"], said["hung"]) == (0, 0)
+    assert aside.keys() == {"not_an_image", "other_object"}  # texts, masks
+    assert said["transfer_syntaxes"] == {"nifti_1": said["used"]}
+    assert said["images"] > said["used"] == 16
+
+
 def pictures(folder: Path) -> None:
     """Eight patients of two pictures each, a damaged picture, a word that no study knows, and a line too many."""
     lines = ["file,label,patient,split"]

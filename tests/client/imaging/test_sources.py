@@ -24,7 +24,7 @@ def test_relative_paths_count_from_the_base(tmp_path: Path, write_npz: Write, bi
     assert len(list(source.rows())) == 1
 
 
-@pytest.mark.parametrize("kind", ["dicom", "pictures"])
+@pytest.mark.parametrize("kind", ["dicom", "nifti", "pictures"])
 def test_folders(tmp_path: Path, write_table: Write, binary: TaskSpec, salt: bytes, kind: str) -> None:
     write_table(["file", "label"], ["a", "1"])
     settings = DataSettings.model_validate({"kind": kind, "folder": ".", "labels": "labels.csv"})

@@ -1,0 +1,116 @@
+"""NIfTI volumes: which are images, and which way up."""
+
+import gzip
+from collections.abc import Callable
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+
+from client.imaging.form import MAX_FRAMES
+from client.imaging.nifti import Nifti
+from client.imaging.reasons import Reason, SetAside
+
+RAS = np.diag([2.0, 2.0, 5.0, 1.0])
+
+
+def file_of(values: np.ndarray, affine: np.ndarray | None = RAS, *, kind: type = nibabel.Nifti1Image) -> bytes:
+    return bytes(kind(values, affine).to_bytes())
+
+
+def reason_of(data: bytes) -> Reason:
+    with pytest.raises(SetAside) as caught:
+        list(Nifti().pixels(data, range(Nifti().facts(data).frames)))
+    return caught.value.reason
+
+
+@pytest.fixture
+def body() -> np.ndarray:
+    """(x, y, z) to the right, front and head: black, with a grey back and a bright spot front right in each slice."""
+    values = np.zeros((6, 8, 3), dtype=np.int16)
+    values[:, :2, :] = 40
+    for z in range(3):
+        values[5, 7, z] = 100 + z
+    return values
+
+
+def test_axial_slices_stand_as_radiologists_look_at_them(body: np.ndarray) -> None:
+    facts = Nifti().facts(file_of(body))
+    assert (facts.frames, facts.about.syntax, facts.patient) == (3, "nifti_1", "")
+    images = list(Nifti().pixels(file_of(body), range(3)))
+    assert all(image.shape == (8, 6) and image.dtype == np.uint16 for image in images)
+    assert all(image[0, 0] > 60000 for image in images)  # the patient's right is on the left, the front on top
+    assert (images[0][-2:] > 0).all()
+    assert images[0][0, 0] <= images[1][0, 0] <= images[2][0, 0]  # from the feet up, in one window
+
+
+@pytest.mark.parametrize("codes", ["LAS", "PSR", "RPI", "SLA"])
+@pytest.mark.parametrize("packed", [bytes, gzip.compress], ids=["plain", "gz"])
+def test_the_way_that_voxels_are_stored_changes_nothing(
+    body: np.ndarray, codes: str, packed: Callable[[bytes], bytes]
+) -> None:
+    upright = nibabel.Nifti1Image(body, RAS)
+    to = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(RAS), nibabel.orientations.axcodes2ornt(tuple(codes))
+    )
+    turned = packed(upright.as_reoriented(to).to_bytes())
+    assert np.array_equal(list(Nifti().pixels(turned, [2, 0])), list(Nifti().pixels(file_of(body), [2, 0])))
+
+
+def test_time_comes_after_space_and_scaling_counts(body: np.ndarray) -> None:
+    moving = np.stack([body, body * 2], axis=3)
+    image = nibabel.Nifti2Image(moving, RAS)
+    image.header.set_slope_inter(0.5, -7)
+    facts = Nifti().facts(image.to_bytes())
+    assert (facts.frames, facts.about.syntax) == (6, "nifti_2")
+    early, late = Nifti().pixels(image.to_bytes(), [0, 3])
+    assert early[0, 0] < late[0, 0]
+
+
+def test_pixels_become_square(body: np.ndarray) -> None:
+    (image,) = Nifti().pixels(file_of(body, np.diag([1.0, 4.0, 1.0, 1.0])), [0])
+    assert image.shape == (32, 6)
+
+
+def test_masks_maps_and_colours_are_set_aside(body: np.ndarray) -> None:
+    assert reason_of(file_of(np.zeros((4, 4, 4), dtype=np.uint8))) is Reason.EMPTY_VOLUME
+    assert reason_of(file_of((body > 50).astype(np.float32))) is Reason.OTHER_OBJECT
+    assert reason_of(file_of(body.astype(np.complex64))) is Reason.OTHER_OBJECT
+    assert reason_of(file_of(np.zeros((4, 4, 4, 1, 3), dtype=np.float32))) is Reason.OTHER_OBJECT
+    colours = np.zeros((4, 4, 4), dtype=[("R", "u1"), ("G", "u1"), ("B", "u1")])
+    assert reason_of(file_of(colours)) is Reason.COLOUR_VOLUME
+    for intent in ("label", "t test"):
+        image = nibabel.Nifti1Image(body, RAS)
+        image.header.set_intent(intent, (3,) if intent == "t test" else ())
+        assert reason_of(image.to_bytes()) is Reason.OTHER_OBJECT
+
+
+def test_a_side_is_never_guessed(body: np.ndarray) -> None:
+    assert reason_of(file_of(body, None)) is Reason.SIDE_UNKNOWN
+
+
+def test_what_is_damaged_or_too_large_is_set_aside(body: np.ndarray) -> None:
+    sound = file_of(body)
+    assert reason_of(b"") is Reason.NOT_AN_IMAGE
+    assert reason_of(sound[:344] + b"ni1\0" + sound[348:]) is Reason.NOT_AN_IMAGE  # the header of a pair
+    assert reason_of(gzip.compress(sound)[:-20]) is Reason.UNREADABLE
+    not_finite = body.astype(np.float32)
+    not_finite[0, 0, 0] = np.nan
+    assert reason_of(file_of(not_finite)) is Reason.UNREADABLE
+    assert reason_of(file_of(np.arange(MAX_FRAMES + 1, dtype=np.int16).reshape(1, 1, -1))) is Reason.TOO_LARGE
+    with pytest.raises(OSError, match="bytes"):
+        Nifti().facts(sound[:-10])
+
+
+def test_a_gzip_bomb_is_not_inflated_beyond_the_limit() -> None:
+    assert reason_of(gzip.compress(bytes(2**24), 9) * 33) is Reason.TOO_LARGE
+
+
+def test_every_real_volume_is_decoded_or_set_aside_by_reason(shared_data: Path) -> None:
+    (volume,) = (shared_data / "nifti").rglob("t2.nii.gz")
+    facts = Nifti().facts(volume.read_bytes())
+    (image,) = Nifti().pixels(volume.read_bytes(), [facts.frames // 2])
+    assert (facts.frames, image.shape) == (55, (60, 52))
+    masks = [path for path in (shared_data / "nifti").rglob("*seg*.nii.gz") if reason_of(path.read_bytes())]
+    assert len(masks) >= 8
