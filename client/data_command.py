@@ -116,6 +116,8 @@ def _listed(counts: Mapping[str, int]) -> str:
 
 
 def _warnings(found: "Account") -> Iterator[str]:
+    from client.imaging.account import SMALL_CLASS
+
     declared, possible = found.burned_in_text["declared"], found.burned_in_text["possible"]
     if declared or possible:
         yield (
@@ -132,4 +134,9 @@ def _warnings(found: "Account") -> Iterator[str]:
     if found.labels_unused:
         yield f"{found.labels_unused:,} lines of the label table answer to no file."
     for part, name in found.small_classes:
-        yield f"Few patients of {name} for {part}: a split that lacks a class is better left to other sites."
+        yield f"Fewer than {SMALL_CLASS} patients of {name} for {part}."
+    if found.train_only_advised:
+        yield (
+            "Figures of so few say little. The site can train only: with data.validation_fraction = 0 and "
+            "data.test_fraction = 0, or with `train` throughout the column split."
+        )

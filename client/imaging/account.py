@@ -49,9 +49,7 @@ class Account(Section):
         classes: patients by class; None where no study says what the labels mean.
         splits: None where no federation decides them, or where the labels contradict themselves.
         small_classes: splits with fewer than `SMALL_CLASS` patients of a class, as split and class.
-        patients_across_splits: patients whom the labels put into several splits.
-        labels_unmapped: files whose label the study does not know.
-        labels_unused: lines of the label table that no file answered to.
+        train_only_advised: whether one of them is for validation or test, so that figures would say little.
     """
 
     files: int
@@ -73,6 +71,7 @@ class Account(Section):
     classes: dict[str, int] | None
     splits: dict[Split, Part] | None
     small_classes: tuple[tuple[Split, str], ...]
+    train_only_advised: bool
     patients_across_splits: int
     labels_unmapped: int
     labels_unused: int
@@ -91,6 +90,7 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
     reasons = Counter(reason for reason in files.values() if reason is not None)
     abouts = list({_file(row): row.about or About() for row in used}.values())
     parts = {part: [row for row in used if row.split is part] for part in Split} if split else {}
+    small = tuple(_small(parts, task)) if task else ()
     return Account(
         files=len(files),
         used=len(abouts),
@@ -113,7 +113,8 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
         },
         classes=_classes(used, task) if task else None,
         splits={part: _part(rows, task) for part, rows in parts.items()} if split else None,
-        small_classes=tuple(_small(parts, task)) if task else (),
+        small_classes=small,
+        train_only_advised=any(part is not Split.TRAIN for part, _ in small),
         patients_across_splits=crossing,
         labels_unmapped=reasons[Reason.LABEL_UNKNOWN],
         labels_unused=catalogue.labels_unused,

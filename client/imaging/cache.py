@@ -24,6 +24,7 @@ from pydantic import ValidationError
 
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
+from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.fit import fit
 from client.imaging.form import Pixels
@@ -95,7 +96,7 @@ def fill(
     note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
     """What `prepare` does with a source that is open."""
-    rows = tuple(source.rows())
+    rows = without_doubtful(source.rows(), most_exams=settings.exams_per_patient)
     shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)

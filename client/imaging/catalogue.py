@@ -40,6 +40,8 @@ class Row:
         mask: reserved for the array or file that holds the image's mask.
         clinical: reserved for the patient's clinical columns.
         about: how the image was made, for the account; None where nobody says.
+        by_header: whether the image's header alone names the patient (`doubtful`).
+        birth, sex: what the header says of the patient, as pseudonyms; None where it says nothing.
     """
 
     source: str
@@ -55,6 +57,9 @@ class Row:
     mask: str | None = None
     clinical: Mapping[str, float] = field(default_factory=dict, repr=False)
     about: About | None = None
+    by_header: bool = False
+    birth: str | None = None
+    sex: str | None = None
 
 
 def pseudonym(salt: bytes, identifier: str) -> str:

@@ -37,6 +37,8 @@ class Dicom:
         syntax = _check_image(header, has_pixels=has_pixels)
         return Facts(
             patient=_text(header, "PatientID"),
+            birth=_text(header, "PatientBirthDate"),
+            sex=_text(header, "PatientSex").upper(),
             accession=_text(header, "AccessionNumber"),
             exam=_text(header, "StudyInstanceUID"),
             series=_text(header, "SeriesInstanceUID"),

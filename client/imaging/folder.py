@@ -13,12 +13,14 @@ from pathlib import Path
 
 from client.imaging.catalogue import Row, pseudonym
 from client.imaging.decoder import Decoder
+from client.imaging.doubtful import says_nobody
 from client.imaging.form import Facts, Pixels
 from client.imaging.labels import Entry, LabelTable
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
 from shared.errors import ResourceError
 
+_SEXES = ("F", "M")  # "O" is also written where nobody asked
 _NAMELESS = ("nifti", "pictures")  # their files name no patient; the label table does
 
 
@@ -102,7 +104,9 @@ class FolderSource:
 
     def _labelled(self, row: Row, facts: Facts) -> Row:
         entry = self._entry(row, facts)
-        patient = entry.patient or facts.patient  # the table may undo one PatientID for a whole de-identified export
+        # The table may undo one PatientID for a whole de-identified export; not if it is what finds the line.
+        told = entry.patient if self._table and self._table.key != "patient" else None
+        patient = told or ("" if says_nobody(facts.patient) else facts.patient)
         reason = entry.reason if patient or self._nameless else entry.reason or Reason.NO_PATIENT
         return replace(
             row,
@@ -112,6 +116,9 @@ class FolderSource:
             labels=entry.labels,
             split=entry.split,
             set_aside=reason,
+            by_header=told is None,
+            birth=self._pseudonym(facts.birth),
+            sex=self._pseudonym(facts.sex if facts.sex in _SEXES else ""),
         )
 
     def _entry(self, row: Row, facts: Facts) -> Entry:

@@ -25,12 +25,14 @@ class Facts:
     """What a file's header says; empty where it says nothing.
 
     Attributes:
-        patient, accession, exam, series, instance: identifiers, so never logged.
+        patient, birth, sex, accession, exam, series, instance: identifiers, so never logged.
         frames: images in the file.
         about: how they were made.
     """
 
     patient: str = field(default="", repr=False)
+    birth: str = field(default="", repr=False)
+    sex: str = field(default="", repr=False)
     accession: str = field(default="", repr=False)
     exam: str = field(default="", repr=False)
     series: str = field(default="", repr=False)

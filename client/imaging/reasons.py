@@ -34,6 +34,9 @@ class Reason(StrEnum):
     VIEW_NOT_ASKED = "view_not_asked"
     DUPLICATE = "duplicate"
     NO_PATIENT = "no_patient"
+    PATIENT_CONSTANT = "patient_constant"
+    PATIENT_CROWDED = "patient_crowded"
+    PATIENT_CONFLICT = "patient_conflict"
     UNLABELLED = "unlabelled"
     LABEL_UNKNOWN = "label_unknown"
     LABEL_CONFLICT = "label_conflict"
@@ -67,6 +70,9 @@ MEANING = {
     Reason.VIEW_NOT_ASKED: "a view that data.views leaves out",
     Reason.DUPLICATE: "the same image as another file",
     Reason.NO_PATIENT: "no patient named",
+    Reason.PATIENT_CONSTANT: "one patient id on everything: the table must name patients",
+    Reason.PATIENT_CROWDED: "a patient id with more exams than data.exams_per_patient",
+    Reason.PATIENT_CONFLICT: "a patient id with two birth dates or sexes",
     Reason.UNLABELLED: "no line, or an empty one, in the label table",
     Reason.LABEL_UNKNOWN: "a label that the study does not know",
     Reason.LABEL_CONFLICT: "two lines of the label table that differ",

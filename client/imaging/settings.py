@@ -20,7 +20,8 @@ class DataSettings(Section):
 
     `kind` dicom, nifti and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
     its own labels. `label_map` turns the table's words into class names of the study, or into
-    `positive` and `negative`. `views` and `keep` say which DICOM images are wanted. The fractions are of
+    `positive` and `negative`. `views` and `keep` say which DICOM images are wanted, and
+    `exams_per_patient` when so many have one patient id that it cannot be one patient's. The fractions are of
     patients, and are used where the labels do not name a split themselves; keep them for the life of the
     site, so that a test patient stays one.
     """
@@ -32,6 +33,7 @@ class DataSettings(Section):
     label_map: dict[Word, Word] = Field(default_factory=dict)
     views: tuple[Literal["pa", "ap", "lateral", "cc", "mlo", "other", "unstated"], ...] = ()
     keep: tuple[Literal["for_processing", "localizer", "secondary"], ...] = ()
+    exams_per_patient: Annotated[int, Field(ge=1)] = 50  # as `doubtful.MOST_EXAMS`
     validation_fraction: Fraction = 0.15
     test_fraction: Fraction = 0.15
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from client.imaging.account import Account, account
 from client.imaging.catalogue import Catalogue, Row, crossing_patients
+from client.imaging.doubtful import MOST_EXAMS, without_doubtful
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source
@@ -34,7 +35,8 @@ def survey(
         screen: why a usable image is not used all the same, if it is not.
         say: hears how far it is, now and then.
     """
-    rows = tuple(_counted(source.rows(), "indexed", say))
+    most_exams = settings.exams_per_patient if settings else MOST_EXAMS
+    rows = without_doubtful(_counted(source.rows(), "indexed", say), most_exams=most_exams)
     crossing = len(crossing_patients(rows))
     splits = settings is not None and not crossing
     if settings is not None and splits:

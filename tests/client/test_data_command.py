@@ -97,9 +97,11 @@ def test_labels_classes_and_splits_of_a_site(site_with: Callable[..., LoneSite],
     assert said["classes"] == {"opacity": 4, "negative": 3}
     assert said["splits"]["train"] == {"images": 9, "patients": 5, "classes": {"opacity": 3, "negative": 2}}
     assert ["train", "opacity"] in said["small_classes"]
+    assert said["train_only_advised"]
     assert "Planted" not in done.output
     shown = wardround("site", "data", *config, "--study", tmp_path / "study.toml").stdout
     assert "data.label_map" in shown
+    assert "data.test_fraction = 0" in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
     unlabelled = answer("site", "data", *config)
     assert (unlabelled["classes"], unlabelled["used"]) == (None, 13)

@@ -58,5 +58,25 @@ def test_classes_count_patients_and_small_ones_are_named() -> None:
     assert {(Split.TRAIN, "mel"), (Split.TEST, "nv"), (Split.VALIDATION, "mel")} <= set(found.small_classes)
 
 
+def test_a_site_with_few_to_test_on_is_told_to_train_only() -> None:
+    task = TaskSpec(classes=("finding",))
+    sizes = {Split.TRAIN: 10, Split.VALIDATION: 10, Split.TEST: 10}
+
+    def advised(**fewer: int) -> bool:
+        patients = sizes | {Split(name): number for name, number in fewer.items()}
+        rows = (
+            replace(ROW, file=f"{split}{n}{label}", patient=f"{split}{n}{label}", labels=(label,), split=split)
+            for split, number in patients.items()
+            for n in range(number)
+            for label in (0, 1)
+        )
+        return account(Catalogue(tuple(rows)), task=task, split=True).train_only_advised
+
+    assert not advised()
+    assert not advised(train=9)
+    assert advised(test=9)
+    assert advised(validation=0)
+
+
 def test_every_reason_has_a_meaning() -> None:
     assert MEANING.keys() == set(Reason)

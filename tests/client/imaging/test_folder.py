@@ -116,6 +116,19 @@ def test_the_table_may_name_another_patient_than_the_file(
     assert row.patient == pseudonym(salt, "P-7")
 
 
+def test_a_word_for_nobody_is_no_patient_unless_the_table_names_one(
+    tmp_path: Path, dicom: Callable[[Path], FolderSource], dicom_bytes: Encode, write_table: Write, salt: bytes
+) -> None:
+    (tmp_path / "images" / "1.dcm").write_bytes(dicom_bytes(PatientID="Anonymous", PatientSex="F"))
+    (row,) = dicom(write_table(["file", "label"], ["1.dcm", "1"])).rows()
+    assert (row.set_aside, row.patient) == (Reason.NO_PATIENT, None)
+    (row,) = dicom(write_table(["file", "label", "patient"], ["1.dcm", "1", "P-7"])).rows()
+    assert (row.set_aside, row.patient, row.by_header) == (None, pseudonym(salt, "P-7"), False)
+    assert (row.birth, row.sex) == (None, pseudonym(salt, "F"))
+    (row,) = dicom(write_table(["patient", "label"], ["Anonymous", "1"])).rows()
+    assert row.set_aside is Reason.NO_PATIENT  # here the table only repeats what the header says
+
+
 def test_a_file_that_is_too_large_is_not_read(tmp_path: Path, loud: Callable[..., FolderSource]) -> None:
     with (tmp_path / "images" / "1").open("wb") as file:
         file.truncate(MAX_FILE_BYTES + 1)
