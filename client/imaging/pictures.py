@@ -1,7 +1,8 @@
-"""PNG and JPEG pictures, read with Pillow.
+"""PNG, JPEG and TIFF pictures, read with Pillow.
 
 Decides which pictures are read (one frame, bounded in size) and how their modes become grey or RGB
-uint16. A picture says nothing about its patient; the label table does.
+uint16. A TIFF of fractions or of 32 bits has no white that a reader could know, and is set aside. A picture
+says nothing about its patient; the label table does.
 """
 
 import warnings
@@ -11,16 +12,17 @@ from io import BytesIO
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from client.imaging.about import About
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.window import FULL
 
-_FORMATS = ("PNG", "JPEG")
-_DEEP = ("I;16", "I;16B", "I;16L", "I")  # 16-bit grey PNG, by version of Pillow
+_FORMATS = ("PNG", "JPEG", "TIFF")
+_DEEP = ("I;16", "I;16B", "I;16L", "I")  # 16-bit grey PNG and TIFF, by version of Pillow
 
 
 class Picture:
-    """PNG and JPEG files."""
+    """PNG, JPEG and TIFF files."""
 
     def facts(self, data: bytes) -> Facts:
         """Read the header.
@@ -28,8 +30,10 @@ class Picture:
         Raises:
             SetAside: not a single picture within the limits.
         """
-        _open(data)
-        return Facts()
+        picture = _open(data)
+        if picture.mode == "F" or (picture.format == "TIFF" and picture.mode == "I"):
+            raise SetAside(Reason.COLOUR_UNKNOWN)
+        return Facts(about=About(syntax=str(picture.format).lower()))
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Decode, turned upright as its EXIF orientation says; transparency is dropped."""

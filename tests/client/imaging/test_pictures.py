@@ -1,4 +1,4 @@
-"""PNG and JPEG pictures."""
+"""PNG, JPEG and TIFF pictures."""
 
 import struct
 import zlib
@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from client.imaging.about import About
 from client.imaging.form import Facts
 from client.imaging.pictures import Picture
 from client.imaging.reasons import Reason, SetAside
@@ -36,7 +37,7 @@ def _reason(data: bytes) -> Reason:
 
 def test_grey() -> None:
     data = _bytes(Image.fromarray(GREY))
-    assert Picture().facts(data) == Facts()
+    assert Picture().facts(data) == Facts(about=About(syntax="png"))
     found = _pixels(data)
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, GREY.astype(np.uint16) * 257)
@@ -63,6 +64,25 @@ def test_jpeg(mode: str) -> None:
     found = _pixels(_bytes(flat, "JPEG", quality=95))
     assert found.shape[:2] == (8, 16)
     assert abs(found.astype(int) - 120 * 257).max() <= 3 * 257
+
+
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+@pytest.mark.parametrize("stored", [GREY, COLOUR, GREY.astype(np.uint16) * 1000], ids=["grey", "colour", "deep"])
+def test_tiff(stored: np.ndarray, compression: str | None) -> None:
+    data = _bytes(Image.fromarray(stored), "TIFF", compression=compression)
+    assert Picture().facts(data).about.syntax == "tiff"
+    full = stored if stored.dtype == np.uint16 else stored.astype(np.uint16) * 257
+    np.testing.assert_array_equal(_pixels(data), full)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int32])
+def test_a_tiff_without_a_white_is_set_aside(dtype: type) -> None:
+    assert _reason(_bytes(Image.fromarray(GREY.astype(dtype)), "TIFF")) is Reason.COLOUR_UNKNOWN
+
+
+def test_a_tiff_of_several_pages_is_set_aside() -> None:
+    page = Image.fromarray(GREY)
+    assert _reason(_bytes(page, "TIFF", save_all=True, append_images=[page])) is Reason.MULTI_FRAME
 
 
 def test_a_picture_is_turned_upright() -> None:
