@@ -8,7 +8,7 @@ from live_federation import answer
 from lone_site import LoneSite
 
 from client.repeats import MOST
-from deploy.audit.books import Counted, Journal, Ledger, Left
+from deploy.audit.books import CoordinatorBook, Counted, Left, SiteBook
 from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import Signer
 from deploy.audit.reconcile import reconcile
@@ -92,6 +92,6 @@ def test_more_answers_than_were_announced_are_a_breach(
 @pytest.mark.parametrize(("each", "fits"), [(1_600, True), (10_000, False)], ids=["flower", "hidden"])
 def test_a_waiting_site_has_no_room_to_hide_bytes_in_its_answers(each: int, fits: bool) -> None:
     released = [Left(2, 174, 0, 1), Left(9, 59 * 174, 0, 59)]
-    ledger = Ledger("north", released=released, traffic=[Counted(10, 0, 60 * (174 + each))])
-    found = reconcile(Journal("lungs"), [ledger]).discrepancies
+    ledger = SiteBook("north", released=released, traffic=[Counted(10, 0, 60 * (174 + each))])
+    found = reconcile(CoordinatorBook("lungs"), [ledger]).discrepancies
     assert [one.code for one in found] == ([] if fits else ["traffic"])
