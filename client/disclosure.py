@@ -1,7 +1,8 @@
 """How much of its scores a site tells: nothing about few patients, and no fine statistics unless its policy says so.
 
 1. A split with fewer patients than `policy.smallest_cell` is withheld, and so is one with fewer on a side of a
-   class, of it or not of it: none at all tells that nobody has it. Only that it was withheld is told.
+   class, of it or not of it, or with nothing to count these by: none at all tells that nobody has it. Only that it
+   was withheld is told.
 2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
    `policy.score_histograms`. Else the site's own AUROC leaves, with its interval, rounded.
 
@@ -32,6 +33,8 @@ def disclosed(message: Message, *, contract: Contract | None, policy: Policy) ->
 def _is_small(score: Score, contract: Contract, smallest: int) -> bool:
     if smallest == 1:
         return False
+    if not score.statistics:
+        return True
     sides = (rule.fewest(score.statistics[rule.name]) for rule in contract.metrics if rule.name in score.statistics)
     return min(score.patients, *(few for few in sides if few is not None)) < smallest
 

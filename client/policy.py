@@ -41,7 +41,7 @@ Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
 Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
-_OTHER_FLOORS = {"private_below_patients", "smallest_cell"}
+_OTHER_FLOORS = {"private_below_patients", "smallest_cell", "score_histograms"}
 _REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
 
 
@@ -93,8 +93,8 @@ class Policy(Section):
         return study.privacy is not None and self.budget.lifetime_epsilon is not None
 
     def floors(self) -> dict[str, int]:
-        """The lines that say what a round or a study must reach, which a contract names."""
-        return {key: value for key, value in self if key.endswith("_at_least") or key in _OTHER_FLOORS}
+        """The lines that say what a round or a study must reach and how much is told, which a contract names."""
+        return {key: int(value) for key, value in self if key.endswith("_at_least") or key in _OTHER_FLOORS}
 
     def line(self, key: str) -> str:
         """A key and its value, as a person reads them."""

@@ -65,6 +65,12 @@ def test_a_split_of_enough_patients_is_told_whole() -> None:
     assert (found.scores, found.withheld) == ((whole,), ())
 
 
+def test_a_split_of_which_no_class_can_be_counted_is_withheld() -> None:
+    bare = score(BINARY, ENOUGH).model_copy(update={"statistics": {}})
+    assert told(Policy(smallest_cell=10), BINARY, bare).withheld == ("validation",)
+    assert told(Policy(smallest_cell=1), BINARY, bare).withheld == ()
+
+
 @pytest.mark.parametrize(
     ("study", "targets"),
     [

@@ -43,6 +43,7 @@ def test_the_contract_names_everything_that_was_agreed_and_every_release_names_i
         "patients_per_round_at_least": 5,
         "patients_per_step_at_least": 1,
         "private_below_patients": 0,
+        "score_histograms": 1,
         "smallest_cell": 1,
         "steps_at_least": 1,
     }
@@ -92,7 +93,7 @@ def test_a_shorter_life_ends_earlier(site: LoneSite) -> None:
     assert site.refused() == [WireCode.CONTRACT_EXPIRED]
 
 
-@pytest.mark.parametrize("floors", [{}, {"steps_at_least": 2}])
+@pytest.mark.parametrize("floors", [{}, {"steps_at_least": 2}, {"score_histograms": False}])
 def test_another_wheel_or_other_floors_make_another_contract(site: LoneSite, floors: dict[str, int]) -> None:
     site.open()
     if floors:
