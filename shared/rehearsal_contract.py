@@ -18,6 +18,9 @@ class RehearsalContract(Contract):
 
     codes: dict[Check, tuple[Code, ...]]
 
+    def __hash__(self) -> int:
+        return hash((self.study_digest, self.site))  # a mapping, as the codes are, has none
+
     def allows(self, stage: Stage, number: int) -> bool:
         """The one answer, and the word that the rehearsal was ended."""
         return number == 0 and stage in (Stage.REHEARSE, Stage.CLOSE)
