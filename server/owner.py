@@ -49,7 +49,7 @@ class Ownership:
 
     def __init__(self, folder: Path, owner: Owner, *, patience_s: float) -> None:
         self._folder = folder
-        self._owner = owner
+        self._owner, self._written = owner, _bytes_of(owner)
         self._patience_s = patience_s
 
     @property
@@ -75,6 +75,9 @@ class Ownership:
         Raises:
             StaleEpoch: somebody claimed the study.
         """
+        with contextlib.suppress(FileNotFoundError):
+            if (self._folder / _RECORD).read_bytes() == self._written:
+                return
         if read_owner(self._folder) != self._owner:
             raise StaleEpoch(
                 f"Another process has taken over the study; epoch {self.epoch} is over.",
@@ -99,7 +102,7 @@ def claim(folder: Path, *, after: int = 0, patience_s: float = 30.0) -> Ownershi
         before = read_owner(folder)
         epoch = max(before.epoch if before else 0, after) + 1
         owner = Owner(epoch=epoch, pid=process.pid, started=process.create_time())
-        write_atomically(folder / _RECORD, owner.model_dump_json().encode())
+        write_atomically(folder / _RECORD, _bytes_of(owner))
     return Ownership(folder, owner, patience_s=patience_s)
 
 
@@ -118,6 +121,10 @@ def read_owner(folder: Path) -> Owner | None:
             "The record of the study's owner (owner.json) is damaged.",
             remedy="Remove that file: the next epoch is taken from the journal.",
         ) from None
+
+
+def _bytes_of(owner: Owner) -> bytes:
+    return owner.model_dump_json().encode()
 
 
 @contextlib.contextmanager

@@ -179,9 +179,11 @@ class Round:
     @property
     def closes_at(self) -> float:
         """When the round closes at the latest, as things stand, but for an update that is being examined."""
-        times = sorted(seat.since for seat in self._counted())
         needed, grace_s = (self._quorum, self._grace_s) if self._buffer is None else (self._buffer, 0.0)
-        if grace_s is None or not 0 < needed <= len(times):
+        if grace_s is None:
+            return self.deadline_at
+        times = sorted(seat.since for seat in self._counted())
+        if not 0 < needed <= len(times):
             return self.deadline_at
         return min(times[needed - 1] + grace_s, self.deadline_at)
 

@@ -78,8 +78,7 @@ class StageRun:
             self._unopened |= held.keys() & state.seats.keys() if state.stage in WORKING else set()
             state.holds({site: said.code.value for site, said in held.items()})
         self._deliveries = Deliveries(desk.link, desk.spool, patience_s=desk.study.transfer.lease_s)
-        self._shown_at = 0.0
-        self._moved_at = 0.0
+        self._shown_at = self._moved_at = self._looked_at = 0.0
 
     def run(self) -> Closing:
         """Turn until the round closes.
@@ -113,9 +112,11 @@ class StageRun:
     def _turn(self) -> bool:
         """Do what is to be done now; whether anything moved."""
         desk, now = self._desk, time.monotonic()
-        desk.owner.check()
+        if now - self._looked_at >= QUICK_TURN_S:  # many answers in a row bring many turns
+            self._looked_at = now
+            desk.owner.check()
+            self._settle_removed()
         ending = heed(desk.folder, self._state)
-        self._settle_removed()
         moved = self._go_out(now, ask=not ending)
         arrivals = desk.link.poll()
         for arrival in arrivals:
