@@ -157,5 +157,5 @@ def _named_in(ledger: Path) -> set[str]:
     named: set[str] = set()
     for entry in read_types(ledger, (ENTRY, COMPLETE)):
         said = entry.data
-        named = named | {said.get("mark", "")} if entry.type == ENTRY else named - set(said["missing"])
-    return named - {""}  # of entries from before there were marks
+        named = named | {said["mark"]} if entry.type == ENTRY else named - set(said["missing"])
+    return named
