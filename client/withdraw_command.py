@@ -15,7 +15,7 @@ from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
 from client.stopped import agent_stopped
-from client.withdrawn import Withdrawn
+from client.withdrawn import Lacking, Withdrawn
 from shared.console import Answer, answering, table
 from shared.errors import ConfigError, Refusal, ResourceError
 from shared.ledger import Ledger, read_entries
@@ -32,14 +32,20 @@ def withdraw(
     complete: Annotated[
         bool, typer.Option("--complete", help="Declare that all whom a lost list named are entered again.")
     ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="With --complete: do not ask.")] = False,
 ) -> Answer:
     """Never use a patient's images again; list the rounds and models that they may have been in."""
     from client.site import utc_now
 
     folder, name = folder_of(config), by or getpass.getuser()
     load_enrolment(folder)
+    if complete and patient is not None:
+        raise ConfigError(
+            "A patient and --complete do not go together; nothing was done.",
+            remedy="Enter each patient first, one by one; then declare with --complete alone that none is missing.",
+        )
     if complete:
-        return _declare_complete(folder, by=name, now=utc_now())
+        return _declare_complete(folder, by=name, now=utc_now(), yes=yes)
     identifier = patient or typer.prompt("Patient", hide_input=True, err=True)
     if not identifier.strip():
         raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
@@ -61,11 +67,25 @@ def withdraw(
     )
 
 
-def _declare_complete(folder: Path, *, by: str, now: str) -> Answer:
-    with _own_ledger(folder, now=now) as ledger:
-        missing = Withdrawn(folder).complete(ledger, by=by, time=now)
+def _declare_complete(folder: Path, *, by: str, now: str, yes: bool) -> Answer:
+    withdrawn = Withdrawn(folder)
+    with _own_ledger(folder, now=now) as ledger:  # asked in it, so that nothing changes meanwhile
+        lacking = withdrawn.lacking()
+        missing = len(lacking.marks)
+        if not missing:
+            return Answer({"missing": 0}, "The list lacks nobody whom the ledger names.")
+        if not yes and not typer.confirm(_question(lacking), err=True):
+            raise ConfigError("Nothing is declared.", remedy="Enter all of them again; then type yes, or give --yes.")
+        withdrawn.complete(ledger, lacking, by=by, time=now)
     done = f"The ledger says now that {by} has entered again all whom the lost lines named, {missing} in all."
-    return Answer({"missing": missing}, done if missing else "The list lacks nobody whom the ledger names.")
+    return Answer({"missing": missing}, done)
+
+
+def _question(lacking: Lacking) -> str:
+    return (
+        f"The ledger has {len(lacking.marks)} marks that the list lacks; the list has {lacking.lines} lines."
+        " Are all whom the lost lines named among these?"
+    )
 
 
 @contextmanager

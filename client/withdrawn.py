@@ -13,6 +13,7 @@ The list is believed, and the site works on studies, only if
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
@@ -53,6 +54,14 @@ class Withdrawal(Section):
     by: str
     time: str
     noted: bool = False
+
+
+@dataclass(frozen=True)
+class Lacking:
+    """What a list of so many lines lacks: the marks that the ledger names."""
+
+    lines: int
+    marks: frozenset[str]
 
 
 class Withdrawn:
@@ -104,32 +113,36 @@ class Withdrawn:
             entries = [self._append(ledger, one, time=time) for one in known if not one.noted]
             if entries:
                 self._write([one.model_copy(update={"noted": True}) for one in known])
-        if self._missing(known):
+        if self._lacking(known).marks:
             raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY)
         return entries
 
-    def complete(self, ledger: Ledger, *, by: str, time: str) -> int:
-        """Declare that the list has everybody again; how many marks of the ledger it lacks, now and for good.
+    def lacking(self) -> Lacking:
+        """What the list lacks now.
+
+        Raises:
+            Refusal: `WITHDRAWN_DAMAGED`, by rule 1.
+        """
+        return self._lacking(self._read())
+
+    def complete(self, ledger: Ledger, lacking: Lacking, *, by: str, time: str) -> None:
+        """Declare that the list has everybody again, and lacks those marks for good.
 
         Raises:
             DiskFull: there is no room.
-            Refusal: `WITHDRAWN_DAMAGED`, by rule 1.
         """
-        missing = sorted(self._missing(self._read()))
-        if missing:
-            ledger.append(COMPLETE, {"by": by, "missing": missing}, time=time)
-            self._named = None
-        return len(missing)
+        ledger.append(COMPLETE, {"by": by, "missing": sorted(lacking.marks)}, time=time)
+        self._named = None
 
     def _append(self, ledger: Ledger, one: Withdrawal, *, time: str) -> Entry:
         entry = ledger.append(ENTRY, {"by": one.by, "mark": one.mark}, time=time)
         self._named = None if self._named is None else self._named | {one.mark}
         return entry
 
-    def _missing(self, known: Sequence[Withdrawal]) -> set[str]:
+    def _lacking(self, known: Sequence[Withdrawal]) -> Lacking:
         if self._named is None:
             self._named = _named_in(self._folder / LEDGER_FILE)
-        return self._named - {one.mark for one in known}
+        return Lacking(len(known), frozenset(self._named - {one.mark for one in known}))
 
     def _salt(self) -> str:
         return read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt

@@ -15,7 +15,7 @@ from client.withdrawn import FILE_NAME, Withdrawn
 from client.workbench import Workbench
 from server.launch import start_state
 from shared.canonical import digest
-from shared.errors import Refusal, ResourceError, WireCode
+from shared.errors import ConfigError, Refusal, ResourceError, WireCode
 from shared.study import Study
 from shared.update import table_of
 
@@ -153,7 +153,10 @@ def test_a_list_that_is_lost_is_entered_again_and_declared_complete(site: LoneSi
     again = wardround("site", "withdraw", "patient 0", *config)
     assert again.exit_code == 0 and "still lacks some" in again.stdout
     assert answer("site", "withdraw", "patient 1", *config)["whole"] is False
-    assert answer("site", "withdraw", "--complete", *config)["missing"] == 2
+    asked = wardround("site", "withdraw", "--complete", *config)  # nobody is there to say yes
+    assert asked.exit_code != 0 and "2 marks that the list lacks; the list has 2 lines" in asked.stderr
+    assert site.entries("withdrawals_complete") == []
+    assert answer("site", "withdraw", "--complete", "--yes", *config)["missing"] == 2
     assert answer("site", "withdraw", "--complete", *config)["missing"] == 0
     (declared,) = site.entries("withdrawals_complete")
     marks = [entry["mark"] for entry in site.entries("patient_withdrawn")]
@@ -163,6 +166,17 @@ def test_a_list_that_is_lost_is_entered_again_and_declared_complete(site: LoneSi
     site.tell(site.coordinator.work(1))
     site.finish()
     assert site.answers[-1].type == "ready"
+
+
+def test_a_patient_beside_complete_is_neither_dropped_nor_taken_for_all(site: LoneSite) -> None:
+    withdraw(site, "patient 0")
+    site.open()
+    (site.folder / FILE_NAME).unlink()
+    site.site.ledger.close()
+    words = ("site", "withdraw", "patient 1", "--complete", "--yes", "--config", site.folder / "site.toml")
+    refused = wardround(*words)
+    assert refused.exit_code == ConfigError.exit_code and "nothing was done" in refused.stderr
+    assert not (site.folder / FILE_NAME).exists() and site.entries("withdrawals_complete") == []
 
 
 def test_only_a_person_beside_a_stopped_agent_declares_it(site: LoneSite) -> None:
