@@ -2,8 +2,7 @@
 
 import getpass
 from collections import defaultdict
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -51,25 +50,36 @@ def withdraw(
         raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
     withdrawn = Withdrawn(folder)
     new, now = withdrawn.add(identifier, by=name, time=utc_now()), utc_now()
-    whole = True
-    try:
-        with _own_ledger(folder, now=now) as ledger:
-            withdrawn.note(ledger, time=now)
-    except Refusal:  # the others are entered again one by one
-        whole = False
-    except ResourceError:  # the agent runs, and notes it before its next work
-        pass
+    whole, error = _note(folder, withdrawn, now=now)
     affected = affected_rounds(folder / LEDGER_FILE)
     said = {"withdrawn": True, "new": new, "whole": whole, "affected": affected}
     rows = ((one["study"], len(one["rounds"]), len(one["models"])) for one in affected)
-    return Answer(
-        said, Group(Text(_words(new, whole=whole)), *([table(("study", "rounds", "models"), rows)] if affected else []))
-    )
+    shown = [table(("study", "rounds", "models"), rows)] if affected else []
+    return Answer(said, Group(Text(_words(new, whole=whole)), *shown), error)
+
+
+def _note(folder: Path, withdrawn: Withdrawn, *, now: str) -> tuple[bool | None, ResourceError | None]:
+    """Let the ledger say that somebody withdrew: whether the list lacks nobody, None if unknown; and what failed."""
+    with ExitStack() as stack:
+        try:
+            stack.enter_context(agent_stopped(folder))
+        except ResourceError:  # the agent runs, and notes it before its next work
+            return None, None
+        try:
+            withdrawn.note(stack.enter_context(_own_ledger(folder, now=now)), time=now)
+        except Refusal:  # the others are entered again one by one
+            return False, None
+        except ResourceError as error:  # as a full disk
+            return None, error
+    return True, None
 
 
 def _declare_complete(folder: Path, *, by: str, now: str, yes: bool) -> Answer:
     withdrawn = Withdrawn(folder)
-    with _own_ledger(folder, now=now) as ledger:  # asked in it, so that nothing changes meanwhile
+    with (
+        agent_stopped(folder),
+        _own_ledger(folder, now=now) as ledger,
+    ):  # asked in it, so that nothing changes meanwhile
         lacking = withdrawn.lacking()
         missing = len(lacking.marks)
         if not missing:
@@ -88,13 +98,10 @@ def _question(lacking: Lacking) -> str:
     )
 
 
-@contextmanager
-def _own_ledger(folder: Path, *, now: str) -> Iterator[Ledger]:
-    """The site's ledger, while its agent is stopped; raises `ResourceError` if it runs."""
+def _own_ledger(folder: Path, *, now: str) -> Ledger:
+    """The site's ledger, for who has made sure that its agent is stopped."""
     enrolment = load_enrolment(folder)
-    key, name = enrolment.identity_key, enrolment.invitation.site
-    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
-        yield ledger
+    return Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=enrolment.invitation.site, now=now)
 
 
 def affected_rounds(ledger: Path) -> list[dict[str, Any]]:
@@ -113,17 +120,15 @@ def affected_rounds(ledger: Path) -> list[dict[str, Any]]:
     return [{"study": name, "rounds": sorted(found), "models": list(models[name])} for name, found in rounds.items()]
 
 
-def _words(new: bool, *, whole: bool) -> str:
+def _words(new: bool, *, whole: bool | None) -> str:
     done = "The patient is in no study here from the next round on." if new else "The patient had withdrawn before."
-    lacks = (
-        ""
-        if whole
-        else (
-            "The list still lacks some of those whom the ledger names. When all are entered again:\n"
-            "wardround site withdraw --complete\n"
-        )
-    )
+    then = {
+        None: "The ledger does not say so yet: the agent writes it down before its next work.\n",
+        False: "The list still lacks some of those whom the ledger names. When all are entered again:\n"
+        "wardround site withdraw --complete\n",
+        True: "",
+    }
     return (
         f"{done}\nUpdates that left before may hold what it taught, and so may every later model\n"
-        f"of these studies; tell their coordinators. --json has rounds and models.\n{lacks}"
+        f"of these studies; tell their coordinators. --json has rounds and models.\n{then[whole]}"
     )

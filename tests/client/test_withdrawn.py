@@ -1,6 +1,8 @@
 """A patient who has withdrawn is in no study any more, and nothing but a keyed hash says who."""
 
 import fcntl
+import json
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -115,10 +117,28 @@ def test_what_is_typed_is_never_written_and_the_ledger_says_that_somebody_withdr
 def test_a_running_agent_notes_it_before_its_next_work(site: LoneSite) -> None:
     with (site.folder / "agent.lock").open("w") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
-        answer("site", "withdraw", "patient 0", "--by", "ada", "--config", site.folder / "site.toml")
-    assert site.entries("patient_withdrawn") == []
+        said = answer("site", "withdraw", "patient 0", "--by", "ada", "--config", site.folder / "site.toml")
+    assert (said["new"], said["whole"], site.entries("patient_withdrawn")) == (True, None, [])
     site.open()
     assert [entry["by"] for entry in site.entries("patient_withdrawn")] == ["ada"]
+
+
+def test_a_ledger_that_cannot_be_written_is_said_and_the_patient_is_on_the_list(site: LoneSite) -> None:
+    site.open()
+    site.site.ledger.close()
+    words = ("site", "withdraw", "patient 0", "--config", site.folder / "site.toml", "--json")
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, ((site.folder / "ledger.jsonl").stat().st_size, hard))
+    try:
+        failed = wardround(*words)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    said = json.loads(failed.stdout)
+    assert failed.exit_code == ResourceError.exit_code and "could not be written" in said["error"]["what"]
+    assert (said["data"]["new"], said["data"]["whole"], len(Withdrawn(site.folder).patients())) == (True, None, 1)
+    site.start()
+    site.open()
+    assert len(site.entries("patient_withdrawn")) == 1
 
 
 @pytest.mark.parametrize("lost", ["deleted", "an older one"])
