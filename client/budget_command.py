@@ -22,6 +22,13 @@ app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, a
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")
+_WITHDRAWN_SINCE = """\
+Whoever withdrew within that end may be missing on the list: nobody trains yet.
+Ask who has withdrawn since the backup was made, and enter each of them:
+wardround site withdraw
+Then, even if it was nobody, declare that all are on the list:
+wardround site withdraw --complete
+and start the agent again."""
 
 
 @app.command()
@@ -66,10 +73,9 @@ def reconcile(
     found, lost = standing(done.kept.budget, settings), done.lost
     words = (
         f"Every patient is charged with {sum(study['charged'] for study in found['studies'])} rounds,"
-        f" epsilon {found['everyone_epsilon']:.2f}. Start the agent again."
+        f" epsilon {found['everyone_epsilon']:.2f}."
     )
-    if lost is not None:
-        words = f"{_lost(lost)}\n{words}"
+    words = f"{words} Start the agent again." if lost is None else f"{_lost(lost)}\n{words}\n{_WITHDRAWN_SINCE}"
     said = {"reconciled": True, "by": who, "tail_lost": lost.model_dump() if lost else None}
     return Answer(said | found, words)
 

@@ -29,7 +29,7 @@ def withdraw(
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
     by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
     complete: Annotated[
-        bool, typer.Option("--complete", help="Declare that all whom a lost list named are entered again.")
+        bool, typer.Option("--complete", help="Declare that all who ever withdrew are on the list again.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="With --complete: do not ask.")] = False,
 ) -> Answer:
@@ -81,20 +81,21 @@ def _declare_complete(folder: Path, *, by: str, now: str, yes: bool) -> Answer:
         _own_ledger(folder, now=now) as ledger,
     ):  # asked in it, so that nothing changes meanwhile
         lacking = withdrawn.lacking()
-        missing = len(lacking.marks)
-        if not missing:
-            return Answer({"missing": 0}, "The list lacks nobody whom the ledger names.")
+        said = {"missing": len(lacking.marks), "after_loss": lacking.after_loss}
+        if not lacking:
+            return Answer(said, "The list lacks nobody whom the ledger names.")
         if not yes and not typer.confirm(_question(lacking), err=True):
             raise ConfigError("Nothing is declared.", remedy="Enter all of them again; then type yes, or give --yes.")
         withdrawn.complete(ledger, lacking, by=by, time=now)
-    done = f"The ledger says now that {by} has entered again all whom the lost lines named, {missing} in all."
-    return Answer({"missing": missing}, done)
+    given_up = f"; {len(lacking.marks)} of its marks are given up" if lacking.marks else ""
+    return Answer(said, f"The ledger says now that by {by}'s word all who withdrew are on the list{given_up}.")
 
 
 def _question(lacking: Lacking) -> str:
+    lost = " The ledger has lost its end, in which others may have withdrawn." if lacking.after_loss else ""
     return (
-        f"The ledger has {len(lacking.marks)} marks that the list lacks; the list has {lacking.lines} lines."
-        " Are all whom the lost lines named among these?"
+        f"The ledger has {len(lacking.marks)} marks that the list lacks; the list has {lacking.lines} lines.{lost}"
+        " Are all who ever withdrew among these?"
     )
 
 
@@ -124,7 +125,8 @@ def _words(new: bool, *, whole: bool | None) -> str:
     done = "The patient is in no study here from the next round on." if new else "The patient had withdrawn before."
     then = {
         None: "The ledger does not say so yet: the agent writes it down before its next work.\n",
-        False: "The list still lacks some of those whom the ledger names. When all are entered again:\n"
+        False: "The list still lacks some whom the ledger names, or perhaps some whom it has lost.\n"
+        "When all are entered again, the agent stopped:\n"
         "wardround site withdraw --complete\n",
         True: "",
     }

@@ -9,7 +9,9 @@ The list is believed, and the site works on studies, only if
 1. each line can be read, and was written under the key and the federation's salt of today: under others the hashes
    would name nobody;
 2. each random mark that the ledger's entries name is the mark of a line: a list that was deleted, or restored from a
-   backup, lacks some. Once everybody is entered again a person declares those lost, and the ledger says who did.
+   backup, lacks some. Once everybody is entered again a person declares those lost, and the ledger says who did;
+3. since its ledger was declared to have lost its end (`client/lost_tail.py`) a person has declared that, too: what
+   betrays an older list may have been lost with it.
 """
 
 from collections.abc import Sequence
@@ -19,6 +21,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from client import lost_tail
 from client.imaging.catalogue import pseudonym
 from client.patients import KEY_FILE, KEYED_BYTES, key_check, keyed, patient_key
 from client.receipts import LEDGER_FILE
@@ -40,6 +43,11 @@ _REMEDY = (
     " with `wardround site withdraw`; the ledger's entries patient_withdrawn say how many they are. Then stop the agent"
     " and declare that with `wardround site withdraw --complete`."
 )
+_AFTER_LOSS = (
+    "The ledger has lost its end, and whoever withdrew within it may be missing on the list. Ask who has withdrawn"
+    " since the backup was made, and enter each of them with `wardround site withdraw`. Then, even if it is nobody,"
+    " stop the agent and declare with `wardround site withdraw --complete` that all are on the list."
+)
 
 
 class Withdrawal(Section):
@@ -58,10 +66,14 @@ class Withdrawal(Section):
 
 @dataclass(frozen=True)
 class Lacking:
-    """What a list of so many lines lacks: the marks that the ledger names."""
+    """What a list of so many lines lacks: the marks that the ledger names and, after a loss, perhaps others."""
 
     lines: int
     marks: frozenset[str]
+    after_loss: bool
+
+    def __bool__(self) -> bool:
+        return bool(self.marks) or self.after_loss
 
 
 class Withdrawn:
@@ -74,6 +86,7 @@ class Withdrawn:
     def __init__(self, folder: Path) -> None:
         self._folder, self._path = folder, folder / FILE_NAME
         self._named: set[str] | None = None  # marks that the list must have; read from the ledger when first asked for
+        self._after_loss = False  # of the ledger's end, behind which nobody has declared the list complete; read then
 
     def patients(self) -> frozenset[bytes]:
         """The keyed hashes of who has withdrawn.
@@ -106,15 +119,15 @@ class Withdrawn:
 
         Raises:
             DiskFull: there is no room.
-            Refusal: `WITHDRAWN_DAMAGED`, by rule 1 or 2.
+            Refusal: `WITHDRAWN_DAMAGED`, by rule 1, 2 or 3.
         """
         with locked(self._folder):
             known = self._read()
             entries = [self._append(ledger, one, time=time) for one in known if not one.noted]
             if entries:
                 self._write([one.model_copy(update={"noted": True}) for one in known])
-        if self._lacking(known).marks:
-            raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY)
+        if lacking := self._lacking(known):
+            raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY if lacking.marks else _AFTER_LOSS)
         return entries
 
     def lacking(self) -> Lacking:
@@ -141,8 +154,8 @@ class Withdrawn:
 
     def _lacking(self, known: Sequence[Withdrawal]) -> Lacking:
         if self._named is None:
-            self._named = _named_in(self._folder / LEDGER_FILE)
-        return Lacking(len(known), frozenset(self._named - {one.mark for one in known}))
+            self._named, self._after_loss = _named_in(self._folder / LEDGER_FILE)
+        return Lacking(len(known), frozenset(self._named - {one.mark for one in known}), self._after_loss)
 
     def _salt(self) -> str:
         return read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt
@@ -165,10 +178,14 @@ class Withdrawn:
         write_atomically(self._path, "".join(lines).encode(), mode=0o600)
 
 
-def _named_in(ledger: Path) -> set[str]:
-    """The marks that a ledger names, but those that somebody has declared lost."""
-    named: set[str] = set()
-    for entry in read_types(ledger, (ENTRY, COMPLETE)):
-        said = entry.data
-        named = named | {said["mark"]} if entry.type == ENTRY else named - set(said["missing"])
-    return named
+def _named_in(ledger: Path) -> tuple[set[str], bool]:
+    """What nobody has declared since: the marks that a ledger names, and whether it lost its end."""
+    named, after_loss = set[str](), False
+    for entry in read_types(ledger, (ENTRY, COMPLETE, lost_tail.ENTRY)):
+        if entry.type == ENTRY:
+            named.add(entry.data["mark"])
+        elif entry.type == COMPLETE:
+            named, after_loss = named - set(entry.data["missing"]), False
+        else:
+            after_loss = True
+    return named, after_loss

@@ -167,7 +167,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.TOO_OFTEN: "The site has answered as many rehearsals as it answers within a day.",
     WireCode.OVER_BUDGET: "A patient of the site would pay more privacy than the site allows for life.",
     WireCode.BUDGET_STALE: "The site's privacy budget is not in step with its ledger; its IT has to reconcile it.",
-    WireCode.WITHDRAWN_DAMAGED: "The list of patients who have withdrawn from a site is damaged; nobody trains there.",
+    WireCode.WITHDRAWN_DAMAGED: "The list of patients who have withdrawn at a site may lack some; nobody trains there.",
     WireCode.SOFTWARE_CHANGED: "The site's software was changed while its agent ran; its IT has to restart the agent.",
     WireCode.INTERNAL: "The site's software failed; see the site's own log.",
 }

@@ -3,6 +3,7 @@
 import shutil
 from pathlib import Path
 
+from live_federation import answer
 from lone_site import START, UPDATE, LoneSite, a_study, count_steps
 
 from client.budget_file import BudgetFile, Kept
@@ -68,5 +69,7 @@ def reconciled(site: LoneSite, *, reason: str | None = None) -> Reconciled | Non
     site.site.ledger.close()
     limit = site.site.settings.policy.budget
     done = reconcile(site.folder, limit, by="ada", now="2026-01-02T03:04:05Z", price=count_steps, reason=reason)
+    if done is not None and done.lost is not None:  # within which nobody withdrew
+        answer("site", "withdraw", "--complete", "--yes", "--config", site.folder / "site.toml")
     site.start()
     return done

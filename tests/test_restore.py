@@ -59,6 +59,7 @@ def reconcile(site: LoneSite, reason: str) -> dict[str, object]:
     site.site.ledger.close()
     config = site.folder / "site.toml"
     said = answer("site", "budget", "reconcile", "--config", config, "--by", "ada", "--reason", reason)
+    answer("site", "withdraw", "--complete", "--yes", "--config", config)  # nobody withdrew meanwhile
     site.start()
     return said
 
@@ -144,6 +145,7 @@ def test_a_live_site_that_was_restored_refuses_private_studies_until_it_is_recon
         said = answer("site", "budget", "reconcile", "--config", site / "site.toml", "--by", "ada")
         assert said["tail_lost"] is not None
         assert open_budget(site).read().budget.accounts["lungs"].charged == 60 >= spent  # whatever may have been
+        answer("site", "withdraw", "--complete", "--yes", "--config", site / "site.toml")
         started(live)
         answer("study", "resume", "lungs", "-f", live.federation)
         counted = len(live.commits(lungs))

@@ -3,6 +3,7 @@
 import fcntl
 import json
 import resource
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from few_patients import PRIVATE, site_of_few
 from live_federation import answer, wardround
 from lone_site import START, LoneSite, a_study
 
+from client.claims import Claim, note_claim
 from client.jobs import OpenJob
 from client.patients import KEY_FILE
 from client.withdrawn import FILE_NAME, Withdrawn
@@ -18,6 +20,7 @@ from client.workbench import Workbench
 from server.launch import start_state
 from shared.canonical import digest
 from shared.errors import ConfigError, Refusal, ResourceError, WireCode
+from shared.heads import Head
 from shared.study import Study
 from shared.update import table_of
 
@@ -186,6 +189,36 @@ def test_a_list_that_is_lost_is_entered_again_and_declared_complete(site: LoneSi
     site.tell(site.coordinator.work(1))
     site.finish()
     assert site.answers[-1].type == "ready"
+
+
+def test_after_a_loss_nobody_trains_until_somebody_has_declared_that_all_are_on_the_list(site: LoneSite) -> None:
+    site.site.ledger.close()
+    list_, config = site.folder / FILE_NAME, ("--by", "ada", "--config", site.folder / "site.toml")
+    answer("site", "withdraw", "patient 0", *config)
+    shutil.copytree(site.folder, site.folder.parent / "backup")
+    answer("site", "withdraw", "patient 1", *config)  # after the backup, which is all that is left then
+    shutil.rmtree(site.folder)
+    shutil.move(site.folder.parent / "backup", site.folder)
+    held = Head(n=99, hash="9" * 64)
+    note_claim(site.folder, Claim(study="lungs", round=1, head=held))
+    told = wardround("site", "budget", "reconcile", *config).stdout
+    assert told.index("withdraw\n") < told.index("withdraw --complete\n") < told.index("start the agent")
+    for number in (1, 2):  # and a restart changes nothing
+        site.start()
+        site.tell(site.coordinator.open(attempt=number))
+        assert (site.refused(), site.hands.jobs) == ([WireCode.WITHDRAWN_DAMAGED] * number, [])
+    assert "even if it is nobody" in site.said[-1] and "wardround site withdraw --complete" in site.said[-1]
+    site.site.ledger.close()
+    assert answer("site", "withdraw", "patient 1", *config)["whole"] is False
+    asked = wardround("site", "withdraw", "--complete", *config)
+    assert "0 marks that the list lacks; the list has 2 lines. The ledger has lost its end" in asked.stderr
+    assert answer("site", "withdraw", "--complete", "--yes", *config) == {"missing": 0, "after_loss": True}
+    assert answer("site", "withdraw", "--complete", *config) == {"missing": 0, "after_loss": False}
+    assert site.entries("withdrawals_complete") == [{"by": "ada", "missing": []}]
+    assert len(list_.read_bytes().splitlines()) == 2
+    site.start()
+    site.tell(site.coordinator.open(attempt=3))
+    assert len(site.hands.jobs) == 1
 
 
 def test_a_patient_beside_complete_is_neither_dropped_nor_taken_for_all(site: LoneSite) -> None:
