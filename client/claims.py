@@ -2,7 +2,9 @@
 
 1. A claim is of a study: that this site counted in a round or, with a `head`, that its ledger held an entry by then.
    It is written beside the ledger, in `claims.json`, before its message is refused: of each kind the furthest in each
-   study. A receipt that names a head which the ledger lacks is a claim, too.
+   study. A receipt that names a head which the ledger lacks is a claim, too. No claim is a head at or below one that
+   the ledger has and a receipt of the same study names: in a study the coordinator's heads only grow, so it
+   contradicts itself. In another study it may be of a restored ledger's lost end, which is as long by now.
 2. While one is open, the privacy budget is not believed (`client/budget_file.py`).
 3. A person settles it: as true, by declaring the loss (`client/reconcile.py`), or as false, by an entry
    `claim_dismissed` (`client/dismissal.py`). What was dismissed does not become open again when it is said again.
@@ -86,6 +88,12 @@ def open_claims(folder: Path) -> list[Claim]:
     return [one for one in found if one.head not in settled[0] and not any(map(one.repeats, settled[1]))]
 
 
+def vouched(folder: Path, study: str) -> int:
+    """The last entry of a site's ledger that a receipt of a study names, below which no claim of it can be; else 0."""
+    named = {receipt.head for receipt in recent_receipts(folder) if receipt.head and receipt.study == study}
+    return max((head.n for head in entries_among(folder / LEDGER_FILE, named)), default=0)
+
+
 def is_dismissed(ledger: Path, claim: Claim) -> bool:
     """Whether a person at the site has said that this is false."""
     return any(map(claim.repeats, _dismissed(ledger)))
@@ -109,7 +117,9 @@ def _of_receipts(folder: Path, *, but: set[Head | None]) -> Iterator[Claim]:
     lost = list(losses(folder / LEDGER_FILE))
     for receipt in recent_receipts(folder):
         head = receipt.head
-        if head is not None and head not in but and not any(loss.covers(head) for loss in lost):
+        if head is None or head in but or any(loss.covers(head) for loss in lost):
+            continue
+        if head.n > vouched(folder, receipt.study):
             yield Claim(study=receipt.study, round=receipt.round, head=head)
 
 

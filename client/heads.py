@@ -9,12 +9,13 @@ A message is believed only if, in this order,
 
 Else the message is refused and the ledger says why: a server that names a head which this ledger never had
 errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy budget
-is not believed until a person has said whether it is true (`client/claims.py`). A message that names no head of this
+is not believed until a person has said whether it is true (`client/claims.py`); unless it contradicts a receipt of the
+same study, and so cannot be. A message that names no head of this
 site is written down, and said on the console, and goes on. The root is written into the ledger once for every change,
 with what other sites have declared lost, and the receipts are kept beside the ledger.
 """
 
-from client.claims import Claim, is_dismissed, note_claim
+from client.claims import Claim, is_dismissed, note_claim, vouched
 from client.receipts import LEDGER_FILE, keep_receipts
 from client.site import Site
 from shared.errors import Refusal, WireCode
@@ -67,7 +68,8 @@ class HeadCheck:
             foreign.append(held.head)
             rule = "the root holds a head that this ledger does not have"
         if foreign:
-            self._note(message, foreign)
+            below = vouched(self._site.folder, message.address.study)
+            self._note(message, [head for head in foreign if head.n > below])
             raise self._foreign(message, foreign[-1], rule)
 
     def _note(self, message: Work | Close, heads: list[Head]) -> None:

@@ -11,6 +11,7 @@ from live_federation import answer, wardround
 from lone_site import LoneSite
 from private_site import ONE, TWO, backed_up, kept, open_study, private, reconciled, restored, train
 
+from client.claims import open_claims
 from client.lost_tail import declared_losses
 from client.receipts import keep_receipts
 from client.reservations import give_back
@@ -107,6 +108,42 @@ def test_nobodys_word_charges_more_than_was_ever_reserved(site: LoneSite, by: st
         (site.folder / "budget.json").unlink()
     reconciled(site)
     assert charged(site) == 5
+
+
+@pytest.mark.parametrize("by", ["message", "receipt"])
+def test_a_head_at_or_below_one_that_the_coordinator_has_receipted_revives_nothing(site: LoneSite, by: str) -> None:
+    train(site, 1)
+    genuine = site.answers[-1].ledger
+    for n in (1, genuine.n):
+        lie, receipt = Head(n=n, hash="9" * 64), site.coordinator.receipt(1, head=genuine)
+        if by == "message":
+            keep_receipts(site.folder, [receipt])
+            train(site, 2, heads=held(site, lie))
+            assert site.refused()[-1] is WireCode.FOREIGN_HEAD
+        else:
+            keep_receipts(site.folder, [site.coordinator.receipt(1, head=lie), receipt])
+    site.start()
+    assert open_claims(site.folder) == []
+    train(site, 2)
+    assert (site.answers[-1].type, reconciled(site)) == ("ready", None)
+
+
+def test_a_receipt_of_another_study_hides_no_lost_end(site: LoneSite) -> None:
+    """As when a restored ledger has grown beyond what was lost before the study speaks that knows of it."""
+    train(site, 1)
+    genuine = site.answers[-1].ledger
+    keep_receipts(site.folder, [site.coordinator.receipt(1, head=genuine, study="hearts")])
+    train(site, 2, heads=held(site, Head(n=genuine.n, hash="9" * 64)))
+    assert [claim.study for claim in open_claims(site.folder)] == ["lungs"]
+
+
+def test_a_head_of_no_entry_claims_nothing_and_nothing_is_broken_by_it(site: LoneSite) -> None:
+    train(site, 1)
+    none = Head(n=0, hash="9" * 64)
+    train(site, 2, heads=held(site, none))
+    keep_receipts(site.folder, [site.coordinator.receipt(1, head=none)])
+    assert site.refused() == [WireCode.FOREIGN_HEAD]
+    assert (open_claims(site.folder), reconciled(site)) == ([], None)
 
 
 # ------------------------------------------------------------ what a loss covers
