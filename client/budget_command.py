@@ -9,9 +9,9 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from client.budget import Budget
-from client.budget_file import REMEDY, open_budget
+from client.budget_file import open_budget
 from client.budget_standing import standing
-from client.claims import open_claims
+from client.claims import Claim, open_claims
 from client.price import dearest
 from client.settings import folder_of, load_settings
 from shared.console import Answer, answering, facts, printable, table
@@ -39,11 +39,12 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
 
     folder = folder_of(config)
     file, settings = open_budget(folder), load_settings(config.resolve()).policy.budget
-    why, kept = out_of_step(file), file.look()
+    why, remedy = out_of_step(file) or (None, "")
+    kept = file.look()
     budget = kept.budget if kept else Budget()
     claims = [claim.told() for claim in open_claims(folder)]
     found = standing(budget, settings) | {"in_step": why is None, "why": why, "claims": claims}
-    error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=REMEDY)
+    error = None if why is None else Refusal(WireCode.BUDGET_STALE, remedy=remedy)
     return Answer(found, _page(found), error)
 
 
@@ -138,6 +139,7 @@ def _page(found: dict[str, Any]) -> RenderableType:
         "largest": f"epsilon {found['largest_epsilon']:.2f}, with all that is reserved",
         "left": "" if most is None else f"epsilon {found['left']:.2f} for the patient who has paid most",
         "trouble": found["why"] or "",
+        "claimed": "; ".join(str(Claim.read(one)) for one in found["claims"]),
     }
     levels = ", ".join(_level(one) for one in found["levels"] if one["patients"])
     shown = {name: printable(text) for name, text in about.items() if text} | ({"levels": levels} if levels else {})

@@ -19,7 +19,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, ValidationError
 
 from client.budget import Budget
-from client.claims import open_claims
+from client.claims import SETTLE, open_claims
 from client.patients import key_check, patient_key
 from client.receipts import LEDGER_FILE
 from shared.durable import write_atomically
@@ -70,7 +70,8 @@ class BudgetFile:
         """
         kept = self.in_step()
         for claim in open_claims(self._folder):
-            raise stale(f"By the coordinator's word {claim}; the ledger was restored or cut, or the coordinator errs.")
+            what = f"By the coordinator's word {claim}; the ledger was restored or cut, or the coordinator errs."
+            raise stale(what, remedy=SETTLE)
         return kept
 
     def in_step(self) -> Kept:
@@ -153,6 +154,6 @@ def budget_entries(ledger: Path) -> Iterator[Entry]:
     return read_types(ledger, ENTRIES)
 
 
-def stale(what: str) -> Refusal:
-    """The refusal of rules 3 and 4, with what is wrong for the site's own console."""
-    return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {REMEDY}")
+def stale(what: str, *, remedy: str = REMEDY) -> Refusal:
+    """The refusal of rules 3 and 4, with what is wrong, in a sentence, for the site's own console."""
+    return Refusal(WireCode.BUDGET_STALE, remedy=f"{what} {remedy}")

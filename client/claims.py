@@ -28,6 +28,10 @@ from shared.study import Name
 
 FILE_NAME = "claims.json"
 DISMISSED = "claim_dismissed"
+SETTLE = (
+    "Stop the agent. If something here was restored: `wardround site budget reconcile`. If nothing was: `wardround site"
+    " budget reconcile --dismiss --reason WHY`, which charges nothing. Then start it again."
+)
 
 
 class Claim(Section):

@@ -15,7 +15,7 @@ site is written down, and said on the console, and goes on. The root is written 
 with what other sites have declared lost, and the receipts are kept beside the ledger.
 """
 
-from client.claims import Claim, is_dismissed, note_claim, vouched
+from client.claims import SETTLE, Claim, is_dismissed, note_claim, vouched
 from client.receipts import LEDGER_FILE, keep_receipts
 from client.site import Site
 from shared.errors import Refusal, WireCode
@@ -23,8 +23,8 @@ from shared.heads import Head, Held
 from shared.receipt import Receipt
 from shared.wire import Close, FromServer, Work
 
-_ASK = "Was this site's folder restored? Then stop the agent and run `wardround site budget reconcile`."
-_ELSE = "If not, show this to the coordinator."
+_SETTLE = f"{SETTLE} In the second case show this to the coordinator first."
+_ERRS = "Nothing that was restored here explains it: show this to the coordinator."
 
 
 class HeadCheck:
@@ -50,7 +50,7 @@ class HeadCheck:
             self._check_receipt(message, receipt)
         held = message.heads
         if held is not None and held.head is not None and not held.proves(self._site.name):
-            raise self._foreign(message, held.head, "this site's head is not proven to be under the root")
+            raise self._foreign(message, held.head, "this site's head is not proven to be under the root", remedy=_ERRS)
         keep_receipts(self._site.folder, message.receipts)
         self._check_heads(message, held)
         self._write_down(message, held)
@@ -69,16 +69,18 @@ class HeadCheck:
             rule = "the root holds a head that this ledger does not have"
         if foreign:
             below = vouched(self._site.folder, message.address.study)
-            self._note(message, [head for head in foreign if head.n > below])
-            raise self._foreign(message, foreign[-1], rule)
+            open_ = self._note(message, [head for head in foreign if head.n > below])
+            raise self._foreign(message, foreign[-1], rule, remedy=_SETTLE if open_ else _ERRS)
 
-    def _note(self, message: Work | Close, heads: list[Head]) -> None:
+    def _note(self, message: Work | Close, heads: list[Head]) -> bool:
+        """Keep what is claimed; whether anything of it is for a person to settle."""
         folder, place = self._site.folder, message.address
-        claims = (Claim(study=place.study, round=place.round, head=head) for head in heads)
-        for claim in claims:
-            if not is_dismissed(folder / LEDGER_FILE, claim):
-                note_claim(folder, claim)
-                self._site.purse.doubt()
+        claims = [Claim(study=place.study, round=place.round, head=head) for head in heads]
+        unsettled = [claim for claim in claims if not is_dismissed(folder / LEDGER_FILE, claim)]
+        for claim in unsettled:
+            note_claim(folder, claim)
+            self._site.purse.doubt()
+        return bool(unsettled)
 
     def _has(self, head: Head, held: Held | None) -> bool:
         site = self._site
@@ -87,11 +89,11 @@ class HeadCheck:
             lost -= set(held.lost.get(site.name, ()))
         return site.ledger.holds(head.n, head.hash) or any(loss.covers(head) for loss in lost)
 
-    def _foreign(self, message: Work | Close, head: Head, rule: str) -> Refusal:
+    def _foreign(self, message: Work | Close, head: Head, rule: str, *, remedy: str) -> Refusal:
         site, place = self._site, message.address
         said = {"study": place.study, "round": place.round, "rule": rule, "entry": head.n, "hash": head.hash}
         site.ledger.append("head_refused", said, time=site.now())
-        return Refusal(WireCode.FOREIGN_HEAD, remedy=f"It is entry {head.n}: {rule}. {_ASK} {_ELSE}")
+        return Refusal(WireCode.FOREIGN_HEAD, remedy=f"It is entry {head.n}: {rule}. {remedy}")
 
     def _write_down(self, message: Work | Close, held: Held | None) -> None:
         site, place = self._site, message.address

@@ -76,9 +76,10 @@ def reconcile(
     enrolment, file, path = load_enrolment(folder), open_budget(folder), folder / LEDGER_FILE
     key, name = enrolment.identity_key, enrolment.invitation.site
     with agent_stopped(folder), Ledger.open(path, key=key, signer=name, now=now) as ledger:
-        why = out_of_step(file)
-        if why is None:
+        found = out_of_step(file)
+        if found is None:
             return None
+        why, _ = found
         before, claims = file.look() or Kept(key_check=file.key_check), open_claims(folder)
         heads = [claim.head for claim in claims if claim.head]
         lost = loss_of(folder, ledger, heads, now=now) if heads else None
@@ -104,12 +105,13 @@ def reconcile(
         return Reconciled(kept, lost)
 
 
-def out_of_step(file: BudgetFile) -> str | None:
-    """Why the budget may not be believed, in a sentence; None if it may."""
+def out_of_step(file: BudgetFile) -> tuple[str, str] | None:
+    """Why the budget may not be believed, in a sentence, and what to do about it; None if it may."""
     try:
         file.read()
     except Refusal as refusal:
-        return refusal.remedy.partition(". ")[0] + "."
+        why, _, remedy = refusal.remedy.partition(". ")
+        return f"{why}.", remedy
     return None
 
 

@@ -184,8 +184,13 @@ def dismissed(site: LoneSite, *more: str) -> list[dict[str, Any]]:
 def test_a_head_that_a_person_dismissed_costs_nothing_and_stays_refused(site: LoneSite) -> None:
     train(site, 1)
     train(site, 2, heads=held(site))
-    shown = wardround("site", "budget", "show", "--json", "--config", site.folder / "site.toml").stdout
+    config = ("--config", site.folder / "site.toml")
+    shown = wardround("site", "budget", "show", "--json", *config).stdout
     (claim,) = json.loads(shown)["data"]["claims"]
+    remedies = [json.loads(shown)["error"]["remedy"], site.said[-1]]
+    assert all("`wardround site budget reconcile --dismiss --reason WHY`, which charges nothing" in r for r in remedies)
+    listed = " ".join(wardround("site", "budget", "show", *config).stdout.partition("claimed")[2].split())
+    assert listed.startswith("this site's ledger had an entry 99 by round 2 of lungs")
     assert claim == {"study": "lungs", "round": 2, "entry": INVENTED.n, "hash": INVENTED.hash}
     assert dismissed(site, "--yes") == [claim]
     assert site.entries("claim_dismissed") == [claim | {"by": "ada", "why": "we know"}]
