@@ -118,9 +118,9 @@ def _dismiss(folder: Path, *, by: str, reason: str | None, yes: bool) -> Answer:
     asked = f"The coordinator says: {said}. Was nothing here restored or cut, so that this is false?"
     if not yes and not typer.confirm(asked, err=True):
         raise ConfigError("Nothing is dismissed.", remedy="After a restore, reconcile without --dismiss.")
-    done = dismiss(folder, by=by, why=reason, now=utc_now())
+    dismiss(folder, claims, by=by, why=reason, now=utc_now())
     words = f"Dismissed as false, and nothing is charged for it: {said}. The ledger says so. Start the agent again."
-    return Answer({"reconciled": False, "by": by, "dismissed": [claim.told() for claim in done]}, words)
+    return Answer({"reconciled": False, "by": by, "dismissed": [claim.told() for claim in claims]}, words)
 
 
 def _lost(lost: LostTail) -> str:

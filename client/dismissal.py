@@ -2,12 +2,14 @@
 
 1. The agent is stopped.
 2. Budget and ledger are in step but for the claims. If they are not, something was restored or cut here after all.
-3. Each open claim stands in an entry `claim_dismissed`, with who dismissed it and why, under a head that is signed at
+3. What is open is what that person was shown.
+4. Each open claim stands in an entry `claim_dismissed`, with who dismissed it and why, under a head that is signed at
    once: whoever holds the other side's word can hold it against this one.
 
 The budget is believed again then. A message that names a dismissed head stays refused, for its sender errs or lies.
 """
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from client.budget_file import open_budget
@@ -15,22 +17,22 @@ from client.claims import DISMISSED, Claim, forget_claims, open_claims
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.stopped import agent_stopped
+from shared.errors import ConfigError
 from shared.ledger import Ledger
 
 
-def dismiss(folder: Path, *, by: str, why: str, now: str) -> list[Claim]:
+def dismiss(folder: Path, claims: Sequence[Claim], *, by: str, why: str, now: str) -> None:
     """Dismiss all that the coordinator claims and nobody has settled, at a site whose agent is stopped.
 
     Args:
         folder: the site's.
+        claims: what `by` was shown, as `open_claims` gave it.
         by: who does it.
         why: how that person knows, in words.
         now: RFC 3339, UTC.
 
-    Returns:
-        What was dismissed; nothing if nothing was open.
-
     Raises:
+        ConfigError: rule 3; nothing was dismissed.
         Refusal: `BUDGET_STALE`, rule 2.
         ResourceError: the agent runs.
         TrustError: the ledger does not hold, or a key is exposed.
@@ -39,10 +41,13 @@ def dismiss(folder: Path, *, by: str, why: str, now: str) -> list[Claim]:
     key, name = enrolment.identity_key, enrolment.invitation.site
     with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
         file.in_step()
-        claims = open_claims(folder)
+        if open_claims(folder) != list(claims):
+            raise ConfigError(
+                "The coordinator claims something else than was shown; nothing is dismissed.",
+                remedy="Dismiss it again, and read what is claimed now.",
+            )
         for claim in claims:
             ledger.append(DISMISSED, claim.told() | {"by": by, "why": why}, time=now)
         if claims:
             ledger.sign_head(time=now)
         forget_claims(folder)
-        return claims

@@ -15,6 +15,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from client.budget_settings import BudgetSettings
+from client.claims import open_claims
 from client.cohorts import Cohorts
 from client.dismissal import dismiss
 from client.join import load_enrolment
@@ -126,7 +127,7 @@ def _interrupt(folder: Path, what: str, *words: str) -> None:
         case "reconcile", *_:
             reconcile(folder, BudgetSettings(), by=PERSON, now=NOW, price=count_steps)
         case "dismiss", *_:
-            dismiss(folder, by=PERSON, why="nothing was restored", now=NOW)
+            dismiss(folder, open_claims(folder), by=PERSON, why="nothing was restored", now=NOW)
         case "keep", *_:
             keep_backup(folder)
         case "restore", name, number:

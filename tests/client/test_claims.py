@@ -12,6 +12,7 @@ from lone_site import LoneSite
 from private_site import ONE, TWO, backed_up, kept, open_study, private, reconciled, restored, train
 
 from client.claims import open_claims
+from client.dismissal import dismiss
 from client.lost_tail import declared_losses
 from client.receipts import keep_receipts
 from client.reservations import give_back
@@ -248,6 +249,19 @@ def test_nobody_dismisses_what_a_restore_explains_or_without_a_word(site: LoneSi
     assert wardround(*words, "--reason", "we know", "--yes").exit_code == Refusal.exit_code
     file.write_bytes(newer)
     assert site.entries("claim_dismissed") == []
+
+
+def test_nobody_dismisses_what_was_claimed_since_they_looked(site: LoneSite) -> None:
+    train(site, 1, heads=held(site))
+    shown = open_claims(site.folder)
+    train(site, 1, heads=held(site, Head(n=120, hash="1" * 64)))
+    site.site.ledger.close()
+    said = {"by": "ada", "why": "we know", "now": "2026-01-02T03:04:05Z"}
+    with pytest.raises(ConfigError, match="something else than was shown"):
+        dismiss(site.folder, shown, **said)
+    assert (site.entries("claim_dismissed"), len(open_claims(site.folder))) == ([], 1)
+    dismiss(site.folder, open_claims(site.folder), **said)
+    assert [entry["entry"] for entry in site.entries("claim_dismissed")] == [120]
 
 
 def test_a_crash_before_the_claims_are_forgotten_dismisses_them_all_the_same(site: LoneSite) -> None:
