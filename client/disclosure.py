@@ -1,8 +1,8 @@
 """How much of its scores a site tells: nothing about few patients, and no fine statistics unless its policy says so.
 
-1. A split with fewer patients than `policy.smallest_cell` is withheld, and so is one with fewer on a side of a
-   class, of it or not of it, or with nothing to count these by: none at all tells that nobody has it. Only that it
-   was withheld is told.
+1. A split is withheld if it has fewer patients than `policy.smallest_cell`. It is withheld, too, if fewer than that are
+   of a class, or are not of it: no patient at all tells that nobody has it. Where its statistics do not count the
+   patients of any class, that cannot be seen, and it is withheld. Only that it was withheld is told.
 2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
    `policy.score_histograms`. Else the site's own AUROC leaves, with its interval, rounded.
 
@@ -33,10 +33,9 @@ def disclosed(message: Message, *, contract: Contract | None, policy: Policy) ->
 def _is_small(score: Score, contract: Contract, smallest: int) -> bool:
     if smallest == 1:
         return False
-    if not score.statistics:
-        return True
-    sides = (rule.fewest(score.statistics[rule.name]) for rule in contract.metrics if rule.name in score.statistics)
-    return min(score.patients, *(few for few in sides if few is not None)) < smallest
+    counted = (rule.fewest(score.statistics[rule.name]) for rule in contract.metrics if rule.name in score.statistics)
+    sides = [few for few in counted if few is not None]
+    return not sides or min(score.patients, *sides) < smallest
 
 
 def _coarse(score: Score) -> Score:

@@ -71,6 +71,13 @@ def test_a_split_of_which_no_class_can_be_counted_is_withheld() -> None:
     assert told(Policy(smallest_cell=1), BINARY, bare).withheld == ()
 
 
+def test_statistics_that_count_no_class_are_as_good_as_none() -> None:
+    whole = score(BINARY, ENOUGH)
+    for name in ("brier_millionths", "of_nobodys_contract"):
+        blind = whole.model_copy(update={"statistics": {name: (0,)}})
+        assert disclosed(report(blind), contract=contract(BINARY), policy=ALL).withheld == ("validation",)
+
+
 @pytest.mark.parametrize(
     ("study", "targets"),
     [
