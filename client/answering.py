@@ -29,6 +29,7 @@ from client.seen_model import check_moved
 from client.site import Site
 from client.study_store import StudyRecord
 from client.traffic import write_traffic
+from client.unforeseen import refusing_the_unforeseen
 from client.workload import Task, Workload
 from shared.errors import NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
@@ -94,7 +95,7 @@ class Answering:
             return
         record = site.studies.find(message.address.study)
         try:
-            with refusing_disk_full():
+            with refusing_the_unforeseen(), refusing_disk_full():
                 self._act(parcel, message, record)
         except Refusal as refusal:
             if refusal.wire_code not in NOT_YET:  # that was said once, and will be asked again and again
@@ -128,7 +129,7 @@ class Answering:
 
     def _answer_with(self, task: Task, event: Ending) -> None:
         try:
-            with refusing_disk_full():
+            with refusing_the_unforeseen(), refusing_disk_full():
                 if not self._rehearsals.conclude(task, event):
                     self._results.conclude(task, event)
         except Refusal as refusal:
