@@ -118,20 +118,26 @@ class Answering:
             self._site.say("The worker answered something else than it was asked.")
             self.worker_died()
             return False
+        self._end(task, event)
+        return True
+
+    def _end(self, task: Task, came: Ending | Refusal) -> None:
+        """Answer with what the current task came to, and go on with the next."""
         self._workload.done()
         try:
-            self._answer_with(task, event)
+            self._answer_with(task, came)
         except DiskFull as error:
             self._site.say(f"{error.what} {error.remedy} The answer is made again when there is room.")
             self._later(task.parcel)
         self._workload.go_on()
-        return True
 
-    def _answer_with(self, task: Task, event: Ending) -> None:
+    def _answer_with(self, task: Task, came: Ending | Refusal) -> None:
         try:
             with refusing_the_unforeseen(), refusing_disk_full():
-                if not self._rehearsals.conclude(task, event):
-                    self._results.conclude(task, event)
+                if isinstance(came, Refusal):
+                    raise came
+                if not self._rehearsals.conclude(task, came):
+                    self._results.conclude(task, came)
         except Refusal as refusal:
             said = f"{refusal.what} {refusal.remedy}"
             self._site.say(f"The study {task.message.address.study} was answered with no: {said}")
@@ -155,7 +161,7 @@ class Answering:
         try:
             self._workload.repeat()
         except Refusal as refusal:
-            self.hear(Failed(code=refusal.wire_code))
+            self._end(task, refusal)
 
     # ------------------------------------------------------------ messages
 

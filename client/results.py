@@ -24,7 +24,7 @@ from shared.wire import Open, Opened, Ready, Work
 if TYPE_CHECKING:
     from client.link import Parcel
 
-_SEE_LOG = "See worker.log in the site's folder."
+_SEE_LOG = "See worker.log in the site's folder."  # where the worker writes why, whatever its code
 _REMEDIES = {WireCode.SOFTWARE_CHANGED: "Restart it: the studies are then opened anew, under the software of today."}
 
 

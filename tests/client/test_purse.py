@@ -66,6 +66,8 @@ def test_a_round_that_begins_again_is_refused_if_it_cannot_be_paid(site: LoneSit
     site.hands.die()
     site.answering.worker_died()
     assert site.refused() == [WireCode.OVER_BUDGET]
+    assert site.answers[-1].rule == "lifetime_epsilon"
+    assert "The line before has the figures." in site.said[-1]  # not the worker's log, which says nothing of it
     assert len(site.entries("privacy_spent")) == 1
 
 
