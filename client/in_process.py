@@ -72,6 +72,8 @@ def answer(folder: Path, parcel: WholeParcel) -> Released | None:
 class InProcessWorker:
     """`WorkerProcess` without the process: a job is done by who listens for its result."""
 
+    code_differs = False  # it is this process's
+
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._job: Question | None = None

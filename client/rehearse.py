@@ -127,14 +127,14 @@ class Rehearsals:
             contract = self._contract(message)
             agreed = {"study": name, "study_digest": contract.study_digest, "contract": contract.digest()}
             site.ledger.append("rehearsal", agreed, time=site.now())
+            site.say(f"Rehearsing {name}: one step of a round, of which nothing leaves but codes and two durations.")
+            if rehearsal is not None:
+                self._workload.add(rehearsal)
         except BaseException:
             site.spool.discard(name)
             raise
-        site.say(f"Rehearsing {name}: one step of a round, of which nothing leaves but codes and two durations.")
         if rehearsal is None:
             self._tell(parcel, message, found)
-        else:
-            self._workload.add(rehearsal)
 
     def _stop(self, parcel: "Parcel", message: Close) -> bool:
         site, name = self._site, message.address.study

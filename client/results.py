@@ -15,7 +15,7 @@ from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
 from client.telling import may_tell
-from client.workload import Task
+from client.workload import RESTART, Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
 from shared.study import Study
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from client.link import Parcel
 
 _SEE_LOG = "See worker.log in the site's folder."  # where the worker writes why, whatever its code
-_REMEDIES = {WireCode.SOFTWARE_CHANGED: "Restart it: the studies are then opened anew, under the software of today."}
+_REMEDIES = {WireCode.SOFTWARE_CHANGED: RESTART}
 
 
 class Results:

@@ -2,8 +2,8 @@
 
 The worker is started when there is work, kept warm between rounds, restarted after a crash, and
 ended when idle so that the GPU is free. Its first word is the code that it runs: where that is not the agent's, because
-the software was changed under a running agent, what it was asked has failed and it is ended. What a worker loads from
-the disk later it does not say.
+the software was changed under a running agent, what it was asked has failed and it is ended; `code_differs` then, for
+as long as the agent runs. What a worker loads from the disk later it does not say.
 """
 
 import contextlib
@@ -30,12 +30,16 @@ class WorkerProcess:
         folder: the site's folder.
         command: what to start; None for `client.worker` on this folder.
         code: the digest of the code that it must run (`client/software.py`); None takes any.
+
+    Attributes:
+        code_differs: whether a worker has said that it runs other code.
     """
 
     def __init__(self, folder: Path, *, command: Sequence[str] | None = None, code: str | None = None) -> None:
         self._folder = folder
         self._command = command or (sys.executable, "-P", "-m", "client.worker", str(folder))
         self._code, self._began = code, False
+        self.code_differs = False
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = b""
 
@@ -96,6 +100,7 @@ class WorkerProcess:
         """What a worker of the agent's own code says behind its first word; of another one, that it failed."""
         if events and not self._began:
             if self._code is not None and events[0] != Began(code=self._code):
+                self.code_differs = True
                 self.end(grace_s=0.0)
                 return [Failed(code=WireCode.SOFTWARE_CHANGED)]
             self._began = True

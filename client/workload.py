@@ -15,11 +15,13 @@ from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.site import Site
 from client.spending import charge
 from client.withdrawn import Withdrawn
-from shared.errors import refusing_disk_full
+from shared.errors import Refusal, WireCode, refusing_disk_full
 from shared.wire import Open, Rehearse, Work
 
 if TYPE_CHECKING:
     from client.link import Parcel
+
+RESTART = "Restart it: the studies are then opened anew, under the software of today."
 
 
 @dataclass
@@ -72,8 +74,11 @@ class Workload:
 
         Raises:
             DiskFull: the cost cannot be written down; the task was not taken.
-            Refusal: it cannot be afforded, or who has withdrawn is not known; the task was not taken.
+            Refusal: it cannot be afforded, who has withdrawn is not known, or no worker runs the agent's code any more;
+                the task was not taken.
         """
+        if self._site.worker.code_differs:
+            raise Refusal(WireCode.SOFTWARE_CHANGED, remedy=RESTART)
         note_showings(self._site.folder, self._site.ledger, time=self._site.now())
         self._withdrawn.note(self._site.ledger, time=self._site.now())
         charge(self._site, task.job, task.message)

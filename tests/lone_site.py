@@ -162,6 +162,7 @@ class Hands:
         self.jobs: list[Job] = []
         self.pid: int | None = None
         self.starts = 0
+        self.code_differs = False
         self._events: list[Event] = []
         self._crashed = False
 

@@ -55,6 +55,7 @@ class LightWorker:
         self._events: deque[Event] = deque()
 
     pid: int | None = 0  # the agent takes an absent worker for an idle one and sleeps
+    code_differs = False  # it is the agent's own process
 
     def submit(self, job: Job) -> None:
         """Do a job."""

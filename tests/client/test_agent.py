@@ -21,6 +21,8 @@ from shared.errors import LinkError, ResourceError, TrustError
 class Busy:
     """Does each job as soon as the agent listens."""
 
+    code_differs = False
+
     def __init__(self, site: LoneSite) -> None:
         self._site = site
         self._hands = site.hands

@@ -1,5 +1,6 @@
 """What private training costs stands in the ledger before the worker begins, each time that it begins."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -9,6 +10,8 @@ import pytest
 from lone_site import COUNTS, UPDATE, LoneSite, a_score, a_study
 
 from client.jobs import OpenDone, OpenJob, Place, RoundDone, RoundJob
+from client.worker_process import WorkerProcess
+from client.workload import RESTART
 from shared.errors import DiskFull, WireCode
 from shared.wire import Counts, Stage
 
@@ -111,6 +114,19 @@ def test_what_is_sent_again_from_the_spool_costs_nothing(site: LoneSite) -> None
             site.start()
     assert [answer.replayed for answer in site.answers[1:]] == [False, True]
     assert site.uploads == [UPDATE, UPDATE]
+    assert rounds(site) == [1]
+
+
+def test_once_a_worker_ran_other_code_than_the_agent_no_round_is_charged(site: LoneSite) -> None:
+    babbles = [sys.executable, "-c", 'print(\'{"event": "progress", "steps": 3}\', flush=True); input()']
+    site.start(worker=WorkerProcess(site.folder, command=babbles, code="c" * 64))
+    for attempt in (1, 2):
+        site.tell(site.coordinator.work(1, address=site.coordinator.address(Stage.TRAIN, 1, attempt=attempt)))
+        while site.answering.current is not None:
+            for event in site.hands.listen(0.2):
+                site.answering.hear(event)
+    assert site.refused() == [WireCode.SOFTWARE_CHANGED] * 2
+    assert RESTART in site.said[-1]
     assert rounds(site) == [1]
 
 
