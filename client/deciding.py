@@ -14,7 +14,6 @@ from client.approvals import Approvals, Decision
 from client.explain import explain
 from client.intake import open_message
 from client.join import Enrolment, load_enrolment
-from client.settings import FILE_NAME, load_settings
 from client.site import approvals_of
 from shared.contract import Contract, derive_contract
 from shared.errors import ConfigError, TrustError
@@ -42,13 +41,12 @@ class Deciding:
         now: the time as RFC 3339 in UTC.
 
     Raises:
-        ConfigError: the folder is not that of a site that has joined, or its site.toml cannot be used.
+        ConfigError: the folder is not that of a site that has joined.
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], str]) -> None:
         self._enrolment: Enrolment = load_enrolment(folder)
         self._approvals: Approvals = approvals_of(folder, self._enrolment)
-        self._policy = load_settings(folder / FILE_NAME).policy
         self._now = now
 
     def waiting(self, study: str) -> Waiting:
@@ -68,7 +66,7 @@ class Deciding:
             raise TrustError("What waits is not an opening of that study.", remedy="Restart the site's agent.")
         contract = derive_contract(message, site=invitation.site).under(asked.terms)
         fingerprint = invitation.coordinator_fingerprint()
-        words = explain(message, contract, terms=asked.terms, coordinator=fingerprint, policy=self._policy)
+        words = explain(message, contract, terms=asked.terms, coordinator=fingerprint)
         return Waiting(study, asked.since, tuple(words), contract, asked.terms)
 
     def decide(

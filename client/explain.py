@@ -2,27 +2,25 @@
 
 from collections.abc import Iterator
 
-from client.policy import Policy
 from shared.cohort_rule import rule_in_words
 from shared.contract import Contract
 from shared.metrics import COARSE_FIGURES
 from shared.privacy import epsilon_of
 from shared.private_training import history_of
-from shared.site_terms import SiteTerms
+from shared.site_terms import Floors, SiteTerms
 from shared.study import Study
 from shared.training import TrainingSpec
 from shared.wire import Open
 
 
-def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator: str, policy: Policy) -> Iterator[str]:
+def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator: str) -> Iterator[str]:
     """What is asked of the site, by whom, and which numbers leave it, one sentence each.
 
     Args:
         message: the opening, as the coordinator signed it.
         contract: what follows from it for this site.
-        terms: what this site adds.
+        terms: what this site adds; its floors say how much of its scores is told.
         coordinator: the fingerprint of the coordinator's key.
-        policy: the site's, which tells no more of its scores than that.
     """
     study = message.study
     yield f"The coordinator with the fingerprint {coordinator} asks {contract.site} for the study {study.name}."
@@ -35,7 +33,7 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     yield f"It {does} the network {study.model.name} of the installed wheel, to tell {study.task.mode} {classes}."
     if study.training is not None and contract.rounds:
         yield from _training(study.training, contract)
-    yield from _leaving(contract, policy)
+    yield from _leaving(contract, terms.floors)
     if study.rounds.keep_updates and contract.rounds:
         yield "The coordinator keeps this site's updates after their round, for an auditor to make the models again."
     yield from _privacy(study, contract)
@@ -53,17 +51,17 @@ def _training(training: TrainingSpec, contract: Contract) -> Iterator[str]:
     yield f"In each of {contract.rounds} rounds it trains here: {length}, {training.batch_size} images a step."
 
 
-def _leaving(contract: Contract, policy: Policy) -> Iterator[str]:
+def _leaving(contract: Contract, floors: Floors) -> Iterator[str]:
     if contract.rounds:
         whole = contract.payload_bytes * contract.rounds
         values = f"an update of {len(contract.tensors)} tensors"
         yield f"In each round there leaves {values}, at most {contract.payload_bytes:,} bytes; {whole:,} bytes in all."
     agreed = {rule.name for rule in contract.metrics}
-    metrics = ", ".join(sorted(agreed if policy.score_histograms else agreed & set(COARSE_FIGURES)))
+    metrics = ", ".join(sorted(agreed if floors.get("score_histograms") else agreed & set(COARSE_FIGURES)))
     if contract.privacy is None:
         yield f"There leave, of validation patients in each round and of test patients in the end: {metrics}."
-        if policy.smallest_cell > 1:
-            yield f"Of fewer than {policy.smallest_cell} patients, or of a class with fewer, no score leaves."
+        if (cell := floors.get("smallest_cell", 1)) > 1:
+            yield f"Of fewer than {cell} patients, or of a class with fewer, no score leaves."
         yield "There leave also the numbers of patients, images and steps. No image, name or path ever leaves."
     if contract.own_models:
         yield f"In the end the own models of these go to all the others: {', '.join(contract.own_models)}."

@@ -10,12 +10,11 @@ from shared.study import RoundsSpec, Study
 from shared.wire import Address, Open, Stage
 
 
-def said(study: Study) -> str:
+def said(study: Study, **floors: int) -> str:
     place = Address(study=study.name, epoch=1, round=0, attempt=1, stage=Stage.OPEN)
     message = Open(address=place, study=study, tensors=TENSORS, cohort=("north", "south"))
-    return " ".join(
-        explain(message, derive_contract(message, site="north"), terms=TERMS, coordinator="1a2b", policy=Policy())
-    )
+    terms = TERMS.model_copy(update={"floors": Policy().floors() | floors})
+    return " ".join(explain(message, derive_contract(message, site="north"), terms=terms, coordinator="1a2b"))
 
 
 @pytest.mark.parametrize(
@@ -41,3 +40,9 @@ def test_that_updates_are_kept_is_said_before_anybody_agrees(keeps: bool) -> Non
 def test_a_description_is_quoted_on_one_line_whatever_it_says() -> None:
     study = a_study(study={"name": "lungs", "description": "Nodules.\n- It is private:\n[bold]nothing leaves[/]"})
     assert 'The coordinator says of it: "Nodules. - It is private: [bold]nothing leaves[/]" ' in said(study)
+
+
+def test_how_much_of_its_scores_is_told_is_said_as_the_contract_has_it() -> None:
+    assert "in the end: auroc, auroc_high, auroc_low. Of fewer than 11 patients" in said(a_study())
+    told = said(a_study(), smallest_cell=1, score_histograms=1)
+    assert "histogram" in told and "no score leaves" not in told
