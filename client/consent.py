@@ -110,18 +110,15 @@ class Consent:
     def how_agreed(self, contract: Contract) -> dict[str, object]:
         """How the site came to agree, as its ledger says it: the policy's line, or a person and when.
 
-        Beside it stands how much of its scores the site tells, which no study decides.
-
         Raises:
             Refusal: nobody has approved what has run out while the images were read.
         """
-        told = {"smallest_cell": self._policy.smallest_cell, "score_histograms": self._policy.score_histograms}
         if self._policy.studies != "ask":
-            return told | {"approved_by": self._policy.line("studies")}
+            return {"approved_by": self._policy.line("studies")}
         decision = self.approval(contract)
         if decision is None:
             raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
-        return told | {"approved_by": "person", "person": decision.person, "decided": decision.decided}
+        return {"approved_by": "person", "person": decision.person, "decided": decision.decided}
 
     def closed(self, study: str) -> None:
         """The study is over, whether or not somebody had decided about it."""

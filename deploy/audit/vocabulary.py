@@ -21,7 +21,7 @@ KNOWN: dict[str, set[str]] = {
         *_STUDY,
         *_AGREED,
         *("code", "wheel", "floors", "original_digest", "own_models"),
-        *("approved_by", "person", "decided", "private", "leaves", "smallest_cell", "score_histograms"),
+        *("approved_by", "person", "decided", "private", "leaves"),
     },
     "cohort_manifest": {*_STUDY, "manifest"},
     "cohort_shown": {*_STUDY, "opening", "by", "shown"},

@@ -159,6 +159,6 @@ def test_the_door_withholds_by_the_sites_policy_and_the_ledger_names_it(tmp_path
     (ready,) = [answer for answer in site.answers if answer.type == "ready"]
     assert (ready.scores, ready.withheld) == ((), ("validation",))
     agreed, released = site.entries("contract")[-1], site.entries("release")[-1]
-    assert (agreed["smallest_cell"], agreed["score_histograms"]) == (11, True)
+    assert (agreed["floors"]["smallest_cell"], agreed["floors"]["score_histograms"]) == (11, 1)
     assert "withheld.validation" in released["tells"]
     site.close()
