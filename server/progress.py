@@ -20,17 +20,13 @@ from shared.tasks import Task
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A model on validation patients: after how many rounds, at how many sites, its AUROC and how it was made.
-
-    `withheld` are the sites that scored it and kept the score.
-    """
+class Validated:
+    """A model on validation patients: after how many rounds, at how many sites, its AUROC and how it was made."""
 
     model: int
     sites: int
     auroc: float
     how: How = "pooled"
-    withheld: tuple[str, ...] = ()
 
 
 @dataclass
@@ -71,13 +67,12 @@ class Progress:
         typical = self.median_round_s
         return None if typical is None else typical * rounds
 
-    def validation(self, task: Task) -> Scored | None:
+    def validation(self, task: Task) -> Validated | None:
         """The last model that a site scored on its validation patients."""
         for model, scores in sorted(self._scores.items(), reverse=True):
             found = together(task, scores)
             if "auroc" in found.figures:
-                withheld = tuple(sorted(self._withheld.get(model, ())))
-                return Scored(model, len(found.sites), found.figures["auroc"], found.how, withheld)
+                return Validated(model, len(found.sites), found.figures["auroc"], found.how)
         return None
 
     @property
