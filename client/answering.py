@@ -40,7 +40,6 @@ from shared.wire import (
     FromServer,
     Grant,
     Open,
-    Uploaded,
     Work,
 )
 
@@ -223,7 +222,7 @@ class Answering:
         self._consent.to_work(record)
         done = site.spool.find(place.study, place.round, message.model_digest)
         if done is not None:
-            self._results.report(parcel, message, record, done, replayed=True)
+            self._results.replay(parcel, message, record, done)
             return
         if self._workload.take_over(parcel, message):
             return
@@ -254,8 +253,7 @@ class Answering:
         done = self._site.spool.find_update(place.study, place.round, message.update_digest)
         if done is None or done.update is None:
             raise Refusal(WireCode.SUPERSEDED)
-        answer = Uploaded(address=place, update_digest=message.update_digest, update_bytes=done.ready.update_bytes)
-        self._replies.release(parcel, answer, record, payload=done.update)
+        self._results.upload(parcel, message, record, done)
 
     def _close(self, parcel: Parcel, message: Close, record: StudyRecord) -> None:
         site, study = self._site, message.address.study

@@ -1,7 +1,8 @@
 """Whether the work of a round reaches the floors of the site's policy, as it was done: measured, not as it was asked.
 
 What a study asks is held against the policy when it is opened (`client/policy.py`). How many steps fit into a time,
-and whose images they drew, is known when the round's work is done, and before any of it leaves:
+and whose images they drew, is known when the round's work is done. It is held against the policy then, and whenever any
+of it leaves again, because a line may have been raised since:
 
 1. `steps_at_least`: the optimiser's steps;
 2. `batch_size_at_least`, `patients_per_step_at_least`: the fewest images, and patients, of a whole step;
@@ -11,24 +12,31 @@ A round without a step leaves the model as it was, and tells nothing. Of a priva
 drew: how many a step draws on average is held against the policy when the study is opened.
 """
 
-from client.jobs import Drawn, RoundDone
+from client.jobs import Drawn
 from client.policy import Policy
 from shared.errors import WireCode
 from shared.metrics import Integers
 from shared.study import Study
+from shared.wire import Counts
 
 
-def insist_on_floors(policy: Policy, study: Study, done: RoundDone) -> None:
+def insist_on_floors(policy: Policy, study: Study, *, counts: Counts, drawn: Drawn) -> None:
     """Hold a round's work against the policy.
+
+    Args:
+        policy: the site's of today.
+        study: the round's.
+        counts: what the round's report says.
+        drawn: whom its steps drew.
 
     Raises:
         Refusal: naming the policy's line.
     """
-    if study.privacy is not None or not done.counts.steps:
+    if study.privacy is not None or not counts.steps:
         return
-    drawn, few = done.drawn, WireCode.TOO_FEW_PATIENTS
+    few = WireCode.TOO_FEW_PATIENTS
     for key, found, what, code in (
-        ("steps_at_least", done.counts.steps, "steps", WireCode.POLICY),
+        ("steps_at_least", counts.steps, "steps", WireCode.POLICY),
         ("batch_size_at_least", drawn.step_images, "images in a step", WireCode.POLICY),
         ("patients_per_step_at_least", drawn.step_patients, "patients in a step", few),
         ("patients_per_round_at_least", drawn.patients, "different patients in its steps", few),

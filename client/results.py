@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from client.cohort_lists import CohortLists
 from client.consent import Consent
 from client.floors import insist_on_floors
-from client.jobs import CloseJob, Ending, Failed, OpenDone, RoundDone, RoundJob
+from client.jobs import CloseJob, Drawn, Ending, Failed, OpenDone, RoundDone, RoundJob
 from client.opening_evidence import keep_opening
 from client.replies import Replies
 from client.site import Site
@@ -19,7 +19,7 @@ from client.workload import RESTART, Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
 from shared.study import Study
-from shared.wire import Open, Opened, Ready, Work
+from shared.wire import Counts, Grant, Open, Opened, Ready, Uploaded, Work
 
 if TYPE_CHECKING:
     from client.link import Parcel
@@ -115,7 +115,7 @@ class Results:
             raise Refusal(WireCode.UNKNOWN_STUDY)
         update = None
         if isinstance(task.job, RoundJob):
-            insist_on_floors(site.settings.policy, record.open.study, done)
+            self._insist(record, done.counts, done.drawn)
             update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
             if update is None:
                 raise Refusal(WireCode.WORKER_CRASHED)
@@ -132,12 +132,31 @@ class Results:
             seconds=done.seconds,
         )
         (task.workplace / "incoming.safetensors").unlink(missing_ok=True)
-        spooled = site.spool.keep(ready, task.workplace)
+        spooled = site.spool.keep(ready, task.workplace, drawn=done.drawn)
         if task.late is not None:
             spooled = site.spool.carry(spooled, message)
-        self.report(task.parcel, message, record, spooled, replayed=False)
+        self._report(task.parcel, message, record, spooled, replayed=False)
 
-    def report(self, parcel: "Parcel", message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
+    def replay(self, parcel: "Parcel", message: Work, record: StudyRecord, done: Spooled) -> None:
+        """Report what was finished earlier.
+
+        Raises:
+            Refusal: it is below a floor of today, or the door says no.
+        """
+        self._insist(record, done.ready.counts, done.drawn)
+        self._report(parcel, message, record, done, replayed=True)
+
+    def upload(self, parcel: "Parcel", message: Grant, record: StudyRecord, done: Spooled) -> None:
+        """Send the update of what was finished and reported; raises as `replay`."""
+        self._insist(record, done.ready.counts, done.drawn)
+        size = done.ready.update_bytes
+        answer = Uploaded(address=message.address, update_digest=message.update_digest, update_bytes=size)
+        self._replies.release(parcel, answer, record, payload=done.update)
+
+    def _insist(self, record: StudyRecord, counts: Counts, drawn: Drawn) -> None:
+        insist_on_floors(self._site.settings.policy, record.open.study, counts=counts, drawn=drawn)
+
+    def _report(self, parcel: "Parcel", message: Work, record: StudyRecord, done: Spooled, *, replayed: bool) -> None:
         """Say that a round is ready; the update goes along when its slot was granted in advance."""
         payload = done.update if message.slot_bytes >= done.ready.update_bytes > 0 else None
         ready = done.ready.model_copy(

@@ -2,7 +2,8 @@
 
 A replay of the same work re-sends these bytes and costs no privacy; the same round asked again
 with another incoming model is refused, because two answers for one round tell more than one.
-The record of an answered round stays when its bytes are forgotten.
+The record of an answered round stays when its bytes are forgotten. Beside it stays whom the round drew, so that a
+replay can be held against floors that were raised meanwhile (`client/floors.py`).
 
 What the site keeps of a round for its own next one (`state`: the layers that do not travel) lies beside
 the round's update and becomes durable with it, by the same rename. It never leaves. The state of a
@@ -20,20 +21,21 @@ from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.jobs import STATE_FILE, UPDATE_FILE
+from client.jobs import STATE_FILE, UPDATE_FILE, Drawn
 from client.seen_model import forget_seen
 from shared.durable import fsync_folder, name_again, wait_for_disk, write_atomically
 from shared.errors import Refusal, WireCode
 from shared.wire import Late, Ready, Work
 
-_READY = "ready.json"
+_READY, _DRAWN = "ready.json", "drawn.json"
 
 
 @dataclass(frozen=True)
 class Spooled:
-    """A finished round: the body that reported it and, until the receipt, the update's bytes."""
+    """A finished round: the body that reported it, whom it drew, and, until the receipt, the update's bytes."""
 
     ready: Ready
+    drawn: Drawn
     update: Path | None
 
 
@@ -55,17 +57,18 @@ class SiteSpool:
             shutil.rmtree(left, ignore_errors=True)
         return Path(tempfile.mkdtemp(prefix=f"{target.name}.", suffix=".partial", dir=target.parent))
 
-    def keep(self, ready: Ready, workplace: Path) -> Spooled:
+    def keep(self, ready: Ready, workplace: Path, *, drawn: Drawn) -> Spooled:
         """Make a finished round durable, with its update and its state if `workplace` holds them."""
         for path in (workplace / UPDATE_FILE, workplace / STATE_FILE):
             if path.exists():
                 with path.open("rb") as file:
                     wait_for_disk(file.fileno())
+        write_atomically(workplace / _DRAWN, drawn.model_dump_json().encode(), mode=0o600)
         write_atomically(workplace / _READY, ready.model_dump_json().encode(), mode=0o600)
         target = self._round(ready.address.study, ready.address.round)
         workplace.rename(target)
         fsync_folder(target.parent)
-        return Spooled(ready, target / UPDATE_FILE if update_exists(target) else None)
+        return Spooled(ready, drawn, target / UPDATE_FILE if update_exists(target) else None)
 
     def find(self, study: str, number: int, model_digest: str) -> Spooled | None:
         """What was finished for this round and incoming model, if anything.
@@ -76,10 +79,10 @@ class SiteSpool:
         place = self._round(study, number)
         if not (place / _READY).exists():
             return None
-        ready = Ready.model_validate_json((place / _READY).read_bytes())
-        if ready.model_digest != model_digest:
+        done = _read(place)
+        if done.ready.model_digest != model_digest:
             raise Refusal(WireCode.MODEL_SWITCHED, remedy="Ask the coordinator why the round's model changed.")
-        return Spooled(ready, place / UPDATE_FILE if update_exists(place) else None)
+        return done
 
     def answered(self, study: str, number: int) -> bool:
         """Whether a round was finished here, or answered by late work; its bytes may be forgotten."""
@@ -88,9 +91,7 @@ class SiteSpool:
     def find_unforgotten(self, study: str, number: int) -> Spooled | None:
         """What was finished for this round, if its update is still here."""
         place = self._round(study, number)
-        if not update_exists(place):
-            return None
-        return Spooled(Ready.model_validate_json((place / _READY).read_bytes()), place / UPDATE_FILE)
+        return _read(place) if update_exists(place) else None
 
     def newest_unforgotten(self, study: str, rounds: range) -> Spooled | None:
         """Of these rounds, what was finished last and still has its update."""
@@ -104,7 +105,7 @@ class SiteSpool:
         told = {"address": place, "model_digest": work.model_digest, "late": late, "scores": ()}
         workplace = self.workplace(place.study, place.round)
         name_again(done.update, workplace / UPDATE_FILE)
-        return self.keep(was.model_copy(update=told), workplace)
+        return self.keep(was.model_copy(update=told), workplace, drawn=done.drawn)
 
     def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:
         """The spooled round whose update has this digest."""
@@ -175,6 +176,13 @@ class SiteSpool:
 
     def _round(self, study: str, number: int) -> Path:
         return self._folder / study / f"round-{number:06d}"
+
+
+def _read(place: Path) -> Spooled:
+    """A round as it was kept; one that does not say whom it drew drew nobody."""
+    ready, said = Ready.model_validate_json((place / _READY).read_bytes()), place / _DRAWN
+    drawn = Drawn.model_validate_json(said.read_bytes()) if said.exists() else Drawn()
+    return Spooled(ready, drawn, place / UPDATE_FILE if update_exists(place) else None)
 
 
 def update_exists(place: Path) -> bool:

@@ -4,14 +4,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lone_site import COUNTS, DRAWN, LoneSite, a_study
+from lone_site import COUNTS, DRAWN, UPDATE, LoneSite, a_study
 
 from client.floors import Tally, insist_on_floors
 from client.jobs import Drawn, RoundDone
 from client.policy import Policy
 from shared.errors import Refusal, WireCode
+from shared.study import Study
 
 PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
+
+
+def hold(policy: Policy, study: Study, worked: RoundDone) -> None:
+    insist_on_floors(policy, study, counts=worked.counts, drawn=worked.drawn)
 
 
 def done(*, steps: int = COUNTS.steps, **drawn: int) -> RoundDone:
@@ -29,26 +34,26 @@ def done(*, steps: int = COUNTS.steps, **drawn: int) -> RoundDone:
     ],
 )
 def test_each_floor_is_named_when_a_round_is_below_it(key: str, floor: int, worked: RoundDone, code: WireCode) -> None:
-    insist_on_floors(Policy(**{key: floor - 1}), a_study(), worked)
+    hold(Policy(**{key: floor - 1}), a_study(), worked)
     with pytest.raises(Refusal) as refusal:
-        insist_on_floors(Policy(**{key: floor}), a_study(), worked)
+        hold(Policy(**{key: floor}), a_study(), worked)
     assert (refusal.value.wire_code, refusal.value.rule) == (code, key)
     assert f"policy.{key} = {floor}; the round came to {floor - 1} " in refusal.value.remedy
 
 
 def test_a_worker_that_says_nothing_of_whom_it_drew_is_below_every_floor() -> None:
     with pytest.raises(Refusal):
-        insist_on_floors(Policy(), a_study(), RoundDone(counts=COUNTS, scores=(), seconds={}))
+        hold(Policy(), a_study(), RoundDone(counts=COUNTS, scores=(), seconds={}))
 
 
 def test_a_round_without_a_step_tells_nothing() -> None:
     nothing = RoundDone(counts=COUNTS.model_copy(update={"steps": 0}), scores=(), seconds={})
-    insist_on_floors(Policy(), a_study(), nothing)
+    hold(Policy(), a_study(), nothing)
 
 
 def test_of_a_private_round_nothing_is_measured() -> None:
     private = a_study(model={"norm": "none"}, privacy=PRIVATE)
-    insist_on_floors(Policy(patients_per_round_at_least=1000), private, done())
+    hold(Policy(patients_per_round_at_least=1000), private, done())
 
 
 def test_nothing_of_a_round_below_a_floor_leaves(tmp_path: Path) -> None:
@@ -66,6 +71,27 @@ def test_nothing_of_a_round_below_a_floor_leaves(tmp_path: Path) -> None:
     site.tell(site.coordinator.work(1))
     site.finish()
     assert site.answers[-1].type == "ready"
+    site.close()
+
+
+@pytest.mark.parametrize("asked", ["the report again", "the update"])
+def test_finished_work_is_held_against_a_floor_that_was_raised_since(tmp_path: Path, asked: str) -> None:
+    site = LoneSite(tmp_path)
+    site.open()
+    site.tell(site.coordinator.work(1, slot=0))
+    site.finish()
+    site.set_policy(patients_per_round_at_least=6)
+    site.open()  # the floors are another contract's now
+    site.tell(site.coordinator.work(1) if asked == "the report again" else site.coordinator.grant(1))
+    assert (site.answers[-1].refusal, site.answers[-1].rule) == (
+        WireCode.TOO_FEW_PATIENTS,
+        "patients_per_round_at_least",
+    )
+    assert site.uploads == []
+    site.set_policy(patients_per_round_at_least=5)
+    site.open()
+    site.tell(site.coordinator.grant(1))
+    assert site.uploads == [UPDATE]
     site.close()
 
 

@@ -4,7 +4,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from lone_site import COUNTS, UPDATE
+from lone_site import COUNTS, DRAWN, UPDATE
 
 from client.spool import SiteSpool, Spooled
 from shared.canonical import digest
@@ -32,7 +32,7 @@ def kept(spool: SiteSpool, number: int = 1, *, update: bytes | None = UPDATE) ->
     place = spool.workplace("lungs", number)
     if update:
         (place / "update.safetensors").write_bytes(update)
-    return spool.keep(ready(number, update=update), place)
+    return spool.keep(ready(number, update=update), place, drawn=DRAWN)
 
 
 @pytest.fixture
@@ -48,7 +48,7 @@ def test_what_was_kept_is_found_again_by_another_process(spool: SiteSpool, tmp_p
 
 
 def test_a_round_without_an_update_is_kept_too(spool: SiteSpool) -> None:
-    assert kept(spool, update=None) == Spooled(ready(update=None), None)
+    assert kept(spool, update=None) == Spooled(ready(update=None), DRAWN, None)
     assert spool.find("lungs", 1, MODEL).update is None
 
 
