@@ -8,8 +8,9 @@ of it leaves again, because a line may have been raised since:
 2. `batch_size_at_least`, `patients_per_step_at_least`: the fewest images, and patients, of a whole step;
 3. `patients_per_round_at_least`: the different patients of all steps together.
 
-A round without a step leaves the model as it was, and tells nothing. Of a private one not even the agent hears whom it
-drew: how many a step draws on average is held against the policy when the study is opened.
+A round without a step leaves the model as it was, and tells nothing (`client/unmoved.py` looks). Of a private one not
+even the agent hears whom it drew: how many a step draws on average is held against the policy when the study is
+opened.
 """
 
 from client.jobs import Drawn

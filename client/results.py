@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING
 from client.cohort_lists import CohortLists
 from client.consent import Consent
 from client.floors import insist_on_floors
-from client.jobs import CloseJob, Drawn, Ending, Failed, OpenDone, RoundDone, RoundJob
+from client.jobs import UPDATE_FILE, CloseJob, Drawn, Ending, Failed, OpenDone, RoundDone, RoundJob
 from client.opening_evidence import keep_opening
 from client.replies import Replies
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
 from client.telling import may_tell
+from client.unmoved import insist_on_no_change
 from client.workload import RESTART, Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
@@ -119,6 +120,8 @@ class Results:
             update = written_update(task.workplace, limit=record.contract(site.name).payload_bytes)
             if update is None:
                 raise Refusal(WireCode.WORKER_CRASHED)
+            if not done.counts.steps:
+                insist_on_no_change(site.settings.policy, update=task.workplace / UPDATE_FILE, model=task.job.model)
         asked = task.late or message
         ready = Ready(
             address=asked.address,

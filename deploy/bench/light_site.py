@@ -21,6 +21,7 @@ import numpy as np
 from client.agent import Agent
 from client.jobs import (
     UPDATE_FILE,
+    Drawn,
     Event,
     Job,
     OpenDone,
@@ -66,7 +67,7 @@ class LightWorker:
         elif isinstance(job, RoundJob):
             self._events.append(self._worked(job))
         elif isinstance(job, ScoreJob):
-            self._events.append(_done(examples=0))
+            self._events.append(_done(examples=0, steps=0))
 
     def listen(self, timeout_s: float) -> list[Event]:
         """What was done since the last call; waits only if nothing was."""
@@ -88,7 +89,7 @@ class LightWorker:
         with (job.out / UPDATE_FILE).open("wb") as file:
             for chunk in pack_pieces(tensors, _noise(tensors, random)):
                 file.write(chunk)
-        return _done(examples=_PATIENTS)
+        return _done(examples=_PATIENTS, steps=1)
 
 
 def main(folders: list[Path]) -> int:
@@ -128,8 +129,11 @@ def _opened() -> OpenDone:
     return OpenDone(place=_PLACE, patients=counts, examples=counts, software={"numpy": np.__version__})
 
 
-def _done(*, examples: int) -> RoundDone:
-    return RoundDone(counts=Counts(examples=examples, patients=examples, steps=0), scores=(), seconds={})
+def _done(*, examples: int, steps: int) -> RoundDone:
+    drawn = Drawn(patients=examples, step_images=examples, step_patients=examples)
+    return RoundDone(
+        counts=Counts(examples=examples, patients=examples, steps=steps), scores=(), seconds={}, drawn=drawn
+    )
 
 
 if __name__ == "__main__":

@@ -7,10 +7,11 @@ import pytest
 from lone_site import COUNTS, DRAWN, UPDATE, LoneSite, a_study
 
 from client.floors import Tally, insist_on_floors
-from client.jobs import Drawn, RoundDone
+from client.jobs import Drawn, RoundDone, RoundJob
 from client.policy import Policy
 from shared.errors import Refusal, WireCode
 from shared.study import Study
+from shared.update import pack
 
 PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
 
@@ -49,6 +50,23 @@ def test_a_worker_that_says_nothing_of_whom_it_drew_is_below_every_floor() -> No
 def test_a_round_without_a_step_tells_nothing() -> None:
     nothing = RoundDone(counts=COUNTS.model_copy(update={"steps": 0}), scores=(), seconds={})
     hold(Policy(), a_study(), nothing)
+
+
+@pytest.mark.parametrize(("w", "n", "leaves"), [(0.0, 3, True), (0.5, 3, False), (0.0, 4, False), (np.nan, 3, False)])
+def test_a_round_without_a_step_that_changes_the_model_is_refused(
+    tmp_path: Path, w: float, n: int, leaves: bool
+) -> None:
+    site = LoneSite(tmp_path)
+    site.open()
+    site.tell(site.coordinator.work(1))
+    job = site.hands.jobs[-1]
+    assert isinstance(job, RoundJob)
+    (job.out / "update.safetensors").write_bytes(pack({"w": np.full((2, 3), w, np.float32), "n": np.array(n)}))
+    site.answering.hear(done(steps=0))
+    assert (site.answers[-1].type == "ready") == leaves
+    assert len(site.uploads) == leaves
+    assert ("came to 0 steps, and its update changes the model" in site.said[-1]) != leaves
+    site.close()
 
 
 def test_of_a_private_round_nothing_is_measured() -> None:
