@@ -7,15 +7,13 @@ from pydantic import Field, ValidationError
 from shared.canonical import parse_canonical
 from shared.errors import TrustError
 from shared.section import Section
-from shared.study import Digest
 
 LONGEST_OPENING = 17 << 20  # bytes of a line: an envelope of at most 8 MiB, in hex
 
 
 class KeptOpening(Section):
-    """The study that it is of, as the site filed it, and the signed envelope, in hex."""
+    """The signed envelope, in hex; what it asks for, it says itself."""
 
-    study_digest: Digest
     envelope: Annotated[str, Field(pattern=r"^([0-9a-f]{2})*$", max_length=LONGEST_OPENING)]
 
 

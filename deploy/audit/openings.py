@@ -1,15 +1,16 @@
 """Who asked for what: the openings that a site kept, held against the coordinator's key and the site's ledger.
 
 1. each is signed by the coordinator, for this site, and opens a study;
-2. the ledger has a contract under the digest of the study that it asks for;
-3. each contract of the ledger has its opening, or is said to have none.
+2. the ledger has contracts under the digest of the study that it asks for and of its cohort rule;
+3. each contract of the ledger has such an opening, or is said to have none.
 
-Rules 1 and 2 are the evidence: the coordinator cannot deny the request, and the site agreed to no other.
+Rules 1 and 2 are the evidence: the coordinator cannot deny the request, and no contract stands beside a request for
+another study or other sites. The other terms of a contract are the site's own.
 """
 
 import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any
 
 from rich.console import Group, RenderableType
@@ -17,7 +18,7 @@ from rich.text import Text
 
 from deploy.audit.keys import Signer, coordinator_of
 from shared.chain import Entry
-from shared.cohort_rule import rule_in_words
+from shared.cohort_rule import cohort_rule, rule_in_words
 from shared.console import facts
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError
@@ -26,17 +27,19 @@ from shared.keys import fingerprint, identity_hex
 from shared.openings import read_opening_line
 from shared.wire import Open, decode_to_site, to_site
 
+_Terms = tuple[str, str]  # the digests of a study and of its cohort rule
+
 
 @dataclass(frozen=True)
 class Asked:
-    """One request that the coordinator signed, and the entry of the contract that followed; None if none did."""
+    """One request that the coordinator signed, and the entries of the contracts for what it asks."""
 
     study: str
     study_digest: str
     cohort: tuple[str, ...]
     rounds: int
     rule: tuple[str, ...]
-    entry: int | None
+    entries: tuple[int, ...]
 
 
 @dataclass(frozen=True)
@@ -55,18 +58,18 @@ def requests(entries: Iterable[Entry], lines: Iterable[bytes], signer: Signer) -
         ConfigError: the coordinator's key is not known.
         TrustError: an opening breaks rule 1.
     """
-    contracts = {str(entry.data.get("study_digest")): entry.n for entry in entries if entry.type == "contract"}
-    asked = tuple(sorted((_asked(_opened(line, signer), contracts) for line in lines), key=_place))
-    kept = {one.study_digest for one in asked}
-    without = tuple(n for digest, n in contracts.items() if digest not in kept)
-    return Requests(asked, without, fingerprint(identity_hex(coordinator_of([signer], None))))
+    contracts = _contracts(entries)
+    asked = sorted({_asked(_opened(line, signer), contracts) for line in lines}, key=_place)
+    kept = {n for one in asked for n in one.entries}
+    without = tuple(n for agreed in contracts.values() for n in agreed if n not in kept)
+    return Requests(tuple(asked), tuple(sorted(without)), fingerprint(identity_hex(coordinator_of([signer], None))))
 
 
 def requests_data(found: Requests) -> dict[str, Any]:
     """For a program."""
     return {
         "coordinator_fingerprint": found.coordinator,
-        "asked": [vars(one) | {"cohort": list(one.cohort), "rule": list(one.rule)} for one in found.asked],
+        "asked": [asdict(one) for one in found.asked],
         "contracts_without": list(found.without),
     }
 
@@ -81,7 +84,7 @@ def requests_failure(found: Requests) -> TrustError | None:
 def requests_page(found: Requests) -> RenderableType:
     """For a person."""
     told: dict[str, str] = {}
-    for one in found.asked:  # an amended study was asked for more than once
+    for one in found.asked:  # an amended study was asked for more than once, and so was one with other sites
         told[one.study] = f"{told[one.study]}\n\n{_told(one)}" if one.study in told else _told(one)
     lacking = f"\nNo opening was kept of the contracts in entries {', '.join(map(str, found.without))}."
     signed = Text(f"the coordinator {found.coordinator} signed each of these requests", style="bold green")
@@ -94,7 +97,8 @@ def requests_page(found: Requests) -> RenderableType:
 
 
 def _told(one: Asked) -> str:
-    agreed = f"agreed to in entry {one.entry}" if one.entry else "never agreed to, by the signed part of the ledger"
+    where = f"{'entry' if len(one.entries) == 1 else 'entries'} {', '.join(map(str, one.entries))}"
+    agreed = f"agreed to in {where}" if one.entries else "never agreed to, by the signed part of the ledger"
     return "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, agreed])
 
 
@@ -118,10 +122,20 @@ def _opened(line: bytes, signer: Signer) -> Open:
 
 
 def _place(one: Asked) -> float:
-    return math.inf if one.entry is None else one.entry
+    return min(one.entries, default=math.inf)
 
 
-def _asked(message: Open, contracts: dict[str, int]) -> Asked:
+def _contracts(entries: Iterable[Entry]) -> dict[_Terms, tuple[int, ...]]:
+    found = dict[_Terms, tuple[int, ...]]()
+    for entry in entries:
+        if entry.type == "contract":
+            terms = (str(entry.data.get("study_digest")), str(entry.data.get("cohort")))
+            found[terms] = (*found.get(terms, ()), entry.n)
+    return found
+
+
+def _asked(message: Open, contracts: dict[_Terms, tuple[int, ...]]) -> Asked:
     study = message.study
     digest, rule = study.digest(), tuple(rule_in_words(study.rounds))
-    return Asked(study.name, digest, message.cohort, study.agreed_rounds, rule, contracts.get(digest))
+    agreed = contracts.get((digest, cohort_rule(study, message.cohort)), ())
+    return Asked(study.name, digest, message.cohort, study.agreed_rounds, rule, agreed)

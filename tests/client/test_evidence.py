@@ -41,7 +41,7 @@ def test_the_export_is_the_ledger_and_the_card(site: LoneSite, tmp_path: Path) -
         bytes.fromhex(kept.envelope), site=read.site, coordinator=read_identity_hex(read.coordinator_key)
     )
     assert isinstance(asked, Open)
-    assert asked.study.digest() == kept.study_digest
+    assert asked.study == site.coordinator.study
     assert read.identity_key == identity_hex(enrolment.identity_key.public_key())
     assert read.coordinator_key == enrolment.invitation.coordinator_key
     assert found.verdict.end_signed

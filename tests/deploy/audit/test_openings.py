@@ -7,9 +7,13 @@ from pathlib import Path
 import pytest
 from audited import STUDIES, Handed
 from live_federation import wardround
+from lone_site import LoneSite, a_study
 from rich.console import Console
 
+from client.evidence import export_ledger
+from deploy.audit.keys import read_signer
 from deploy.audit.openings import Requests, requests, requests_page
+from shared.canonical import canonical
 from shared.envelope import seal
 from shared.errors import TrustError
 from shared.identity import COORDINATOR
@@ -33,7 +37,7 @@ def test_each_study_was_asked_for_by_the_coordinator(handed: Handed, kept: Path)
     assert done.exit_code == 0
     assert {one["study"] for one in said["asked"]} == set(STUDIES)
     contracts = {entry.n for entry in read_entries(handed.ledger) if entry.type == "contract"}
-    assert {one["entry"] for one in said["asked"]} == contracts
+    assert {n for one in said["asked"] for n in one["entries"]} == contracts
     assert all(one["cohort"] == ["north", "south"] and one["rounds"] == 2 for one in said["asked"])
     assert said["contracts_without"] == []
     page = wardround("audit", "openings", handed.ledger, kept, "--key", handed.card).stdout
@@ -42,10 +46,33 @@ def test_each_study_was_asked_for_by_the_coordinator(handed: Handed, kept: Path)
     assert max(map(len, page.splitlines())) <= 80
 
 
+def test_each_cohort_has_its_opening_and_no_contract_but_its_own(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path / "ward", study=a_study())
+    cohorts = (("north",), ("north", "south", "west"), ("north",))
+    for cohort in cohorts:
+        site.tell(site.coordinator.open().model_copy(update={"cohort": cohort}))
+        site.finish()
+    site.tell(site.coordinator.close(2))
+    ledger, card, kept = export_ledger(site.folder, tmp_path / "out").files
+    site.close()
+    entries, lines = list(read_entries(ledger)), kept.read_bytes().splitlines(keepends=True)
+    alone, all_three, again = (entry.n for entry in entries if entry.type == "contract")
+    shown = requests(entries, lines, read_signer(str(card), None))
+    assert [(one.cohort, one.entries) for one in shown.asked] == [
+        (cohorts[0], (alone, again)),
+        (cohorts[1], (all_three,)),
+    ]
+    assert shown.without == ()
+    for line in lines:  # a site that shows one cohort's alone
+        (one,) = (part := requests(entries, [line], read_signer(str(card), None))).asked
+        assert sorted((*one.entries, *part.without)) == [alone, all_three, again]
+        assert (one.cohort == cohorts[1]) == (one.entries == (all_three,))
+
+
 def test_an_amended_study_was_asked_for_twice_and_both_are_shown(handed: Handed, kept: Path) -> None:
     (one, *_), shown = found(handed, *kept.read_bytes().splitlines(keepends=True)).asked, Console(width=80)
     with shown.capture() as captured:
-        shown.print(requests_page(Requests((one, replace(one, rounds=7, entry=None)), (), "1a2b")))
+        shown.print(requests_page(Requests((one, replace(one, rounds=7, entries=())), (), "1a2b")))
     assert "2 rounds" in captured.get() and "7 rounds" in captured.get()
 
 
@@ -69,9 +96,8 @@ def test_what_the_coordinator_did_not_sign_is_refused(handed: Handed, kept: Path
     body = bytes.fromhex(asked["envelope"])[-20:]
     forged = seal(body, key=handed.key, signer=COORDINATOR, purpose=to_site("north")).hex()
     for envelope in (flipped, forged, ""):
-        other = KeptOpening(study_digest=asked["study_digest"], envelope=envelope)
         with pytest.raises(TrustError):
-            found(handed, json.dumps(other.model_dump(), sort_keys=True, separators=(",", ":")).encode())
+            found(handed, canonical(KeptOpening(envelope=envelope).model_dump()))
 
 
 @pytest.mark.parametrize("line", [b"", b"[]", b"{}\n", b"\xff", b"[" * 10_000])
