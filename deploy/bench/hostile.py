@@ -41,7 +41,7 @@ _LANGUAGE = {"LANG": "C.UTF-8", "PATH": os.defpath}
 
 
 @dataclass
-class _Found:
+class Found:
     """What came of all folders so far."""
 
     kinds: Counter[str] = field(default_factory=Counter)
@@ -54,6 +54,7 @@ class _Found:
     over_limit: int = 0
     written_outside_cache: int = 0
     slowest_s: float = 0.0
+    slowest_file_s: float = 0.0
     decoder_bytes: int = 0
     site_bytes: int = 0
 
@@ -71,7 +72,7 @@ def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> di
         ConfigError: there is no such folder, or no image in it that can be decoded.
     """
     sound, others = _material(folder)
-    found, rounds, until = _Found(), 0, time.monotonic() + seconds
+    found, rounds, until = Found(), 0, time.monotonic() + seconds
     while time.monotonic() < until and (most is None or found.kinds.total() < most):
         _round(others, sound, np.random.default_rng([seed, rounds]), found)
         rounds += 1
@@ -80,7 +81,7 @@ def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> di
         "rounds": rounds,
         "inputs": found.kinds.total(),
         **{name: value for name, value in vars(found).items() if not isinstance(value, Counter)},
-        "limits": {"seconds": LIMITS.seconds, "decoder_bytes": LIMITS.memory_bytes, "site_bytes": _SITE_BYTES},
+        "limits": {"seconds": LIMITS.seconds, "file_seconds": LIMITS.file_seconds, "site_bytes": _SITE_BYTES},
         "kinds": dict(sorted(found.kinds.items())),
         "set_aside": dict(found.set_aside.most_common()),
     }
@@ -105,8 +106,9 @@ def show(data: dict[str, Any]) -> RenderableType:
     """What was tried, and what a site made of it."""
     tried = ((kind.replace("_", " "), number) for kind, number in data["kinds"].items())
     aside = [("used", data["used"]), *data["set_aside"].items()]
-    most = f"slowest {data['slowest_s']:.1f} s, decoder {data['decoder_bytes'] / 2**20:.0f} MiB, "
-    said = f"\n{data['inputs']} inputs in {data['rounds']} folders; {most}site {data['site_bytes'] / 2**20:.0f} MiB"
+    slowest = f"slowest step {data['slowest_s']:.1f} s, file {data['slowest_file_s']:.1f} s"
+    most = f"decoder {data['decoder_bytes'] / 2**20:.0f} MiB, site {data['site_bytes'] / 2**20:.0f} MiB"
+    said = f"\n{data['inputs']} inputs in {data['rounds']} folders; {slowest}; {most}"
     return Group(table(("kind", "inputs"), tried), Text(), table(("images", "number"), aside), Text(said))
 
 
@@ -132,7 +134,7 @@ def _decoded(folder: Path, path: Path) -> bool:
         return all(isinstance(image, np.ndarray) for image in decoder.pixels(name, content=content, frames=[0]))
 
 
-def _round(others: list[bytes], sound: bytes, chance: np.random.Generator, found: _Found) -> None:
+def _round(others: list[bytes], sound: bytes, chance: np.random.Generator, found: Found) -> None:
     with _fenced() as fence:
         laid = Laid(fence / "images", chance)
         laid.lay(others)
@@ -144,10 +146,11 @@ def _round(others: list[bytes], sound: bytes, chance: np.random.Generator, found
         after = _traces(fence)
     found.kinds += laid.kinds
     found.written_outside_cache += sum(before.get(name) != after.get(name) for name in before | after)
-    _judge(said, laid, found)
+    judge(said, laid, found)
 
 
-def _judge(said: dict[str, Any] | None, laid: Laid, found: _Found) -> None:
+def judge(said: dict[str, Any] | None, laid: Laid, found: Found) -> None:
+    """Add what a site said of one folder, None if it ended otherwise, to what was found."""
     if said is None:
         found.site_crashes += 1
         return
@@ -156,10 +159,10 @@ def _judge(said: dict[str, Any] | None, laid: Laid, found: _Found) -> None:
     found.set_aside += Counter(said["set_aside"])
     found.unaccounted += abs(laid.files - said["files"])
     found.sound_lost += not said["sound"]
-    for name in ("slowest_s", "decoder_bytes", "site_bytes"):
+    for name in ("slowest_s", "slowest_file_s", "decoder_bytes", "site_bytes"):
         setattr(found, name, max(getattr(found, name), said[name]))
     found.over_limit += said["slowest_s"] > LIMITS.seconds + _GRACE_S
-    found.over_limit += said["decoder_bytes"] > LIMITS.memory_bytes
+    found.over_limit += said["slowest_file_s"] > LIMITS.file_seconds + _GRACE_S
     found.over_limit += said["site_bytes"] > _SITE_BYTES
 
 

@@ -10,7 +10,8 @@ import json
 import resource
 import sys
 import time
-from collections.abc import Iterable, Iterator, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -30,35 +31,43 @@ _KEEP: tuple[Literal["for_processing", "localizer", "secondary"], ...] = ("for_p
 _SALT = bytes(32)  # pseudonyms of nobody
 
 
-class _Timed:
-    """A source that remembers its files, and how long it took over the slowest step."""
+class Timed:
+    """A source that remembers its files, and how long the slowest step took, and all frames of the slowest file."""
 
-    def __init__(self, source: Source) -> None:
-        self._source = source
+    def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
+        self._source, self._clock = source, clock
         self.files: set[str] = set()
-        self.slowest_s = 0.0
+        self.slowest_s = self.slowest_file_s = self._last_s = 0.0
 
     def rows(self) -> Iterator[Row]:
+        """Those of the source."""
         for row in self._timed(self._source.rows()):
             self.files.add(row.file)
             yield row
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        yield from self._timed(self._source.decode(rows))
+        """What the source makes of them."""
+        asked, took = tuple(rows), defaultdict[str, float](float)
+        for row, image in zip(asked, self._timed(self._source.decode(asked)), strict=True):
+            took[row.file] += self._last_s
+            self.slowest_file_s = max(self.slowest_file_s, took[row.file])
+            yield image
 
     @property
     def labels_unused(self) -> int:
+        """Those of the source."""
         return self._source.labels_unused
 
     def _timed(self, things: Iterator[T]) -> Iterator[T]:
         while True:
-            began = time.monotonic()
+            began = self._clock()
             try:
                 thing = next(things)
             except StopIteration:
                 return
             finally:
-                self.slowest_s = max(self.slowest_s, time.monotonic() - began)
+                self._last_s = self._clock() - began
+                self.slowest_s = max(self.slowest_s, self._last_s)
             yield thing
 
 
@@ -66,7 +75,7 @@ def main(arguments: Sequence[str]) -> None:
     """Visit one folder."""
     images, labels, cache, sound = arguments
     settings = DataSettings(kind="dicom", folder=Path(images), labels=Path(labels), keep=_KEEP)
-    source = _Timed(open_source(settings, task=TASK, salt=_SALT, base=Path()))
+    source = Timed(open_source(settings, task=TASK, salt=_SALT, base=Path()))
     used: list[Row] = []
     data = fill(source, settings, task=TASK, images=IMAGES, cache=Path(cache), note=used.extend)
     said = {
@@ -75,6 +84,7 @@ def main(arguments: Sequence[str]) -> None:
         "used": data.counts.used,
         "set_aside": dict(data.counts.set_aside),
         "slowest_s": round(source.slowest_s, 3),
+        "slowest_file_s": round(source.slowest_file_s, 3),
         "decoder_bytes": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss * 1024,
         "site_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "sound": sound in {row.file for row in used},

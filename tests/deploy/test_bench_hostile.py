@@ -3,15 +3,19 @@
 import json
 import os
 import shutil
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 from live_federation import wardround
 
-from deploy.bench.hostile import missed, run, show
+from client.imaging.catalogue import Row
+from client.imaging.reasons import Reason
+from deploy.bench.hostile import Found, judge, missed, run, show
 from deploy.bench.hostile_bytes import KINDS, damaged
 from deploy.bench.hostile_folder import Laid
+from deploy.bench.hostile_site import Timed
 from shared.console import Answer, envelope
 from shared.errors import ConfigError
 
@@ -53,6 +57,39 @@ def test_what_lies_in_a_folder_is_counted(sound: list[bytes], tmp_path: Path) ->
     laid.lay(sound)
     assert laid.files == sum(len(names) for _, _, names in os.walk(tmp_path)) <= laid.kinds.total()
     shutil.rmtree(tmp_path)
+
+
+class SlowFrames:
+    """Three frames of one file, which take 1, 2 and 3 s of this clock, and one of another, which takes 4."""
+
+    labels_unused = 0
+    now = 0.0
+    every = tuple(Row("dicom", file, index, "") for file, index in (("a", 0), ("a", 1), ("a", 2), ("b", 0)))
+
+    def rows(self) -> Iterator[Row]:
+        return iter(self.every)
+
+    def decode(self, rows: Iterable[Row]) -> Iterator[Reason]:
+        for number, _ in enumerate(rows, start=1):
+            self.now += number
+            yield Reason.UNREADABLE
+
+
+def test_a_file_is_timed_to_its_last_frame() -> None:
+    frames = SlowFrames()
+    timed = Timed(frames, clock=lambda: frames.now)
+    assert len(list(timed.decode(timed.rows()))) == 4
+    assert (timed.slowest_s, timed.slowest_file_s) == (4, 6)
+
+
+@pytest.mark.parametrize("name", ["slowest_s", "slowest_file_s", "site_bytes"])
+def test_what_goes_beyond_a_limit_is_counted(tmp_path: Path, name: str) -> None:
+    said = dict.fromkeys(("images", "used", "files", "slowest_s", "slowest_file_s", "decoder_bytes", "site_bytes"), 0)
+    laid, found = Laid(tmp_path, np.random.default_rng(2)), Found()
+    judge({**said, "set_aside": {}, "sound": True}, laid, found)
+    assert found.over_limit == 0
+    judge({**said, "set_aside": {}, "sound": True, name: 2**40}, laid, found)
+    assert found.over_limit == 1
 
 
 def test_a_broken_promise_is_named() -> None:
