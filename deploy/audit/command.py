@@ -88,7 +88,7 @@ def report(
     ] = False,
 ) -> Answer:
     """Write one signed page of what a ledger shows, for people and for paper."""
-    _there(file)
+    _there(file, kind="page" if check else "ledger")
     if check:
         return checked_page(file, read_signer(key, signer))
     if sign is None:
@@ -122,7 +122,8 @@ def reconcile(
     ] = None,
 ) -> Answer:
     """Lay sites' ledgers beside the coordinator's journal: did what left arrive, and does each round add up?"""
-    for file in (journal, *ledgers):
+    _there(journal, kind="journal")
+    for file in ledgers:
         _there(file)
     signers = {file: signer_among(key, signer_of(file)) for file in ledgers}
     theirs = coordinator_of(signers.values(), coordinator)
@@ -169,8 +170,8 @@ def openings(
     """Show who asked the site for what, under the coordinator's signature, and what it agreed to."""
     from deploy.audit.openings import requests, requests_data, requests_failure, requests_page
 
-    for path in (file, kept):
-        _there(path)
+    _there(file)
+    _there(kept, kind="file of openings")
     who, _ = _signer_and_anchors(key, signer, coordinator, None)
     entries = signed(sound_entries(file, who.key, who.name))
     with kept.open("rb") as opened:
@@ -239,6 +240,6 @@ def _whole(opening: Path) -> bytes:
         raise ConfigError(f"There is no opening at {opening}.", remedy="Ask the site for it.") from None
 
 
-def _there(file: Path) -> None:
+def _there(file: Path, *, kind: str = "ledger") -> None:
     if not file.is_file():
-        raise ConfigError(f"There is no ledger at {file}.", remedy="Name the file that the site exported.")
+        raise ConfigError(f"There is no {kind} at {file}.", remedy="Name the file that you were handed.")

@@ -76,4 +76,8 @@ def test_a_folder_a_link_to_itself_and_nothing_at_all_are_named(
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
     for place in {"LEDGER", "JOURNAL", "OPENING", "OPENINGS"} & {*PLACES[command]}:
         for other in (tmp_path, tmp_path / "loop", tmp_path / "none"):
-            assert ended(files | {place: other}, command).exit_code == ConfigError.exit_code
+            done = ended(files | {place: other}, command)
+            assert done.exit_code == ConfigError.exit_code
+            said = " ".join(done.stderr.split())
+            assert ("There is no ledger at" in said) == (place == "LEDGER")
+            assert ("There is no file of openings at" in said) == (place == "OPENINGS")
