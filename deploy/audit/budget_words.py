@@ -49,19 +49,23 @@ def budget_failure(data: dict[str, Any]) -> TrustError | None:
     return None
 
 
-def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
-    """For a person."""
+def budget_page(data: dict[str, Any], *, file: str, checked: str) -> RenderableType:
+    """For a person; `checked` says what was of the ledger itself."""
     error, private = budget_failure(data), bool(data["studies"])
     epsilon = f"{data['epsilon']:.2f} at delta {data['delta']:g}, of a patient who was in every round"
     about = {
         "Ledger": file,
+        "Checked": checked,
         "Epsilon": epsilon if private else "",
         "Computed": "from the ledger's entries, in Renyi DP by dp-accounting" if private else "",
         "Not private": ", ".join(f"{name} ({n} releases, no epsilon)" for name, n in data["not_private"].items()),
         "Reconciled": ", ".join(f"entry {one['entry']}, by {one['by']}" for one in data["reconciled"]),
     }
     parts: list[RenderableType] = [
-        Text(printable(error.what if error else _verdict(private)), style=_style(error, private)),
+        Text(
+            printable(error.what if error else _verdict(private)),
+            style=_style(error, private and data["signatures_checked"]),
+        ),
         Text(),
         facts({name: printable(text) for name, text in about.items() if text}),
     ]
@@ -72,7 +76,7 @@ def budget_page(data: dict[str, Any], *, file: str) -> RenderableType:
     if left:
         lines = {f"entry {one['entry']}": printable(f"{one['field']}, round {one['round']}") for one in left}
         parts += [Text("\nWithout a charge", style="bold"), facts(lines)]
-    return Group(*parts, Text("\nChain and signatures: wardround audit verify."))
+    return Group(*parts)
 
 
 def _verdict(private: bool) -> str:
@@ -81,8 +85,8 @@ def _verdict(private: bool) -> str:
     return "by the ledger's entries, every number that left a private study was charged"
 
 
-def _style(error: TrustError | None, private: bool) -> str:
-    return "bold red" if error else "bold green" if private else "bold"
+def _style(error: TrustError | None, shown: bool) -> str:
+    return "bold red" if error else "bold green" if shown else "bold"
 
 
 def _study(one: StudySpending, delta: float) -> dict[str, Any]:

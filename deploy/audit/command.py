@@ -12,9 +12,10 @@ from deploy.audit import reconcile_words
 from deploy.audit.anchors import Anchor, read_anchors
 from deploy.audit.asking import Question, questions
 from deploy.audit.books import read_journal, read_ledger, signed_entries, signer_of
+from deploy.audit.checked_entries import CheckedEntries
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
-from deploy.audit.reading import chained_entries, signed, sound_entries
+from deploy.audit.reading import signed, sound_entries
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
 from deploy.audit.remade_words import models_data, models_failure, models_line
@@ -35,6 +36,9 @@ app = typer.Typer(no_args_is_help=True, help="Auditor: check ledgers offline, ag
 File = Annotated[Path, typer.Argument(metavar="FILE", help="The ledger: a site's export, or a study's journal.")]
 
 Key = Annotated[str, typer.Option(help="Whose key: a key card, a signed roster, a PEM file, or 64 hex digits.")]
+MaybeKey = Annotated[
+    str | None, typer.Option("--key", help="Whose key, to hold the signatures too; without it the chain alone is.")
+]
 Name = Annotated[str | None, typer.Option(help="Whose ledger it is, where the key does not say.")]
 Heads = Annotated[
     list[str] | None, typer.Option(help="A head that another party holds: a journal, a list of heads, or HEX:WHO.")
@@ -181,14 +185,16 @@ def openings(
 
 @app.command()
 @answering("audit.anchors")
-def anchors(file: File) -> Answer:
+def anchors(file: File, *, key: MaybeKey = None, signer: Name = None) -> Answer:
     """Say what to ask of whom, so that a ledger shows more than the site's own word."""
     _there(file)
-    asked = questions(chained_entries(file))
+    entries = _checked(file, key, signer)
+    asked = questions(entries)
     return Answer(
-        {"ledger": str(file), "ask": [asdict(question) for question in asked]},
+        {"ledger": str(file), "ask": [asdict(question) for question in asked]} | entries.data(),
         Text(
             "\n".join(map(_told, asked))
+            + f"\n\n{entries.words()}"
             + "\n\nA key is right only if its fingerprint stands in what was signed on paper."
             + "\nThen: wardround audit verify FILE --key KEY-CARD --head JOURNAL"
         ),
@@ -200,6 +206,8 @@ def anchors(file: File) -> Answer:
 def budget(
     file: File,
     *,
+    key: MaybeKey = None,
+    signer: Name = None,
     delta: Annotated[
         float | None, typer.Option(min=1e-15, max=1e-3, help="Compose at this delta, not at the site's own.")
     ] = None,
@@ -209,8 +217,15 @@ def budget(
     from deploy.audit.spending import spent
 
     _there(file)
-    said = {"ledger": str(file)} | budget_data(spent(chained_entries(file)), delta=delta)
-    return Answer(said, budget_page(said, file=file.name), budget_failure(said))
+    entries = _checked(file, key, signer)
+    said = {"ledger": str(file)} | budget_data(spent(entries), delta=delta) | entries.data()
+    return Answer(said, budget_page(said, file=file.name, checked=entries.words()), budget_failure(said))
+
+
+def _checked(file: Path, key: str | None, signer: str | None) -> CheckedEntries:
+    if key is None and signer is not None:
+        raise ConfigError("A name alone checks no signature.", remedy="Name the key too, with --key.")
+    return CheckedEntries(file, None if key is None else read_signer(key, signer))
 
 
 def _signer_and_anchors(

@@ -71,10 +71,15 @@ def signed(entries: Iterable[Entry]) -> Iterator[Entry]:
             yield from waiting
             waiting.clear()
     if not heads:
-        raise TrustError(
-            "Nothing in the ledger is signed; anybody could have written it.",
-            remedy="Ask the site for its ledger after a round was receipted, or after its agent was stopped.",
-        )
+        raise unsigned()
+
+
+def unsigned() -> TrustError:
+    """Of a ledger without a head."""
+    return TrustError(
+        "Nothing in the ledger is signed; anybody could have written it.",
+        remedy="Ask the site for its ledger after a round was receipted, or after its agent was stopped.",
+    )
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,8 @@ from lone_site import LoneSite, a_study
 from deploy.audit.budget_words import budget_data, budget_failure
 from deploy.audit.spending import SILENT, Spent, spent
 from shared.chain import Entry, Tip
-from shared.errors import TrustError
+from shared.errors import ConfigError, TrustError
+from shared.keys import make_identity_key
 from shared.ledger import Ledger
 
 NOW = "2026-01-02T03:04:05Z"
@@ -175,6 +177,36 @@ def test_what_is_no_ledger_has_no_budget_and_no_anchors(tmp_path: Path, text: by
         assert "ledger.jsonl is broken at line 1" in json.loads(done.stdout)["error"]["what"]
 
 
+@pytest.mark.parametrize("command", ["budget", "anchors"])
+def test_with_the_key_signatures_are_held_and_without_it_that_is_said(
+    handed: Handed, tmp_path: Path, command: str
+) -> None:
+    said, shown = answer("audit", command, handed.ledger), wardround("audit", command, handed.ledger).stdout
+    assert not said["signatures_checked"] and "no signature" in " ".join(shown.split())
+    (tmp_path / "grown.jsonl").write_bytes(handed.ledger.read_bytes() + _behind(handed))
+    words = ("audit", command, tmp_path / "grown.jsonl", "--key", handed.card)
+    said, shown = answer(*words), " ".join(wardround(*words).stdout.split())
+    assert (said["signatures_checked"], said["behind_signature"]) == (True, 1)
+    assert said["fingerprint"] == handed.signer.fingerprint
+    assert "the key of north" in shown and "behind the last signature, which anybody can add: 1." in shown
+    assert max(map(len, wardround(*words).stdout.splitlines())) <= 80
+
+
+@pytest.mark.parametrize("command", ["budget", "anchors"])
+def test_a_ledger_that_somebody_else_made_passes_without_a_key_alone(
+    handed: Handed, tmp_path: Path, command: str
+) -> None:
+    """Anybody can chain entries, and sign heads with a key of their own."""
+    made = replace(handed, key=make_identity_key()).written_anew(dict)
+    unsigned = handed.lines[:3]
+    for lines in (made, unsigned):
+        (tmp_path / "made.jsonl").write_bytes(b"".join(lines))
+        words = ("audit", command, tmp_path / "made.jsonl")
+        assert wardround(*words).exit_code == 0
+        assert wardround(*words, "--key", handed.card).exit_code == TrustError.exit_code
+    assert wardround(*words, "--signer", "north").exit_code == ConfigError.exit_code
+
+
 def test_without_a_private_study_there_is_no_epsilon_to_read(handed: Handed) -> None:
     shown = wardround("audit", "budget", handed.ledger).stdout
     assert "no study in this ledger is private" in shown
@@ -199,6 +231,12 @@ def test_what_the_auditor_types_and_reads(tmp_path: Path) -> None:
     assert done.exit_code == 4
     assert "(privacy_spent) is not in its form" in json.loads(done.stdout)["error"]["what"]
     site.close()
+
+
+def _behind(handed: Handed) -> bytes:
+    """An entry that follows from the ledger's last, by nobody in particular."""
+    tip = Tip(len(handed.lines), handed.examined(handed.lines).head)
+    return tip.next_line("worker_restarted", {"during": "idle"}, time=NOW) + b"\n"
 
 
 def _add(ledger: Ledger, kind: str, said: dict[str, Any]) -> None:

@@ -23,7 +23,7 @@ PLACES = {
     "verify": ("verify", "LEDGER", "--key", "CARD", "--head", "JOURNAL"),
     "verify by receipts": ("verify", "LEDGER", "--key", "CARD", "--head", "RECEIPTS"),
     "anchors": ("anchors", "LEDGER"),
-    "budget": ("budget", "LEDGER"),
+    "budget": ("budget", "LEDGER", "--key", "CARD"),
     "reconcile": ("reconcile", "JOURNAL", "LEDGER", "--key", "CARD", "--study", "STUDY"),
     "cohort": ("cohort", "LEDGER", "OPENING", "--key", "CARD"),
     "openings": ("openings", "LEDGER", "OPENINGS", "--key", "CARD"),
