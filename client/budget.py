@@ -2,9 +2,9 @@
 
 1. A patient is a keyed hash (`client/patients.py`). Its past are the mechanisms that its images entered, in all
    studies of the site, for life.
-2. Opening a study reserves the rounds that it may still ask for, for every patient of its cohort. What several
-   studies reserve adds up. Who is no longer in the cohort is in none of the study's later rounds.
-3. A round is charged to the whole cohort before it begins. It takes one of the reserved rounds, and those before
+2. Opening a study reserves the rounds that it may still ask for, for every patient who trains. What several
+   studies reserve adds up. Who no longer trains is in none of the study's later rounds.
+3. A round is charged to all who train before it begins. It takes one of the reserved rounds, and those before
    it that passed without this site lapse; a round that begins once more, or beyond them, is an additional one.
 4. Closing a study gives back what did not begin.
 
@@ -23,7 +23,7 @@ from shared.privacy import History, Mechanism
 from shared.section import Section
 from shared.study import Digest, Name
 
-Cohort = frozenset[bytes]  # keyed hashes of patients
+Patients = frozenset[bytes]  # keyed hashes of patients
 Rounds = Annotated[int, Field(ge=0)]
 
 
@@ -71,7 +71,7 @@ class Budget(Section):
         """How many patients are known."""
         return sum(group.count for group in self.groups)
 
-    def reserve(self, study: str, digest: str, mechanism: Mechanism, *, rounds: int, cohort: Cohort) -> "Budget":
+    def reserve(self, study: str, digest: str, mechanism: Mechanism, *, rounds: int, training: Patients) -> "Budget":
         """Rule 2; a study that is opened anew, amended or not, keeps what it was charged.
 
         Args:
@@ -79,7 +79,7 @@ class Budget(Section):
             digest: of the study as it is opened.
             mechanism: what one round costs.
             rounds: the highest round that may be asked for.
-            cohort: who trains.
+            training: who trains.
         """
         before = self.accounts.get(study) or Account(study_digest=digest, mechanism=mechanism, reserved=0)
         account = before.model_copy(
@@ -90,7 +90,7 @@ class Budget(Section):
                 "open": True,
             }
         )
-        return self._with(study, account, groups=_joined(self.groups, study, cohort))
+        return self._with(study, account, groups=_joined(self.groups, study, training))
 
     def charge(self, study: str, number: int) -> "Budget":
         """Rule 3, for round `number` of an open study."""
@@ -152,15 +152,15 @@ def _charged(group: Group, study: str, mechanism: Mechanism) -> Group:
     return group.model_copy(update={"history": together([*group.history, mechanism])})
 
 
-def _joined(groups: Iterable[Group], study: str, cohort: Cohort) -> tuple[Group, ...]:
+def _joined(groups: Iterable[Group], study: str, training: Patients) -> tuple[Group, ...]:
     """The groups once these patients, and no others, are in the study."""
     split: dict[tuple[History, tuple[str, ...]], set[bytes]] = defaultdict(set)
-    new = set(cohort)
+    new = set(training)
     for group in groups:
         mine, others = unpacked(group.patients), tuple(name for name in group.studies if name != study)
         new -= mine
-        split[group.history, tuple(sorted((*others, study)))] |= mine & cohort
-        split[group.history, others] |= mine - cohort
+        split[group.history, tuple(sorted((*others, study)))] |= mine & training
+        split[group.history, others] |= mine - training
     split[(), (study,)] |= new
     return tuple(
         Group(history=history, studies=studies, patients=packed(patients))
@@ -174,7 +174,7 @@ def packed(patients: Iterable[bytes]) -> bytes:
     return b"".join(sorted(patients))
 
 
-def unpacked(patients: bytes) -> Cohort:
+def unpacked(patients: bytes) -> Patients:
     """What `packed` joined.
 
     Raises:

@@ -16,8 +16,8 @@ from rich.console import Group
 from rich.text import Text
 
 from client.budget_command import app as budget
-from client.cohort_command import cohort
 from client.data_command import data
+from client.image_list_command import image_list
 from client.imaging.settings import DataSettings
 from client.settings import folder_of
 from client.withdraw_command import withdraw
@@ -34,7 +34,7 @@ app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see wha
 app.add_typer(budget, name="budget")
 app.command()(withdraw)
 app.command()(data)
-app.command()(cohort)
+app.command("image-list")(image_list)
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
 DEFAULT_CONFIG = Path("site.toml")

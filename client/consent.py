@@ -15,13 +15,13 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from client.approvals import Asked, Decision
-from client.cohorts import Cohorts
 from client.hours import within
 from client.jobs import Split
 from client.policy import permit, permit_patients
 from client.site import Site
 from client.study_store import StudyRecord
 from client.terms import Terms
+from client.training_patients import TrainingPatients
 from shared.contract import Contract, contract_of, derive_contract
 from shared.errors import Refusal, WireCode
 from shared.site_terms import SiteTerms
@@ -81,7 +81,7 @@ class Consent:
     def with_patients(self, study: Study, patients: Mapping[Split, int]) -> None:
         """The images are read; raises as `to_open`.
 
-        Of a private study the worker names no count, so that none can leave; the cohort that it offers has one.
+        Of a private study the worker names no count, so that none can leave; the list that it offers has one.
 
         Args:
             study: as it is opened.
@@ -90,7 +90,7 @@ class Consent:
         trains = study.study.kind == "train"
         count = patients.get("train", 0) if trains else sum(patients.values())
         if study.privacy is not None:
-            count = len(Cohorts(self._site.folder).offered(study.digest()))
+            count = len(TrainingPatients(self._site.folder).offered(study.digest()))
         _insist(permit_patients(self._policy, study, patients=count))
 
     def terms(self, message: Open) -> SiteTerms:

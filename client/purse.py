@@ -17,9 +17,9 @@ from client.budget import Account, Budget
 from client.budget_file import CHARGED, RESERVED, RETURNED, Kept, open_budget
 from client.budget_settings import BudgetSettings
 from client.claims import Claim, is_dismissed, note_claim
-from client.cohorts import Cohorts
 from client.price import Price
 from client.receipts import LEDGER_FILE
+from client.training_patients import TrainingPatients
 from shared.errors import Refusal, ResourceError, WireCode
 from shared.ledger import Ledger
 from shared.privacy import History
@@ -49,7 +49,7 @@ class Purse:
         now: Callable[[], str],
         say: Callable[[str], None],
     ) -> None:
-        self._folder, self._file, self._cohorts = folder, open_budget(folder), Cohorts(folder)
+        self._folder, self._file, self._training = folder, open_budget(folder), TrainingPatients(folder)
         self._ledger, self._settings, self._price = ledger, settings, price
         self._now, self._say = now, say
         self._kept: Kept | None = None  # read when it is first asked for: most studies are not private
@@ -64,16 +64,16 @@ class Purse:
         mechanism = mechanism_of(study.privacy, study.training)
         if mechanism is None:
             return
-        kept, cohort, digest = self._in_step(), self._cohorts.offered(study.digest()), study.digest()
-        new = kept.budget.reserve(study.name, digest, mechanism, rounds=study.rounds.count, cohort=cohort)
+        kept, training, digest = self._in_step(), self._training.offered(study.digest()), study.digest()
+        new = kept.budget.reserve(study.name, digest, mechanism, rounds=study.rounds.count, training=training)
         cost = self._affordable(new, study.name)
         account = new.accounts[study.name]
         said = {"rounds": account.reserved, "last_round": account.last_round + account.reserved}
         self._change(kept, new, RESERVED, study.name, said | cost)
         before = kept.budget.accounts.get(study.name)
         if before is not None and before.study_digest != digest:
-            self._cohorts.forget(before.study_digest)
-        self._cohorts.agree(digest, cohort)
+            self._training.forget(before.study_digest)
+        self._training.agree(digest, training)
 
     def charge(self, study: Study, number: int, *, counted: int = 0, answered: bool = False) -> None:
         """Charge a round that is about to begin, if the study is private.
@@ -121,7 +121,7 @@ class Purse:
             return
         new = kept.budget.give_back(study)
         self._change(kept, new, RETURNED, study, {"rounds": account.reserved})
-        self._cohorts.forget(account.study_digest)
+        self._training.forget(account.study_digest)
 
     def _in_step(self) -> Kept:
         if self._kept is None:

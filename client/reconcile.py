@@ -32,13 +32,13 @@ from client.budget_file import (
 )
 from client.budget_settings import BudgetSettings
 from client.claims import Claim, forget_claims, open_claims
-from client.cohorts import Cohorts
 from client.join import load_enrolment
 from client.lost_tail import declare, loss_of
 from client.price import Price
 from client.receipts import LEDGER_FILE, recent_receipts
 from client.reservations import reservations
 from client.stopped import agent_stopped
+from client.training_patients import TrainingPatients
 from shared.errors import Refusal
 from shared.heads import LostTail
 from shared.ledger import Entry, Ledger
@@ -101,7 +101,7 @@ def reconcile(
             declare(ledger, lost, by=by, why=reason or why)
         ledger.sign_head(time=now)
         forget_claims(folder)
-        Cohorts(folder).forget_all()
+        TrainingPatients(folder).forget_all()
         return Reconciled(kept, lost)
 
 

@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.budget_file import CHARGED, RECONCILED, RESERVED, RETURNED, budget_entries, open_budget, stale
-from client.cohorts import Cohorts
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.stopped import agent_stopped
+from client.training_patients import TrainingPatients
 from shared.errors import ConfigError
 from shared.ledger import Entry, Ledger
 
@@ -102,5 +102,5 @@ def give_back(folder: Path, study: str, *, by: str, now: str) -> int:
         said = {"study": study, "study_digest": account.study_digest, **account.mechanism.model_dump()}
         file.change(new, ledger, RETURNED, said | {"rounds": rounds, "by": by}, time=now)
         ledger.sign_head(time=now)
-        Cohorts(folder).forget(account.study_digest)
+        TrainingPatients(folder).forget(account.study_digest)
         return rounds

@@ -5,9 +5,9 @@ Which work there is, and what is refused before any is done, `client/answering.p
 
 from typing import TYPE_CHECKING
 
-from client.cohort_lists import CohortLists
 from client.consent import Consent
 from client.floors import insist_on_floors
+from client.image_lists import ImageLists
 from client.jobs import UPDATE_FILE, CloseJob, Drawn, Ending, Failed, OpenDone, RoundDone, RoundJob
 from client.opening_evidence import keep_opening
 from client.replies import Replies
@@ -104,7 +104,7 @@ class Results:
     def _note_images(self, study: Study) -> None:
         """Hold the site to the list of images that it opens the study with."""
         site, digest = self._site, study.digest()
-        if (manifest := CohortLists(site.folder).commit(digest)) is not None:
+        if (manifest := ImageLists(site.folder).commit(digest)) is not None:
             said = {"study": study.name, "study_digest": digest, "manifest": manifest}
             site.ledger.append("cohort_manifest", said, time=site.now(), wait=False)  # the release of it waits
 

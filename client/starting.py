@@ -11,8 +11,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
-from client.cohort_showings import note_showings
 from client.join import load_enrolment
+from client.list_showings import note_showings
 from client.receipts import LEDGER_FILE
 from client.site import Site
 from client.software import Software

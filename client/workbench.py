@@ -4,9 +4,8 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
-from client.cohort_lists import CohortLists
-from client.cohorts import Cohorts
 from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
+from client.image_lists import ImageLists
 from client.imaging.cache import prepare
 from client.imaging.catalogue import Row
 from client.imaging.examples import Examples, SiteData
@@ -31,6 +30,7 @@ from client.networks import Networks
 from client.patients import patient_key
 from client.rehearsed_work import Rehearsing
 from client.settings import load_settings
+from client.training_patients import TrainingPatients
 from client.withdrawn import Withdrawn
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WardroundError, WireCode
@@ -52,7 +52,7 @@ class Workbench:
         self._threads = use_threads(self._settings.compute.threads)
         self._device: ResolvedDevice | None = None
         self._works: dict[str, LocalWork] = {}
-        self._cohorts = Cohorts(folder)
+        self._training = TrainingPatients(folder)
         self._withdrawn: frozenset[bytes] = frozenset()  # of whom nothing is warm
 
     def probe(self) -> ProbeDone:
@@ -64,14 +64,14 @@ class Workbench:
         """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""
         self._resolve()
         screen = Screen(patient_key(self._folder), withdrawn=Withdrawn(self._folder).patients())
-        lists, digest = CohortLists(self._folder), job.study.digest()
+        lists, digest = ImageLists(self._folder), job.study.digest()
         data = self._data(job.study, screen, note=lambda rows: lists.offer(digest, rows))
         if not len(data.train.labels) and job.study.study.kind == "train":
             raise Refusal(WireCode.NO_DATA)
         self._forget(job.study.digest())  # before the new one: both may not fit the device
         self._work(job.study, data).check_tensors(job.tensors)
         if job.study.privacy:
-            self._cohorts.offer(job.study.digest(), frozenset(screen.training))
+            self._training.offer(job.study.digest(), frozenset(screen.training))
             self._forget(job.study.digest())  # rounds train those alone whom the budget has taken in
         said = {} if job.study.privacy else _splits(data)  # a private study is opened without counts
         return OpenDone(
@@ -145,7 +145,7 @@ class Workbench:
 
     def _screen(self, study: Study) -> Screen:
         """Once a private study is open, nobody trains who was not there then."""
-        agreed = self._cohorts.agreed(study.digest()) if study.privacy else None
+        agreed = self._training.agreed(study.digest()) if study.privacy else None
         if agreed is not None and not agreed:
             raise Refusal(WireCode.UNKNOWN_STUDY)
         return Screen(patient_key(self._folder), withdrawn=self._withdrawn, agreed=agreed)

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from client.cohort_showings import note_showings
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
+from client.list_showings import note_showings
 from client.site import Site
 from client.spending import charge
 from client.withdrawn import Withdrawn

@@ -16,7 +16,6 @@ import numpy as np
 
 from client.answering import Answering
 from client.budget_settings import BudgetSettings
-from client.cohorts import Cohorts
 from client.egress import Released
 from client.imaging.settings import DataSettings
 from client.jobs import Drawn, Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
@@ -25,6 +24,7 @@ from client.policy import Policy
 from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
 from client.site import Site, open_site
 from client.software import Software
+from client.training_patients import TrainingPatients
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
 from shared.canonical import digest
@@ -342,7 +342,7 @@ class LoneSite:
 
     def offer(self, *patients: bytes) -> None:
         """The worker says who would train, before it says that a private study is open."""
-        Cohorts(self.folder).offer(self.coordinator.study.digest(), frozenset(patients))
+        TrainingPatients(self.folder).offer(self.coordinator.study.digest(), frozenset(patients))
 
     def finish(self, update: bytes = UPDATE) -> None:
         """The worker does the job in hand."""

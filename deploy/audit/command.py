@@ -22,11 +22,10 @@ from deploy.audit.remade_words import models_data, models_failure, models_line
 from deploy.audit.report.compared import compare
 from deploy.audit.report.write import checked_page, written_page
 from deploy.audit.words import data, failure, page
-from shared.cohort_list import LONGEST_OPENING as LONGEST_LIST
-from shared.cohort_list import read_opening
 from shared.console import Answer, answering, printable
 from shared.errors import ConfigError
 from shared.identity import COORDINATOR
+from shared.image_list import LONGEST_SHOWN, read_shown
 from shared.keys import fingerprint, identity_hex
 from shared.ledger import read_lines
 from shared.openings import LONGEST_OPENING
@@ -142,23 +141,23 @@ def reconcile(
     return Answer(said, shown, reconcile_words.failure(found) or models_failure(remade))
 
 
-@app.command()
-@answering("audit.cohort")
-def cohort(
+@app.command("image-list")
+@answering("audit.image_list")
+def image_list(
     file: File,
-    opening: Annotated[Path, typer.Argument(metavar="OPENING", help="What `wardround site cohort` wrote.")],
+    lists: Annotated[Path, typer.Argument(metavar="LISTS", help="What `wardround site image-list` wrote.")],
     *,
     key: Key,
     signer: Name = None,
 ) -> Answer:
     """Hold the list of images that a site shows against the hash in its ledger."""
-    from deploy.audit.cohort_words import cohort_data, cohort_failure, cohort_page
-    from deploy.audit.cohorts import hold_against
+    from deploy.audit.image_list_words import list_data, list_failure, list_page
+    from deploy.audit.image_lists import hold_against
 
     _there(file)
-    who, shown = read_signer(key, signer), read_opening(_whole(opening))
+    who, shown = read_signer(key, signer), read_shown(_whole(lists))
     found = hold_against(signed(sound_entries(file, who.key, who.name)), shown, site=who.name)
-    return Answer({"ledger": str(file)} | cohort_data(found), cohort_page(found), cohort_failure(found))
+    return Answer({"ledger": str(file)} | list_data(found), list_page(found), list_failure(found))
 
 
 @app.command()
@@ -247,12 +246,12 @@ def _told(question: Question) -> str:
     return printable(f"Ask {question.whom} for\n  {question.what}{holds}")
 
 
-def _whole(opening: Path) -> bytes:
+def _whole(lists: Path) -> bytes:
     try:
-        with opening.open("rb") as file:
-            return file.read(LONGEST_LIST)
+        with lists.open("rb") as file:
+            return file.read(LONGEST_SHOWN)
     except OSError:
-        raise ConfigError(f"There is no opening at {opening}.", remedy="Ask the site for it.") from None
+        raise ConfigError(f"There is no file of image lists at {lists}.", remedy="Ask the site for it.") from None
 
 
 def _there(file: Path, *, kind: str = "ledger") -> None:

@@ -24,7 +24,7 @@ KNOWN: dict[str, set[str]] = {
         *("approved_by", "person", "decided", "private", "leaves"),
     },
     "cohort_manifest": {*_STUDY, "manifest"},
-    "cohort_shown": {*_STUDY, "opening", "by", "shown"},
+    "image_list_shown": {*_STUDY, "file_digest", "by", "shown"},
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds", "last_round"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "by", "budget_mark"},

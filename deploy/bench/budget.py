@@ -25,8 +25,8 @@ from rich.console import RenderableType
 
 from client.budget import Budget, unpacked
 from client.budget_file import FILE_NAME, open_budget
-from client.cohorts import Cohorts
 from client.price import dearest
+from client.training_patients import TrainingPatients
 from deploy.bench.budget_script import (
     ASKING,
     PATIENTS,
@@ -191,4 +191,4 @@ def _refuses(folder: Path, code: WireCode, *, limit: float | None = None) -> boo
 
 
 def _offer(folder: Path, name: str) -> None:
-    Cohorts(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))
+    TrainingPatients(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))

@@ -16,13 +16,13 @@ from pathlib import Path
 
 from client.budget_settings import BudgetSettings
 from client.claims import open_claims
-from client.cohorts import Cohorts
 from client.dismissal import dismiss
 from client.join import load_enrolment
 from client.price import Price
 from client.purse import Purse
 from client.reconcile import reconcile
 from client.reservations import give_back
+from client.training_patients import TrainingPatients
 from deploy.bench.budget_loss import keep_backup, lie, restore
 from shared.errors import ConfigError
 from shared.ledger import Ledger
@@ -109,7 +109,7 @@ def touched(folder: Path) -> dict[bytes, int]:
 def _pay(folder: Path, purse: Purse, what: str, name: str, *number: str) -> None:
     """What the agent does."""
     if what == "reserve":
-        Cohorts(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))
+        TrainingPatients(folder).offer(study(name).digest(), frozenset(map(patient, PATIENTS[name])))
         purse.reserve(study(name))
     elif what == "charge":
         purse.charge(study(name), int(number[0]))

@@ -12,7 +12,7 @@ NOISIER = ROUND.model_copy(update={"noise_multiplier": 2.0})
 
 
 def reserve(budget: Budget, study: str, *patients: bytes, rounds: int = 3, mechanism: Mechanism = ROUND) -> Budget:
-    return budget.reserve(study, "0" * 64, mechanism, rounds=rounds, cohort=frozenset(patients))
+    return budget.reserve(study, "0" * 64, mechanism, rounds=rounds, training=frozenset(patients))
 
 
 def steps(budget: Budget) -> dict[bytes, int]:
@@ -24,7 +24,7 @@ def steps(budget: Budget) -> dict[bytes, int]:
     return found
 
 
-def test_opening_puts_all_rounds_aside_for_the_cohort_alone() -> None:
+def test_opening_puts_all_rounds_aside_for_those_who_train_alone() -> None:
     budget = reserve(reserve(Budget(), "one", A, B), "two", B, C, rounds=2)
     assert steps(budget) == {A: 30, B: 50, C: 20}
     assert [budget.accounts[name].reserved for name in ("one", "two")] == [3, 2]
@@ -48,7 +48,7 @@ def test_a_round_that_begins_once_more_is_one_more() -> None:
     assert steps(budget) == {B: 20}
 
 
-def test_who_left_the_cohort_pays_for_no_later_round_and_who_came_for_no_earlier_one() -> None:
+def test_who_no_longer_trains_pays_for_no_later_round_and_who_came_for_no_earlier_one() -> None:
     budget = reserve(reserve(Budget(), "one", A, B).charge("one", 1), "one", B, C)
     assert budget.accounts["one"].reserved == 2
     assert steps(budget) == {A: 10, B: 30, C: 20}

@@ -38,7 +38,7 @@ def test_reserved_charged_and_given_back_stand_in_the_ledger_without_a_patient(s
     assert [group.count for group in kept(site).budget.groups] == [2]
     ledger = (site.folder / "ledger.jsonl").read_bytes()
     assert not any(patient.hex().encode() in ledger for patient in (ONE, TWO))
-    assert list((site.folder / "cohorts").iterdir()) == []
+    assert list((site.folder / "training-patients").iterdir()) == []
 
 
 def test_a_study_that_a_patient_cannot_afford_is_refused_and_the_console_says_why(site: LoneSite) -> None:
@@ -216,7 +216,7 @@ def test_studies_of_which_nobody_speaks_are_charged_all_they_reserved(site: Lone
 
 def test_who_may_train_is_written_down_once_it_is_paid(site: LoneSite) -> None:
     open_study(site, private(), ONE, THREE)
-    (path,) = (site.folder / "cohorts").iterdir()
+    (path,) = (site.folder / "training-patients").iterdir()
     assert path.name == f"{private().digest()}.agreed"
     assert unpacked(path.read_bytes()) == {ONE, THREE}
 

@@ -60,10 +60,10 @@ def test_an_open_study_goes_on_without_it(site: LoneSite) -> None:
 def test_it_is_offered_to_no_private_study(site: LoneSite) -> None:
     bench, job = Workbench(site.folder), OpenJob(study=PRIVATE, tensors=table_of(start_state(PRIVATE)))
     bench.open(job)
-    before = bench._cohorts.offered(PRIVATE.digest())
+    before = bench._training.offered(PRIVATE.digest())
     withdraw(site, "patient 0")
     bench.open(job)
-    assert bench._cohorts.offered(PRIVATE.digest()) == before - Withdrawn(site.folder).patients()
+    assert bench._training.offered(PRIVATE.digest()) == before - Withdrawn(site.folder).patients()
     assert len(before) == 6
 
 

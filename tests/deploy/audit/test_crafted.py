@@ -25,7 +25,7 @@ PLACES = {
     "anchors": ("anchors", "LEDGER"),
     "budget": ("budget", "LEDGER", "--key", "CARD"),
     "reconcile": ("reconcile", "JOURNAL", "LEDGER", "--key", "CARD", "--study", "STUDY"),
-    "cohort": ("cohort", "LEDGER", "OPENING", "--key", "CARD"),
+    "image-list": ("image-list", "LEDGER", "LISTS", "--key", "CARD"),
     "openings": ("openings", "LEDGER", "OPENINGS", "--key", "CARD"),
     "report": ("report", "LEDGER", "--key", "CARD", "--journal", "JOURNAL", "--sign", "PEM", "--to", "PAGE"),
 }
@@ -36,13 +36,13 @@ def files(handed: Handed, tmp_path_factory: pytest.TempPathFactory) -> dict[str,
     """Sound ones of each kind."""
     folder = tmp_path_factory.mktemp("crafted")
     save_key(folder / "auditor.pem", make_identity_key())
-    shown = ("site", "cohort", KEPT, "--to", folder / "opening.json", "--config", handed.site / "site.toml")
+    shown = ("site", "image-list", KEPT, "--to", folder / "images.json", "--config", handed.site / "site.toml")
     assert wardround(*shown).exit_code == 0
     study = handed.federation / "studies" / KEPT
     return {
         **{"LEDGER": handed.ledger, "CARD": handed.card, "RECEIPTS": handed.receipts, "STUDY": study},
         **{"JOURNAL": study / "journal.jsonl", "OPENINGS": handed.ledger.with_name("north-openings.jsonl")},
-        **{"OPENING": folder / "opening.json", "PEM": folder / "auditor.pem", "PAGE": folder / "page.html"},
+        **{"LISTS": folder / "images.json", "PEM": folder / "auditor.pem", "PAGE": folder / "page.html"},
     }
 
 
@@ -58,7 +58,7 @@ def test_sound_files_are_a_yes(files: dict[str, Path], command: str) -> None:
 @pytest.mark.parametrize("data", CRAFTED.values(), ids=CRAFTED)
 @pytest.mark.parametrize("command", PLACES)
 def test_a_crafted_file_is_one_clear_no(files: dict[str, Path], tmp_path: Path, command: str, data: bytes) -> None:
-    for place in {"LEDGER", "CARD", "RECEIPTS", "JOURNAL", "OPENING", "OPENINGS"} & {*PLACES[command]}:
+    for place in {"LEDGER", "CARD", "RECEIPTS", "JOURNAL", "LISTS", "OPENINGS"} & {*PLACES[command]}:
         (tmp_path / place).write_bytes(data)
         done = ended(files | {place: tmp_path / place}, command)
         assert (place, done.exit_code) in [(place, kind.exit_code) for kind in (ConfigError, TrustError)]
@@ -74,7 +74,7 @@ def test_a_folder_a_link_to_itself_and_nothing_at_all_are_named(
     files: dict[str, Path], tmp_path: Path, command: str
 ) -> None:
     (tmp_path / "loop").symlink_to(tmp_path / "loop")
-    for place in {"LEDGER", "JOURNAL", "OPENING", "OPENINGS"} & {*PLACES[command]}:
+    for place in {"LEDGER", "JOURNAL", "LISTS", "OPENINGS"} & {*PLACES[command]}:
         for other in (tmp_path, tmp_path / "loop", tmp_path / "none"):
             done = ended(files | {place: other}, command)
             assert done.exit_code == ConfigError.exit_code

@@ -13,8 +13,8 @@ from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import read_signer
 from deploy.audit.vocabulary import KNOWN
 from deploy.audit.words import ANCHORED, verdict
-from shared.cohort_list import manifest_of, read_list, study_key
 from shared.heads import Head, root_over
+from shared.image_list import manifest_of, read_list, study_key
 from shared.keys import read_identity_hex
 from shared.receipt import Receipt, read_receipt
 

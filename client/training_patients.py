@@ -1,7 +1,7 @@
 """Who trains in a private study: the worker says it when the study is opened, and afterwards holds to it.
 
-    cohorts/<study digest>.offered   the worker's: keyed hashes of all patients that it would train
-    cohorts/<study digest>.agreed    the agent's: those that the budget has put the study's rounds aside for
+    training-patients/<study digest>.offered   the worker's: keyed hashes of all patients that it would train
+    training-patients/<study digest>.agreed    the agent's: those that the budget has put the study's rounds aside for
 
 Patients who come later are not in the study before it is opened anew. Neither file leaves the site, and no other
 file, log or message says who is in them.
@@ -9,7 +9,7 @@ file, log or message says who is in them.
 
 from pathlib import Path
 
-from client.budget import Cohort, packed, unpacked
+from client.budget import Patients, packed, unpacked
 from client.patients import KEYED_BYTES
 from shared.durable import show_file, write_atomically
 from shared.errors import Refusal, WireCode, naming_disk_full
@@ -17,7 +17,7 @@ from shared.errors import Refusal, WireCode, naming_disk_full
 MOST_PATIENTS = 2_000_000
 
 
-class Cohorts:
+class TrainingPatients:
     """The lists of one site's private studies.
 
     Args:
@@ -25,14 +25,14 @@ class Cohorts:
     """
 
     def __init__(self, folder: Path) -> None:
-        self._folder = folder / "cohorts"
+        self._folder = folder / "training-patients"
 
-    def offer(self, study_digest: str, patients: Cohort) -> None:
+    def offer(self, study_digest: str, patients: Patients) -> None:
         """The worker's word on who would train."""
         self._folder.mkdir(mode=0o700, exist_ok=True)
         show_file(self._place(study_digest, "offered"), packed(patients), mode=0o600)
 
-    def offered(self, study_digest: str) -> Cohort:
+    def offered(self, study_digest: str) -> Patients:
         """What the worker said.
 
         Raises:
@@ -43,13 +43,13 @@ class Cohorts:
             raise Refusal(WireCode.WORKER_CRASHED)
         return found
 
-    def agree(self, study_digest: str, patients: Cohort) -> None:
+    def agree(self, study_digest: str, patients: Patients) -> None:
         """Let these train, and no others."""
         with naming_disk_full():
             write_atomically(self._place(study_digest, "agreed"), packed(patients), mode=0o600)
         self._place(study_digest, "offered").unlink(missing_ok=True)
 
-    def agreed(self, study_digest: str) -> Cohort:
+    def agreed(self, study_digest: str) -> Patients:
         """Who may train; nobody where nothing was agreed."""
         return self._read(self._place(study_digest, "agreed"))
 
@@ -67,7 +67,7 @@ class Cohorts:
         return self._folder / f"{study_digest}.{state}"
 
     @staticmethod
-    def _read(path: Path) -> Cohort:
+    def _read(path: Path) -> Patients:
         most = MOST_PATIENTS * KEYED_BYTES
         try:
             with path.open("rb") as file:

@@ -8,8 +8,8 @@ A list has one line of canonical JSON for each image, in the order of their byte
     split     train, validation or test
 
 The ledger holds HMAC-SHA256 (RFC 2104) of the list under the study's own key, and nothing else. That key follows
-from the site's and the study's digest, so that opening one study opens no other, and two studies of the same
-patients cannot be told to be such. Where a list lies at a site, `client/cohort_lists.py` says.
+from the site's and the study's digest, so that who was shown one study's lists can read no other's, and two studies of
+the same patients cannot be told to be such. Where a list lies at a site, `client/image_lists.py` says.
 """
 
 import hmac
@@ -22,9 +22,9 @@ from shared.errors import TrustError
 from shared.section import Section
 from shared.study import Digest, Name
 
-LONGEST_LIST = 256 << 20  # bytes
-LONGEST_OPENING = 1 << 30
-_DOMAIN = b"cohort\0"
+LONGEST_LIST = 256 << 20  # bytes of one list
+LONGEST_SHOWN = 1 << 30  # bytes of what an auditor is shown, with all lists of a study
+_DOMAIN = b"image-list\0"
 
 
 class Listed(Section):
@@ -36,8 +36,8 @@ class Listed(Section):
     split: Annotated[str, Field(pattern=r"^(train|validation|test)$")]
 
 
-class Opening(Section):
-    """What a site gives an auditor: a study's key, and each list that it was opened with."""
+class ShownLists(Section):
+    """What a site shows an auditor: a study's key, and each list that the study was opened with."""
 
     site: Name
     study: Name
@@ -60,16 +60,16 @@ def manifest_of(key: bytes, listing: bytes) -> str:
     return hmac.digest(key, listing, "sha256").hex()
 
 
-def read_opening(data: bytes) -> Opening:
-    """An opening from its bytes.
+def read_shown(data: bytes) -> ShownLists:
+    """What is shown, from its bytes.
 
     Raises:
         TrustError: it is none.
     """
     try:
-        return Opening.model_validate(parse_canonical(data))
+        return ShownLists.model_validate(parse_canonical(data))
     except (TrustError, ValidationError, RecursionError):
-        raise _no_opening() from None
+        raise _no_lists() from None
 
 
 def read_list(text: str) -> list[Listed]:
@@ -81,10 +81,10 @@ def read_list(text: str) -> list[Listed]:
     try:
         return [Listed.model_validate_json(line) for line in text.splitlines()]
     except ValidationError:
-        raise _no_opening() from None
+        raise _no_lists() from None
 
 
-def _no_opening() -> TrustError:
+def _no_lists() -> TrustError:
     return TrustError(
-        "This is not what `wardround site cohort` writes.", remedy="Ask the site for the opening of the study again."
+        "This is not what `wardround site image-list` writes.", remedy="Ask the site for the lists of the study again."
     )

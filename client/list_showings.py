@@ -1,7 +1,7 @@
 """Which lists of images were shown to an auditor, by whom and when: an act of a person, which the ledger has to say.
 
-`cohort-shown.jsonl` holds a line for each that the ledger does not say yet. The ledger is its one writer's: where the
-agent runs, the agent writes the entry, when it starts or before its next piece of work. An entry that a crash lets
+`image-list-shown.jsonl` holds a line for each that the ledger does not say yet. The ledger is its one writer's: where
+the agent runs, the agent writes the entry, when it starts or before its next piece of work. An entry that a crash lets
 stand twice is one showing; none is lost. A damaged file stops no study: it waits for the next who shows a list.
 """
 
@@ -18,16 +18,16 @@ from shared.ledger import Ledger
 from shared.section import Section
 from shared.study import Digest, Name
 
-FILE_NAME = "cohort-shown.jsonl"
-ENTRY = "cohort_shown"
+FILE_NAME = "image-list-shown.jsonl"
+ENTRY = "image_list_shown"
 
 
 class Showing(Section):
-    """One: `opening` is the SHA-256 (hex) of the file that was written for it, `shown` when (RFC 3339, UTC)."""
+    """One: `file_digest` is the SHA-256 (hex) of the file that was written for it, `shown` when (RFC 3339, UTC)."""
 
     study: Name
     study_digest: Digest
-    opening: Digest
+    file_digest: Digest
     by: Annotated[str, Field(max_length=256)]
     shown: Annotated[str, Field(max_length=40)]
 

@@ -1,4 +1,4 @@
-"""`wardround site cohort`: show an auditor which images one study was opened with."""
+"""`wardround site image-list`: show an auditor which images one study was opened with."""
 
 import getpass
 from pathlib import Path
@@ -7,50 +7,50 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
-from client.cohort_lists import CohortLists
-from client.cohort_showings import Showing, keep_showing, note_showings
+from client.image_lists import ImageLists
 from client.join import Enrolment, load_enrolment
+from client.list_showings import Showing, keep_showing, note_showings
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
 from client.stopped import agent_stopped
 from shared.canonical import digest as sha256
-from shared.cohort_list import Opening
 from shared.console import Answer, answering, printable
 from shared.durable import write_atomically
 from shared.errors import ConfigError, ResourceError
+from shared.image_list import ShownLists
 from shared.ledger import Ledger, read_entries
 
 
-@answering("site.cohort")
-def cohort(
+@answering("site.image_list")
+def image_list(
     study: Annotated[str, typer.Argument(help="The study, by name.")],
     *,
     to: Annotated[Path, typer.Option(help="The file to write, for the auditor's eyes alone.")],
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
     by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
 ) -> Answer:
-    """Open the list of a study's images to an auditor, who holds it against the ledger; that too stands there."""
+    """Show an auditor the list of a study's images, who holds it against the ledger; that too stands there."""
     from client.site import utc_now
 
     folder, who, now = folder_of(config), by or getpass.getuser(), utc_now()
-    enrolment, lists = load_enrolment(folder), CohortLists(folder)
+    enrolment, lists = load_enrolment(folder), ImageLists(folder)
     site = enrolment.invitation.site
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name another file with --to.")
     digest = _digest_of(folder / LEDGER_FILE, study)
     kept = tuple(data.decode(errors="replace") for data in lists.kept(digest))
     if not kept:
-        raise ConfigError(f"No list of {study} lies here.", remedy="Restore cohort-lists/ from your backup.")
-    opening = Opening(site=site, study=study, study_digest=digest, key=lists.key(digest).hex(), lists=kept)
-    data = opening.encode()
-    keep_showing(folder, Showing(study=study, study_digest=digest, opening=sha256(data), by=who, shown=now))
+        raise ConfigError(f"No list of {study} lies here.", remedy="Restore image-lists/ from your backup.")
+    shown = ShownLists(site=site, study=study, study_digest=digest, key=lists.key(digest).hex(), lists=kept)
+    data = shown.encode()
+    keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=who, shown=now))
     write_atomically(to, data, mode=0o600)
     noted = _note(folder, enrolment, now=now)
     images = [text.count("\n") for text in kept]
     told = (
         f"{to} holds {len(kept)} list(s) of {study}, of {', '.join(map(str, images))} images: hashes of files and of\n"
         "patients, labels and splits. It is about patients: give it to the auditor alone, who checks it with\n"
-        "`wardround audit cohort`.\n"
+        "`wardround audit image-list`.\n"
         + (f"The ledger says that {who} showed it." if noted else "The ledger will say so with the agent's next work.")
     )
     said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": who, "noted": noted}

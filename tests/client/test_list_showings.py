@@ -4,10 +4,10 @@ from pathlib import Path
 
 from lone_site import LoneSite, a_study
 
-from client.cohort_showings import ENTRY, FILE_NAME, Showing, keep_showing, note_showings
+from client.list_showings import ENTRY, FILE_NAME, Showing, keep_showing, note_showings
 from client.starting import note_start
 
-SHOWN = Showing(study="lungs", study_digest="a" * 64, opening="b" * 64, by="ada", shown="2026-01-02T03:04:05Z")
+SHOWN = Showing(study="lungs", study_digest="a" * 64, file_digest="b" * 64, by="ada", shown="2026-01-02T03:04:05Z")
 
 
 def test_a_running_agent_notes_it_before_its_next_work(tmp_path: Path) -> None:

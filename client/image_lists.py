@@ -1,10 +1,10 @@
 """Which images a study was opened with: the list stays at the site, its ledger holds a keyed hash of it.
 
-    cohort-lists/<study digest>.offered              the worker's, of an opening that is not answered yet
-    cohort-lists/<study digest>.<hash>.jsonl         the agent's: the list behind the hash in the ledger
+    image-lists/<study digest>.offered              the worker's, of an opening that is not answered yet
+    image-lists/<study digest>.<hash>.jsonl         the agent's: the list behind the hash in the ledger
 
 A study that is opened anew with other images has another list; all of them stay, for the auditor. What a list says,
-and what its hash is, `shared/cohort_list.py` decides.
+and what its hash is, `shared/image_list.py` decides.
 """
 
 import os
@@ -14,12 +14,12 @@ from pathlib import Path
 from client.imaging.catalogue import Row
 from client.patients import keyed, patient_key
 from shared.canonical import canonical
-from shared.cohort_list import LONGEST_LIST, manifest_of, study_key
 from shared.durable import fsync_folder, show_file
 from shared.errors import Refusal, WireCode, naming_disk_full
+from shared.image_list import LONGEST_LIST, manifest_of, study_key
 
 
-class CohortLists:
+class ImageLists:
     """The lists of one site.
 
     Args:
@@ -28,7 +28,7 @@ class CohortLists:
 
     def __init__(self, folder: Path) -> None:
         self._site = folder
-        self._folder = folder / "cohort-lists"
+        self._folder = folder / "image-lists"
 
     def offer(self, study_digest: str, rows: Iterable[Row]) -> None:
         """The worker's word on the images of a study."""

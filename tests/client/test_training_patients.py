@@ -7,10 +7,10 @@ import pytest
 from few_patients import PRIVATE, site_of_few, write_images
 from lone_site import LoneSite, a_study
 
-from client.cohorts import MOST_PATIENTS, Cohorts
 from client.imaging.examples import SiteData
 from client.jobs import OpenJob
 from client.patients import KEY_FILE, KEYED_BYTES, key_check, keyed, patient_key
+from client.training_patients import MOST_PATIENTS, TrainingPatients
 from client.workbench import Workbench
 from server.launch import start_state
 from shared.errors import Refusal, TrustError, WireCode
@@ -27,7 +27,7 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
 
 def opened(site: LoneSite, study: Study = PRIVATE) -> frozenset[bytes]:
     Workbench(site.folder).open(OpenJob(study=study, tensors=table_of(start_state(study))))
-    return Cohorts(site.folder).offered(study.digest())
+    return TrainingPatients(site.folder).offered(study.digest())
 
 
 def read_again(site: LoneSite) -> SiteData:
@@ -43,8 +43,8 @@ def test_who_trains_is_offered_by_keyed_hash_and_nobody_else(site: LoneSite) -> 
 
 
 def test_who_came_after_the_opening_does_not_train(site: LoneSite) -> None:
-    cohorts = Cohorts(site.folder)
-    cohorts.agree(PRIVATE.digest(), opened(site))
+    training = TrainingPatients(site.folder)
+    training.agree(PRIVATE.digest(), opened(site))
     write_images(site, 12)  # two of the four new ones were the last two before
     data = read_again(site)
     assert (data.train.patient_count, data.counts.set_aside["not_agreed"]) == (6, 8)
@@ -53,9 +53,9 @@ def test_who_came_after_the_opening_does_not_train(site: LoneSite) -> None:
 
 
 def test_the_worker_that_opened_the_study_trains_those_alone_who_were_agreed(site: LoneSite) -> None:
-    bench, cohorts = Workbench(site.folder), Cohorts(site.folder)
+    bench, training = Workbench(site.folder), TrainingPatients(site.folder)
     bench.open(OpenJob(study=PRIVATE, tensors=table_of(start_state(PRIVATE))))
-    cohorts.agree(PRIVATE.digest(), frozenset(sorted(cohorts.offered(PRIVATE.digest()))[:4]))
+    training.agree(PRIVATE.digest(), frozenset(sorted(training.offered(PRIVATE.digest()))[:4]))
     assert bench._work(PRIVATE)._data.train.patient_count == 4
 
 
@@ -69,15 +69,15 @@ def test_where_nothing_was_agreed_nobody_trains(site: LoneSite) -> None:
 def test_a_study_that_is_not_private_offers_nobody(site: LoneSite) -> None:
     with pytest.raises(Refusal):
         opened(site, a_study(model={"width": 8}))
-    assert not (site.folder / "cohorts").exists()
+    assert not (site.folder / "training-patients").exists()
 
 
 def test_a_list_that_is_none_is_refused(site: LoneSite) -> None:
-    cohorts = Cohorts(site.folder)
+    training = TrainingPatients(site.folder)
     for wrong in (b"", b"\0" * (KEYED_BYTES + 1), b"\0" * KEYED_BYTES * (MOST_PATIENTS + 1)):
-        cohorts.offer("a" * 64, frozenset({wrong}))
+        training.offer("a" * 64, frozenset({wrong}))
         with pytest.raises(Refusal) as refusal:
-            cohorts.offered("a" * 64)
+            training.offered("a" * 64)
         assert refusal.value.wire_code is WireCode.WORKER_CRASHED
 
 

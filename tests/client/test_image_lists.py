@@ -4,12 +4,12 @@ from pathlib import Path
 
 import pytest
 
-from client.cohort_lists import CohortLists, listing
+from client.image_lists import ImageLists, listing
 from client.imaging.catalogue import Row
 from client.imaging.examples import Split
 from client.patients import patient_key
-from shared.cohort_list import LONGEST_LIST, manifest_of, read_list
 from shared.errors import Refusal
+from shared.image_list import LONGEST_LIST, manifest_of, read_list
 
 STUDY, FILE = "a" * 64, "b" * 64
 ROWS = tuple(
@@ -30,7 +30,7 @@ def test_the_order_of_the_images_changes_nothing() -> None:
 
 
 def test_each_opening_keeps_its_list(tmp_path: Path) -> None:
-    lists = CohortLists(tmp_path)
+    lists = ImageLists(tmp_path)
     assert lists.commit(STUDY) is None
     manifests = set()
     for rows in (ROWS, ROWS[:3], ROWS):
@@ -40,19 +40,19 @@ def test_each_opening_keeps_its_list(tmp_path: Path) -> None:
     key = lists.key(STUDY)
     assert {manifest_of(key, data) for data in lists.kept(STUDY)} == manifests
     assert len(manifests) == 2
-    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "cohort-lists").iterdir())
+    assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / "image-lists").iterdir())
 
 
 def test_the_studys_key_tells_neither_the_sites_nor_another_studys(tmp_path: Path) -> None:
-    lists = CohortLists(tmp_path)
+    lists = ImageLists(tmp_path)
     assert lists.key(STUDY) != lists.key("c" * 64)
     assert patient_key(tmp_path) not in (lists.key(STUDY), lists.key("c" * 64))
 
 
 def test_a_worker_that_writes_more_than_a_list_is_refused(tmp_path: Path) -> None:
-    lists = CohortLists(tmp_path)
+    lists = ImageLists(tmp_path)
     lists.offer(STUDY, ROWS)
-    with (tmp_path / "cohort-lists" / f"{STUDY}.offered").open("r+b") as file:
+    with (tmp_path / "image-lists" / f"{STUDY}.offered").open("r+b") as file:
         file.truncate(LONGEST_LIST + 1)  # a hole: it takes no room
     with pytest.raises(Refusal):
         lists.commit(STUDY)

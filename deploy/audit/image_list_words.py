@@ -6,56 +6,56 @@ from typing import Any
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from deploy.audit.cohorts import Shown
+from deploy.audit.image_lists import Held
 from shared.console import facts, printable, table
 from shared.errors import TrustError
 
 _SPLITS = ("train", "validation", "test")
 
 
-def cohort_verdict(shown: Shown) -> str:
+def list_verdict(found: Held) -> str:
     """One line."""
-    if shown.foreign:
+    if found.foreign:
         return "the list is another site's"
-    if not shown.lists:
+    if not found.lists:
         return "no list is shown"
-    if any(one.entry is None for one in shown.lists):
+    if any(one.entry is None for one in found.lists):
         return "the list is not the one that the ledger holds"
-    return "the list is the one that the ledger holds" if shown.agrees else "a list that the ledger holds is not shown"
+    return "the list is the one that the ledger holds" if found.agrees else "a list that the ledger holds is not shown"
 
 
-def cohort_failure(shown: Shown) -> TrustError | None:
+def list_failure(found: Held) -> TrustError | None:
     """Why the answer is no, if it is."""
-    if shown.agrees:
+    if found.agrees:
         return None
-    words = cohort_verdict(shown)
-    missing = f" (entry {shown.missing[0]})" if shown.missing else ""
+    words = list_verdict(found)
+    missing = f" (entry {found.missing[0]})" if found.missing else ""
     return TrustError(f"{words[0].upper()}{words[1:]}{missing}.", remedy="Ask the site which images it trained on.")
 
 
-def cohort_data(shown: Shown) -> dict[str, Any]:
+def list_data(found: Held) -> dict[str, Any]:
     """For a program."""
-    return {"verdict": cohort_verdict(shown), "agrees": shown.agrees} | asdict(shown)
+    return {"verdict": list_verdict(found), "agrees": found.agrees} | asdict(found)
 
 
-def cohort_page(shown: Shown) -> RenderableType:
+def list_page(found: Held) -> RenderableType:
     """For a person."""
     rows = [
         (one.entry or "none", split, one.images.get(split, 0), one.patients.get(split, 0))
-        for one in shown.lists
+        for one in found.lists
         for split in _SPLITS
     ]
     return Group(
-        Text(cohort_verdict(shown), style="bold green" if shown.agrees else "bold red"),
+        Text(list_verdict(found), style="bold green" if found.agrees else "bold red"),
         Text(),
-        facts({"Study": printable(shown.study), "Digest": shown.study_digest, "Shown": _told(shown)}),
+        facts({"Study": printable(found.study), "Digest": found.study_digest, "Shown": _told(found)}),
         Text(),
         table(("entry", "split", "images", "patients"), rows),
         Text("\nWhat the images show, and who the patients are, stays at the site."),
     )
 
 
-def _told(shown: Shown) -> str:
-    if shown.told is None:
+def _told(found: Held) -> str:
+    if found.told is None:
         return "this ledger does not say yet that it was; ask for a newer one"
-    return f"entry {shown.told} says by whom and when"
+    return f"entry {found.told} says by whom and when"
