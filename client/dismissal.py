@@ -14,11 +14,8 @@ from pathlib import Path
 
 from client.budget_file import open_budget
 from client.claims import DISMISSED, Claim, forget_claims, open_claims
-from client.join import load_enrolment
-from client.receipts import LEDGER_FILE
-from client.stopped import agent_stopped
+from client.stopped import stopped_ledger
 from shared.errors import ConfigError
-from shared.ledger import Ledger
 
 
 def dismiss(folder: Path, claims: Sequence[Claim], *, by: str, why: str, now: str) -> None:
@@ -37,9 +34,8 @@ def dismiss(folder: Path, claims: Sequence[Claim], *, by: str, why: str, now: st
         ResourceError: the agent runs.
         TrustError: the ledger does not hold, or a key is exposed.
     """
-    enrolment, file = load_enrolment(folder), open_budget(folder)
-    key, name = enrolment.identity_key, enrolment.invitation.site
-    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+    file = open_budget(folder)
+    with stopped_ledger(folder, now=now) as ledger:
         file.in_step()
         if open_claims(folder) != list(claims):
             raise ConfigError(

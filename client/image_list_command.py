@@ -8,17 +8,17 @@ import typer
 from rich.text import Text
 
 from client.image_lists import ImageLists
-from client.join import Enrolment, load_enrolment
+from client.join import load_enrolment
 from client.list_showings import Showing, keep_showing, note_showings
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
-from client.stopped import agent_stopped
+from client.stopped import stopped_ledger
 from shared.canonical import digest as sha256
 from shared.console import Answer, answering, printable
 from shared.durable import write_atomically
 from shared.errors import ConfigError, ResourceError
 from shared.image_list import ShownLists
-from shared.ledger import Ledger, read_entries
+from shared.ledger import read_entries
 
 
 @answering("site.image_list")
@@ -33,8 +33,7 @@ def image_list(
     from client.site import utc_now
 
     folder, who, now = folder_of(config), by or getpass.getuser(), utc_now()
-    enrolment, lists = load_enrolment(folder), ImageLists(folder)
-    site = enrolment.invitation.site
+    site, lists = load_enrolment(folder).invitation.site, ImageLists(folder)
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name another file with --to.")
     digest = _digest_of(folder / LEDGER_FILE, study)
@@ -45,7 +44,7 @@ def image_list(
     data = shown.encode()
     keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=who, shown=now))
     write_atomically(to, data, mode=0o600)
-    noted = _note(folder, enrolment, now=now)
+    noted = _note(folder, now=now)
     images = [text.count("\n") for text in kept]
     told = (
         f"{to} holds {len(kept)} list(s) of {study}, of {', '.join(map(str, images))} images: hashes of files and of\n"
@@ -57,11 +56,10 @@ def image_list(
     return Answer(said, Text(printable(told)))
 
 
-def _note(folder: Path, enrolment: Enrolment, *, now: str) -> bool:
+def _note(folder: Path, *, now: str) -> bool:
     """Whether the ledger says it; it is the agent's while that runs."""
-    key, name = enrolment.identity_key, enrolment.invitation.site
     try:
-        with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+        with stopped_ledger(folder, now=now) as ledger:
             note_showings(folder, ledger, time=now)
             ledger.sign_head(time=now)
     except ResourceError:  # the agent runs, and notes it before its next work

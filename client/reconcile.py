@@ -32,16 +32,15 @@ from client.budget_file import (
 )
 from client.budget_settings import BudgetSettings
 from client.claims import Claim, forget_claims, open_claims
-from client.join import load_enrolment
 from client.lost_tail import declare, loss_of
 from client.price import Price
 from client.receipts import LEDGER_FILE, recent_receipts
 from client.reservations import reservations
-from client.stopped import agent_stopped
+from client.stopped import stopped_ledger
 from client.training_patients import TrainingPatients
 from shared.errors import Refusal
 from shared.heads import LostTail
-from shared.ledger import Entry, Ledger
+from shared.ledger import Entry
 from shared.privacy import Mechanism
 
 
@@ -73,9 +72,8 @@ def reconcile(
         ResourceError: the agent runs.
         TrustError: the ledger does not hold, or a key is exposed.
     """
-    enrolment, file, path = load_enrolment(folder), open_budget(folder), folder / LEDGER_FILE
-    key, name = enrolment.identity_key, enrolment.invitation.site
-    with agent_stopped(folder), Ledger.open(path, key=key, signer=name, now=now) as ledger:
+    file = open_budget(folder)
+    with stopped_ledger(folder, now=now) as ledger:
         found = out_of_step(file)
         if found is None:
             return None
@@ -83,7 +81,7 @@ def reconcile(
         before, claims = file.look() or Kept(key_check=file.key_check), open_claims(folder)
         heads = [claim.head for claim in claims if claim.head]
         lost = loss_of(folder, ledger, heads, now=now) if heads else None
-        entries = list(budget_entries(path))
+        entries = list(budget_entries(folder / LEDGER_FILE))
         through = _through(entries, before.budget, [*claims, *_counted(folder)], lost)
         budget, beyond = rebuilt(entries, before.budget, through)
         delta = settings.delta_among(before.budget.patients)

@@ -10,12 +10,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from client.budget_file import CHARGED, RECONCILED, RESERVED, RETURNED, budget_entries, open_budget, stale
-from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
-from client.stopped import agent_stopped
+from client.stopped import stopped_ledger
 from client.training_patients import TrainingPatients
 from shared.errors import ConfigError
-from shared.ledger import Entry, Ledger
+from shared.ledger import Entry
 
 
 class Reservation(NamedTuple):
@@ -93,9 +92,8 @@ def give_back(folder: Path, study: str, *, by: str, now: str) -> int:
         ResourceError: the agent runs.
         TrustError: the ledger does not hold, or a key is exposed.
     """
-    enrolment, file = load_enrolment(folder), open_budget(folder)
-    key, name = enrolment.identity_key, enrolment.invitation.site
-    with agent_stopped(folder), Ledger.open(folder / LEDGER_FILE, key=key, signer=name, now=now) as ledger:
+    file = open_budget(folder)
+    with stopped_ledger(folder, now=now) as ledger:
         rounds, kept = unused(folder, study), file.read()
         account = kept.budget.accounts[study]
         new = kept.model_copy(update={"budget": kept.budget.give_back(study)})

@@ -2,7 +2,6 @@
 
 import getpass
 from collections import defaultdict
-from contextlib import ExitStack
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -13,11 +12,11 @@ from rich.text import Text
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
-from client.stopped import agent_stopped
+from client.stopped import AgentRuns, stopped_ledger
 from client.withdrawn import Lacking, Withdrawn
 from shared.console import Answer, answering, table
 from shared.errors import ConfigError, Refusal, ResourceError
-from shared.ledger import Ledger, read_entries
+from shared.ledger import read_entries
 
 
 @answering("site.withdraw")
@@ -60,26 +59,21 @@ def withdraw(
 
 def _note(folder: Path, withdrawn: Withdrawn, *, now: str) -> tuple[bool | None, ResourceError | None]:
     """Let the ledger say that somebody withdrew: whether the list lacks nobody, None if unknown; and what failed."""
-    with ExitStack() as stack:
-        try:
-            stack.enter_context(agent_stopped(folder))
-        except ResourceError:  # the agent runs, and notes it before its next work
-            return None, None
-        try:
-            withdrawn.note(stack.enter_context(_own_ledger(folder, now=now)), time=now)
-        except Refusal:  # the others are entered again one by one
-            return False, None
-        except ResourceError as error:  # as a full disk
-            return None, error
+    try:
+        with stopped_ledger(folder, now=now) as ledger:
+            withdrawn.note(ledger, time=now)
+    except AgentRuns:  # it notes it before its next work
+        return None, None
+    except Refusal:  # the others are entered again one by one
+        return False, None
+    except ResourceError as error:  # as a full disk
+        return None, error
     return True, None
 
 
 def _declare_complete(folder: Path, *, by: str, now: str, yes: bool) -> Answer:
     withdrawn = Withdrawn(folder)
-    with (
-        agent_stopped(folder),
-        _own_ledger(folder, now=now) as ledger,
-    ):  # asked in it, so that nothing changes meanwhile
+    with stopped_ledger(folder, now=now) as ledger:  # asked in it, so that nothing changes meanwhile
         lacking = withdrawn.lacking()
         said = {"missing": len(lacking.marks), "after_loss": lacking.after_loss}
         if not lacking:
@@ -97,12 +91,6 @@ def _question(lacking: Lacking) -> str:
         f"The ledger has {len(lacking.marks)} marks that the list lacks; the list has {lacking.lines} lines.{lost}"
         " Are all who ever withdrew among these?"
     )
-
-
-def _own_ledger(folder: Path, *, now: str) -> Ledger:
-    """The site's ledger, for who has made sure that its agent is stopped."""
-    enrolment = load_enrolment(folder)
-    return Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=enrolment.invitation.site, now=now)
 
 
 def affected_rounds(ledger: Path) -> list[dict[str, Any]]:

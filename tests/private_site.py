@@ -1,6 +1,7 @@
 """A private study at one real site: opened, trained, restored from a backup, reconciled; a step costs one."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from live_federation import answer
@@ -32,6 +33,14 @@ def open_study(site: LoneSite, study: Study, *patients: bytes) -> None:
     if patients:
         site.offer(*patients)
     site.answering.hear(OpenDone(patients={}, examples={}, place=PLACE, software={}))
+
+
+def private_site(root: Path) -> Iterator[LoneSite]:
+    """A site in a private study of five rounds with one patient; closed afterwards."""
+    lone = LoneSite(root, study=private(rounds=5), lifetime_epsilon=1000)
+    open_study(lone, private(rounds=5), ONE)
+    yield lone
+    lone.close()
 
 
 def train(site: LoneSite, number: int, *, counted: int = 0, heads: Held | None = None) -> None:

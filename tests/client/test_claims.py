@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from live_federation import answer, wardround
 from lone_site import LoneSite
-from private_site import ONE, TWO, backed_up, kept, open_study, private, reconciled, restored, train
+from private_site import ONE, TWO, backed_up, kept, open_study, private, private_site, reconciled, restored, train
 
 from client.claims import open_claims
 from client.dismissal import dismiss
@@ -25,10 +25,7 @@ INVENTED = Head(n=99, hash="9" * 64)
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[LoneSite]:
-    lone = LoneSite(tmp_path, study=private(rounds=5), lifetime_epsilon=1000)
-    open_study(lone, private(rounds=5), ONE)
-    yield lone
-    lone.close()
+    yield from private_site(tmp_path)
 
 
 def held(site: LoneSite, head: Head = INVENTED) -> Held:

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 from lone_site import START, LoneSite
-from private_site import ONE, kept, open_study, private, reconciled, train
+from private_site import ONE, kept, open_study, private, private_site, reconciled, train
 
 from client.reservations import give_back
 from shared.canonical import digest
@@ -13,10 +13,7 @@ from shared.canonical import digest
 
 @pytest.fixture
 def site(tmp_path: Path) -> Iterator[LoneSite]:
-    lone = LoneSite(tmp_path, study=private(rounds=5), lifetime_epsilon=1000)
-    open_study(lone, private(rounds=5), ONE)
-    yield lone
-    lone.close()
+    yield from private_site(tmp_path)
 
 
 def given_back(site: LoneSite) -> int:
