@@ -147,14 +147,22 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
 
     def clip_and_accumulate(self) -> None:
         """Sum each patient's images, then clip and add up as Opacus does with samples."""
-        sound = torch.ones(len(self.owners), dtype=torch.bool, device=self.owners.device)
+        unsound = self._take_unsound_images_out()
         for parameter in self.params:
-            images = parameter.grad_sample  # (images, *shape)
-            parameter.grad_sample = (self.owners @ images.flatten(1)).view(-1, *parameter.shape)
-            sound &= parameter.grad_sample.flatten(1).isfinite().all(dim=1)
+            parameter.grad_sample = (self.owners @ parameter.grad_sample.flatten(1)).view(-1, *parameter.shape)
+            unsound |= ~_all_finite(parameter.grad_sample)  # a sum of large numbers is none, either
+        for parameter in self.params:
+            parameter.grad_sample[unsound] = 0
+        super().clip_and_accumulate()
+
+    def _take_unsound_images_out(self) -> Tensor:
+        """Make gradients zero that are not finite, for 0 times them would be in every sum; whose they were, as bools."""
+        sound = torch.ones(self.owners.shape[1], dtype=torch.bool, device=self.owners.device)
+        for parameter in self.params:
+            sound &= _all_finite(parameter.grad_sample)
         for parameter in self.params:
             parameter.grad_sample[~sound] = 0
-        super().clip_and_accumulate()
+        return (self.owners @ (~sound).to(self.owners.dtype)) > 0
 
     def add_noise(self) -> None:
         """Cover the sum with noise of the site's own."""
@@ -235,6 +243,11 @@ def gradients_of(model: nn.Module, task: Task) -> Callable[[Tensor, Tensor], dic
         return found
 
     return gradients
+
+
+def _all_finite(gradients: Tensor) -> Tensor:
+    """(n, ...) to (n,) whether all of a row is finite."""
+    return gradients.flatten(1).isfinite().all(dim=1)
 
 
 @torch.no_grad()

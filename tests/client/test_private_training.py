@@ -140,6 +140,30 @@ def test_a_gradient_that_is_not_finite_adds_nothing() -> None:
     assert found == moved(images(()), asked(), model=Exploding())
 
 
+class Overflowing(nn.Module):
+    """Its output has no number for a white image, and is clipped for every other."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+
+    def forward(self, batch: Tensor) -> Tensor:
+        return torch.exp(100 * batch.mean(dim=(1, 2, 3)))[:, None] * self.weight
+
+
+@pytest.mark.parametrize("batch", [1, 8, 64])
+def test_a_patient_without_a_finite_gradient_takes_no_other_patient_along(batch: int) -> None:
+    """0 times infinity is not 0: a sum over the batch would be no number, and all in it would be dropped."""
+    examples = images()
+    bright = int(examples.patients[0])
+    examples.images[examples.patients == bright] = 65535
+    keys: dict[str, Any] = {"training": {"batch_size": batch}}
+    alone = moved(without(examples, bright), asked(**QUIET), model=Overflowing(), **keys)
+    assert moved(examples, asked(**QUIET), model=Overflowing(), **keys) == pytest.approx(alone, abs=1e-7)
+    nobody = moved(images(()), asked(**QUIET), model=Overflowing(), **keys)
+    assert abs(alone - nobody) > 1e-3  # the others' sum, of four patients at the bound
+
+
 # ------------------------------------------------------------------ who enters
 
 
