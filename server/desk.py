@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.heads import Heads
 from server.journal import Journal
+from server.known_heads import known_by
 from server.link import ServerLink
 from server.owner import Ownership
 from server.reception import Question
@@ -57,7 +58,10 @@ class Desk:
     heads: Heads = field(init=False)  # of the sites' ledgers
 
     def __post_init__(self) -> None:
-        self.heads = Heads(self.journal.history.heads, self.journal.history.lost)
+        known = known_by(sorted(self.folder.path.parent.glob("*/journal.jsonl")))
+        mine = {site: known[site] for site in self.cohort if site in known}
+        heads = {site: one.head for site, one in mine.items() if one.head is not None}
+        self.heads = Heads(heads, {site: one.lost for site, one in mine.items() if one.lost})
 
     @property
     def update_limit(self) -> int:

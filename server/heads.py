@@ -1,4 +1,4 @@
-"""The last head of each site's ledger in one study: what the answers named, and what the sites are told of it.
+"""The last head of each site's ledger, in one study: what the answers named, and what the sites are told of it.
 
 A round's messages all carry the root over the heads that were noted as it began, so that no two sites are told
 different things. A head counts if it is further on than the one before; an answer that was long on its way
@@ -18,8 +18,8 @@ class Heads:
     """The heads that this owner of a study has heard of.
 
     Args:
-        noted: those that the journal holds.
-        lost: by site, what the journal says that was declared lost.
+        noted: those that are known when it begins (`server/known_heads.py`).
+        lost: by site, what is known then that was declared lost.
     """
 
     def __init__(self, noted: Mapping[str, Head], lost: Mapping[str, Losses] | None = None) -> None:
