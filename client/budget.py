@@ -71,6 +71,10 @@ class Budget(Section):
         """How many patients are known."""
         return sum(group.count for group in self.groups)
 
+    def training(self, study: str) -> Patients:
+        """Who is in a study."""
+        return frozenset[bytes]().union(*(unpacked(group.patients) for group in self.groups if study in group.studies))
+
     def reserve(self, study: str, digest: str, mechanism: Mechanism, *, rounds: int, training: Patients) -> "Budget":
         """Rule 2; a study that is opened anew, amended or not, keeps what it was charged.
 

@@ -1,10 +1,11 @@
 """The budget's file, and whether it may be believed: it must be in step with the site's ledger.
 
 Every change of the budget is one writing of the file and one entry of the ledger, in this order. Both carry the
-same random `mark`, and the file also the mark of the entry before. Read again, the file
+same random `mark`, and the file also the mark of the entry before, and what the entry says. Read again, the file
 
 1. is in step if the ledger's last entry about the budget carries its mark;
-2. is one change ahead if that entry carries the mark before: a crash came between the two. What it charged stays;
+2. is one change ahead if that entry carries the mark before: a crash or a full disk came between the two. What it
+   charged stays, and the entry is written before the next change, or when the agent starts (`catch_up`);
 3. is behind, or another site's, in every other case: a restored backup, a ledger that was cut, a file that is gone
    or damaged, another key of the patients. Nothing may be spent until somebody has reconciled the two;
 4. is not believed either while the coordinator claims what the two lack (`client/claims.py`).
@@ -16,7 +17,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field, JsonValue, ValidationError
 
 from client.budget import Budget
 from client.claims import SETTLE, open_claims
@@ -38,13 +39,21 @@ REMEDY = "Stop the agent, run `wardround site budget reconcile`, and start it ag
 Mark = Annotated[str, Field(pattern=r"^[0-9a-f]{32}$")]
 
 
+class Told(Section):
+    """The entry that says what was changed, without its mark."""
+
+    entry: Literal["budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"]
+    said: dict[str, JsonValue]
+
+
 class Kept(Section):
-    """budget.json."""
+    """budget.json; `told` is what the entry of its last change says."""
 
     version: Literal[1] = 1
     key_check: Digest
     mark: Mark | None = None
     previous: Mark | None = None
+    told: Told | None = None
     budget: Budget = Budget()
 
 
@@ -132,11 +141,32 @@ class BudgetFile:
         Raises:
             DiskFull: one of the two could not be written; nothing may be begun.
         """
-        mark = PrivateRandom().bytes(16).hex()
-        new = kept.model_copy(update={"mark": mark, "previous": kept.mark})
+        told = Told.model_validate({"entry": entry, "said": said})
+        new = kept.model_copy(update={"mark": PrivateRandom().bytes(16).hex(), "previous": kept.mark, "told": told})
         self.write(new)
-        ledger.append(entry, {**said, "budget_mark": mark}, time=time)
+        _append(ledger, new, time=time)
         return new
+
+    def catch_up(self, ledger: Ledger, *, time: str) -> bool:
+        """Write the entry of the last change if that is missing by rule 2; whether it was.
+
+        Args:
+            ledger: the site's.
+            time: RFC 3339, UTC.
+
+        Raises:
+            DiskFull: it cannot be written.
+        """
+        kept = self.look()
+        if kept is None or kept.mark is None or kept.key_check != self.key_check or self.last_mark() != kept.previous:
+            return False
+        _append(ledger, kept, time=time)
+        return True
+
+
+def _append(ledger: Ledger, kept: Kept, *, time: str) -> None:
+    if kept.told is not None:
+        ledger.append(kept.told.entry, {**kept.told.said, "budget_mark": kept.mark}, time=time)
 
 
 def open_budget(folder: Path) -> BudgetFile:

@@ -156,7 +156,7 @@ class PatientOptimizer(DPOptimizer):  # type: ignore[misc]  # Opacus has no type
         super().clip_and_accumulate()
 
     def _take_unsound_images_out(self) -> Tensor:
-        """Make gradients zero that are not finite, for 0 times them would be in every sum; whose they were, as bools."""
+        """Make gradients zero that are not finite, for 0 times them would be in every sum; whose they were."""
         sound = torch.ones(self.owners.shape[1], dtype=torch.bool, device=self.owners.device)
         for parameter in self.params:
             sound &= _all_finite(parameter.grad_sample)

@@ -54,6 +54,14 @@ class Purse:
         self._now, self._say = now, say
         self._kept: Kept | None = None  # read when it is first asked for: most studies are not private
 
+    def catch_up(self) -> None:
+        """Let the ledger say what the budget's file is ahead by.
+
+        Raises:
+            DiskFull: it cannot be written down.
+        """
+        self._file.catch_up(self._ledger, time=self._now())
+
     def reserve(self, study: Study) -> None:
         """Put all rounds that a study may still ask for aside, if it is private.
 
@@ -85,7 +93,8 @@ class Purse:
             answered: whether this site has a record of that round all the same.
 
         Raises:
-            Refusal: `OVER_BUDGET` or `BUDGET_STALE`; `UNKNOWN_STUDY`, nothing was reserved for it.
+            Refusal: `OVER_BUDGET` or `BUDGET_STALE`; `UNKNOWN_STUDY`, nothing was reserved for it, or not for those
+                who would train.
             DiskFull: it cannot be written down.
         """
         mechanism = mechanism_of(study.privacy, study.training)
@@ -97,6 +106,8 @@ class Purse:
             raise Refusal(WireCode.UNKNOWN_STUDY)
         if counted > account.last_round and not answered:
             self._note(Claim(study=study.name, round=counted))
+        if kept.budget.training(study.name) != self._training.agreed(account.study_digest):
+            raise Refusal(WireCode.UNKNOWN_STUDY)  # a crash as it was opened: it would train others than it charges
         new = kept.budget.charge(study.name, number)
         cost = self._affordable(new, study.name)
         bound = {"clip_norm": study.privacy.clip_norm, "delta": study.privacy.delta}
@@ -125,6 +136,7 @@ class Purse:
 
     def _in_step(self) -> Kept:
         if self._kept is None:
+            self.catch_up()
             self._kept = self._file.read()
         return self._kept
 

@@ -74,6 +74,8 @@ def reconcile(
     """
     file = open_budget(folder)
     with stopped_ledger(folder, now=now) as ledger:
+        if file.catch_up(ledger, time=now):  # somebody's reconciling, it may be
+            ledger.sign_head(time=now)
         found = out_of_step(file)
         if found is None:
             return None
@@ -85,14 +87,7 @@ def reconcile(
         through = _through(entries, before.budget, [*claims, *_counted(folder)], lost)
         budget, beyond = rebuilt(entries, before.budget, through)
         delta = settings.delta_among(before.budget.patients)
-        said = {
-            "by": by,
-            "why": why,
-            "rounds": sum(account.charged for account in budget.accounts.values()),
-            "lifetime_epsilon": price([budget.everyone], delta),
-            "lifetime_delta": delta,
-            "charged": beyond,
-        } | ({"reason": reason} if reason else {})
+        said = _told(budget, beyond, delta, price) | {"by": by, "why": why} | ({"reason": reason} if reason else {})
         kept = Kept(key_check=file.key_check, mark=file.last_mark() or None, budget=budget)
         kept = file.change(kept, ledger, RECONCILED, said, time=now)  # charged first: a crash here asks for it again
         if lost is not None:
@@ -185,6 +180,13 @@ class _Tally:
     def last_round(self, study: str) -> int:
         """The highest of them."""
         return self.accounts[study].last_round if study in self.accounts else 0
+
+
+def _told(budget: Budget, beyond: list[dict[str, Any]], delta: float, price: Price) -> dict[str, Any]:
+    """What the entry says of the budget as it is rebuilt."""
+    rounds = sum(account.charged for account in budget.accounts.values())
+    epsilon = price([budget.everyone], delta)
+    return {"rounds": rounds, "lifetime_epsilon": epsilon, "lifetime_delta": delta, "charged": beyond}
 
 
 def _through(

@@ -94,6 +94,7 @@ def give_back(folder: Path, study: str, *, by: str, now: str) -> int:
     """
     file = open_budget(folder)
     with stopped_ledger(folder, now=now) as ledger:
+        file.catch_up(ledger, time=now)
         rounds, kept = unused(folder, study), file.read()
         account = kept.budget.accounts[study]
         new = kept.model_copy(update={"budget": kept.budget.give_back(study)})

@@ -1,4 +1,5 @@
-"""What a site's agent writes into the ledger when it starts, if that is news: its software, its keys, what was shown.
+"""What a site's agent writes into the ledger when it starts, if that is news: its software, its keys, what was shown,
+and what the budget's file is ahead by.
 
 An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
 `keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
@@ -30,6 +31,7 @@ def note_start(site: Site) -> None:
     Raises:
         DiskFull: it cannot be written down.
     """
+    site.purse.catch_up()
     news = {"software": software_of(site.software), "keys": keys_of(site.folder)}
     before = {entry.type: entry.data for entry in read_types(site.folder / LEDGER_FILE, news)}
     for entry, said in news.items():

@@ -2,8 +2,10 @@
 
 import fcntl
 import json
+import resource
 import shutil
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,6 +18,7 @@ from client.budget_file import BudgetFile, open_budget
 from client.patients import KEY_FILE
 from client.receipts import keep_receipts
 from client.reservations import give_back
+from client.training_patients import TrainingPatients
 from shared.errors import ConfigError, Refusal, ResourceError, WireCode
 from shared.heads import Head
 from shared.privacy import Mechanism, epsilon_of
@@ -108,6 +111,17 @@ def test_work_of_a_study_that_reserved_nothing_is_not_begun(site: LoneSite) -> N
 # ------------------------------------------------------------------ what is not believed
 
 
+@contextmanager
+def no_room_behind(file: Path) -> Iterator[None]:
+    """No file can be longer than this one."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (file.stat().st_size, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
 def test_a_crash_between_file_and_ledger_says_too_much_and_no_more(site: LoneSite) -> None:
     open_study(site, private(), ONE)
     before = (site.folder / "ledger.jsonl").read_bytes()
@@ -119,6 +133,48 @@ def test_a_crash_between_file_and_ledger_says_too_much_and_no_more(site: LoneSit
     assert site.refused() == []
     assert sum(run.steps for run in kept(site).budget.groups[0].history) == 4  # twice
     assert kept(site).budget.accounts["lungs"].charged == 2
+
+
+def test_what_a_crash_left_out_of_the_ledger_stands_there_when_the_agent_starts(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    ledger = site.folder / "ledger.jsonl"
+    before = ledger.read_bytes()
+    site.tell(site.coordinator.work(1))
+    (charged,) = site.entries("privacy_spent")
+    ledger.write_bytes(before)  # as if only the budget had been written
+    site.start()
+    for _ in range(2):
+        site.site.purse.catch_up()
+    assert site.entries("privacy_spent") == [charged]
+
+
+def test_who_reconciles_stands_in_the_ledger_although_the_disk_was_full_at_first(site: LoneSite) -> None:
+    open_study(site, private(), ONE)
+    train(site, 1)
+    (site.folder / "budget.json").unlink()
+    site.site.ledger.close()
+    with pytest.raises(ResourceError), no_room_behind(site.folder / "ledger.jsonl"):
+        reconciled(site)
+    site.start()
+    assert site.entries("budget_reconciled") == []
+    assert reconciled(site) is None
+    ((said,), account) = site.entries("budget_reconciled"), kept(site).budget.accounts["lungs"]
+    assert (said["by"], said["rounds"], account.charged, account.open) == ("ada", 1, 1, False)
+
+
+def test_nobody_trains_whom_the_budget_does_not_charge(site: LoneSite) -> None:
+    """The study was opened anew while a patient's images were away, and the disk was full when the list was written."""
+    open_study(site, private(), ONE, TWO)
+    train(site, 1)
+    lists = TrainingPatients(site.folder)
+    open_study(site, private(), ONE)
+    lists.agree(private().digest(), frozenset({ONE, TWO}))  # as it was before
+    train(site, 2, counted=1)
+    assert site.refused() == [WireCode.UNKNOWN_STUDY]
+    assert len(site.entries("privacy_spent")) == 1
+    open_study(site, private(), ONE, TWO)
+    train(site, 2, counted=1)
+    assert [entry["round"] for entry in site.entries("privacy_spent")] == [1, 2]
 
 
 @pytest.mark.parametrize("lost", ["restored", "gone", "damaged", "other key"])
