@@ -1,22 +1,22 @@
 """Canonical bytes: RFC 8785 JSON, and SHA-256 over it.
 
 Whatever is signed, chained or compared is compared as these bytes. Every entry and envelope passes here
-several times, some with thousands of counts; so all but floats and what is no JSON is written by fast
-means, and those by the reference package.
+several times, some with thousands of counts; so common values are written by fast means, and the others
+by the reference package.
 """
 
 import hashlib
-import json
 from collections.abc import Collection, Sequence
 from json.encoder import encode_basestring as _quoted  # escapes as RFC 8785, section 3.2.2.2 does
 from typing import Any
 
 import rfc8785
+from pydantic_core import from_json, to_json
 
 from shared.errors import TrustError
 
 _LARGEST = 2**53 - 1  # what a JSON number holds exactly (RFC 8785, section 3.2.2.3)
-_PLAIN = json.JSONEncoder(separators=(",", ":"))  # for runs of integers
+_PLAIN_FROM, _PLAIN_TO = 1e-4, 1e16  # between them Python writes a float without an exponent, and so does RFC 8785
 _LITERALS = {None: "null", True: "true", False: "false"}
 
 
@@ -39,7 +39,7 @@ def parse_canonical(data: bytes) -> Any:
         TrustError: the bytes are not JSON, or not in canonical form.
     """
     try:
-        value = json.loads(data)
+        value = from_json(data)
         same = canonical(value) == data
     except (ValueError, RecursionError):
         same = False
@@ -64,12 +64,25 @@ def _text(value: Any) -> str:
     if value is None or kind is bool:
         return _LITERALS[value]
     if kind in (list, tuple):
-        return _PLAIN.encode(value) if _plain_integers(value) else "[" + ",".join(map(_text, value)) + "]"
+        return _integers(value) or "[" + ",".join(map(_text, value)) + "]"
+    return _float_or_rare(value)
+
+
+def _integers(values: Sequence[Any]) -> str | None:
+    """The text of a run of integers; None if they are something else, or out of bounds."""
+    if not values or type(values[0]) is not int:
+        return None
+    text = to_json(values)
+    if text.translate(None, b"-,0123456789") != b"[]":  # any other type shows in the text
+        return None
+    distinct = set(values)  # of thousands of counts most are equal
+    return text.decode() if min(distinct) >= -_LARGEST and max(distinct) <= _LARGEST else None
+
+
+def _float_or_rare(value: Any) -> str:
+    if type(value) is float and _PLAIN_FROM <= abs(value) < _PLAIN_TO:
+        return repr(value).removesuffix(".0")
     return bytes(rfc8785.dumps(value)).decode()
-
-
-def _plain_integers(values: Sequence[Any]) -> bool:
-    return set(map(type, values)) == {int} and min(values) >= -_LARGEST and max(values) <= _LARGEST
 
 
 def _in_order(keys: Collection[Any]) -> list[Any]:
