@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+from client.device import seed_layers
 from client.floors import Tally
 from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
@@ -78,7 +79,7 @@ def fit(
     planned = planned_steps(len(examples), spec, smallest=smallest)
     noise = random.child("augment").generator()
     with torch.random.fork_rng(devices=trainer.cuda_devices):
-        torch.manual_seed(random.child("layers").integer())
+        seed_layers(random.child("layers").integer(), trainer.device)
         batches = _batches(examples, spec, smallest=smallest, random=random)
         for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
             images = to_network(examples.images[batch])

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
+from client.device import ResolvedDevice, make_repeatable, resolve_device, seed_layers, use_threads
 from shared.errors import ConfigError, ResourceError
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -90,3 +90,11 @@ def test_repeatable_configures_cublas_and_forbids_short_cuts_on_cuda() -> None:
 def test_mps_promises_nothing() -> None:
     assert "not promised" in make_repeatable(ResolvedDevice("mps", "for the test"))
     assert torch.is_deterministic_algorithms_warn_only_enabled()
+
+
+def test_layers_draw_what_torch_seeds() -> None:
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(2**53 + 1)
+        expected = torch.rand(5)
+        seed_layers(2**53 + 1, torch.device("cpu"))
+        assert torch.equal(torch.rand(5), expected)
