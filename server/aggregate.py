@@ -177,7 +177,7 @@ def _mean(run: _Run, cohort: _Cohort, weights: Sequence[float], name: str | None
     """Weighted mean of a run of changes, float64 (n,), by the fixed point of the module's head."""
     total = np.zeros(run.stop - run.start, np.int64)
     for file, weight in zip(cohort.files, weights, strict=True):
-        total += _fixed(run.read(file, name).astype(np.float64) * weight)
+        total += _fixed(np.multiply(run.read(file, name), weight, dtype=np.float64))
     return total / _ONE
 
 

@@ -63,8 +63,9 @@ def measure(packed: PackedFile) -> Measured:
         if values.dtype.kind == "i":
             in_range = in_range and _within(values, 0, INTEGER_BOUND)
             continue
-        finite = finite and bool(np.isfinite(values).all())
-        in_range = in_range and finite and _within(values, -CHANGE_BOUND, CHANGE_BOUND)
+        within = _within(values, -CHANGE_BOUND, CHANGE_BOUND)  # as nothing is that is not finite
+        finite = finite and (within or bool(np.isfinite(values).all()))
+        in_range = in_range and within
         squares += _sum_of_squares(values) if in_range else 0.0
     return Measured(finite, in_range, math.sqrt(squares))
 

@@ -76,7 +76,7 @@ class Ownership:
             StaleEpoch: somebody claimed the study.
         """
         with contextlib.suppress(FileNotFoundError):
-            if (self._folder / _RECORD).read_bytes() == self._written:
+            if _holds(self._folder / _RECORD, self._written):
                 return
         if read_owner(self._folder) != self._owner:
             raise StaleEpoch(
@@ -121,6 +121,15 @@ def read_owner(folder: Path) -> Owner | None:
             "The record of the study's owner (owner.json) is damaged.",
             remedy="Remove that file: the next epoch is taken from the journal.",
         ) from None
+
+
+def _holds(path: Path, expected: bytes) -> bool:
+    """Whether a file is these bytes; asked around every entry, so in three system calls."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        return os.read(descriptor, len(expected) + 1) == expected
+    finally:
+        os.close(descriptor)
 
 
 def _bytes_of(owner: Owner) -> bytes:

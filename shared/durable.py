@@ -22,6 +22,7 @@ from typing import BinaryIO
 
 # what link(2) says where a file can have no second name: CIFS, exFAT, another file system, too many names
 _NO_LINKS = frozenset({errno.EPERM, errno.EXDEV, errno.EMLINK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP})
+_CHUNK_BYTES = 1 << 20
 _volatile = threading.Event()  # of the whole process: its files are everybody's
 
 
@@ -132,7 +133,7 @@ def _replace(path: Path, data: BinaryIO, *, mode: int, sync: bool) -> None:
     try:
         with os.fdopen(descriptor, "wb") as file:
             os.fchmod(file.fileno(), mode)
-            shutil.copyfileobj(data, file)
+            shutil.copyfileobj(data, file, _CHUNK_BYTES)
             file.flush()
             if sync:
                 wait_for_disk(file.fileno())

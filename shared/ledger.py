@@ -77,7 +77,7 @@ class Ledger:
                 tip, size = _walk(path, hashes)
                 ledger = cls(descriptor, key=key, signer=signer, tip=tip, size=size, hashes=hashes)
                 if (torn := os.fstat(descriptor).st_size - size) > 0:
-                    ledger._write(tip.next_line(CUT, {"bytes": torn}, time=now))
+                    ledger._write(tip.next_line(CUT, {"bytes": torn}, time=now), torn=torn)
         except BaseException:
             os.close(descriptor)
             raise
@@ -152,22 +152,22 @@ class Ledger:
                 )
             return self._write(line, wait=wait)
 
-    def _write(self, line: bytes, *, wait: bool = True) -> Entry:
+    def _write(self, line: bytes, *, wait: bool = True, torn: int = 0) -> Entry:
         try:
             entry, tip = self._tip.follow(line)
         except TrustError:  # whole floats above 2^53 have a canonical form, and could not be read again
             raise ValueError("the data of an entry must survive being written and read") from None
         data, end = memoryview(line + b"\n"), self._size + len(line) + 1
-        before = os.fstat(self._descriptor).st_size
         try:
             while data:
                 data = data[os.pwrite(self._descriptor, data, end - len(data)) :]
-            os.ftruncate(self._descriptor, end)  # only a torn line reaches further
+            if torn:  # it may reach further
+                os.ftruncate(self._descriptor, end)
             if wait:
                 wait_for_disk(self._descriptor)
         except OSError as error:
             with contextlib.suppress(OSError):
-                os.ftruncate(self._descriptor, before)
+                os.ftruncate(self._descriptor, self._size + torn)
             raise _disk(error) from None
         self._tip, self._size = tip, end
         self._hashes += bytes.fromhex(entry.hash)

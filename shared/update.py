@@ -15,7 +15,8 @@ import json
 import math
 import struct
 from collections.abc import Iterable, Iterator, Mapping
-from io import BufferedReader
+from functools import cached_property
+from io import BufferedReader, FileIO
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
 
@@ -163,6 +164,10 @@ class PackedFile:
         Raises:
             TrustError: a tensor has a dtype, name or shape that no model of ours has.
         """
+        return self._table
+
+    @cached_property
+    def _table(self) -> Tensors:
         try:
             return tuple(TensorSpec(name=k, dtype=d, shape=s) for k, (d, s) in sorted(self.declared().items()))  # type: ignore[arg-type]
         except ValidationError:
@@ -180,7 +185,7 @@ class PackedFile:
             KeyError: the file holds no such tensor.
             TrustError: its dtype is none of ours, or the file ends before `stop`.
         """
-        with self.path.open("rb") as file:
+        with self.path.open("rb", buffering=0) as file:  # one run is read at once
             return self._read(file, name, start, stop)
 
     def tensor(self, name: str) -> Array:
@@ -206,7 +211,7 @@ class PackedFile:
         shape = self._places[name].shape
         return self._read(file, name, 0, math.prod(shape)).reshape(shape)
 
-    def _read(self, file: BufferedReader, name: str, start: int, stop: int) -> Array:
+    def _read(self, file: BufferedReader | FileIO, name: str, start: int, stop: int) -> Array:
         place = self._places[name]
         dtype = _LITTLE_ENDIAN.get(place.dtype)
         if dtype is None:
