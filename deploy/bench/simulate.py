@@ -92,7 +92,7 @@ def show(data: dict[str, Any]) -> Group:
 
 
 def _own(answer: dict[str, Any]) -> dict[str, Any]:
-    wanted = ("sites", "lanes", "seconds", "seconds_per_round", "plain_loop_s", "one_core_s")
+    wanted = ("sites", "lanes", "seconds", "seconds_per_round", "plain_loops", "plain_loop_s", "one_core_s")
     return {key: answer[key] for key in (*wanted, "ratio", "ratio_to_one_core", "rss_peak_bytes", "weights_sha256")}
 
 

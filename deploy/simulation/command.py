@@ -1,6 +1,7 @@
 """The `wardround simulate` command: a whole study over virtual sites, and what the federation cost."""
 
 import importlib.util
+from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,15 +78,20 @@ def show(data: dict[str, Any]) -> RenderableType:
     """The same facts in two columns."""
     shown = {
         "study": f"{data['study']}, {data['sites']} sites, {data['rounds']} rounds, {data['engine']}",
-        "a round": f"{data['seconds_per_round']:.2f} s",
+        "a round": f"{data['seconds_per_round']:.2f} s ({_range(data['seconds'])})",
         "memory, peak": f"{data['rss_peak_bytes'] / 1e6:.0f} MB",
         "model": data["weights_sha256"],
     }
     if "ratio" in data:
         loop = (
-            f"{data['plain_loop_s']:.2f} s on {data['lanes'] or 'as many'} threads, {data['one_core_s']:.2f} s on one"
+            f"{data['plain_loop_s']:.2f} s ({_range(data['plain_loops'])}) on {data['lanes'] or 'as many'} threads,"
+            f" {data['one_core_s']:.2f} s on one"
         )
         shown |= {"bare loop": loop, "ratio": f"{data['ratio']:.2f}, {data['ratio_to_one_core']:.2f} to one thread"}
     if data["study_folder"]:
         shown["kept in"] = data["study_folder"]
     return facts(shown)
+
+
+def _range(seconds: Sequence[float]) -> str:
+    return f"{min(seconds):.2f} to {max(seconds):.2f}"
