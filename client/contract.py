@@ -42,8 +42,11 @@ class NotFinite(Refusal):
     """Rule 6 does not hold."""
 
 
-def check_release(contract: Contract, message: Message, payload: Path | None) -> None:
+def check_release(contract: Contract, message: Message, payload: Path | None) -> bytes:
     """Hold one outgoing message against the contract, by all rules but the first.
+
+    Returns:
+        The body that was checked.
 
     Raises:
         Refusal: with `WireCode.CONTRACT` and, as remedy, the rule that was broken.
@@ -51,12 +54,13 @@ def check_release(contract: Contract, message: Message, payload: Path | None) ->
     _check_place(contract, message)  # 2
     if isinstance(message, Rehearsed) and (fault := rehearsal_fault(contract, message)):  # 3
         raise _broken(fault)
-    check_form(message)  # 2, before figures are compared
+    body = check_form(message)  # 2, before figures are compared
     if fault := _words_fault(contract, message):  # 3
         raise _broken(fault)
     if payload is not None:
         _check_announced(contract, message, payload)  # 4
         check_payload(contract, payload)  # 5, 6
+    return body
 
 
 def check_in_force(contract: Contract, message: Message, *, now: str) -> None:
@@ -75,16 +79,21 @@ def check_in_force(contract: Contract, message: Message, *, now: str) -> None:
         )
 
 
-def check_form(message: Message) -> None:
+def check_form(message: Message) -> bytes:
     """The second half of rule 2: types are checked where a message is built, and again where it leaves.
+
+    Returns:
+        The body that was checked: canonical bytes, as they are to be signed.
 
     Raises:
         Refusal: a field holds what its type does not allow.
     """
     try:
-        decode_to_server(canonical(message.model_dump(mode="json", warnings="none")))
+        body = canonical(message.model_dump(mode="json", warnings="none"))
+        decode_to_server(body)
     except (TrustError, ValueError):
         raise _broken("the message says something that its type does not allow") from None
+    return body
 
 
 def check_payload(contract: Contract, payload: Path) -> None:

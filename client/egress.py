@@ -24,7 +24,7 @@ from shared.envelope import seal
 from shared.errors import Refusal, WireCode
 from shared.heads import Losses, head_of
 from shared.ledger import Ledger
-from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Report, Uploaded, encode
+from shared.wire import TO_SERVER, Message, Ready, Refused, Rehearsed, Report, Uploaded
 
 _DOOR: Final = object()
 ALTERED: Final = "Nothing was released: the update changed after it was checked."
@@ -93,14 +93,13 @@ class Egress:
             Refusal: the contract does not allow it; nothing was written but the refusal.
         """
         message = disclosed(message, contract=contract, policy=self._policy)
+        if isinstance(message, Report):
+            message = message.model_copy(update={"ledger": head_of(self._ledger), "lost": self.lost})
         try:
-            self._check(message, contract, payload)
+            body = self._check(message, contract, payload)
         except Refusal as refusal:
             self._ledger.append("release_refused", {**_place(message), "rule": refusal.remedy}, time=self._now())
             raise
-        if isinstance(message, Report):
-            message = message.model_copy(update={"ledger": head_of(self._ledger), "lost": self.lost})
-        body = encode(message)
         if not self._repeats.cover(message, len(body)):
             self._ledger.append("release", _record(message, body, contract, payload), time=self._now())
         envelope = seal(body, key=self._key, signer=self._site, purpose=TO_SERVER)
@@ -126,14 +125,14 @@ class Egress:
         record = {"rule": ALTERED, "update_digest": released.payload_sha256}
         self._ledger.append("release_refused", record, time=self._now())
 
-    def _check(self, message: Message, contract: Contract | None, payload: Path | None) -> None:
+    def _check(self, message: Message, contract: Contract | None, payload: Path | None) -> bytes:
+        """The body that may be signed."""
         if contract is not None:
             check_in_force(contract, message, now=self._now())
-            check_release(contract, message, payload)
-        elif type(message) is not Refused or payload is not None:
+            return check_release(contract, message, payload)
+        if type(message) is not Refused or payload is not None:
             raise Refusal(WireCode.CONTRACT, remedy="Nothing was released: the study has no contract here.")
-        else:
-            check_form(message)
+        return check_form(message)
 
 
 def _place(message: Message) -> dict[str, object]:
