@@ -16,7 +16,7 @@ from server.reception import Question
 from server.record import Record
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
-from shared.contract import Contract, derive_contract
+from shared.contract import Contract, contract_of
 from shared.envelope import seal
 from shared.identity import COORDINATOR, Roster
 from shared.rehearsal import Terms
@@ -93,7 +93,7 @@ class Desk:
         """What the site may release."""
         if self.rehearsal is not None:
             return rehearsal_contract(self.study, site=site)
-        return derive_contract(self.opening(0, 1), site=site)
+        return contract_of(self.study, self.tensors, site=site, cohort=self.cohort)
 
     def declared_patients(self, site: str) -> Mapping[str, int]:
         """By split, how many patients the site said it has when it opened the study; empty if it did not."""

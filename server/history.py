@@ -55,6 +55,7 @@ class LiveHistory:
         amended: the last amendment that came into force, if any.
         epoch: the highest epoch claimed.
         opened: by site, its last word on the study.
+        declared: by site, the training examples and patients that it declared there.
         held: by site, since when it says "not yet", and why.
         commits: the committed rounds, round 1 first.
         norms: admitted norms of the last committed rounds.
@@ -82,6 +83,7 @@ class LiveHistory:
     amended: StudyAmended | None = None
     epoch: int = 0
     opened: dict[str, SiteOpened] = field(default_factory=dict)
+    declared: dict[str, Declared] = field(default_factory=dict)
     held: dict[str, SiteHeld] = field(default_factory=dict)
     commits: list[RoundCommitted] = field(default_factory=list)
     norms: NormHistory = field(default_factory=NormHistory)
@@ -143,14 +145,6 @@ class LiveHistory:
         if self.amended:
             return self.amended.study_digest
         return self.started.study_digest if self.started else None
-
-    @property
-    def declared(self) -> dict[str, Declared]:
-        """By site, the training examples and patients it declared when it opened the study."""
-        return {
-            site: Declared(examples=said.examples.get("train", 0), patients=said.patients.get("train", 0))
-            for site, said in self.opened.items()
-        }
 
     def counted_round(self, site: str) -> int:
         """The last committed round in which a site counted; 0 if there is none."""
@@ -214,6 +208,8 @@ class LiveHistory:
         self.held.pop(record.site, None)
         if isinstance(record, SiteOpened):
             self.opened[record.site] = record
+            examples, patients = record.examples.get("train", 0), record.patients.get("train", 0)
+            self.declared[record.site] = Declared(examples=examples, patients=patients)
         elif isinstance(record, SiteHeld):
             self.held[record.site] = record
 

@@ -124,6 +124,8 @@ class Round:
             spooled: sites whose update of this round the server already holds; they need no slot.
         """
         present, held, asks = set(online), set(spooled), []
+        if not present:  # asked at every turn, mostly when nobody waits
+            return []
         first = {site: place for place, site in enumerate(self._slots_for)}
         for seat in sorted(self.seats.values(), key=lambda s: first.get(s.site, len(first))):
             if seat.phase not in (Phase.WAITING, Phase.LOST) or seat.site not in present or now < seat.ask_at:
