@@ -8,7 +8,6 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from client.imaging.settings import DataSettings
 from client.settings import FILE_NAME, folder_of, load_settings
 from shared.console import Answer, answering, facts, progress_console, table
 from shared.errors import ConfigError
@@ -35,8 +34,9 @@ def data(
         raise ConfigError(
             "--folder looks at files alone, without labels.", remedy="Leave --config and --study out, or --folder."
         )
-    found = _of_folder(folder, kind) if folder else _of_site(config or Path(FILE_NAME), _study(study))
-    shown = Group(facts(_head(found)), Text(), _reasons(found), *(Text(f"\n{line}") for line in _warnings(found)))
+    found, unmapped = (_of_folder(folder, kind), {}) if folder else _of_site(config or Path(FILE_NAME), _study(study))
+    warnings = (Text(f"\n{line}") for line in _warnings(found, unmapped))
+    shown = Group(facts(_head(found)), Text(), _reasons(found), *warnings)
     return Answer(found.model_dump(mode="json"), shown)
 
 
@@ -55,7 +55,8 @@ def _of_folder(folder: Path, kind: "FolderKind | None") -> "Account":
     return survey(source, settings=None, task=None, say=progress_console().print)
 
 
-def _of_site(config: Path, study: "Study | None") -> "Account":
+def _of_site(config: Path, study: "Study | None") -> "tuple[Account, dict[str, int]]":
+    """The account, and the words of labels that the study lacks and that may be shown here."""
     from client.imaging.screening import Screen
     from client.imaging.sources import open_source
     from client.imaging.survey import survey
@@ -64,12 +65,13 @@ def _of_site(config: Path, study: "Study | None") -> "Account":
     from client.withdrawn import Withdrawn
 
     folder = folder_of(config)
-    settings: DataSettings = load_settings(config).data
+    settings = load_settings(config)
     salt = bytes.fromhex(load_enrolment(folder).invitation.patient_salt)
     task = study.task if study else None
-    source = open_source(settings, task=task, salt=salt, base=folder)
+    source = open_source(settings.data, task=task, salt=salt, base=folder, labels=settings.labels)
     screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
-    return survey(source, settings=settings, task=task, screen=screen, say=progress_console().print)
+    found = survey(source, settings=settings.data, task=task, screen=screen, say=progress_console().print)
+    return found, source.unmapped.shown(smallest_cell=settings.policy.smallest_cell)
 
 
 def _study(path: Path | None) -> "Study | None":
@@ -115,7 +117,7 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{word} {number:,}" for word, number in counts.items())
 
 
-def _warnings(found: "Account") -> Iterator[str]:
+def _warnings(found: "Account", unmapped: Mapping[str, int]) -> Iterator[str]:
     from client.imaging.account import SMALL_CLASS
 
     declared, possible = found.burned_in_text["declared"], found.burned_in_text["possible"]
@@ -130,7 +132,9 @@ def _warnings(found: "Account") -> Iterator[str]:
             "them. Give all images of a patient the same split, or leave the split column out."
         )
     if found.labels_unmapped:
-        yield f"{found.labels_unmapped:,} files have a label that the study does not know: see data.label_map."
+        yield f"{found.labels_unmapped:,} files have a label that the study does not know: see labels.words."
+    if unmapped:
+        yield f"Words among them, with the patients of each: {_listed(unmapped)}."
     if found.labels_unused:
         yield f"{found.labels_unused:,} lines of the label table answer to no file."
     for part, name in found.small_classes:

@@ -1,6 +1,7 @@
 """site.toml: what hospital IT decides about its site, parsed once into a frozen model."""
 
 import json
+import re
 import tomllib
 from itertools import chain
 from pathlib import Path
@@ -8,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from client.policy import Policy
 from shared.durable import write_atomically
@@ -16,6 +18,7 @@ from shared.section import Section, wrong_keys
 from shared.study import Name
 
 FILE_NAME = "site.toml"
+_BARE = re.compile(r"[A-Za-z0-9_-]+")
 
 
 class ComputeSettings(Section):
@@ -41,6 +44,7 @@ class SiteSettings(Section):
 
     site: AboutSite
     data: DataSettings
+    labels: LabelSettings = LabelSettings()
     compute: ComputeSettings = ComputeSettings()
     policy: Policy = Policy()
 
@@ -96,9 +100,14 @@ def write_settings(path: Path, settings: SiteSettings) -> bool:
 
 def _table(name: str, table: dict[str, Any]) -> list[str]:
     """A TOML table and those in it, line by line."""
-    own = [f"{key} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
-    inner = (_table(f"{name}.{key}", value) for key, value in table.items() if isinstance(value, dict))
+    own = [f"{_key(key)} = {json.dumps(value)}" for key, value in table.items() if not isinstance(value, dict)]
+    inner = (_table(f"{name}.{_key(key)}", value) for key, value in table.items() if isinstance(value, dict))
     return [f"[{name}]", *own, "", *chain.from_iterable(inner)]
+
+
+def _key(name: str) -> str:
+    """A key as TOML wants it: bare if it may be, else as a string."""
+    return name if _BARE.fullmatch(name) else json.dumps(name)
 
 
 def _says(path: Path, settings: SiteSettings) -> bool:

@@ -139,6 +139,7 @@ class Workbench:
             salt=bytes.fromhex(invitation.patient_salt),
             base=self._folder,
             cache=self._folder / "cache",
+            labels=self._settings.labels,
             screen=screen or self._screen(study),
             note=note,
         )

@@ -122,7 +122,7 @@ MEANINGS: dict[Code, Meaning] = {
         Check.IMAGES,
         Outcome.FIX,
         "The site found images, but none that can be used.",
-        "Have the site compare its label table and label_map with the study's classes.",
+        "Have the site compare its label table and labels.words with the study's classes.",
     ),
     Code.NO_TRAINING_PATIENTS: Meaning(
         Check.IMAGES,

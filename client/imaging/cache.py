@@ -28,6 +28,7 @@ from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.fit import fit
 from client.imaging.form import Pixels
+from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
@@ -59,6 +60,7 @@ def prepare(
     salt: bytes,
     base: Path,
     cache: Path,
+    labels: LabelSettings = AS_IT_STANDS,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
@@ -71,6 +73,7 @@ def prepare(
         salt: the federation's salt, at least 16 bytes.
         base: the folder that relative paths of the settings count from.
         cache: the site's cache folder, made where absent; it holds patient images.
+        labels: the `[labels]` table of site.toml.
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
         note: told the rows that are used.
 
@@ -78,10 +81,10 @@ def prepare(
         The three splits; each may be empty, and nothing is raised for that.
 
     Raises:
-        ConfigError: the labels, label map or array file cannot be used.
+        ConfigError: the labels, their mapping or the array file cannot be used.
         ResourceError: images are absent, or the disk of the cache is full.
     """
-    source = open_source(settings, task=task, salt=salt, base=base)
+    source = open_source(settings, task=task, salt=salt, base=base, labels=labels)
     return fill(source, settings, task=task, images=images, cache=cache, screen=screen, note=note)
 
 

@@ -18,6 +18,7 @@ from client.imaging.form import Facts, Pixels
 from client.imaging.labels import Entry, LabelTable
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
+from client.imaging.unmapped import Unmapped
 from shared.errors import ResourceError
 
 _SEXES = ("F", "M")  # "O" is also written where nobody asked
@@ -60,6 +61,7 @@ class FolderSource:
         self._command = command
         self._salt = salt
         self._rules = rules
+        self.unmapped = Unmapped()
         self._nameless = table is None and source in _NAMELESS
 
     def rows(self) -> Iterator[Row]:
@@ -108,6 +110,7 @@ class FolderSource:
         told = entry.patient if self._table and self._table.key != "patient" else None
         patient = told or ("" if says_nobody(facts.patient) else facts.patient)
         reason = entry.reason if patient or self._nameless else entry.reason or Reason.NO_PATIENT
+        self.unmapped.note(entry.unknown, self._pseudonym(patient))
         return replace(
             row,
             patient=self._pseudonym(patient),

@@ -26,6 +26,7 @@ from client.imaging.examples import Split
 from client.imaging.form import MAX_PIXELS, Pixels
 from client.imaging.labels import split_of
 from client.imaging.reasons import Reason, SetAside
+from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
 
@@ -72,6 +73,7 @@ class ArraySource:
         self._file = file
         self._vocabulary = vocabulary
         self._salt = salt
+        self.unmapped = Unmapped()
         try:
             with zipfile.ZipFile(file) as archive:
                 self._names = {name.removesuffix(".npy") for name in archive.namelist()}
@@ -112,6 +114,7 @@ class ArraySource:
             labels = self._labels(label)
         except SetAside as error:
             reason = error.reason
+            self.unmapped.note(self._unknown(label), key)
         reason = reason or (None if key else Reason.NO_PATIENT)
         return Row("npz", row.file, row.index, row.content, key, labels=labels, split=row.split, set_aside=reason)
 
@@ -121,6 +124,11 @@ class ArraySource:
         if len(label) != self._vocabulary.task.outputs:
             raise SetAside(Reason.LABEL_UNKNOWN)
         return self._vocabulary.from_flags([str(flag) for flag in label])
+
+    def _unknown(self, label: Any) -> tuple[str, ...]:
+        if np.ndim(label) == 0:
+            return self._vocabulary.unknown_words(str(label))
+        return self._vocabulary.unknown_flags([str(flag) for flag in label])
 
     def _splits(self, count: int) -> list[Split | None]:
         if "split" not in self._names:

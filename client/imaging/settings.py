@@ -19,8 +19,7 @@ class DataSettings(Section):
     """One source of images with its labels. Relative paths count from the folder of site.toml.
 
     `kind` dicom, nifti and pictures read `folder` and the CSV table `labels`; npz reads `file`, which holds
-    its own labels. `label_map` turns the table's words into class names of the study, or into
-    `positive` and `negative`. `views` and `keep` say which DICOM images are wanted, and
+    its own labels. `views` and `keep` say which DICOM images are wanted, and
     `exams_per_patient` when so many have one patient id that it cannot be one patient's. The fractions are of
     patients, and are used where the labels do not name a split themselves; keep them for the life of the
     site, so that a test patient stays one.
@@ -30,7 +29,6 @@ class DataSettings(Section):
     folder: Path | None = None
     file: Path | None = None
     labels: Path | None = None
-    label_map: dict[Word, Word] = Field(default_factory=dict)
     views: tuple[Literal["pa", "ap", "lateral", "cc", "mlo", "other", "unstated"], ...] = ()
     keep: tuple[Literal["for_processing", "localizer", "secondary"], ...] = ()
     exams_per_patient: Annotated[int, Field(ge=1)] = 50  # as `doubtful.MOST_EXAMS`

@@ -11,18 +11,22 @@ from client.imaging.catalogue import Row
 from client.imaging.decoder import decoding_command
 from client.imaging.folder import FolderSource
 from client.imaging.form import Pixels
+from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
 from client.imaging.labels import KEYS, read_labels
 from client.imaging.npz import ArraySource
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 from client.imaging.settings import DataSettings
+from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
 
 class Source(Protocol):
-    """Where images come from."""
+    """Where images come from; `unmapped` are the words of their labels that the study does not know, after `rows`."""
+
+    unmapped: Unmapped
 
     def rows(self) -> Iterator[Row]:
         """Every image found, usable or set aside, in a fixed order."""
@@ -38,7 +42,9 @@ class Source(Protocol):
         ...
 
 
-def open_source(settings: DataSettings, *, task: TaskSpec | None, salt: bytes, base: Path) -> Source:
+def open_source(
+    settings: DataSettings, *, task: TaskSpec | None, salt: bytes, base: Path, labels: LabelSettings = AS_IT_STANDS
+) -> Source:
     """Build the source that the settings name.
 
     Args:
@@ -46,23 +52,24 @@ def open_source(settings: DataSettings, *, task: TaskSpec | None, salt: bytes, b
         task: the study's classes; None leaves the labels of a table unread.
         salt: the federation's salt.
         base: the folder that relative paths count from.
+        labels: the site's dictionary, the `[labels]` table.
 
     Raises:
-        ConfigError: the label table, label map or array file cannot be used.
+        ConfigError: the label table, its mapping or the array file cannot be used.
         ResourceError: the folder or array file is not there.
     """
-    vocabulary = Vocabulary(task, settings.label_map) if task else None
+    vocabulary = Vocabulary(task, labels.words) if task else None
     if settings.kind == "npz":
         assert settings.file is not None
         if vocabulary is None:
             raise ConfigError("An array file is read by its labels.", remedy="Name a study's file with --study.")
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt)
     assert settings.folder is not None and settings.labels is not None
-    folder, labels = base / settings.folder, base / settings.labels
+    folder, table = base / settings.folder, base / settings.labels
     return FolderSource(
         folder,
-        table=read_labels(labels, vocabulary, keys=KEYS[settings.kind]),
-        skip=labels,
+        table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels),
+        skip=table,
         source=settings.kind,
         command=decoding_command(settings.kind, folder),
         rules=Rules(keep=settings.keep, views=settings.views),

@@ -7,10 +7,12 @@ never guessed.
 
 from collections.abc import Mapping, Sequence
 
+from client.imaging.label_settings import fold
 from client.imaging.reasons import Reason, SetAside
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
+UNLABELLED = "unlabelled"  # where a word leads that stands for no label at all
 _TRUE = frozenset({"1", "1.0", "positive", "true", "yes"})
 _FALSE = frozenset({"0", "0.0", "negative", "false", "no"})
 
@@ -20,30 +22,30 @@ class Vocabulary:
 
     Args:
         task: the study's classes.
-        label_map: the site's words for class names, `positive` or `negative`.
+        words: the site's words for class names, `positive`, `negative` or `unlabelled`.
 
     Raises:
-        ConfigError: the map leads to a word that the study does not know.
+        ConfigError: a word leads to something that the study does not know.
     """
 
-    def __init__(self, task: TaskSpec, label_map: Mapping[str, str]) -> None:
+    def __init__(self, task: TaskSpec, words: Mapping[str, str]) -> None:
         self.task = task
-        self._classes = {_fold(name): number for number, name in enumerate(task.classes)}
-        self._map = {_fold(word): _fold(name) for word, name in label_map.items()}
-        unknown = sorted(set(self._map.values()) - set(self._classes) - _TRUE - _FALSE)
-        if unknown:
+        self._classes = {fold(name): number for number, name in enumerate(task.classes)}
+        self._map = {fold(word): fold(name) for word, name in words.items()}
+        known = {*self._classes, *_TRUE, *_FALSE, UNLABELLED}
+        if lost := [f'"{word}" = "{name}"' for word, name in words.items() if fold(name) not in known]:
             raise ConfigError(
-                f"data.label_map leads to {', '.join(unknown)}, which the study does not know.",
-                remedy=f"Use positive, negative or one of: {', '.join(task.classes)}.",
+                f"A line of labels.words in site.toml leads to no class of the study: {', '.join(lost)}.",
+                remedy=f"Use {', '.join(task.classes)}, positive, negative or {UNLABELLED} on the right.",
             )
 
     def from_word(self, text: str) -> tuple[int, ...]:
         """Labels of one cell: a class name or number, or several names joined by `|` if multilabel.
 
         Raises:
-            SetAside: the cell is empty or not understood.
+            SetAside: the cell is empty, stands for no label, or is not understood.
         """
-        if not text.strip():
+        if self._says_nothing(text):
             raise SetAside(Reason.UNLABELLED)
         if self.task.mode == "multilabel":
             return self._several(text)
@@ -54,9 +56,10 @@ class Vocabulary:
         """Labels of one 0/1 cell per class, in the order of the study's classes.
 
         Raises:
-            SetAside: a cell is empty or not understood, or a multiclass line has not exactly one 1.
+            SetAside: a cell is empty, stands for no label or is not understood, or a multiclass line has not
+                exactly one 1.
         """
-        if any(not cell.strip() for cell in cells):
+        if any(self._says_nothing(cell) for cell in cells):
             raise SetAside(Reason.UNLABELLED)
         flags = tuple(_flag(self._mapped(cell)) for cell in cells)
         if self.task.mode != "multiclass":
@@ -65,8 +68,28 @@ class Vocabulary:
             raise SetAside(Reason.LABEL_UNKNOWN)
         return (flags.index(1),)
 
+    def unknown_words(self, text: str) -> tuple[str, ...]:
+        """The words of a label cell that `from_word` does not understand."""
+        parts = text.split("|") if self.task.mode == "multilabel" and not self._understood(text) else [text]
+        return tuple(part for part in parts if not self._understood(part))
+
+    def unknown_flags(self, cells: Sequence[str]) -> tuple[str, ...]:
+        """The cells of a line that `from_flags` does not understand."""
+        return tuple(dict.fromkeys(cell for cell in cells if self._mapped(cell) not in _TRUE | _FALSE))
+
+    def _understood(self, text: str) -> bool:
+        try:
+            self.from_word(text)
+        except SetAside as error:
+            return error.reason is Reason.UNLABELLED
+        return True
+
+    def _says_nothing(self, text: str) -> bool:
+        word = self._mapped(text)
+        return not word or (word == UNLABELLED and word not in self._classes)
+
     def _mapped(self, text: str) -> str:
-        word = _fold(text)
+        word = fold(text)
         return self._map.get(word, word)
 
     def _binary(self, word: str) -> int:
@@ -95,7 +118,3 @@ def _flag(word: str) -> int:
     if word in _FALSE:
         return 0
     raise SetAside(Reason.LABEL_UNKNOWN)
-
-
-def _fold(text: str) -> str:
-    return text.strip().casefold()

@@ -36,6 +36,7 @@ class Timed:
 
     def __init__(self, source: Source, clock: Callable[[], float] = time.monotonic) -> None:
         self._source, self._clock = source, clock
+        self.unmapped = source.unmapped
         self.files: set[str] = set()
         self.slowest_s = self.slowest_file_s = self._last_s = 0.0
 

@@ -81,11 +81,13 @@ class PlainLoop:
 
 def _data(folder: Path, study: Study) -> SiteData:
     invitation = read_invitation((folder / "invitation.json").read_bytes())
+    settings = load_settings(folder / "site.toml")
     return prepare(
-        load_settings(folder / "site.toml").data,
+        settings.data,
         task=study.task,
         images=study.images,
         salt=bytes.fromhex(invitation.patient_salt),
         base=folder,
         cache=folder / "cache",
+        labels=settings.labels,
     )

@@ -100,7 +100,7 @@ def test_labels_classes_and_splits_of_a_site(site_with: Callable[..., LoneSite],
     assert said["train_only_advised"]
     assert "Planted" not in done.output
     shown = wardround("site", "data", *config, "--study", tmp_path / "study.toml").stdout
-    assert "data.label_map" in shown
+    assert "labels.words" in shown
     assert "data.test_fraction = 0" in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
     unlabelled = answer("site", "data", *config)
@@ -114,6 +114,34 @@ def test_patients_across_splits_are_counted(site_with: Callable[..., LoneSite]) 
     table.write_text(table.read_text().replace("2.png,no,Planted-1,train", "2.png,no,Planted-1,test"))
     said = answer("site", "data", "--config", site.folder / "site.toml")
     assert (said["patients_across_splits"], said["splits"]) == (1, None)
+
+
+def test_a_site_keeps_its_own_words(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+    site = site_with(kind="pictures", file=None, folder="images", labels="labels.csv")
+    pictures(site.folder)
+    table, config = site.folder / "labels.csv", site.folder / "site.toml"
+    german = table.read_text().replace(",no,", ",unauffaellig,").replace(",yes,", ",Herd,")
+    table.write_text(german.replace("file,label", "Datei,Befund").replace(",", ";"))
+    (tmp_path / "study.toml").write_text(STUDY)
+    asked = ("site", "data", "--config", config, "--study", tmp_path / "study.toml")
+
+    mapping = '[labels]\ncolumns = { Datei = "file", Befund = "label" }\nwords = { Herd = "opacity" }\n'
+    config.write_text(config.read_text().replace("smallest_cell = 1", "smallest_cell = 5") + mapping)
+    shown = " ".join(wardround(*asked).stdout.split())
+    assert "8 files have a label that the study does not know" in shown
+    assert "Words among them" not in shown  # four patients, below the smallest cell
+    config.write_text(config.read_text().replace("smallest_cell = 5", "smallest_cell = 2"))
+    shown = " ".join(wardround(*asked).stdout.split())
+    assert "Words among them, with the patients of each: unauffaellig 4." in shown
+    assert "perhaps" not in shown  # of one patient
+    assert "unauffaellig" not in wardround(*asked, "--json").output
+
+    config.write_text(config.read_text().replace('{ Herd = "opacity" }', '{ Herd = "opacity", unauffaellig = "no" }'))
+    assert answer(*asked)["classes"] == {"opacity": 4, "negative": 4}
+    config.write_text(config.read_text().replace('Herd = "opacity"', 'Herd = "opacitiy"'))
+    refused = wardround(*asked)
+    assert refused.exit_code == 3
+    assert '"Herd" = "opacitiy"' in refused.output
 
 
 def test_an_array_file_needs_a_study(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:

@@ -15,6 +15,7 @@ from PIL import Image
 
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData, Split
+from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from shared.errors import ResourceError, WardroundError
 from shared.study import ImageSpec, TaskSpec
@@ -29,9 +30,11 @@ def npz(tmp_path: Path, write_npz: Write, flat_arrays: Mapping[str, np.ndarray],
     """Prepare the flat arrays; keywords change what is asked."""
     write_npz(**flat_arrays)
 
-    def run(images: ImageSpec = SMALL, **changes: Any) -> SiteData:
+    def run(images: ImageSpec = SMALL, *, words: dict[str, str] | None = None, **changes: Any) -> SiteData:
         settings = DataSettings.model_validate({"kind": "npz", "file": "images.npz", **changes})
-        return prepare(settings, task=binary, images=images, salt=bytes(32), base=tmp_path, cache=tmp_path / "cache")
+        place = {"base": tmp_path, "cache": tmp_path / "cache"}
+        labels = LabelSettings(words=words or {})
+        return prepare(settings, task=binary, images=images, salt=bytes(32), labels=labels, **place)
 
     return run
 
@@ -175,7 +178,7 @@ def test_no_patient_or_file_name_stands_in_the_cache(tmp_path: Path, npz: Prepar
 
 
 def test_a_patient_keeps_the_split_whatever_else_the_study_asks(npz: Prepare) -> None:
-    one, other = npz(), npz(ImageSpec(size_px=20), label_map={"0": "Pneumonia", "1": "negative"})
+    one, other = npz(), npz(ImageSpec(size_px=20), words={"0": "Pneumonia", "1": "negative"})
     assert one.counts.patients == other.counts.patients
     np.testing.assert_array_equal(one.test.patients, other.test.patients)
     np.testing.assert_array_equal(one.test.labels, 1 - other.test.labels)
@@ -218,6 +221,7 @@ PREPARE = """
 import resource, sys
 from pathlib import Path
 from client.imaging.cache import prepare
+from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from shared.errors import ResourceError
 from shared.study import ImageSpec, TaskSpec

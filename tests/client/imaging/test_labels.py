@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from client.imaging.examples import Split
+from client.imaging.label_settings import LabelSettings
 from client.imaging.labels import Entry, read_labels, split_of
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.vocabulary import Vocabulary
@@ -85,6 +86,47 @@ def test_a_byte_order_mark_is_skipped(tmp_path: Path, words: Vocabulary) -> None
     path = tmp_path / "excel.csv"
     path.write_bytes("file,label\r\n1.png,1\r\n".encode("utf-8-sig"))
     assert read_labels(path, words, keys=KEYS).find("1.png").labels == (1,)
+
+
+GERMAN = "Auftragsnr;PatNr;Befund\r\nA-1;P-1;Rundherd\r\nA-2;P-2;unauff\u00e4llig\r\n"
+COLUMNS = {"auftragsnr": "accession", "PatNr": "patient", "Befund": "label"}
+
+
+@pytest.mark.parametrize(
+    ("encoding", "text"), [("utf-8", GERMAN), ("windows-1252", GERMAN), ("utf-16", GERMAN.replace(";", "\t"))]
+)
+def test_a_table_as_a_german_spreadsheet_writes_it(tmp_path: Path, binary: TaskSpec, encoding: str, text: str) -> None:
+    (tmp_path / "labels.csv").write_bytes(text.encode(encoding))
+    settings = LabelSettings.model_validate({"encoding": encoding, "columns": COLUMNS})
+    words = Vocabulary(binary, {"Rundherd": "pneumonia", "UNAUFF\u00c4LLIG": "negative"})
+    table = read_labels(tmp_path / "labels.csv", words, keys=KEYS, settings=settings)
+    assert table.key == "accession"
+    assert [table.find(name) for name in ("A-1", "A-2")] == [Entry((1,), "P-1"), Entry((0,), "P-2")]
+
+
+def test_a_column_per_class_under_the_sites_names(write_table: Write, multilabel: TaskSpec) -> None:
+    path = write_table(["file", "Erguss", "Mass", "Nodule"], ["1.png", "1", "0", "0"])
+    settings = LabelSettings(columns={"Erguss": "Effusion"})
+    assert read_labels(path, Vocabulary(multilabel, {}), keys=KEYS, settings=settings).find("1.png").labels == (0, 1, 0)
+
+
+def test_a_column_that_another_is_called_by_gives_way(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["file", "label", "Zweitbefund"], ["1", "0", "1"])
+    settings = LabelSettings(columns={"Zweitbefund": "label"})
+    assert read_labels(path, words, keys=KEYS, settings=settings).find("1").labels == (1,)
+
+
+def test_a_mapping_of_a_column_that_is_not_there_is_refused(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["file", "SECRET"], ["1", "1"])
+    with pytest.raises(ConfigError, match='no column "Befnd", which') as caught:
+        read_labels(path, words, keys=KEYS, settings=LabelSettings(columns={"Befnd": "label"}))
+    assert "SECRET" not in str(caught.value)
+
+
+def test_another_encoding_is_said(tmp_path: Path, words: Vocabulary) -> None:
+    (tmp_path / "labels.csv").write_bytes(GERMAN.encode("windows-1252"))
+    with pytest.raises(ConfigError, match=r"as utf-8 \(labels.encoding\)"):
+        read_labels(tmp_path / "labels.csv", words, keys=KEYS)
 
 
 @pytest.mark.parametrize(

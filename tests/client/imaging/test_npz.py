@@ -22,8 +22,8 @@ Write = Callable[..., Path]
 SPLITS = [Split.TRAIN, Split.VALIDATION, Split.TEST]
 
 
-def _source(path: Path, task: TaskSpec, **label_map: str) -> ArraySource:
-    return ArraySource(path, vocabulary=Vocabulary(task, label_map), salt=bytes(32))
+def _source(path: Path, task: TaskSpec, **words: str) -> ArraySource:
+    return ArraySource(path, vocabulary=Vocabulary(task, words), salt=bytes(32))
 
 
 def _medmnist(count: int = 4, shape: tuple[int, ...] = (12, 12)) -> dict[str, np.ndarray]:

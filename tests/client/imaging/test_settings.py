@@ -13,15 +13,12 @@ DICOM = """
 kind = "dicom"
 folder = "/pacs/export"
 labels = "labels.csv"
-[label_map]
-NORMAL = "negative"
 """
 
 
 def test_a_table_is_read_with_defaults() -> None:
     settings = DataSettings.model_validate(tomllib.loads(DICOM))
     assert (settings.validation_fraction, settings.test_fraction) == (0.15, 0.15)
-    assert settings.label_map == {"NORMAL": "negative"}
 
 
 def test_it_is_frozen() -> None:
@@ -47,7 +44,6 @@ def test_it_survives_a_round_trip() -> None:
         ({"kind": "minc", "folder": "a"}, "npz"),
         ({"kind": "npz", "file": "a", "test_fraction": 0.6, "validation_fraction": 0.4}, "leave patients"),
         ({"kind": "npz", "file": "a", "test_fraction": -0.1}, "greater than or equal"),
-        ({"kind": "npz", "file": "a", "label_map": {"": "x"}}, "at least 1 character"),
     ],
 )
 def test_keys_that_do_not_belong_together_are_refused(table: dict[str, object], message: str) -> None:

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 from client.imaging.folder import FolderSource
+from client.imaging.label_settings import LabelSettings
 from client.imaging.npz import ArraySource
 from client.imaging.settings import DataSettings
 from client.imaging.sources import open_source
@@ -47,7 +48,7 @@ def test_what_is_absent_is_said(tmp_path: Path, binary: TaskSpec, salt: bytes) -
         open_source(DataSettings(kind="npz", file=Path("absent")), task=binary, salt=salt, base=tmp_path)
 
 
-def test_a_label_map_for_another_study_is_refused(tmp_path: Path, binary: TaskSpec, salt: bytes) -> None:
-    settings = DataSettings(kind="npz", file=Path("a.npz"), label_map={"a": "Fracture"})
-    with pytest.raises(ConfigError, match="fracture"):
-        open_source(settings, task=binary, salt=salt, base=tmp_path)
+def test_words_for_another_study_are_refused(tmp_path: Path, binary: TaskSpec, salt: bytes) -> None:
+    settings, labels = DataSettings(kind="npz", file=Path("a.npz")), LabelSettings(words={"Bruch": "Fracture"})
+    with pytest.raises(ConfigError, match=r'labels\.words .* "Bruch" = "Fracture"'):
+        open_source(settings, task=binary, salt=salt, base=tmp_path, labels=labels)

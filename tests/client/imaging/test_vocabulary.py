@@ -72,9 +72,31 @@ def test_several_classes_can_become_one(binary: TaskSpec) -> None:
 
 
 def test_a_map_to_an_unknown_class_is_refused(binary: TaskSpec) -> None:
-    with pytest.raises(ConfigError, match="cyst") as caught:
-        Vocabulary(binary, {"a": "Cyst"})
+    with pytest.raises(ConfigError, match=r'labels\.words .* "Zyste" = "Cyst", "b" = "pneumonie"') as caught:
+        Vocabulary(binary, {"Zyste": "Cyst", "Lunge": "pneumonia", "b": "pneumonie"})
     assert "Pneumonia" in caught.value.remedy
+
+
+def test_numbers_can_be_the_other_way_round(binary: TaskSpec) -> None:
+    words = Vocabulary(binary, {"0": "positive", "1": "negative"})
+    assert [words.from_word(word) for word in ("0", "1", "pneumonia")] == [(1,), (0,), (1,)]
+
+
+@pytest.mark.parametrize("mode", ["binary", "multiclass", "multilabel"])
+def test_words_that_stand_for_no_label(request: pytest.FixtureRequest, mode: str) -> None:
+    words = Vocabulary(request.getfixturevalue(mode), {"n.b.": "unlabelled"})
+    for read in (lambda: words.from_word("N.B."), lambda: words.from_flags(["1", "n.b.", "0"])):
+        with pytest.raises(SetAside, match="unlabelled"):
+            read()
+    assert words.unknown_words("n.b.") == ()
+
+
+def test_the_words_not_understood_are_known(binary: TaskSpec, multilabel: TaskSpec) -> None:
+    assert Vocabulary(binary, {}).unknown_words("Mass|Cyst") == ("Mass|Cyst",)
+    words = Vocabulary(multilabel, {"Raumforderung": "Mass"})
+    assert words.unknown_words("Raumforderung|Cyst|Nodule") == ("Cyst",)
+    assert words.unknown_words("Raumforderung|Nodule") == ()
+    assert words.unknown_flags(["1", "maybe", "0", "maybe"]) == ("maybe",)
 
 
 @given(st.text())
