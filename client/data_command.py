@@ -68,7 +68,8 @@ def _of_site(config: Path, study: "Study | None") -> "tuple[Account, dict[str, i
     settings = load_settings(config)
     salt = bytes.fromhex(load_enrolment(folder).invitation.patient_salt)
     task = study.task if study else None
-    source = open_source(settings.data, task=task, salt=salt, base=folder, labels=settings.labels)
+    columns = study.clinical if study else None
+    source = open_source(settings.data, task=task, salt=salt, base=folder, labels=settings.labels, clinical=columns)
     screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
     found = survey(source, settings=settings.data, task=task, screen=screen, say=progress_console().print)
     return found, source.unmapped.shown(smallest_cell=settings.policy.smallest_cell)
@@ -100,6 +101,7 @@ def _head(found: "Account") -> dict[str, object]:
         "used": f"{found.used:,} files, {found.images:,} images",
         "of": f"{found.patients:,} patients, {found.exams:,} exams, {found.series:,} series",
         **{name: _listed(counts) for name, counts in counted.items() if counts},
+        **{name: _listed(counts) for name, counts in found.clinical.items()},
         **{
             part: f"{inside.images:,} images of {inside.patients:,} patients  {_listed(inside.classes)}"
             for part, inside in splits.items()

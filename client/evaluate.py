@@ -38,8 +38,10 @@ def logits_by_patient(
     try:
         with torch.inference_mode():
             for start in range(0, len(examples), batch_size):
-                images = to_network(examples.images[start : start + batch_size]).to(device)
-                logits[start : start + len(images)] = model(images).float().cpu().numpy()
+                chosen = slice(start, start + batch_size)
+                images = to_network(examples.images[chosen]).to(device)
+                known = (torch.from_numpy(values).to(device) for values in examples.beside(chosen))
+                logits[chosen] = model(images, *known).float().cpu().numpy()
     finally:
         model.train(was_training)
     return task.by_patient(logits, examples.labels, examples.patients)

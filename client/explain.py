@@ -31,6 +31,8 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     classes = ", ".join(study.task.classes)
     does = "trains" if contract.rounds else "scores"
     yield f"It {does} the network {study.model.name} of the installed wheel, to tell {study.task.mode} {classes}."
+    if study.clinical:
+        yield f"Beside each image it takes from the site's table: {', '.join(study.clinical)}."
     if study.training is not None and contract.rounds:
         yield from _training(study.training, contract)
     yield from _leaving(contract, terms.floors)

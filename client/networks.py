@@ -43,4 +43,5 @@ class Networks:
 def start_network(study: Study) -> nn.Module:
     """A network of its own, on the CPU, with the weights that the study's seed draws."""
     random = StudyRandom(study.study.seed).child("start")
-    return build_model(study.model, images=study.images, outputs=study.task.outputs, random=random)
+    outputs, columns = study.task.outputs, study.clinical
+    return build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)

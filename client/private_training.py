@@ -224,22 +224,27 @@ class _Trainer:
             images = to_network(examples.images[chosen])
             images = images if augment is None else augment(images, draws)
             targets = torch.from_numpy(examples.labels[chosen])
-            found = self._gradients(images.to(self._device), targets.to(self._device))
+            known = (torch.from_numpy(values).to(self._device) for values in examples.beside(chosen))
+            found = self._gradients(images.to(self._device), targets.to(self._device), *known)
         for name, parameter in named.items():
             parameter.grad_sample = found[name]  # type: ignore[attr-defined]
 
 
-def gradients_of(model: nn.Module, task: Task) -> Callable[[Tensor, Tensor], dict[str, Tensor]]:
-    """A function of (n, ...) images and (n, ...) targets: by parameter, the (n, *shape) gradients of each image."""
+def gradients_of(model: nn.Module, task: Task) -> Callable[..., dict[str, Tensor]]:
+    """A function of (n, ...) images, targets and perhaps clinical values: the gradients of each image, by parameter.
 
-    def loss(weights: dict[str, Tensor], image: Tensor, target: Tensor) -> Tensor:
-        return task.loss(functional_call(model, weights, (image[None],)), target[None])
+    They have the shape (n, *shape).
+    """
 
-    each = vmap(grad(loss), in_dims=(None, 0, 0), randomness="different")
+    def loss(weights: dict[str, Tensor], image: Tensor, target: Tensor, known: tuple[Tensor, ...]) -> Tensor:
+        seen = (image[None], *(values[None] for values in known))
+        return task.loss(functional_call(model, weights, seen), target[None])
 
-    def gradients(images: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    each = vmap(grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
+
+    def gradients(images: Tensor, targets: Tensor, *known: Tensor) -> dict[str, Tensor]:
         weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
-        found: dict[str, Any] = each(weights, images, targets)
+        found: dict[str, Any] = each(weights, images, targets, known)
         return found
 
     return gradients

@@ -206,7 +206,8 @@ def shortened(study: Study, *, steps: int) -> Study:
 def some(examples: Examples, *, most: int = SCORED) -> Examples:
     """The first images of a split, their patients numbered anew."""
     patients = np.unique(examples.patients[:most], return_inverse=True)[1].astype(np.int64)
-    return Examples(images=examples.images[:most], labels=examples.labels[:most], patients=patients)
+    known = None if examples.clinical is None else examples.clinical[:most]
+    return Examples(images=examples.images[:most], labels=examples.labels[:most], patients=patients, clinical=known)
 
 
 def images_code(data: SiteData, study: Study) -> Code:

@@ -84,7 +84,8 @@ def fit(
         for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
             images = to_network(examples.images[batch])
             images = images if augment is None else augment(images, noise)
-            loss += trainer.step(images, torch.from_numpy(examples.labels[batch])) * len(batch)
+            known = map(torch.from_numpy, examples.beside(batch))
+            loss += trainer.step(images, torch.from_numpy(examples.labels[batch]), *known) * len(batch)
             seen, steps = seen + len(batch), steps + 1
             tally.note(batch)
             if on_step is not None:
@@ -121,12 +122,13 @@ class _Trainer:
     def cuda_devices(self) -> list[torch.device]:
         return [self.device] if self._cuda else []
 
-    def step(self, images: Tensor, targets: Tensor) -> Tensor:
+    def step(self, images: Tensor, targets: Tensor, *beside: Tensor) -> Tensor:
         """One step of the optimiser; returns the batch's mean loss, detached, on the device."""
         images, targets = self._to_device(images), self._to_device(targets)
+        known = [self._to_device(values) for values in beside]
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=self._amp):
-            loss = self._task.loss(self._model(images).float(), targets)
+            loss = self._task.loss(self._model(images, *known).float(), targets)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self._incoming or self._correction:
             self._scaler.unscale_(self._optimizer)

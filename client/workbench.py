@@ -140,6 +140,7 @@ class Workbench:
             base=self._folder,
             cache=self._folder / "cache",
             labels=self._settings.labels,
+            clinical=study.clinical,
             screen=screen or self._screen(study),
             note=note,
         )

@@ -9,14 +9,15 @@ Decides which patient goes to which site. Three schemes:
 
 All images of a patient stay together. Where the file names no test or validation patients, 15 % of
 the train patients each become them. Every site gets one flat .npz (see `client/imaging/npz.py`) with
-`images, labels, patient, split`; nothing is de-duplicated.
+`images, labels, patient, split`, and whatever else the flat form says of each image in one number or word, such
+as its clinical columns; nothing is de-duplicated.
 """
 
 import os
 import re
 import zipfile
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +28,7 @@ from shared.errors import ConfigError
 
 _SPLITS = ("train", "validation", "test")
 _PREFIXES = {"train": "train", "val": "validation", "test": "test"}
+_READ = ("images", "labels", "patient", "split", "site", "site_names")
 _CARVED = 0.15
 _FEW = {"train": 8, "validation": 2, "test": 0}  # patients that every site gets, where there are enough
 
@@ -54,6 +56,7 @@ class _Table:
     patients: NDArray[np.str_]
     splits: NDArray[np.str_]
     sites: NDArray[np.str_] | None
+    beside: dict[str, NDArray[Any]] = field(default_factory=dict)
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -168,7 +171,7 @@ def _carved(table: _Table, rng: np.random.Generator) -> _Table:
         if split not in splits:
             train = rng.permutation(np.flatnonzero(splits == "train"))
             splits[train[: round(_CARVED * total)]] = split
-    return _Table(table.images, table.labels, table.patients, splits[inverse], table.sites)
+    return replace(table, splits=splits[inverse])
 
 
 def _load(file: Path) -> _Table:
@@ -200,7 +203,10 @@ def _flat(archive: Any) -> _Table:
     splits = _split_names(archive["split"]) if "split" in archive else np.full(count, "train")
     if not len(labels) == len(patients) == len(splits) == count:
         raise ValueError("arrays of different length")
-    return _Table(images, labels, patients, splits, _site_names(archive) if "site" in archive else None)
+    sites = _site_names(archive) if "site" in archive else None
+    others = {name: archive[name] for name in archive.files if name not in _READ}
+    beside = {name: array for name, array in others.items() if array.shape == (count,) and array.dtype.kind in "iufbUS"}
+    return _Table(images, labels, patients, splits, sites, beside)
 
 
 def _split_names(split: NDArray[Any]) -> NDArray[np.str_]:
@@ -236,6 +242,7 @@ def _write(table: _Table, rows: NDArray[np.int64], name: str, out: Path) -> Part
         "labels": table.labels[rows],
         "patient": table.patients[rows],
         "split": table.splits[rows],
+        **{name: array[rows] for name, array in table.beside.items()},
     }
     partial = folder / ".images.part.npz"
     np.savez(partial, allow_pickle=False, **arrays)

@@ -30,7 +30,8 @@ def start_state(study: Study) -> Mapping[str, np.ndarray]:
     from shared.randomness import StudyRandom
 
     random = StudyRandom(study.study.seed).child("start")
-    model = build_model(study.model, images=study.images, outputs=study.task.outputs, random=random)
+    outputs, columns = study.task.outputs, study.clinical
+    model = build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)
     return travelling(model, study.training)
 
 

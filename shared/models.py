@@ -13,7 +13,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from shared.clinical import Columns
 from shared.errors import ConfigError
+from shared.fusion import EMBEDDING, Fusion
 from shared.randomness import StudyRandom
 from shared.study import ImageSpec, ModelSpec
 from shared.update import Array
@@ -54,16 +56,19 @@ class BasicCnn(nn.Module):
         return self.head(hidden)  # type: ignore[no-any-return]
 
 
-def build_model(model: ModelSpec, *, images: ImageSpec, outputs: int, random: StudyRandom) -> nn.Module:
-    """Build a network with the study's initial weights, on the CPU.
+def build_model(
+    model: ModelSpec, *, images: ImageSpec, outputs: int, random: StudyRandom, clinical: Columns | None = None
+) -> nn.Module:
+    """Build a network with the study's initial weights, on the CPU; one that takes clinical columns, if there are any.
 
     Raises:
         ConfigError: the network does not take this norm, or not at this image size.
     """
     with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced below
-        network = _construct(model, images=images, outputs=outputs)
+        network = _construct(model, images=images, outputs=EMBEDDING if clinical else outputs)
+        network = Fusion(network, columns=clinical, outputs=outputs) if clinical else network
     _initialise(network, random.child("initialise"))
-    _probe(network, model, images)
+    _probe(network, model, images, columns=len(clinical or ()))
     return network
 
 
@@ -157,11 +162,12 @@ def _initialise(network: nn.Module, random: StudyRandom) -> None:
             parameter.copy_(torch.from_numpy(values))
 
 
-def _probe(network: nn.Module, model: ModelSpec, images: ImageSpec) -> None:
+def _probe(network: nn.Module, model: ModelSpec, images: ImageSpec, *, columns: int) -> None:
     network.eval()
+    known = (torch.zeros(1, columns),) if columns else ()
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, images.channels, images.size_px, images.size_px))
+            network(torch.zeros(1, images.channels, images.size_px, images.size_px), *known)
     except (RuntimeError, ValueError):
         raise ConfigError(
             f"model.name = {model.name} with norm = {model.norm} does not take images of {images.size_px} px.",

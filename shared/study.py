@@ -14,6 +14,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
+from shared.clinical import ClinicalSpec
 from shared.errors import ConfigError
 from shared.plain_text import PlainText
 from shared.private_training import PrivacySpec, privacy_fault
@@ -205,6 +206,7 @@ class Study(Section):
     study: About
     task: TaskSpec
     images: ImageSpec = ImageSpec()
+    clinical: ClinicalSpec = Field(default_factory=dict)
     model: ModelSpec = ModelSpec()
     training: TrainingSpec | None = None
     privacy: PrivacySpec | None = None
@@ -293,6 +295,9 @@ class Study(Section):
     def digest(self) -> str:
         """SHA-256 (hex) of `canonical`."""
         return self._digest
+
+    def __hash__(self) -> int:
+        return hash(self._digest)  # a mapping, as the clinical columns are, has none
 
     @cached_property
     def _digest(self) -> str:  # a study is frozen, and asked for its digest with every message

@@ -35,7 +35,14 @@ MAY_KNOW = {
     ),
     "monai": ("shared/models.py", "client/imaging/"),
     "torch": (
-        *("shared/models.py", "shared/methods.py", "shared/tasks.py", "shared/randomness.py", "client/imaging/"),
+        *(
+            "shared/models.py",
+            "shared/fusion.py",
+            "shared/methods.py",
+            "shared/tasks.py",
+            "shared/randomness.py",
+            "client/imaging/",
+        ),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),

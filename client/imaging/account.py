@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from client.imaging.about import OTHER, UNSTATED, About
 from client.imaging.catalogue import Catalogue, Row, true_classes
+from client.imaging.clinical import Missing
 from client.imaging.examples import Split
 from client.imaging.reasons import MEANING, Reason
 from shared.section import Section
@@ -46,6 +47,7 @@ class Account(Section):
         patients, exams, series: of the images used.
         transfer_syntaxes, modalities, vendors, views, marks: files used, by what their headers say.
         burned_in_text: files used whose pixels may hold text: `declared` by the header, or `possible`.
+        clinical: by clinical column of the study, images used with a value (`known`) and without one, by reason.
         classes: patients by class; None where no study says what the labels mean.
         splits: None where no federation decides them, or where the labels contradict themselves.
         small_classes: splits with fewer than `SMALL_CLASS` patients of a class, as split and class.
@@ -68,6 +70,7 @@ class Account(Section):
     views: dict[str, int]
     marks: dict[str, int]
     burned_in_text: dict[str, int]
+    clinical: dict[str, dict[str, int]]
     classes: dict[str, int] | None
     splits: dict[Split, Part] | None
     small_classes: tuple[tuple[Split, str], ...]
@@ -111,6 +114,7 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
             "declared": sum(about.burned_in == "yes" for about in abouts),
             "possible": sum(about.burned_in == "possible" for about in abouts),
         },
+        clinical=_known(used),
         classes=_classes(used, task) if task else None,
         splits={part: _part(rows, task) for part, rows in parts.items()} if split else None,
         small_classes=small,
@@ -138,6 +142,14 @@ def _tally(abouts: Iterable[About], words: Callable[[About], Sequence[str]]) -> 
     """Files by word, the most frequent first; what is another or left unsaid last."""
     counts = Counter(word for about in abouts for word in words(about))
     return dict(sorted(counts.items(), key=lambda item: (item[0] in (OTHER, UNSTATED), -item[1], item[0])))
+
+
+def _known(rows: Iterable[Row]) -> dict[str, dict[str, int]]:
+    counts: dict[str, Counter[str]] = defaultdict(Counter)
+    for row in rows:
+        for name, value in row.clinical.items():
+            counts[name][value.value if isinstance(value, Missing) else "known"] += 1
+    return {name: dict(sorted(found.items())) for name, found in sorted(counts.items())}
 
 
 def _different(keys: Iterable[str | None]) -> int:

@@ -11,9 +11,11 @@ it is decoded is left to the sources. Labels are not cached; they come from the 
 
 import errno
 import fcntl
+import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -24,6 +26,7 @@ from pydantic import ValidationError
 
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
+from client.imaging.clinical import Missing
 from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.fit import fit
@@ -33,6 +36,7 @@ from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
 from shared.canonical import canonical, digest
+from shared.clinical import Columns
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import DiskFull, ResourceError
 from shared.section import Section
@@ -61,6 +65,7 @@ def prepare(
     base: Path,
     cache: Path,
     labels: LabelSettings = AS_IT_STANDS,
+    clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
@@ -74,6 +79,7 @@ def prepare(
         base: the folder that relative paths of the settings count from.
         cache: the site's cache folder, made where absent; it holds patient images.
         labels: the `[labels]` table of site.toml.
+        clinical: the study's clinical columns, which then stand beside the images.
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
         note: told the rows that are used.
 
@@ -84,8 +90,8 @@ def prepare(
         ConfigError: the labels, their mapping or the array file cannot be used.
         ResourceError: images are absent, or the disk of the cache is full.
     """
-    source = open_source(settings, task=task, salt=salt, base=base, labels=labels)
-    return fill(source, settings, task=task, images=images, cache=cache, screen=screen, note=note)
+    source = open_source(settings, task=task, salt=salt, base=base, labels=labels, clinical=clinical)
+    return fill(source, settings, task=task, images=images, cache=cache, clinical=clinical, screen=screen, note=note)
 
 
 def fill(
@@ -95,6 +101,7 @@ def fill(
     task: TaskSpec,
     images: ImageSpec,
     cache: Path,
+    clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
@@ -107,7 +114,8 @@ def fill(
     decoded = catalogue.without(entry.failed)
     if note is not None:
         note(decoded.used)
-    splits = {split: _examples(cache / entry.key, decoded.used, split, task=task, images=images) for split in Split}
+    parts = {split: _examples(cache / entry.key, decoded.used, split, task=task, images=images) for split in Split}
+    splits = {split: _joined(part, decoded.used, split, clinical) for split, part in parts.items()}
     return SiteData(
         train=splits[Split.TRAIN],
         validation=splits[Split.VALIDATION],
@@ -198,6 +206,19 @@ def _examples(folder: Path, rows: tuple[Row, ...], split: Split, *, task: TaskSp
         labels=_labels(chosen, task),
         patients=_dense([row.patient or "" for row in chosen]),
     )
+
+
+def _joined(part: Examples, rows: tuple[Row, ...], split: Split, columns: Columns | None) -> Examples:
+    """The same examples with the study's clinical columns beside them, if it has any."""
+    if not columns:
+        return part
+    values = [[_value(row, name) for name in columns] for row in rows if row.split is split]
+    return replace(part, clinical=np.array(values, dtype=np.float32).reshape(len(part), len(columns)))
+
+
+def _value(row: Row, name: str) -> float:
+    value = row.clinical[name]
+    return math.nan if isinstance(value, Missing) else value
 
 
 def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from client.imaging.about import About
+from client.imaging.clinical import Clinical
 from client.imaging.examples import Counts, Split
 from client.imaging.reasons import Reason
 from shared.errors import ConfigError
@@ -38,7 +39,7 @@ class Row:
         split: as the labels name it; after `Catalogue.of`, as it is used.
         set_aside: why the image is not used, or None.
         mask: reserved for the array or file that holds the image's mask.
-        clinical: reserved for the patient's clinical columns.
+        clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
         by_header: whether the image's header alone names the patient (`doubtful`).
         birth, sex: what the header says of the patient, as pseudonyms; None where it says nothing.
@@ -55,7 +56,7 @@ class Row:
     split: Split | None = None
     set_aside: Reason | None = None
     mask: str | None = None
-    clinical: Mapping[str, float] = field(default_factory=dict, repr=False)
+    clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
     by_header: bool = False
     birth: str | None = None

@@ -7,6 +7,7 @@ Decides the shapes and dtypes that cross from imaging to learning. How the array
 from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -29,23 +30,37 @@ class Examples:
             spans the display window.
         labels: int64; (n,) for binary {0, 1} and multiclass, (n, outputs) of {0, 1} for multilabel.
         patients: (n,) int64, dense index of the patient within the split.
+        clinical: (n, columns) float32, NaN where missing, in the order of the study's clinical columns; None if it
+            has none.
 
     Raises:
-        ValueError: the three do not describe the same n images, or a dtype is another one.
+        ValueError: they do not describe the same n images, or a dtype is another one.
     """
 
     images: NDArray[np.uint16]
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
+    clinical: NDArray[np.float32] | None = None
 
     def __post_init__(self) -> None:
         if not len(self.images) == len(self.labels) == len(self.patients):
             raise ValueError("images, labels and patients differ in length")
         if self.images.dtype != np.uint16 or self.labels.dtype != np.int64 or self.patients.dtype != np.int64:
             raise ValueError("images must be uint16, labels and patients int64")
+        if self.clinical is not None and (len(self.clinical) != len(self.images) or self.clinical.dtype != np.float32):
+            raise ValueError("clinical must be float32, one line for each image")
 
     def __len__(self) -> int:
         return len(self.images)
+
+    @property
+    def missing(self) -> NDArray[np.bool_] | None:
+        """(n, columns): where a clinical value is not known; None if the study has no such columns."""
+        return None if self.clinical is None else np.isnan(self.clinical)
+
+    def beside(self, chosen: NDArray[np.integer[Any]] | slice) -> tuple[NDArray[np.float32], ...]:
+        """What a network takes beside some of the images: their clinical values, or nothing."""
+        return () if self.clinical is None else (self.clinical[chosen],)
 
     @property
     def patient_count(self) -> int:

@@ -117,6 +117,7 @@ class FolderSource:
             exam=self._pseudonym(facts.exam),
             series=self._pseudonym(facts.series),
             labels=entry.labels,
+            clinical=entry.clinical,
             split=entry.split,
             set_aside=reason,
             by_header=told is None,

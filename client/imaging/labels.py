@@ -7,10 +7,11 @@ that site.toml does not have.
 
 import csv
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from client.imaging.clinical import Clinical, ClinicalReader, merged
 from client.imaging.examples import Split
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings, fold
 from client.imaging.reasons import Reason, SetAside
@@ -42,6 +43,7 @@ class Entry:
     split: Split | None = None
     reason: Reason | None = None
     unknown: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    clinical: Clinical = field(default_factory=dict, repr=False, compare=False)
 
 
 def split_of(word: str) -> Split | None:
@@ -77,7 +79,12 @@ class LabelTable:
 
 
 def read_labels(
-    path: Path, vocabulary: Vocabulary | None, *, keys: Sequence[Key], settings: LabelSettings = AS_IT_STANDS
+    path: Path,
+    vocabulary: Vocabulary | None,
+    *,
+    keys: Sequence[Key],
+    settings: LabelSettings = AS_IT_STANDS,
+    clinical: ClinicalReader | None = None,
 ) -> LabelTable:
     """Read a label table.
 
@@ -87,6 +94,7 @@ def read_labels(
         vocabulary: the study's classes; None leaves the labels themselves unread.
         keys: columns that may name the image, the best first.
         settings: the table's encoding, and what its columns are called here.
+        clinical: reads the study's clinical columns, if it has any.
 
     Raises:
         ConfigError: the file is absent, too large, not such a table, or lacks the columns.
@@ -98,7 +106,7 @@ def read_labels(
             header = file.readline(_MAX_HEADER)
             file.seek(0)
             lines = csv.DictReader(file, strict=True, delimiter=max(_SEPARATORS, key=header.count))
-            return _table(lines, vocabulary, keys, settings)
+            return _table(lines, vocabulary, keys, settings, clinical)
     except UnicodeError:
         raise _unusable(f"cannot be read as {settings.encoding} (labels.encoding)") from None
     except (OSError, csv.Error) as error:
@@ -106,7 +114,11 @@ def read_labels(
 
 
 def _table(
-    reader: "csv.DictReader[str]", vocabulary: Vocabulary | None, keys: Sequence[Key], settings: LabelSettings
+    reader: "csv.DictReader[str]",
+    vocabulary: Vocabulary | None,
+    keys: Sequence[Key],
+    settings: LabelSettings,
+    clinical: ClinicalReader | None,
 ) -> LabelTable:
     columns = _columns([str(name or "") for name in reader.fieldnames or ()], settings)
     reader.fieldnames = columns
@@ -117,10 +129,13 @@ def _table(
     if "label" not in columns and not set(classes) <= set(columns):
         raise _unusable("has neither a column `label` nor one column per class of the study")
     entries: dict[str, Entry] = {}
-    for value, entry in _entries(reader, vocabulary, key, classes):
+    for value, cells in _lines(reader, key):
+        entry = _entry(cells, vocabulary, classes, clinical)
         known = entries.setdefault(value, entry)
         if known != entry:
             entries[value] = Entry(None, reason=Reason.LABEL_CONFLICT)
+        elif known is not entry:
+            entries[value] = replace(known, clinical=merged(known.clinical, entry.clinical))
     return LabelTable(key, entries)
 
 
@@ -136,19 +151,19 @@ def _columns(header: Sequence[str], settings: LabelSettings) -> list[str]:
     return [mapped.get(name, "" if name in mapped.values() else name) for name in names]
 
 
-def _entries(
-    lines: Iterable[dict[str | Any, str | Any]], vocabulary: Vocabulary | None, key: Key, classes: Sequence[str]
-) -> Iterator[tuple[str, Entry]]:
+def _lines(lines: Iterable[dict[str | Any, str | Any]], key: Key) -> Iterator[tuple[str, dict[str, str]]]:
     for line in lines:
         cells = {
             name: text or "" for name, text in line.items() if isinstance(name, str) and not isinstance(text, list)
         }
         value = _normal(key, cells.get(key, ""))
         if value:
-            yield value, _entry(cells, vocabulary, classes)
+            yield value, cells
 
 
-def _entry(cells: dict[str, str], vocabulary: Vocabulary | None, classes: Sequence[str]) -> Entry:
+def _entry(
+    cells: dict[str, str], vocabulary: Vocabulary | None, classes: Sequence[str], clinical: ClinicalReader | None
+) -> Entry:
     patient = cells.get("patient", "").strip() or None
     flags = None if "label" in cells else [cells.get(name, "") for name in classes]
     try:
@@ -156,7 +171,8 @@ def _entry(cells: dict[str, str], vocabulary: Vocabulary | None, classes: Sequen
             labels = None
         else:
             labels = vocabulary.from_word(cells["label"]) if flags is None else vocabulary.from_flags(flags)
-        return Entry(labels, patient, split_of(cells.get("split", "")))
+        known = clinical.read(cells) if clinical else {}
+        return Entry(labels, patient, split_of(cells.get("split", "")), clinical=known)
     except SetAside as error:
         unknown: tuple[str, ...] = ()
         if vocabulary is not None and error.reason is Reason.LABEL_UNKNOWN:

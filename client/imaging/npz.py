@@ -5,6 +5,7 @@ one by one, so an array larger than memory is no matter; nothing is unpickled.
 
     MedMNIST   {train,val,test}_{images,labels}; each image is its own patient
     flat       images, labels, and perhaps patient, split; `site` is for the benchmarks' partition
+    in both    clinical columns of the study, by the site's names, such as `age` or `train_age`
 
 images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3). split: the words train,
 validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation, 2 test.
@@ -13,7 +14,7 @@ validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1
 import hashlib
 import zipfile
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -22,8 +23,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.catalogue import Row, pseudonym
+from client.imaging.clinical import Clinical, ClinicalReader
 from client.imaging.examples import Split
 from client.imaging.form import MAX_PIXELS, Pixels
+from client.imaging.label_settings import fold
 from client.imaging.labels import split_of
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.unmapped import Unmapped
@@ -59,6 +62,7 @@ class ArraySource:
         file: the archive.
         vocabulary: the study's classes.
         salt: the federation's salt, for pseudonyms.
+        clinical: reads the study's clinical columns, if it has any.
 
     Raises:
         ResourceError: there is no such file.
@@ -67,12 +71,15 @@ class ArraySource:
 
     labels_unused = 0
 
-    def __init__(self, file: Path, *, vocabulary: Vocabulary, salt: bytes) -> None:
+    def __init__(
+        self, file: Path, *, vocabulary: Vocabulary, salt: bytes, clinical: ClinicalReader | None = None
+    ) -> None:
         if not file.is_file():
             raise ResourceError("The array file does not exist.", remedy="Correct data.file in site.toml.")
         self._file = file
         self._vocabulary = vocabulary
         self._salt = salt
+        self._clinical = clinical
         self.unmapped = Unmapped()
         try:
             with zipfile.ZipFile(file) as archive:
@@ -103,9 +110,21 @@ class ArraySource:
         labels = _flat(self._small(f"{prefix}labels", count))
         patients = self._small("patient", count) if not prefix and "patient" in self._names else None
         splits = self._splits(count) if not prefix else [split] * count
+        known = self._known(prefix, count)
         for index in range(count):
             patient = f"{name}/{index}" if patients is None else str(patients[index]).strip()
-            yield self._row(Row("npz", name, index, content, split=splits[index]), patient, labels[index])
+            row = Row("npz", name, index, content, split=splits[index], clinical=next(known))
+            yield self._row(row, patient, labels[index])
+
+    def _known(self, prefix: str, count: int) -> Iterator[Clinical]:
+        """What each image's line of the clinical arrays says; an array is called as the column, after its prefix."""
+        if self._clinical is None:
+            yield from ({} for _ in range(count))
+            return
+        names = [name for name in self._clinical.cells if f"{prefix}{name}" in self._names]
+        arrays = {fold(name): self._small(f"{prefix}{name}", count) for name in names}
+        for index in range(count):
+            yield self._clinical.read({name: str(array[index]) for name, array in arrays.items()})
 
     def _row(self, row: Row, patient: str, label: Any) -> Row:
         key = pseudonym(self._salt, patient) if patient else None
@@ -116,7 +135,7 @@ class ArraySource:
             reason = error.reason
             self.unmapped.note(self._unknown(label), key)
         reason = reason or (None if key else Reason.NO_PATIENT)
-        return Row("npz", row.file, row.index, row.content, key, labels=labels, split=row.split, set_aside=reason)
+        return replace(row, patient=key, labels=labels, set_aside=reason)
 
     def _labels(self, label: Any) -> tuple[int, ...]:
         if np.ndim(label) == 0:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Protocol
 
 from client.imaging.catalogue import Row
+from client.imaging.clinical import ClinicalReader
 from client.imaging.decoder import decoding_command
 from client.imaging.folder import FolderSource
 from client.imaging.form import Pixels
@@ -19,6 +20,7 @@ from client.imaging.rules import Rules
 from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
+from shared.clinical import Columns
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
@@ -43,7 +45,13 @@ class Source(Protocol):
 
 
 def open_source(
-    settings: DataSettings, *, task: TaskSpec | None, salt: bytes, base: Path, labels: LabelSettings = AS_IT_STANDS
+    settings: DataSettings,
+    *,
+    task: TaskSpec | None,
+    salt: bytes,
+    base: Path,
+    labels: LabelSettings = AS_IT_STANDS,
+    clinical: Columns | None = None,
 ) -> Source:
     """Build the source that the settings name.
 
@@ -53,22 +61,24 @@ def open_source(
         salt: the federation's salt.
         base: the folder that relative paths count from.
         labels: the site's dictionary, the `[labels]` table.
+        clinical: the study's clinical columns.
 
     Raises:
         ConfigError: the label table, its mapping or the array file cannot be used.
         ResourceError: the folder or array file is not there.
     """
     vocabulary = Vocabulary(task, labels.words) if task else None
+    reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
         if vocabulary is None:
             raise ConfigError("An array file is read by its labels.", remedy="Name a study's file with --study.")
-        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt)
+        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
     assert settings.folder is not None and settings.labels is not None
     folder, table = base / settings.folder, base / settings.labels
     return FolderSource(
         folder,
-        table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels),
+        table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels, clinical=reader),
         skip=table,
         source=settings.kind,
         command=decoding_command(settings.kind, folder),

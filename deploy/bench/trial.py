@@ -68,7 +68,8 @@ class Trial:
         """
         study, incoming = self.study, dict(PackedFile(self.model).items())
         random, task = StudyRandom(study.study.seed).child("start"), task_for(study.task)
-        network = build_model(study.model, images=study.images, outputs=study.task.outputs, random=random)
+        outputs, columns = study.task.outputs, study.clinical
+        network = build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)
         own = own_tensors(network, study.training)
         method = method_for(study.training, own={k: v for k, v in state_arrays(network).items() if k in own})
         found = []

@@ -61,7 +61,11 @@ class Comparison:
         self._start = dict(PackedFile(start).items())
         self._task = task_for(study.task)
         self._model = build_model(
-            study.model, images=study.images, outputs=study.task.outputs, random=StudyRandom(study.study.seed)
+            study.model,
+            images=study.images,
+            outputs=study.task.outputs,
+            random=StudyRandom(study.study.seed),
+            clinical=study.clinical,
         )
         self._test = _union([data.test for data in self._sites.values()])
         self._validation = _union([data.validation for data in self._sites.values()])
@@ -159,6 +163,7 @@ def _union(parts: list[Examples]) -> Examples:
         images=np.concatenate([part.images for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         patients=np.concatenate([part.patients + o for part, o in zip(parts, offsets, strict=True)]),
+        clinical=np.concatenate(known) if (known := [p.clinical for p in parts if p.clinical is not None]) else None,
     )
 
 
@@ -166,7 +171,16 @@ def _load(folder: Path, study: Study) -> SiteData:
     """A site's images, from the cache that the site itself made."""
     settings = load_settings(folder / "site.toml")
     salt = bytes.fromhex(read_invitation((folder / "invitation.json").read_bytes()).patient_salt)
-    return prepare(settings.data, task=study.task, images=study.images, salt=salt, base=folder, cache=folder / "cache")
+    return prepare(
+        settings.data,
+        task=study.task,
+        images=study.images,
+        salt=salt,
+        base=folder,
+        cache=folder / "cache",
+        labels=settings.labels,
+        clinical=study.clinical,
+    )
 
 
 def main() -> None:

@@ -90,4 +90,5 @@ def _data(folder: Path, study: Study) -> SiteData:
         base=folder,
         cache=folder / "cache",
         labels=settings.labels,
+        clinical=study.clinical,
     )

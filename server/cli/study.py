@@ -162,6 +162,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     lines = [
         f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
         f" to tell {task.mode} {', '.join(task.classes)} from images of {images}.",
+        *([f"Beside each image it takes {', '.join(study.clinical)}."] if study.clinical else []),
         f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"
         f" a round counts with at least {rounds.quorum} of them and waits at most {rounds.deadline_s:.0f} s.",

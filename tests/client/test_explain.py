@@ -46,3 +46,9 @@ def test_how_much_of_its_scores_is_told_is_said_as_the_contract_has_it() -> None
     assert "in the end: auroc, auroc_high, auroc_low. Of fewer than 11 patients" in said(a_study())
     told = said(a_study(), smallest_cell=1, score_histograms=1)
     assert "histogram" in told and "no score leaves" not in told
+
+
+def test_what_is_read_beside_the_images_is_said_before_anybody_agrees() -> None:
+    columns = {"sex": {"kind": "category", "values": ["f", "m"]}, "age": {"low": 0, "high": 120}}
+    assert "Beside each image it takes from the site's table: age, sex." in said(a_study(clinical=columns))
+    assert "Beside each image" not in said(a_study())

@@ -58,6 +58,16 @@ def _arrays(site: PartitionedSite) -> dict[str, np.ndarray]:
         return {name: archive[name] for name in archive.files}
 
 
+def test_what_is_known_beside_an_image_goes_with_it(tmp_path: Path, write: Write) -> None:
+    images, age = np.zeros((40, 8, 8), dtype=np.uint8), np.arange(40.0)
+    images[:, 0, 0] = np.arange(40)
+    whole = write(images=images, labels=np.arange(40) % 2, age=age, masks=np.zeros((40, 3), dtype=np.uint8))
+    for site in partition(whole, scheme="iid", sites=2, seed=0, out=tmp_path / "out"):
+        arrays = _arrays(site)
+        np.testing.assert_array_equal(arrays["age"], arrays["images"][:, 0, 0])
+        assert "masks" not in arrays
+
+
 def _identities(site: PartitionedSite) -> list[tuple[int, int]]:
     return [(int(image[0, 0]), int(image[0, 1])) for image in _arrays(site)["images"]]
 

@@ -18,7 +18,7 @@ from deploy.simulation.run import run, spans
 from deploy.simulation.virtual import Wish, make_federation
 from server.journal import read_history
 from server.record import Record
-from server.records import RoundCommitted, RoundOpened
+from server.records import RoundCommitted, RoundOpened, SiteScored
 from server.study_folder import StudyState
 from shared.errors import ConfigError, StudyError
 from shared.ledger import read_entries
@@ -240,3 +240,34 @@ def test_the_command_answers_in_json_and_leaves_nothing(tmp_path: Path, study_fi
     assert shown.exit_code == 0
     assert found["data"]["weights_sha256"] in shown.stdout
     assert "to one thread" in shown.stdout
+
+
+# ------------------------------------------------------------------ clinical columns
+
+
+CLINICAL = """
+[clinical.age]
+unit = "years"
+low = 0
+high = 100
+[clinical.sex]
+kind = "category"
+values = ["f", "m"]
+"""
+
+
+@pytest.mark.usefixtures("flower_process")
+def test_a_study_learns_from_what_is_known_beside_the_images(tmp_path: Path, study_file: Path) -> None:
+    """The pictures are noise; the label is whether the patient is old, and a quarter of the ages is missing."""
+    rng, age = np.random.default_rng(0), np.linspace(20, 80, 160)
+    images = rng.integers(0, 256, (160, 16, 16), dtype=np.uint8)
+    told, sex = np.where(rng.random(160) < 0.25, np.nan, age), np.tile(["f", "m", "unknown", ""], 40)
+    np.savez(tmp_path / "old.npz", images=images, labels=(age > 50).astype(np.uint8), age=told, sex=sex)
+    study_file.write_text(STUDY.format(quorum=2, norm="group") + CLINICAL)
+    asked = wish(study_file, tmp_path / "old.npz", sites=2, rounds=4)
+    simulated(tmp_path / "run", asked, cores=1)
+    journal = next((tmp_path / "run").rglob("journal.jsonl"))
+    scored = [entry.data["scores"] for entry in read_entries(journal) if entry.type == SiteScored.entry_type()]
+    areas = [score["figures"]["auroc"] for scores in scored for score in scores if score["split"] == "test"]
+    assert len(areas) == 2
+    assert np.mean(areas) > 0.75
