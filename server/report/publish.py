@@ -44,17 +44,21 @@ def write_report_by_letter(folder: StudyFolder, *, roster: Iterable[str] = ()) -
     Returns:
         The page, and who is who, which is written into neither file.
     """
-    evidence = read_evidence(folder)
+    evidence, key = without_names(folder, read_evidence(folder), roster=roster)
+    return _write(evidence, folder.path / LETTERED_PAGE, folder.path / LETTERED_TABLE), key
+
+
+def without_names(folder: StudyFolder, evidence: Evidence, *, roster: Iterable[str] = ()) -> tuple[Evidence, Key]:
+    """What was read of a study's folder, by letter, and who is who; raises `ResourceError` if the disk refuses."""
     letters = _letters(folder, sites_of(evidence), roster)
-    page = _write(by_letter(evidence, letters), folder.path / LETTERED_PAGE, folder.path / LETTERED_TABLE)
-    return page, letters.key(sites_of(evidence))
+    return by_letter(evidence, letters), letters.key(sites_of(evidence))
 
 
 def report_data(folder: StudyFolder, *, lettered: bool = False, roster: Iterable[str] = ()) -> dict[str, Any]:
     """The facts of a study's report as JSON values; raises as `write_report`."""
     evidence = read_evidence(folder)
     if lettered:
-        evidence = by_letter(evidence, _letters(folder, sites_of(evidence), roster))
+        evidence, _ = without_names(folder, evidence, roster=roster)
     facts = facts_of(evidence)
     return asdict(facts) | {"sentence": facts.headline.sentence}
 

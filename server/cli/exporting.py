@@ -1,0 +1,71 @@
+"""`wardround study export`: a finished study's model as a signed package."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group
+from rich.text import Text
+
+from server.cli.arguments import HERE, Federation, Name
+from server.cli.lettering import Lettered, names_of, show_key
+from server.study_folder import find_launched
+from shared.console import Answer, answering, facts
+from shared.keys import fingerprint, identity_hex
+from shared.model_package import Format
+from shared.small_cells import SMALLEST_CELL
+
+app = typer.Typer()
+
+
+@app.command()
+@answering("study.export")
+def export(
+    name: Name,
+    federation: Federation = HERE,
+    *,
+    out: Annotated[Path, typer.Option("--out", help="The new folder of the package.")],
+    form: Annotated[
+        Format, typer.Option("--format", help="Weights and card alone, or a MONAI bundle.")
+    ] = "safetensors",
+    specificity: Annotated[
+        float | None,
+        typer.Option(help="Cut where validation patients have this specificity; else Youden's.", min=0.01, max=1.0),
+    ] = None,
+    smallest: Annotated[
+        int, typer.Option("--smallest-cell", help="The least count of patients that the card tells.", min=1)
+    ] = SMALLEST_CELL,
+    letters: Lettered = False,
+) -> Answer:
+    """Write the final model with its card, signed, for those who are to use it."""
+    from server.desk import utc_now
+    from server.export import Asked, evidence_for, export_model
+    from server.federation import load_federation
+
+    folder, known = find_launched(federation, name, done="exported"), load_federation(federation)
+    evidence, key = evidence_for(folder, roster=names_of(federation) if letters else None)
+    asked = Asked(
+        federation="" if letters else known.roster.federation,
+        made=utc_now(),
+        specificity=specificity,
+        smallest=smallest,
+    )
+    done = export_model(folder, evidence, asked, to=out, form=form, key=known.coordinator_key)
+    coordinator = identity_hex(known.coordinator_key.public_key())
+    data: dict[str, Any] = {"study": name, "folder": str(done.folder), "format": form, "files": list(done.files)}
+    data |= {"model": done.card.weights.sha256, "coordinator": coordinator, "card": done.card.model_dump(mode="json")}
+    shown = {
+        "package": done.folder,
+        "model": done.card.weights.sha256,
+        "calibration": done.card.calibration.words,
+        "operating point": done.card.operating.words,
+        "coordinator's key": coordinator,
+        "its fingerprint": fingerprint(coordinator),
+    }
+    after = Text(
+        f"\nFor people: {done.folder / 'model-card.html'}. A hospital of the federation runs it by\n"
+        f"wardround predict --model {done.folder} --input IMAGES --out RESULTS; others name the key with --coordinator."
+    )
+    if not letters:
+        return Answer(data, Group(facts(shown), after))
+    return Answer(data | {"letters": key}, Group(facts(shown), after, show_key(key)))

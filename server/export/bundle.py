@@ -1,0 +1,177 @@
+"""A model as a MONAI bundle: `configs/inference.json` and `configs/metadata.json`, run by `monai.bundle`.
+
+Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures as a site reads them, and writes logits and
+probabilities as the card has them. DICOM is left to `wardround predict`, whose window no configuration spells. The
+weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
+
+The layout is MONAI's (https://docs.monai.io/en/stable/mb_specification.html); the network is `bundle_network.py`'s.
+"""
+
+import json
+from importlib.metadata import version
+from typing import Any
+
+from server.export.bundle_network import network_of
+from shared.model_card import ModelCard
+
+MODEL = "models/model.safetensors"
+INFERENCE, METADATA, README = "configs/inference.json", "configs/metadata.json", "docs/README.md"
+SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
+_IMPORTS = (
+    *("import collections", "import json", "import numpy as np", "import pathlib", "import torch"),
+    *("from PIL import Image", "from PIL import ImageOps", "from safetensors.torch import load_file"),
+)
+_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
+_PICTURES = (
+    f"$[{{'image': str(p)}} for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if p.suffix.lower() in {_ENDINGS}]"
+)
+_LUMA = "np.array([0.299, 0.587, 0.114], np.float32)"  # ITU-R BT.601
+_RESIZED = (
+    "$lambda x: np.stack([np.asarray(Image.fromarray(p).resize("
+    "(max(1, round(x.shape[2] * {size} / max(x.shape[1:]))), max(1, round(x.shape[1] * {size} / max(x.shape[1:])))),"
+    " Image.Resampling.LANCZOS)) for p in np.asarray(x)])"
+)
+_PREDICT = (
+    "$torch.inference_mode()(lambda: torch.cat([@inferer(b['image'].to(@device), @network).float().cpu()"
+    " for b in @dataloader]))"
+)
+_WRITE = (
+    "$lambda logits: (pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True), pathlib.Path(@output_dir,"
+    " 'predictions.json').write_text(json.dumps([{'image': d['image'], 'logits': l, 'probabilities': p} for d, l, p in"
+    " zip(@datalist, logits.tolist(), @postprocessing(logits).tolist())], indent=1)))"
+)
+
+
+def bundle_files(card: ModelCard) -> dict[str, bytes]:
+    """The bundle's own files but the model, by path.
+
+    Raises:
+        ConfigError: the network cannot be spelled out in a configuration.
+    """
+    documents = {INFERENCE: _inference(card), METADATA: _metadata(card)}
+    files = {path: json.dumps(document, indent=4).encode() for path, document in documents.items()}
+    return files | {README: _readme(card).encode()}
+
+
+def _inference(card: ModelCard) -> dict[str, Any]:
+    return {
+        "imports": [f"${line}" for line in _IMPORTS],
+        "bundle_root": ".",
+        "dataset_dir": "./images",
+        "output_dir": "./predictions",
+        "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
+        "datalist": _PICTURES,
+        **network_of(card.inputs),
+        "weights": f"$load_file(str(pathlib.Path(@bundle_root, '{MODEL}')))",
+        "network": "$@network_def.to(@device).eval()",
+        "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(card)},
+        "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 16, "num_workers": 0},
+        "inferer": {"_target_": "SimpleInferer"},
+        "postprocessing": _probabilities(card),
+        "evaluator": _PREDICT,
+        "writer": _WRITE,
+        "initialize": ["$@network_def.load_state_dict(@weights)"],
+        "run": ["$@writer(@evaluator())"],
+    }
+
+
+def _preprocessing(card: ModelCard) -> list[dict[str, Any]]:
+    images = card.inputs.images
+    grey = f"$lambda x: np.matmul({_LUMA}, np.asarray(x).reshape(3, -1)).reshape(1, *x.shape[1:])"
+    return [
+        {
+            **{"_target_": "LoadImaged", "keys": "image", "image_only": True, "ensure_channel_first": True},
+            **{"reader": "PILReader", "reverse_indexing": False},
+            "converter": "$lambda picture: ImageOps.exif_transpose(picture).convert('RGB')",
+        },
+        _lambda("$lambda x: np.asarray(x, np.float32) * 257"),
+        *([_lambda(grey)] if images.channels == 1 else []),
+        _lambda(_RESIZED.format(size=images.size_px)),
+        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [images.size_px] * 2},
+        _lambda("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
+        {
+            **{
+                "_target_": "ScaleIntensityRanged",
+                "keys": "image",
+                "a_min": 0,
+                "a_max": 65535,
+                "b_min": -1,
+                "b_max": 1,
+            },
+        },
+    ]
+
+
+def _lambda(expression: str) -> dict[str, Any]:
+    return {"_target_": "Lambdad", "keys": "image", "func": expression}
+
+
+def _probabilities(card: ModelCard) -> str:
+    """As `shared.calibration.probabilities` of the task's one-vs-rest logits."""
+    scalings = card.calibration.scalings
+    slopes = [s.slope for s in scalings] if scalings else [1.0] * card.inputs.task.outputs
+    offsets = [s.offset for s in scalings] if scalings else [0.0] * card.inputs.task.outputs
+    scaled = f"torch.sigmoid(m * torch.tensor({slopes}, dtype=m.dtype) + torch.tensor({offsets}, dtype=m.dtype))"
+    if card.inputs.task.mode != "multiclass":
+        return f"$lambda m: {scaled}"
+    margins = "(lambda p: p.log() - torch.log1p(-p))(torch.softmax(x.double(), dim=1).clamp(1e-300, 1 - 1e-16))"
+    return f"$lambda x: (lambda q: q / q.sum(dim=1, keepdim=True))((lambda m: {scaled})({margins}))"
+
+
+def _metadata(card: ModelCard) -> dict[str, Any]:
+    images, task = card.inputs.images, card.inputs.task
+    places = {"spatial_shape": [images.size_px] * 2, "dtype": "float32", "is_patch_data": False}
+    return {
+        "schema": SCHEMA,
+        "version": "1.0.0",
+        "changelog": {"1.0.0": f"exported from the study {card.origin.study}"},
+        "monai_version": version("monai"),
+        "pytorch_version": version("torch").partition("+")[0],
+        "numpy_version": version("numpy"),
+        "required_packages_version": {name: version(name) for name in ("pillow", "safetensors")},
+        "supported_apps": {},
+        "name": card.origin.study,
+        "task": f"{task.mode} classification",
+        "description": f"{card.origin.description or card.origin.study}: {card.notice}",
+        "authors": f"The sites and the coordinator of the study {card.origin.study}",
+        "copyright": "As agreed among the sites of the study",
+        "intended_use": card.intended_use,
+        "data_type": "PNG, JPEG and TIFF, 8 bits",
+        "image_classes": f"{images.channels} channel(s), -1 (black) to 1 (white)",
+        "label_classes": ", ".join(task.classes),
+        "pred_classes": ", ".join(task.classes),
+        "eval_metrics": {name: found.value for name, found in card.performance.figures.items()},
+        "network_data_format": {
+            "inputs": {
+                "image": {
+                    **{"type": "image", "format": "magnitude", "num_channels": images.channels, "value_range": [-1, 1]},
+                    **places,
+                    "channel_def": {str(n): "image" for n in range(images.channels)},
+                }
+            },
+            "outputs": {
+                "pred": {
+                    **{"type": "probabilities", "format": "classes", "num_channels": task.outputs, "value_range": []},
+                    **{"spatial_shape": [task.outputs], "dtype": "float32", "is_patch_data": False},
+                    "channel_def": {str(n): name for n, name in enumerate(task.classes)},
+                }
+            },
+        },
+    }
+
+
+def _readme(card: ModelCard) -> str:
+    return f"""# {card.origin.study}
+
+{card.notice[:1].upper()}{card.notice[1:]}. What the model is, how good and what it is not for: `model-card.html`.
+
+Check the package first: `wardround predict` does, and so does any check of `manifest.sig` by the coordinator's key.
+
+    pip install monai pillow safetensors fire
+    python -m monai.bundle run --config_file {INFERENCE} --meta_file {METADATA} \\
+        --bundle_root . --dataset_dir IMAGES --output_dir PREDICTIONS
+
+`IMAGES` holds 8-bit PNG, JPEG or TIFF pictures. `PREDICTIONS/predictions.json` then has the network's logits and the
+probabilities for each ({card.calibration.words}). DICOM is read by `wardround predict`, which knows its windows.
+"""

@@ -1,0 +1,144 @@
+"""A finished study's card: what the study's folder says of its model, and how its output is to be read.
+
+Decides which model is told of and in which words. Figures and counts are those of the study's report
+(`server/report/`), joined here with what a report does not need: the weights, the calibration, the use.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from server.export.flow import flow_of, performance_of
+from server.export.guidelines import guidelines_of
+from server.export.reading import Reading
+from server.report.evidence import Evidence
+from server.report.facts import Facts, facts_of
+from server.report.scores import final_scores
+from shared.model_card import Inputs, ModelCard, Origin, Weights
+from shared.small_cells import SMALLEST_CELL
+from shared.update import PackedFile, Tensors
+
+PACKAGES = ("wardround", "torch", "monai", "numpy", "safetensors")
+INTENDED = (
+    "Research on the task named here, on images prepared as named here, by people who can judge both. Research use"
+    " only, not for diagnosis: not for triage, treatment or any decision about a patient. It is not a medical device."
+)
+LIMITS = (
+    "The figures hold for patients like those counted here. Other hospitals, scanners, populations or another share of"
+    " patients with the finding may give other figures, and another calibration.",
+    "Labels are as each site had them; nobody has read the images again for this study.",
+    "What the model itself gives away about the patients it was trained on is not measured here.",
+    "Patients of two sites count at each.",
+)
+SUBGROUPS = dict.fromkeys(
+    ("sex", "age band", "vendor of the scanner"),
+    "not available: the sites tell figures by site alone, and no clinical column travels",
+)
+PREPROCESSING = (
+    "DICOM: modality rescale, then the file's own VOI window or its 0.5th to 99.5th percentile; MONOCHROME1 inverted.",
+    "PNG, JPEG, TIFF: 0 to 255 (or 65535) spans the window, turned upright as EXIF says.",
+    "Resized with the aspect ratio kept (Lanczos), padded with black to a square; colour to one channel by Rec. 601,"
+    " one channel to three by repetition.",
+    "Scaled to -1 (black) to 1 (white).",
+)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """What the coordinator wants of an export.
+
+    Attributes:
+        federation: its name; empty by letter.
+        made: the time (RFC 3339).
+        specificity: of the operating point on validation patients; None takes Youden's.
+        smallest: the least count of patients that is told.
+    """
+
+    federation: str
+    made: str
+    specificity: float | None = None
+    smallest: int = SMALLEST_CELL
+
+
+def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str, size: int) -> ModelCard:
+    """The card of a finished study's model.
+
+    Args:
+        evidence: the study's folder, by letter if its sites are not to be named.
+        asked: what is wanted.
+        packed: the model as it is exported.
+        sha256, size: of that file.
+    """
+    study, history, facts = evidence.study, evidence.history, facts_of(evidence)
+    validation, test = final_scores(history, "validation"), final_scores(history, "test")
+    reading = Reading(study.task, validation, test, smallest=asked.smallest)
+    calibration = reading.calibration()
+    card = ModelCard(
+        made=asked.made,
+        by_letter=evidence.by_letter,
+        inputs=Inputs(task=study.task, images=study.images, model=study.model),
+        preprocessing=PREPROCESSING,
+        weights=_weights(facts, packed.table(), sha256=sha256, size=size),
+        origin=_origin(evidence, facts, asked),
+        flow=flow_of(facts, smallest=asked.smallest),
+        performance=performance_of(facts, smallest=asked.smallest),
+        calibration=calibration,
+        operating=reading.operating(calibration, specificity=asked.specificity),
+        subgroups=SUBGROUPS,
+        privacy=_privacy(facts),
+        intended_use=INTENDED,
+        limits=LIMITS,
+    )
+    return card.model_copy(update={"guidelines": guidelines_of(study, card)})
+
+
+def _weights(facts: Facts, tensors: Tensors, *, sha256: str, size: int) -> Weights:
+    proof = facts.integrity
+    assert proof.model_digest is not None  # the study is finished
+    return Weights(
+        sha256=sha256,
+        bytes=size,
+        tensors=len(tensors),
+        parameters=sum(tensor.size for tensor in tensors if tensor.dtype == "float32"),
+        study_sha256=proof.model_digest,
+        rounds=proof.model_round,
+        chosen=_chosen(facts),
+    )
+
+
+def _chosen(facts: Facts) -> str:
+    choice = facts.choice
+    if choice is None or choice.why is None:
+        return "The last model: the study compares none." if facts.about.kind == "train" else "The model under study."
+    return f"{choice.model[:1].upper()}{choice.model[1:]}: {choice.why}."
+
+
+def _origin(evidence: Evidence, facts: Facts, asked: Asked) -> Origin:
+    about, proof = facts.about, facts.integrity
+    assert proof.start_digest is not None  # the study is finished
+    return Origin(
+        study=about.name,
+        federation=asked.federation,
+        description=about.description,
+        kind=about.kind,
+        study_sha256=proof.study_digest,
+        start_sha256=proof.start_digest,
+        journal_entries=evidence.chain.entries,
+        journal_head=evidence.chain.head,
+        seed=about.seed,
+        rounds=about.rounds_committed,
+        training=about.training,
+        began=about.started,
+        ended=about.last_entry,
+        software=_versions(PACKAGES),
+    )
+
+
+def _versions(packages: Iterable[str]) -> dict[str, str]:
+    return {name: version(name) for name in packages}
+
+
+def _privacy(facts: Facts) -> str:
+    if facts.privacy is not None:
+        return f"Trained with differential privacy at the sites, by patient: {facts.privacy.words}."
+    return "Trained without differential privacy: nothing bounds what the model holds of a single patient."

@@ -1,0 +1,111 @@
+"""Exams on their way into the study, and the model at each site: counts and figures with the small cells hidden."""
+
+from server.report.facts import SPLITS, Facts, SiteFacts
+from server.report.fairness import SiteFairness
+from server.report.privacy import WITHHELD
+from server.report.scores import Estimate, SiteScore
+from server.report.words import share
+from shared.model_card import Counted, Figure, Flow, Performance, SitePerformance, Split
+from shared.small_cells import Told, tell
+
+UNKNOWN = {
+    "found, and set aside by reason": "A site tells the coordinator only what it uses. Each site has its own account of"
+    " what it found and what it set aside, by reason (wardround site data).",
+    "lost between inclusion and analysis": "None is lost: whatever a site uses is trained on, validated on or tested.",
+}
+FIGURES = {
+    "accuracy": "accuracy at probability 0.5, or of the likeliest class",
+    "balanced_accuracy": "balanced accuracy at probability 0.5, or of the likeliest class",
+    "brier": "Brier score, as the network gives its probabilities",
+    "loss": "log loss in nats per patient, as the network gives its probabilities",
+}
+NO_INTERVAL = "no interval is computed"
+
+
+def flow_of(facts: Facts, *, smallest: int) -> Flow:
+    """What every site used of its exams, by split."""
+    sites = tuple(site.site for site in facts.sites)
+    if facts.privacy is not None:
+        flow: dict[str, object] = {"patients": {}, "images": {}, "why": WITHHELD}
+    else:
+        told = {split: _patients(facts, split, smallest) for split in SPLITS}
+        patients = {split: Counted(by_site=told[split].counts, total=told[split].total) for split in SPLITS}
+        flow = {"patients": patients, "images": {split: _images(facts, split, told[split]) for split in SPLITS}}
+    return Flow.model_validate({"sites": sites, "smallest_cell": smallest, "unknown": UNKNOWN, **flow})
+
+
+def performance_of(facts: Facts, *, smallest: int) -> Performance:
+    """The pooled figures, and each site beside the others."""
+    test, counted = facts.test, _scored_patients(facts, smallest)
+    figures = {"auroc": _figure(test.auroc)}
+    figures |= {FIGURES[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in FIGURES}
+    hidden = facts.privacy is not None or counted.total is None
+    return Performance(
+        sentence=_sentence(facts, smallest),
+        sites=test.sites,
+        patients=None if hidden else test.patients,
+        how=test.how,
+        figures=figures,
+        classes=test.classes,
+        by_site=_sites(facts, smallest),
+        between_sites=_between(facts),
+    )
+
+
+def _patients(facts: Facts, split: Split, smallest: int) -> Told:
+    return tell({site.site: (site.patients or {}).get(split, 0) for site in facts.sites}, smallest=smallest)
+
+
+def _sentence(facts: Facts, smallest: int) -> str:
+    """The study's result in one sentence, without the counts where one of them is hidden."""
+    totals = (_patients(facts, "train", smallest).total, _scored_patients(facts, smallest).total)
+    if None not in totals:
+        return facts.headline.sentence
+    found = facts.test.auroc
+    return f"The model's test AUROC is {share(found.value)}." if found.value is not None else "The model has no score."
+
+
+def _images(facts: Facts, split: Split, told: Told) -> Counted:
+    """Images are told where the patients are: their number would tell the patients'."""
+    counts = {site.site: (site.examples or {}).get(split, 0) for site in facts.sites}
+    shown = {site: None if told.counts[site] is None else count for site, count in counts.items()}
+    return Counted(by_site=shown, total=None if told.total is None else sum(counts.values()))
+
+
+def _sites(facts: Facts, smallest: int) -> tuple[SitePerformance, ...]:
+    at = {site.site: site for site in facts.fairness.sites}
+    counts = _scored_patients(facts, smallest).counts
+    return tuple(_site(site, facts, at.get(site.site), counts[site.site]) for site in facts.sites)
+
+
+def _scored_patients(facts: Facts, smallest: int) -> Told:
+    return tell({site.site: _scored(site, facts).patients for site in facts.sites}, smallest=smallest)
+
+
+def _scored(site: SiteFacts, facts: Facts) -> SiteScore:
+    return site.test if facts.fairness.split == "test" else site.validation
+
+
+def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, patients: int | None) -> SitePerformance:
+    at = found.at_threshold if found and patients is not None else {}  # shares of few would tell how many they are
+    return SitePerformance(
+        site=site.site,
+        split=facts.fairness.split,
+        patients=None if facts.privacy else patients,
+        auroc=_figure(_scored(site, facts).auroc),
+        sensitivity=at.get("sensitivity"),
+        specificity=at.get("specificity"),
+    )
+
+
+def _between(facts: Facts) -> str:
+    found = facts.fairness
+    if found.heterogeneity is None or found.gap is None:
+        return f"Not tested: {found.why or 'no two sites tell an AUROC'}."
+    how = "differ by more than chance" if found.differ else "do not differ by more than chance"
+    apart = f"; apart from all others: {', '.join(found.apart)}" if found.apart else ""
+    return f"The sites {how} (Cochran's Q, p {found.heterogeneity.p:.3f}; gap {share(found.gap)}{apart})."
+
+
+def _figure(found: Estimate) -> Figure:
+    return Figure(value=found.value, low=found.low, high=found.high, why=found.why)

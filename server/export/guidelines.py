@@ -1,0 +1,100 @@
+"""Items of two reporting guidelines that a study answers by itself; the rest is for its authors to write.
+
+CLAIM: Mongan, Moy and Kahn, Radiology: Artificial Intelligence 2(2), 2020, by its numbers. TRIPOD+AI: Collins et al.,
+BMJ 385, 2024, by its numbers. The topics are in our own words; an answer is what the card says elsewhere, said again
+where the guideline asks for it.
+"""
+
+from server.report.words import counted
+from shared.model_card import Flow, Item, ModelCard
+from shared.study import Study
+
+CLAIM, TRIPOD = "CLAIM (2020)", "TRIPOD+AI (2024)"
+NO_MISSING = "An image without a label or a patient is not used; each site has the count in its own account."
+PARTITION = (
+    "By patient: a keyed hash of the patient, the same in all studies of the federation, or the split that the site's"
+    " label table names."
+)
+PSEUDONYMS = "Images and identifiers stay at the sites; patients are known by keyed hashes there, and by counts here."
+METRICS = (
+    "AUROC with DeLong's interval; sensitivity and specificity at a threshold chosen on validation patients, with"
+    " Wilson's interval; Brier score, log loss; calibration slope, offset and error."
+)
+
+
+def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
+    """By guideline, the items that can be answered from a study and the rest of its card."""
+    said, performance = _said(study, card), card.performance
+    claim = (
+        *(("1", "the kind of AI", said["kind"]), ("7", "data sources", said["sources"])),
+        *(("9", "preprocessing", said["preprocessing"]), ("12", "de-identification", PSEUDONYMS)),
+        *(("13", "missing data", NO_MISSING), ("20", "assignment to partitions", PARTITION)),
+        *(("21", "level at which partitions are disjoint", "The patient."), ("22", "the model", said["model"])),
+        *(("23", "software", said["software"]), ("24", "initial parameters", said["start"])),
+        *(("25", "training", said["training"]), ("26", "choice of the final model", card.weights.chosen)),
+        *(("27", "ensembling", "None: one model."), ("28", "metrics", METRICS)),
+        *(("29", "uncertainty", "95 % intervals by the methods named; sites compared by Cochran's Q."),),
+        *(("32", "external data", said["external"]), ("33", "flow of patients", said["flow"])),
+        *(("35", "performance", performance.sentence), ("36", "precision of the estimates", said["precision"])),
+        *(("41", "where the full protocol is", said["protocol"]),),
+    )
+    tripod = (
+        *(("5a", "sources of data", said["sources"]), ("6a", "setting, number of centres", said["sources"])),
+        *(("7", "preparation of the data", said["preprocessing"]), ("11", "missing data", NO_MISSING)),
+        *(("12a", "how data were used", PARTITION), ("12c", "type of model", f"{said['model']} {said['training']}")),
+        *(("12d", "differences between clusters", performance.between_sites), ("12e", "measures", METRICS)),
+        *(("13", "class imbalance", said["imbalance"]), ("15", "output of the model", said["output"])),
+        *(("16", "training against evaluation", said["external"]), ("20a", "flow of participants", said["flow"])),
+        *(("21", "numbers in each analysis", said["flow"]), ("22", "the full model", said["whole"])),
+        *(("23a", "performance", said["precision"]), ("23b", "performance by cluster", performance.between_sites)),
+    )
+    return {
+        name: tuple(Item(number=number, topic=topic, answer=answer) for number, topic, answer in items)
+        for name, items in ((CLAIM, claim), (TRIPOD, tripod))
+    }
+
+
+def _said(study: Study, card: ModelCard) -> dict[str, str]:
+    """What both guidelines ask, under other numbers."""
+    flow, weights = card.flow, card.weights
+    size = f"{study.images.size_px} x {study.images.size_px} px, {study.images.channels} channel(s)"
+    auroc = card.performance.figures["auroc"]
+    range_ = f" (95 % interval {auroc.low:.3f} to {auroc.high:.3f})" if auroc.low is not None else ""
+    return {
+        "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} classification.",
+        "sources": f"{len(flow.sites)} sites, each with its own images: {', '.join(flow.sites)}.",
+        "preprocessing": f"Each image to {size}; the card says how.",
+        "model": f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters, images of {size}.",
+        "software": "Versions stand in the card under origin.",
+        "start": "From a pinned model file."
+        if study.model.start_sha256
+        else f"Drawn from the seed {study.study.seed}.",
+        "training": _training(study),
+        "external": "Test patients come from the sites that trained, and from no other: there is no external test here."
+        if study.study.kind == "train"
+        else "The model was made elsewhere; all patients here are external to it.",
+        "flow": _flow(flow),
+        "precision": "No test figure." if auroc.value is None else f"Test AUROC {auroc.value:.3f}{range_}.",
+        "protocol": f"The study file with the digest {card.origin.study_sha256}, and the journal that the card names.",
+        "imbalance": "Neither the loss nor the sampling is weighted by class.",
+        "output": f"A probability per class ({card.calibration.words}). {card.operating.words}",
+        "whole": f"The file of the model is part of this package, SHA-256 {weights.sha256}.",
+    }
+
+
+def _training(study: Study) -> str:
+    train = study.training
+    if train is None:
+        return "None in this study."
+    return (
+        f"{train.algorithm} over at most {counted(study.rounds.count, 'round')}, {train.optimizer} at"
+        f" {train.learning_rate:g}, batches of {train.batch_size}, augmentation {study.images.augment}."
+    )
+
+
+def _flow(flow: Flow) -> str:
+    if flow.why:
+        return f"Counts are not told: {flow.why}."
+    totals = {split: counted.total for split, counted in flow.patients.items()}
+    told = ", ".join(f"{'few' if n is None else f'{n:,}'} for {split}" for split, n in totals.items())
+    return f"Patients used: {told}. By site in the card; what was set aside is each site's own account."

@@ -1,0 +1,171 @@
+"""Writes a package: the model's file, its card for machines and for people, what the format adds, and the manifest.
+
+The folder is there whole or not at all. Which study's model may leave is decided here:
+
+1. the study has finished, so that the model is the final one and test patients have scored it;
+2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
+3. the model on the disk is the journal's;
+4. it is a whole model: with fedbn each site has the rest of it.
+"""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from server.export.bundle import MODEL, bundle_files
+from server.export.card import Asked, card_of
+from server.export.page import render
+from server.report.evidence import Evidence, read_evidence
+from server.report.publish import Key, without_names
+from server.study_folder import StudyFolder, StudyState
+from shared.canonical import digest
+from shared.durable import fsync_folder, rename_durably, write_atomically
+from shared.errors import ConfigError, ResourceError, StudyError, TrustError
+from shared.identity import COORDINATOR
+from shared.ledger import read_lines, verify
+from shared.model_card import ModelCard
+from shared.model_package import CARD, MANIFEST, SIGNATURE, Format, Manifest, listed, sign_manifest
+from shared.update import CONTROL, PackedFile, Piece, pack_pieces
+
+PAGE = "model-card.html"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """What was written: the folder, the card, and each file's path in the folder."""
+
+    folder: Path
+    card: ModelCard
+    files: tuple[str, ...]
+
+
+def evidence_for(folder: StudyFolder, *, roster: Iterable[str] | None) -> tuple[Evidence, Key]:
+    """A study's folder as it is told of, and who is who if that is by letter.
+
+    Args:
+        folder: the study's.
+        roster: further names that the study's words may hold; None names the sites.
+
+    Raises:
+        StudyError, TrustError, ResourceError: as `read_evidence`.
+    """
+    evidence = read_evidence(folder)
+    if roster is None:
+        return evidence, {}
+    lettered, key = without_names(folder, evidence, roster=roster)
+    if lettered.study.task != evidence.study.task:
+        raise StudyError(
+            "A class of the study bears a site's name, and a model cannot be used without the names of its classes.",
+            remedy="Export it with the sites' names.",
+        )
+    return lettered, key
+
+
+def export_model(
+    folder: StudyFolder, evidence: Evidence, asked: Asked, *, to: Path, form: Format, key: Ed25519PrivateKey
+) -> Exported:
+    """Write the package of a finished study's model.
+
+    Args:
+        folder: the study's.
+        evidence: what was read of it, by letter if its sites are not to be named.
+        asked: what the coordinator wants of it.
+        to: the new folder.
+        form: of the package.
+        key: the coordinator's.
+
+    Raises:
+        StudyError: a rule of this module does not hold.
+        TrustError: the journal's chain or its signatures do not hold.
+        ConfigError: `to` is there already, or the network cannot be written in that form.
+        ResourceError: the disk refused.
+    """
+    _insist(folder, evidence, key)
+    if to.exists():
+        raise ConfigError(f"{to} exists already.", remedy="Name a new folder with --out.")
+    model, to = _model(folder.path / evidence.model_file.path), to.absolute()
+
+    def make(file: Path) -> ModelCard:
+        return card_of(evidence, asked, packed=PackedFile(file), sha256=digest(model), size=len(model))
+
+    try:
+        to.parent.mkdir(parents=True, exist_ok=True)
+        building = Path(tempfile.mkdtemp(prefix=f".{to.name}.", suffix=".part", dir=to.parent))
+        try:
+            return _write(building, to, model=model, form=form, make=make, key=key)
+        finally:
+            shutil.rmtree(building, ignore_errors=True)
+    except OSError as error:
+        raise ResourceError(
+            f"The package could not be written ({error.strerror}).", remedy="Make room, or name another folder."
+        ) from None
+
+
+def _write(
+    building: Path, to: Path, *, model: bytes, form: Format, make: Callable[[Path], ModelCard], key: Ed25519PrivateKey
+) -> Exported:
+    place = MODEL if form == "monai-bundle" else "model.safetensors"
+    _put(building, place, model)
+    card = make(building / place)
+    files = {CARD: card.model_dump_json(indent=1).encode(), PAGE: render(card).encode()}
+    files |= bundle_files(card) if form == "monai-bundle" else {}
+    lines = {name: listed(data) for name, data in (files | {place: model}).items()}
+    manifest = Manifest(format=form, study=card.origin.study, model=place, files=lines)
+    for name, data in (files | sign_manifest(manifest, key=key)).items():
+        _put(building, name, data)
+    building.chmod(0o755)  # a package is made to be handed on
+    fsync_folder(building)
+    rename_durably(building, to)
+    return Exported(to, card, tuple(sorted([*lines, MANIFEST, SIGNATURE])))
+
+
+def _put(folder: Path, name: str, data: bytes) -> None:
+    (folder / name).parent.mkdir(exist_ok=True)
+    write_atomically(folder / name, data)
+
+
+def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
+    """The module's rules."""
+    # 1. finished
+    if (state := evidence.standing.state) is not StudyState.FINISHED:
+        raise StudyError(
+            f"{folder.name} is {state.value}, so it has no final model.", remedy="Export it when it is done."
+        )
+    # 2. the journal
+    verdict = verify(read_lines(folder.journal), public_key=key.public_key(), signer=COORDINATOR)
+    if not verdict.ok or not verdict.signed_entries:
+        raise TrustError(
+            f"The journal of {folder.name} is not what the coordinator signed: {verdict.reason or 'it has no head'}",
+            remedy="Restore the study's folder from backup; do not edit its journal.",
+        )
+    # 3. the model
+    if evidence.model_file.digest != evidence.history.final_digest:
+        raise StudyError(
+            f"{evidence.model_file.path} is not the model that the journal names.",
+            remedy="Restore the study's models folder from backup.",
+        )
+    # 4. whole
+    training = evidence.study.training
+    if training is not None and training.algorithm == "fedbn":
+        raise StudyError(
+            f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
+            remedy="Train by another algorithm to export a model.",
+        )
+
+
+def _model(path: Path) -> bytes:
+    """The model's file, without what no network needs.
+
+    It is held in memory, as the network is wherever the model is used.
+    """
+    packed = PackedFile(path)
+    tensors = tuple(tensor for tensor in packed.table() if not tensor.name.startswith(CONTROL))
+    return b"".join(pack_pieces(tensors, _without_controls(packed.pieces())))
+
+
+def _without_controls(pieces: Iterator[Piece]) -> Iterator[Piece]:
+    return (piece for piece in pieces if not piece.name.startswith(CONTROL))

@@ -1,0 +1,225 @@
+"""The card of a model: what a released model is, where it comes from, how good it is, and what it is not for.
+
+The types of `model-card.json`. A part of it is read by machines that use the model: `inputs` says how to build the
+network and what it takes, `calibration` and `operating` what its output means. The rest is for people, and is said in
+the card and nowhere else, so that page, bundle and JSON cannot differ. What goes in is decided by
+`server/export/`; whether a card may be believed, by `shared/model_package.py`.
+
+A figure that is not known says why. Counts of patients below `flow.smallest_cell` are hidden (`shared/small_cells.py`).
+"""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from shared.calibration import Scaling
+from shared.section import Section
+from shared.study import Digest, ImageSpec, ModelSpec, TaskSpec
+
+RESEARCH_ONLY = "research use only, not for diagnosis"
+Words = Annotated[str, Field(max_length=4000)]
+Word = Annotated[str, Field(max_length=200)]
+Split = Literal["train", "validation", "test"]
+Count = Annotated[int, Field(ge=0, le=2**40)]
+
+
+class Figure(Section):
+    """A figure with the ends of its 95 % interval; `why` says what is missing of them, and why."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+    why: Words | None = None
+
+
+class Inputs(Section):
+    """What a machine needs to build the network and to feed it."""
+
+    task: TaskSpec
+    images: ImageSpec
+    model: ModelSpec
+
+
+class Weights(Section):
+    """The model file, and which model of the study it is.
+
+    `study_sha256` is the digest under which the study's journal knows it; another one than `sha256` only where the
+    study's model carries what no network needs (control variates).
+    """
+
+    sha256: Digest
+    bytes: Count
+    tensors: Count
+    parameters: Count
+    study_sha256: Digest
+    rounds: Count
+    chosen: Words
+
+
+class Origin(Section):
+    """The study that it comes from, and by what that can be checked."""
+
+    study: Word
+    federation: Word
+    description: Words
+    kind: Word
+    study_sha256: Digest
+    start_sha256: Digest
+    journal_entries: Count
+    journal_head: Digest
+    seed: Count
+    rounds: Count
+    training: Words | None
+    began: Word | None
+    ended: Word | None
+    software: dict[Word, Word]
+
+
+class Counted(Section):
+    """Patients or images by site, and in all; None where hidden."""
+
+    by_site: dict[Word, Count | None]
+    total: Count | None
+
+
+class Flow(Section):
+    """Exams on their way into the study: how many were used, by split and site.
+
+    Attributes:
+        patients, images: used, by split; empty where `why` says so.
+        smallest_cell: the least count that is told; see `shared/small_cells.py`.
+        unknown: what a flow diagram has and this one has not, and why.
+    """
+
+    sites: tuple[Word, ...]
+    patients: dict[Split, Counted]
+    images: dict[Split, Counted]
+    smallest_cell: Count
+    why: Words | None = None
+    unknown: dict[Word, Words] = Field(default_factory=dict)
+
+
+class SitePerformance(Section):
+    """The model at one site: on the site's own patients of a split, as the site told it."""
+
+    site: Word
+    split: Split
+    patients: Count | None
+    auroc: Figure
+    sensitivity: float | None = None
+    specificity: float | None = None
+
+
+class Performance(Section):
+    """The model on test patients, who had no part in its making.
+
+    `figures` by name, `classes` the AUROC of each class where there are several.
+    """
+
+    sentence: Words
+    sites: tuple[Word, ...]
+    patients: Count | None
+    how: Literal["pooled", "mean"]
+    figures: dict[Word, Figure]
+    classes: dict[Word, float | None] = Field(default_factory=dict)
+    by_site: tuple[SitePerformance, ...] = ()
+    between_sites: Words = ""
+
+
+class CalibrationBin(Section):
+    """Test patients whose calibrated probability lay together."""
+
+    patients: Count
+    probability: float
+    share: float
+
+
+class ClassCalibration(Section):
+    """One class: how it is scaled, and how that holds on test patients; of `slope` 1 is best, of the others 0."""
+
+    name: Word
+    scaling: Scaling
+    slope: float | None = None
+    offset: float | None = None
+    error: float | None = None
+    error_before: float | None = None
+    bins: tuple[CalibrationBin, ...] = ()
+
+
+class Calibration(Section):
+    """How the model's output becomes a probability; `platt` was fitted on pooled validation patients."""
+
+    kind: Literal["platt", "none"]
+    patients: Count = 0
+    classes: tuple[ClassCalibration, ...] = ()
+    why: Words | None = None
+
+    @property
+    def scalings(self) -> tuple[Scaling, ...] | None:
+        """One per class; None if the output is not calibrated."""
+        return tuple(one.scaling for one in self.classes) if self.kind == "platt" else None
+
+    @property
+    def words(self) -> str:
+        """Which calibration it is, for who reads one probability."""
+        if self.kind == "none":
+            return f"uncalibrated: {self.why}"
+        return f"Platt scaling, fitted on {self.patients} pooled validation patients"
+
+
+class AtCut(Section):
+    """What a cut does to the test patients of one class.
+
+    `cut` is a logit against the rest, None for the likeliest class; `probability` the calibrated one there.
+    """
+
+    name: Word
+    cut: float | None
+    probability: float | None
+    sensitivity: Figure
+    specificity: Figure
+
+
+class Operating(Section):
+    """When a patient is called positive.
+
+    `rule`: `youden` and `specificity` cut where the pooled validation patients say; `half` at probability 0.5 as the
+    network gives it; `likeliest` calls the likeliest class. `at` is one per class; `at_specificity` is by the
+    specificity that validation patients were to have.
+    """
+
+    rule: Literal["youden", "specificity", "half", "likeliest"]
+    words: Words
+    at: tuple[AtCut, ...]
+    at_specificity: dict[Word, tuple[AtCut, ...]] = Field(default_factory=dict)
+    why: Words | None = None
+
+
+class Item(Section):
+    """One item of a reporting guideline that the study itself answers."""
+
+    number: Word
+    topic: Words
+    answer: Words
+
+
+class ModelCard(Section):
+    """`model-card.json`."""
+
+    format: Literal[1] = 1
+    notice: Words = RESEARCH_ONLY
+    made: Word
+    by_letter: bool
+    inputs: Inputs
+    preprocessing: tuple[Words, ...]
+    weights: Weights
+    origin: Origin
+    flow: Flow
+    performance: Performance
+    calibration: Calibration
+    operating: Operating
+    subgroups: dict[Word, Words]
+    privacy: Words
+    intended_use: Words
+    limits: tuple[Words, ...]
+    guidelines: dict[Word, tuple[Item, ...]] = Field(default_factory=dict)

@@ -1,0 +1,136 @@
+"""MONAI's own runner gives of real pictures what our own code gives, and no network is spelled out wrongly."""
+
+import json
+import warnings
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from finished_study import finished_study
+
+from client.imaging.fit import fit
+from client.imaging.pictures import Picture
+from client.imaging.transforms import to_network
+from server.export import Asked, evidence_for, export_model
+from server.export.bundle_network import network_of
+from server.federation import load_federation
+from shared.calibration import probabilities
+from shared.model_card import Inputs, ModelCard
+from shared.models import build_model, load_state, state_arrays
+from shared.randomness import StudyRandom
+from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.tasks import task_for
+
+IMPORTS = ["$import collections", "$import torch"]
+SLOW = pytest.mark.slow
+NETWORKS = [
+    *(("basic_cnn", norm) for norm in ("none", "batch")),
+    *(pytest.param("basic_cnn", norm, marks=SLOW) for norm in ("group", "instance")),
+    *(pytest.param("resnet18", norm, marks=SLOW) for norm in ("batch", "group", "instance")),
+    *(pytest.param("densenet121", norm, marks=SLOW) for norm in ("batch", "group")),
+    *(pytest.param("efficientnet-b0", norm, marks=SLOW) for norm in ("batch", "instance")),
+]
+
+
+def bundle(root: Path, **how: Any) -> tuple[Path, ModelCard, torch.nn.Module]:
+    """The bundle of a finished study, and the network as our own code builds it."""
+    made = finished_study(root, **how)
+    evidence, _ = evidence_for(made.folder, roster=None)
+    key = load_federation(made.place.federation).coordinator_key
+    asked = Asked(federation="lung", made="2026-01-03T00:00:00Z")
+    done = export_model(made.folder, evidence, asked, to=root / "bundle", form="monai-bundle", key=key)
+    random, inputs = StudyRandom(0), done.card.inputs
+    network = build_model(inputs.model, images=inputs.images, outputs=inputs.task.outputs, random=random)
+    load_state(network, made.state)
+    return done.folder, done.card, network.eval()
+
+
+def run(folder: Path, images: Path, out: Path) -> list[dict[str, Any]]:
+    """What `python -m monai.bundle run` does, and what it wrote."""
+    from monai.bundle.scripts import run as monai_run
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # MONAI warns of its own calls, and of every configuration that it runs
+        monai_run(
+            config_file=str(folder / "configs" / "inference.json"),
+            meta_file=str(folder / "configs" / "metadata.json"),
+            **{"bundle_root": str(folder), "dataset_dir": str(images), "output_dir": str(out), "device": "cpu"},
+        )
+    return list(json.loads((out / "predictions.json").read_text()))
+
+
+def ours(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.ndarray:
+    """The logits of the files as a site computes them."""
+    images = [fit(next(iter(Picture().pixels(file.read_bytes(), [0]))), card.inputs.images) for file in files]
+    with torch.inference_mode():
+        return network(to_network(np.stack(images))).numpy()
+
+
+@pytest.mark.parametrize(
+    ("mode", "channels", "how"),
+    [
+        ("binary", 1, {"model": "basic_cnn", "norm": "group", "size_px": 64}),
+        ("multiclass", 3, {"model": "basic_cnn", "norm": "instance", "size_px": 40}),
+        ("multilabel", 3, {"model": "basic_cnn", "norm": "batch", "size_px": 28}),
+    ],
+)
+def test_monais_runner_gives_what_our_network_gives(
+    tmp_path: Path, shared_data: Path, mode: str, channels: int, how: dict[str, Any]
+) -> None:
+    folder, card, network = bundle(tmp_path, mode=mode, channels=channels, skew=3.0, **how)
+    images = tmp_path / "images"
+    images.mkdir()
+    for file in sorted((shared_data / "ham10000_sites" / "jpeg_200x150").rglob("*.jpg"))[:5]:
+        (images / file.name).symlink_to(file)
+    found = run(folder, images, tmp_path / "out")
+    files = [Path(one["image"]) for one in found]
+    assert len(files) == 5
+    expected = ours(network, card, files)
+    assert np.ptp(expected) > 1e-3  # the pictures are told apart
+    assert np.abs(np.array([one["logits"] for one in found]) - expected).max() < 1e-4
+    margins, _ = task_for(card.inputs.task).one_vs_rest(expected, np.zeros(expected.shape, np.int64))
+    shares = probabilities(margins, card.calibration.scalings, exclusive=mode == "multiclass")
+    assert card.calibration.kind == "platt"
+    assert np.abs(np.array([one["probabilities"] for one in found]) - shares).max() < 1e-4
+
+
+@pytest.mark.parametrize(("name", "norm"), NETWORKS)
+def test_every_network_of_the_wheel_is_spelled_out(name: Any, norm: Any) -> None:
+    from monai.bundle import ConfigParser
+
+    task = TaskSpec(mode="multilabel", classes=("a", "b"))
+    inputs = Inputs(task=task, images=ImageSpec(size_px=40, channels=3), model=ModelSpec(name=name, norm=norm))
+    mine = build_model(inputs.model, images=inputs.images, outputs=2, random=StudyRandom(4)).eval()
+    parser = ConfigParser({"imports": IMPORTS, **network_of(inputs)})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        theirs = parser.get_parsed_content("network_def").eval()
+    assert state_arrays(theirs).keys() == state_arrays(mine).keys()
+    load_state(theirs, state_arrays(mine))
+    with torch.inference_mode():
+        images = torch.linspace(-1, 1, 2 * 3 * 40 * 40).reshape(2, 3, 40, 40)
+        assert torch.allclose(theirs(images), mine(images), atol=1e-6)
+
+
+def test_the_metadata_names_what_the_runner_needs(tmp_path: Path) -> None:
+    folder, card, _ = bundle(tmp_path)
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    assert metadata["monai_version"] == version("monai")
+    assert metadata["network_data_format"]["outputs"]["pred"]["channel_def"] == {"0": "opacity"}
+    assert card.notice in metadata["description"]
+    from monai.bundle import ConfigWorkflow
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        configs = folder / "configs"
+        flow = ConfigWorkflow(
+            config_file=str(configs / "inference.json"),
+            meta_file=str(configs / "metadata.json"),
+            workflow_type="infer",
+            **{"bundle_root": str(folder), "dataset_dir": str(tmp_path)},
+        )
+        flow.initialize()
+        assert flow.check_properties() == []

@@ -1,0 +1,126 @@
+"""What a card says of a model, what it hides, and what it says instead of what it does not know."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+from browser import Reader
+from finished_study import SITES, finished_study
+
+from server.export import Asked, evidence_for
+from server.export.card import card_of
+from server.export.page import render
+from shared.model_card import RESEARCH_ONLY, ModelCard
+from shared.update import PackedFile
+
+
+def card(root: Path, *, letters: bool = False, specificity: float | None = None, **how: Any) -> ModelCard:
+    made = finished_study(root, **how)
+    evidence, _ = evidence_for(made.folder, roster=() if letters else None)
+    asked = Asked(federation="" if letters else "lung", made="2026-01-03T00:00:00Z", specificity=specificity)
+    packed = PackedFile(made.folder.path / evidence.model_file.path)
+    return card_of(evidence, asked, packed=packed, sha256="0" * 64, size=1)
+
+
+def test_a_card_has_every_part(tmp_path: Path) -> None:
+    found = card(tmp_path, skew=3.0)
+    assert found.notice == RESEARCH_ONLY
+    assert found.flow.patients["train"].by_site == dict.fromkeys(SITES, 300)
+    assert (found.flow.patients["test"].total, found.flow.images["test"].total) == (600, 1200)
+    assert found.performance.figures["auroc"].low is not None
+    assert [site.site for site in found.performance.by_site] == list(SITES)
+    assert found.weights.rounds == 1
+    assert found.weights.parameters > 1000
+    assert "without differential privacy" in found.privacy
+    assert set(found.subgroups) == {"sex", "age band", "vendor of the scanner"}
+    assert "found, and set aside by reason" in found.flow.unknown
+    assert {name: len(items) > 15 for name, items in found.guidelines.items()} == {
+        "CLAIM (2020)": True,
+        "TRIPOD+AI (2024)": True,
+    }
+    assert ModelCard.model_validate_json(found.model_dump_json()) == found
+
+
+def test_probabilities_are_calibrated_on_validation_and_held_against_test(tmp_path: Path) -> None:
+    found = card(tmp_path, skew=3.0).calibration
+    (one,) = found.classes
+    assert (found.kind, found.patients) == ("platt", 450)
+    assert 0.6 < one.scaling.slope < 1.0  # logits of 3 times the size; the right ones have 2.4 per unit
+    assert one.slope == pytest.approx(1, abs=0.2)
+    assert one.error is not None and one.error_before is not None and one.error < one.error_before
+    assert sum(bin_.patients for bin_ in one.bins) == 600
+
+
+def test_the_operating_point_is_chosen_on_validation_and_told_of_test(tmp_path: Path) -> None:
+    youden, asked = card(tmp_path / "a").operating, card(tmp_path / "b", specificity=0.95).operating
+    assert (youden.rule, asked.rule) == ("youden", "specificity")
+    (at,) = asked.at
+    assert at.specificity.value == pytest.approx(0.95, abs=0.04)
+    assert at.specificity.low is not None and at.specificity.low < 0.95
+    assert asked.at == asked.at_specificity["0.95"] == youden.at_specificity["0.95"]
+    assert at.probability is not None and at.probability > 0.5
+
+
+def test_several_classes_are_read_one_by_one(tmp_path: Path) -> None:
+    several, exclusive = card(tmp_path / "a", mode="multilabel"), card(tmp_path / "b", mode="multiclass")
+    assert [at.name for at in several.operating.at] == ["opacity", "effusion"]
+    assert exclusive.operating.rule == "likeliest"
+    assert [at.cut for at in exclusive.operating.at] == [None, None, None]
+    assert all(at.sensitivity.value and at.sensitivity.value > 0.6 for at in exclusive.operating.at)
+    assert list(exclusive.performance.classes) == ["none", "left", "right"]
+
+
+def test_without_statistics_it_is_said_that_nothing_is_calibrated(tmp_path: Path) -> None:
+    found = card(tmp_path, releasing=False)
+    assert found.calibration.scalings is None
+    assert found.calibration.words == "uncalibrated: no site releases statistics to pool"
+    assert (found.operating.rule, found.operating.at[0].cut) == ("half", 0.0)
+    assert found.operating.at[0].sensitivity.value is None
+    assert found.performance.how == "mean"
+    assert found.performance.figures["auroc"].why is not None
+
+
+def test_small_cells_are_hidden_and_do_not_follow(tmp_path: Path) -> None:
+    few = {"north": {"train": 5, "validation": 150, "test": 4}}
+    found = card(tmp_path, counts=few)
+    assert found.flow.patients["train"].by_site == {"north": None, "south": None, "west": 300}
+    assert found.flow.images["train"].by_site == {"north": None, "south": None, "west": 600}
+    by_site = {site.site: site for site in found.performance.by_site}
+    assert (by_site["north"].patients, by_site["north"].sensitivity) == (None, None)
+    assert by_site["west"].patients == 200
+
+
+def test_a_hidden_total_is_in_no_sentence(tmp_path: Path) -> None:
+    few = {site: {"train": 300, "validation": 150, "test": 3} for site in SITES}
+    found = card(tmp_path, counts=few)
+    assert found.performance.patients is None
+    assert "patient" not in found.performance.sentence
+    assert "fewer than are told" in str(found.operating.at[0].sensitivity.why)
+
+
+def test_a_private_study_tells_its_price_and_no_counts(tmp_path: Path) -> None:
+    extra = "[privacy]\nnoise_multiplier = 1.5\nsampling_rate = 0.25\npatients_per_step = 8"
+    found = card(tmp_path, extra=extra, norm="none", length="steps_per_round = 2", releasing=False)
+    assert "epsilon" in found.privacy
+    assert found.flow.patients == {}
+    assert found.flow.why is not None
+    assert [site.patients for site in found.performance.by_site] == [None, None, None]
+
+
+def test_by_letter_no_site_is_named(tmp_path: Path) -> None:
+    found = card(tmp_path, letters=True, description="Led by north.")
+    text = found.model_dump_json() + render(found)
+    assert not [site for site in SITES if f'"{site}"' in text or f">{site}<" in text]
+    assert "Led by [site]." in found.origin.description
+    assert found.flow.sites == ("site A", "site B", "site C")
+    assert found.origin.federation == ""
+
+
+@pytest.mark.parametrize(("mode", "releasing"), [("binary", False), ("multilabel", True), ("multiclass", True)])
+def test_the_page_is_whole_and_loads_nothing(tmp_path: Path, mode: str, releasing: bool) -> None:
+    page = Reader(render(card(tmp_path, mode=mode, releasing=releasing)))
+    assert "Research use only, not for diagnosis" in page.text
+    assert not {name for name, _ in page.attributes} & {"src", "href"}
+    assert "script" not in page.tags
+    for said in ("Calibration", "Site by site", "Subgroups", "CLAIM (2020)", "TRIPOD+AI (2024)", "0" * 64):
+        assert said in page.text
