@@ -80,12 +80,16 @@ def load_enrolment(folder: Path) -> Enrolment:
         ConfigError: the site has not joined.
         TrustError: the invitation is damaged, or a key file is exposed, missing or of another kind.
     """
-    invitation = read_invitation(_read(folder / "invitation.json"))
     return Enrolment(
-        invitation,
+        load_invitation(folder),
         load_transport_key(folder / "keys" / "transport.pem"),
         load_identity_key(folder / "keys" / "identity.pem"),
     )
+
+
+def load_invitation(folder: Path) -> Invitation:
+    """The invitation in a site's folder, without its keys; raises as `load_enrolment`."""
+    return read_invitation(_read(folder / "invitation.json"))
 
 
 def _read(path: Path) -> bytes:

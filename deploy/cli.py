@@ -28,6 +28,7 @@ WORDS = {
     "federation": Word("server.cli.federation", "Coordinator: found a federation, invite, admit, serve."),
     "study": Word("server.cli.study", "Coordinator: write, check, launch and watch a study."),
     "site": Word("client.cli", "Hospital: join, start, and see what left."),
+    "predict": Word("client.predict_command", "Hospital: let a released model read images, for research."),
     "audit": Word("deploy.audit.command", "Auditor: check ledgers offline, against what others hold."),
     "simulate": Word("deploy.simulation.command", "Run a study over many virtual sites in one process."),
     "bench": Word("deploy.bench.command", "Measure and break this installation, with figures."),

@@ -44,7 +44,7 @@ MAY_KNOW = {
             "client/imaging/",
         ),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
-        *("client/networks.py", "client/private_training.py"),
+        *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),
     ),
     "opacus": ("client/private_training.py",),

@@ -1,0 +1,102 @@
+"""`wardround predict`: a released model on the hospital's own images, once its signature holds."""
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from client.imaging.rules import USUAL, Rules
+from client.settings import FILE_NAME, load_settings
+from shared.console import Answer, answering, facts, progress_console, table
+from shared.errors import ConfigError
+from shared.model_card import RESEARCH_ONLY
+
+if TYPE_CHECKING:
+    from client.predicting import Tally
+
+app = typer.Typer()
+
+
+@app.command()
+@answering("predict")
+def predict(
+    *,
+    model: Annotated[Path, typer.Option(help="The folder that the coordinator exported.")],
+    images: Annotated[Path, typer.Option("--input", help="The folder of images.")],
+    out: Annotated[Path, typer.Option(help="The folder for the answers, one JSON file per exam.")],
+    kind: Annotated[
+        Literal["dicom", "nifti", "pictures"] | None, typer.Option(help="What --input holds; else by its names.")
+    ] = None,
+    config: Annotated[
+        Path | None,
+        typer.Option("--config", help=f"The site's {FILE_NAME}: its coordinator's key, its rules on images."),
+    ] = None,
+    coordinator: Annotated[
+        str | None, typer.Option(help="The coordinator's key instead: 64 hex digits, a PEM file or a key card.")
+    ] = None,
+    device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+) -> Answer:
+    """Let a released model read a folder of images, for research; what is answered already is kept."""
+    import torch
+
+    from client.coordinator_key import coordinator_key
+    from client.device import resolve_device
+    from client.imaging.decoder import decoding_command
+    from client.imaging.kinds import kind_of
+    from client.predicting import predict as run
+    from client.released_model import load_released
+    from shared.keys import fingerprint, identity_hex
+
+    key, on = coordinator_key(coordinator, config), torch.device(resolve_device(device).name)
+    released = load_released(model, coordinator=key, device=on)
+    _insist(images, out)
+    command = decoding_command(kind or kind_of(images), images)
+    say = progress_console().print
+    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say)
+    data = found.model_dump(mode="json") | {"notice": RESEARCH_ONLY, "model": released.card.weights.sha256}
+    data |= {"calibration": released.card.calibration.words, "operating_point": released.card.operating.words}
+    shown = {
+        "model": f"{released.card.weights.sha256} of {released.card.origin.study}",
+        "signed by": fingerprint(identity_hex(key)),
+        "probabilities": released.card.calibration.words,
+        "called": released.card.operating.words,
+        **_head(found),
+    }
+    return Answer(
+        data | {"folder": str(out)},
+        Group(facts(shown), *_reasons(found), Text(f"\n{RESEARCH_ONLY[:1].upper()}{RESEARCH_ONLY[1:]}.")),
+    )
+
+
+def _insist(images: Path, out: Path) -> None:
+    if not images.is_dir():
+        raise ConfigError(f"{images} is not a folder that is here.", remedy="Correct --input.")
+    if out.resolve().is_relative_to(images.resolve()):
+        raise ConfigError("The answers would lie among the images.", remedy="Name another folder with --out.")
+
+
+def _rules(config: Path | None) -> Rules:
+    if config is None:
+        return USUAL
+    settings = load_settings(config).data
+    return Rules(keep=settings.keep, views=settings.views)
+
+
+def _head(found: "Tally") -> dict[str, object]:
+    called = ", ".join(f"{name} in {number:,}" for name, number in found.called.items())
+    return {
+        "files": f"{found.files:,}, {found.used:,} of them used",
+        "exams": f"{found.exams:,}: {found.predicted:,} answered now ({found.images:,} images), {found.kept:,} before",
+        "positive": called,
+    }
+
+
+def _reasons(found: "Tally") -> list[RenderableType]:
+    from client.imaging.reasons import MEANING, Reason
+
+    if not found.set_aside:
+        return []
+    rows = ((reason, number, MEANING[Reason(reason)]) for reason, number in found.set_aside.items())
+    return [Text(), table(("set aside", "files", "because it is"), rows)]

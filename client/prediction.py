@@ -1,0 +1,92 @@
+"""What a released model says of one exam: the file that is written, and when one that lies there is kept.
+
+An answer is kept if it is of this model and of the same images, to the byte. It is for the hospital alone: it names the
+exam and its files.
+"""
+
+from pathlib import Path
+
+import numpy as np
+from pydantic import ValidationError
+
+from shared.calibration import probabilities
+from shared.durable import write_atomically
+from shared.errors import ConfigError
+from shared.metrics import Floats
+from shared.model_card import RESEARCH_ONLY, ModelCard
+from shared.section import Section
+from shared.study import Digest
+from shared.tasks import Task
+
+
+class Finding(Section):
+    """One class: the probability as the card calibrates it, and whether the operating point calls it."""
+
+    name: str
+    probability: float
+    called: bool
+
+
+class ReadFile(Section):
+    """A file of the exam; `images` is 0 if it could not be decoded."""
+
+    file: str
+    sha256: Digest
+    images: int
+
+
+class Prediction(Section):
+    """The answer, one JSON file. `set_aside` counts files of the exam that could not be decoded, by reason."""
+
+    notice: str = RESEARCH_ONLY
+    exam: str
+    study: str
+    model: Digest
+    findings: tuple[Finding, ...]
+    calibration: str
+    operating_point: str
+    files: tuple[ReadFile, ...]
+    set_aside: dict[str, int]
+
+
+def findings_of(card: ModelCard, task: Task, logits: Floats) -> tuple[Finding, ...]:
+    """What the (images, outputs) logits of one exam say: their mean, calibrated, against the operating point."""
+    images, nothing = np.zeros(len(logits), np.int64), np.zeros(logits.shape, np.int64)
+    row, _ = task.by_patient(logits, nothing, images)
+    margins, _ = task.one_vs_rest(row, nothing[:1])
+    exclusive = card.inputs.task.mode == "multiclass"
+    shares = probabilities(margins, card.calibration.scalings, exclusive=exclusive)[0]
+    called = [n == int(margins[0].argmax()) for n in range(len(shares))]
+    if card.operating.rule != "likeliest":
+        called = [margin >= (at.cut or 0.0) for margin, at in zip(margins[0], card.operating.at, strict=True)]
+    named = zip(card.inputs.task.classes, shares, called, strict=True)
+    return tuple(Finding(name=name, probability=round(float(p), 6), called=bool(call)) for name, p, call in named)
+
+
+def place_of(out: Path, exam: str) -> Path:
+    """Where the answer about an exam lies."""
+    return out / f"{exam}.json"
+
+
+def kept_answer(out: Path, exam: str, *, model: str, contents: frozenset[str]) -> Prediction | None:
+    """The answer that is there already; None if it cannot be read, or is of other images, and is to be made again.
+
+    Raises:
+        ConfigError: answers of another model lie there.
+    """
+    try:
+        there = Prediction.model_validate_json(place_of(out, exam).read_bytes())
+    except (FileNotFoundError, ValidationError):
+        return None
+    if there.model != model:
+        raise ConfigError(
+            "The folder for the answers holds some of another model.", remedy="Name another folder with --out."
+        )
+    return there if contents == frozenset(file.sha256 for file in there.files) else None
+
+
+def write_answer(out: Path, said: Prediction) -> None:
+    """Write an answer whole or not at all, for this account alone; raises `OSError` if the disk refuses."""
+    place = place_of(out, said.exam)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    write_atomically(place, said.model_dump_json(indent=1).encode(), mode=0o600)
