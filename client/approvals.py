@@ -9,22 +9,21 @@ agent reads it when the site is asked the next time and writes it into the ledge
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
-from pydantic import Field, ValidationError
+from pydantic import ValidationError
 
+from client.person import Person, Reason
 from shared.canonical import canonical, parse_canonical
 from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
-from shared.plain_text import PlainLine
 from shared.section import Section
 from shared.site_terms import SiteTerms
 from shared.study import Digest, Name
 
 PURPOSE = "wardround decision"
-Person = Annotated[PlainLine, Field(min_length=1, max_length=100)]
 
 
 class Asked(Section):
@@ -51,7 +50,7 @@ class Decision(Section):
     verdict: Literal["approved", "denied"]
     person: Person
     decided: str
-    reason: Annotated[PlainLine, Field(max_length=500)] = ""
+    reason: Reason = ""
 
 
 class Approvals:

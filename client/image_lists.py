@@ -63,6 +63,11 @@ class ImageLists:
         """The lists that a study was opened with."""
         return [path.read_bytes() for path in sorted(self._folder.glob(f"{study_digest}.*.jsonl"))]
 
+    def name(self, patient: bytes) -> bool:
+        """Whether a list that a study was opened with has this keyed hash of a patient."""
+        named = f'"patient":"{patient.hex()}"'.encode()
+        return any(named in path.read_bytes() for path in self._folder.glob("*.jsonl"))
+
     def _offered(self, study_digest: str) -> Path:
         return self._folder / f"{study_digest}.offered"
 

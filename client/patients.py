@@ -11,7 +11,9 @@ import os
 import stat
 from pathlib import Path
 
+from client.imaging.catalogue import pseudonym
 from shared.durable import locked, write_atomically
+from shared.enrolment import read_invitation
 from shared.errors import TrustError
 from shared.randomness import PrivateRandom
 
@@ -43,6 +45,16 @@ def patient_key(folder: Path) -> bytes:
             remedy=f"Restore {KEY_FILE} from your backup, or run `chmod 600` on it.",
         )
     return key
+
+
+def patient_salt(folder: Path) -> str:
+    """The federation's salt (hex) for pseudonyms, from the invitation of the site in `folder`."""
+    return read_invitation((folder / "invitation.json").read_bytes()).patient_salt
+
+
+def pseudonym_here(folder: Path, identifier: str) -> str:
+    """The pseudonym that the images here give a patient, outer blanks aside, as every reader of images takes them."""
+    return pseudonym(bytes.fromhex(patient_salt(folder)), identifier.strip())
 
 
 def keyed(key: bytes, pseudonym: str) -> bytes:

@@ -1,6 +1,5 @@
 """`wardround site withdraw`: a patient trains here no more; and what the site has trained until then."""
 
-import getpass
 from collections import defaultdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -10,11 +9,12 @@ from rich.console import Group
 from rich.text import Text
 
 from client.join import load_enrolment
+from client.person import By, named_person
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
 from client.stopped import AgentRuns, stopped_ledger
 from client.withdrawn import Lacking, Withdrawn
-from shared.console import Answer, answering, table
+from shared.console import Answer, answering, progress_console, table
 from shared.errors import ConfigError, Refusal, ResourceError
 from shared.ledger import read_entries
 
@@ -26,7 +26,10 @@ def withdraw(
     ] = None,
     *,
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
-    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    by: By = None,
+    unknown: Annotated[
+        bool, typer.Option("--unknown", help="Take the identifier unseen: the patient's images come later.")
+    ] = False,
     complete: Annotated[
         bool, typer.Option("--complete", help="Declare that all who ever withdrew are on the list again.")
     ] = False,
@@ -35,7 +38,7 @@ def withdraw(
     """Never use a patient's images again; list the rounds and models that they may have been in."""
     from client.site import utc_now
 
-    folder, name = folder_of(config), by or getpass.getuser()
+    folder, name = folder_of(config), named_person(by)
     load_enrolment(folder)
     if complete and patient is not None:
         raise ConfigError(
@@ -44,10 +47,9 @@ def withdraw(
         )
     if complete:
         return _declare_complete(folder, by=name, now=utc_now(), yes=yes)
-    identifier = patient or typer.prompt("Patient", hide_input=True, err=True)
-    if not identifier.strip():
-        raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
-    withdrawn = Withdrawn(folder)
+    identifier, withdrawn = _identifier(patient), Withdrawn(folder)
+    if not unknown and not withdrawn.has(identifier):
+        _insist_on_known(folder, identifier)
     new, now = withdrawn.add(identifier, by=name, time=utc_now()), utc_now()
     whole, error = _note(folder, withdrawn, now=now)
     affected = affected_rounds(folder / LEDGER_FILE)
@@ -55,6 +57,31 @@ def withdraw(
     rows = ((one["study"], len(one["rounds"]), len(one["models"])) for one in affected)
     shown = [table(("study", "rounds", "models"), rows)] if affected else []
     return Answer(said, Group(Text(_words(new, whole=whole)), *shown), error)
+
+
+def _identifier(typed: str | None) -> str:
+    """What was typed, or is typed now, as the images would carry it."""
+    try:
+        identifier = str(typed or typer.prompt("Patient", hide_input=True, err=True)).strip()
+        identifier.encode()
+    except UnicodeError:
+        raise ConfigError(
+            "The identifier is not valid UTF-8; nothing was written.", remedy="Type it on a terminal set to UTF-8."
+        ) from None
+    if not identifier:
+        raise ConfigError("No patient is named.", remedy="Give the identifier that the images carry.")
+    return identifier
+
+
+def _insist_on_known(folder: Path, identifier: str) -> None:
+    from client.known_patients import is_known
+
+    if not is_known(folder, identifier, say=progress_console().print):
+        raise ConfigError(
+            "No image here carries this identifier; nothing was written, and nobody has withdrawn by it.",
+            remedy="Compare it with the images or the label table, letter by letter. If the patient's images come"
+            " later, give --unknown.",
+        )
 
 
 def _note(folder: Path, withdrawn: Withdrawn, *, now: str) -> tuple[bool | None, ResourceError | None]:

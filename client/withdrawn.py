@@ -22,12 +22,11 @@ from typing import Annotated
 from pydantic import Field, ValidationError
 
 from client import lost_tail
-from client.imaging.catalogue import pseudonym
-from client.patients import KEY_FILE, KEYED_BYTES, key_check, keyed, patient_key
+from client.patients import KEY_FILE, KEYED_BYTES, key_check, keyed, patient_key, patient_salt, pseudonym_here
+from client.person import Person
 from client.receipts import LEDGER_FILE
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
-from shared.enrolment import read_invitation
 from shared.errors import Refusal, WireCode
 from shared.ledger import Ledger, read_types
 from shared.randomness import PrivateRandom
@@ -59,7 +58,7 @@ class Withdrawal(Section):
     mark: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * _MARK_BYTES}}}$")]
     key_check: Digest
     patient: Annotated[str, Field(pattern=rf"^[0-9a-f]{{{2 * KEYED_BYTES}}}$")]
-    by: str
+    by: Person
     time: str
     noted: bool = False
 
@@ -96,6 +95,11 @@ class Withdrawn:
         """
         return frozenset(bytes.fromhex(one.patient) for one in self._read())
 
+    def has(self, identifier: str) -> bool:
+        """Whether a patient, by the identifier that the images carry, has withdrawn; raises as `add`."""
+        patient = keyed(patient_key(self._folder), pseudonym_here(self._folder, identifier))
+        return patient in self.patients()
+
     def add(self, identifier: str, *, by: str, time: str) -> bool:
         """Let a patient, by the identifier that the images carry, be in no study any more; False if it was so.
 
@@ -103,8 +107,8 @@ class Withdrawn:
             TrustError: the key or the invitation is damaged.
             Refusal: the list is.
         """
-        key, salt = patient_key(self._folder), self._salt()
-        patient = keyed(key, pseudonym(bytes.fromhex(salt), identifier)).hex()
+        key, salt = patient_key(self._folder), patient_salt(self._folder)
+        patient = keyed(key, pseudonym_here(self._folder, identifier)).hex()
         with locked(self._folder):
             known = self._read()
             if any(one.patient == patient for one in known):
@@ -157,9 +161,6 @@ class Withdrawn:
             self._named, self._after_loss = _named_in(self._folder / LEDGER_FILE)
         return Lacking(len(known), frozenset(self._named - {one.mark for one in known}), self._after_loss)
 
-    def _salt(self) -> str:
-        return read_invitation((self._folder / "invitation.json").read_bytes()).patient_salt
-
     def _read(self) -> list[Withdrawal]:
         if not self._path.exists():
             return []
@@ -167,7 +168,7 @@ class Withdrawn:
             known = [Withdrawal.model_validate_json(line) for line in self._path.read_bytes().splitlines()]
         except ValidationError:
             raise Refusal(WireCode.WITHDRAWN_DAMAGED, remedy=_REMEDY) from None
-        if {one.key_check for one in known} - {key_check(patient_key(self._folder), self._salt())}:
+        if {one.key_check for one in known} - {key_check(patient_key(self._folder), patient_salt(self._folder))}:
             raise Refusal(
                 WireCode.WITHDRAWN_DAMAGED, remedy=f"It is of another {KEY_FILE}; restore that one. Else: {_REMEDY}"
             )

@@ -60,7 +60,7 @@ class ArraySource:
 
     Args:
         file: the archive.
-        vocabulary: the study's classes.
+        vocabulary: the study's classes; None leaves the labels unread.
         salt: the federation's salt, for pseudonyms.
         clinical: reads the study's clinical columns, if it has any.
 
@@ -72,7 +72,7 @@ class ArraySource:
     labels_unused = 0
 
     def __init__(
-        self, file: Path, *, vocabulary: Vocabulary, salt: bytes, clinical: ClinicalReader | None = None
+        self, file: Path, *, vocabulary: Vocabulary | None, salt: bytes, clinical: ClinicalReader | None = None
     ) -> None:
         if not file.is_file():
             raise ResourceError("The array file does not exist.", remedy="Correct data.file in site.toml.")
@@ -137,7 +137,9 @@ class ArraySource:
         reason = reason or (None if key else Reason.NO_PATIENT)
         return replace(row, patient=key, labels=labels, set_aside=reason)
 
-    def _labels(self, label: Any) -> tuple[int, ...]:
+    def _labels(self, label: Any) -> tuple[int, ...] | None:
+        if self._vocabulary is None:
+            return None
         if np.ndim(label) == 0:
             return self._vocabulary.from_word(str(label))
         if len(label) != self._vocabulary.task.outputs:
@@ -145,6 +147,7 @@ class ArraySource:
         return self._vocabulary.from_flags([str(flag) for flag in label])
 
     def _unknown(self, label: Any) -> tuple[str, ...]:
+        assert self._vocabulary is not None
         if np.ndim(label) == 0:
             return self._vocabulary.unknown_words(str(label))
         return self._vocabulary.unknown_flags([str(flag) for flag in label])

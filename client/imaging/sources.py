@@ -21,7 +21,6 @@ from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import Columns
-from shared.errors import ConfigError
 from shared.study import TaskSpec
 
 
@@ -57,7 +56,7 @@ def open_source(
 
     Args:
         settings: the `[data]` table.
-        task: the study's classes; None leaves the labels of a table unread.
+        task: the study's classes; None leaves the labels unread.
         salt: the federation's salt.
         base: the folder that relative paths count from.
         labels: the site's dictionary, the `[labels]` table.
@@ -71,8 +70,6 @@ def open_source(
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
-        if vocabulary is None:
-            raise ConfigError("An array file is read by its labels.", remedy="Name a study's file with --study.")
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
     assert settings.folder is not None and settings.labels is not None
     folder, table = base / settings.folder, base / settings.labels

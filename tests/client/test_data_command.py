@@ -144,14 +144,17 @@ def test_a_site_keeps_its_own_words(site_with: Callable[..., LoneSite], tmp_path
     assert '"Herd" = "opacitiy"' in refused.output
 
 
-def test_an_array_file_needs_a_study(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+def test_an_array_file_is_counted_without_its_classes_or_by_a_study(
+    site_with: Callable[..., LoneSite], tmp_path: Path
+) -> None:
     site = site_with()
     write_images(site, 8)
     config = ("--config", site.folder / "site.toml")
-    assert "--study" in wardround("site", "data", *config).output
     (tmp_path / "study.toml").write_text(STUDY)
-    said = answer("site", "data", *config, "--study", tmp_path / "study.toml")
-    assert (said["files"], said["used"], said["images"], said["patients"]) == (16, 16, 16, 8)
+    for words, classes in ((), None), (("--study", tmp_path / "study.toml"), {"opacity": 8, "negative": 8}):
+        said = answer("site", "data", *config, *words)
+        assert (said["files"], said["used"], said["images"], said["patients"]) == (16, 16, 16, 8)
+        assert said["classes"] == classes
 
 
 @pytest.mark.parametrize("words", [("--folder", "nowhere"), ("--folder", ".", "--config", "site.toml")])

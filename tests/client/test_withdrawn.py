@@ -13,6 +13,7 @@ from live_federation import answer, wardround
 from lone_site import START, LoneSite, a_study
 
 from client.claims import Claim, note_claim
+from client.image_lists import ImageLists
 from client.jobs import OpenJob
 from client.patients import KEY_FILE
 from client.withdrawn import FILE_NAME, Withdrawn
@@ -260,3 +261,31 @@ def test_the_ledger_s_marks_tell_of_nobody(site: LoneSite) -> None:
         (site.folder / FILE_NAME).unlink()
         site.start()
     assert len(marks) == 2
+
+
+@pytest.mark.parametrize("opened", [True, False], ids=["by a study's list", "by the images"])
+def test_an_identifier_is_taken_as_the_readers_of_images_take_it(site: LoneSite, opened: bool) -> None:
+    if opened:
+        Workbench(site.folder).open(OpenJob(study=STUDY, tensors=table_of(start_state(STUDY))))
+        ImageLists(site.folder).commit(STUDY.digest())
+        (site.folder / "images.npz").unlink()
+    said = answer("site", "withdraw", " patient 0\n", "--config", site.folder / "site.toml")
+    assert (said["new"], withdraw(site, "patient 0"), withdraw(site, "patient 0 ")) == (True, False, False)
+
+
+@pytest.mark.parametrize("typed", ["patient 99", "patient\xa00", "PATIENT 0", "patient \udcff"])
+def test_an_identifier_that_no_image_carries_withdraws_nobody_and_writes_nothing(site: LoneSite, typed: str) -> None:
+    Workbench(site.folder).open(OpenJob(study=STUDY, tensors=table_of(start_state(STUDY))))
+    ImageLists(site.folder).commit(STUDY.digest())
+    before = (site.folder / "ledger.jsonl").read_bytes()
+    config = ("--config", site.folder / "site.toml")
+    refused = wardround("site", "withdraw", typed, *config)
+    assert refused.exit_code == ConfigError.exit_code and typed not in refused.output
+    assert "No image here carries this identifier" in refused.stderr or "not valid UTF-8" in refused.stderr
+    assert not (site.folder / FILE_NAME).exists() and (site.folder / "ledger.jsonl").read_bytes() == before
+
+
+def test_a_patient_whose_images_come_later_withdraws_unseen(site: LoneSite) -> None:
+    config = ("--config", site.folder / "site.toml")
+    assert answer("site", "withdraw", "patient 99", "--unknown", *config)["new"]
+    assert not answer("site", "withdraw", "patient 99", *config)["new"]  # known by the list of who has withdrawn
