@@ -1,6 +1,5 @@
 """`wardround site budget`: what privacy patients have paid here, and how a budget that lags is brought into step."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -12,6 +11,7 @@ from client.budget import Budget
 from client.budget_file import open_budget
 from client.budget_standing import standing
 from client.claims import Claim, open_claims
+from client.person import By, named_person, stated_reason
 from client.price import dearest
 from client.settings import folder_of, load_settings
 from shared.console import Answer, answering, facts, printable, table
@@ -52,7 +52,7 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
 @answering("site.budget.reconcile")
 def reconcile(
     config: Config = DEFAULT_CONFIG,
-    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    by: By = None,
     reason: Annotated[str | None, typer.Option(help="How it came to that; it stands in the ledger for ever.")] = None,
     dismiss: Annotated[bool, typer.Option("--dismiss", help="Nothing was restored: what is claimed is false.")] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
@@ -61,14 +61,15 @@ def reconcile(
 
     With --dismiss nothing is charged: the ledger says who called the coordinator's claims false, and why.
     """
+    name, reason = named_person(by), stated_reason(reason)
     if dismiss:
-        return _dismiss(folder_of(config), by=by or getpass.getuser(), reason=reason, yes=yes)
+        return _dismiss(folder_of(config), by=name, reason=reason, yes=yes)
     from client.reconcile import reconcile as bring_into_step
     from client.site import utc_now
 
     folder = folder_of(config)
-    settings, who = load_settings(config.resolve()).policy.budget, by or getpass.getuser()
-    done = bring_into_step(folder, settings, by=who, now=utc_now(), price=dearest, reason=reason)
+    settings = load_settings(config.resolve()).policy.budget
+    done = bring_into_step(folder, settings, by=name, now=utc_now(), price=dearest, reason=reason)
     if done is None:
         return Answer({"reconciled": False}, "Budget and ledger are in step; nothing was changed.")
     found, lost = standing(done.kept.budget, settings), done.lost
@@ -77,7 +78,7 @@ def reconcile(
         f" epsilon {found['everyone_epsilon']:.2f}."
     )
     words = f"{words} Start the agent again." if lost is None else f"{_lost(lost)}\n{words}\n{_WITHDRAWN_SINCE}"
-    said = {"reconciled": True, "by": who, "tail_lost": lost.model_dump() if lost else None}
+    said = {"reconciled": True, "by": name, "tail_lost": lost.model_dump() if lost else None}
     return Answer(said | found, words)
 
 
@@ -87,7 +88,7 @@ def give_back(
     study: Annotated[str, typer.Argument(help="The study, as `site budget show` names it.")],
     *,
     config: Config = DEFAULT_CONFIG,
-    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    by: By = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> Answer:
     """Give back what a study reserved and the ledger proves unused; the agent must be stopped."""
@@ -95,14 +96,14 @@ def give_back(
     from client.reservations import unused
     from client.site import utc_now
 
-    folder, who = folder_of(config), by or getpass.getuser()
+    folder, name = folder_of(config), named_person(by)
     rounds = unused(folder, study)
     asked = f"Give back {rounds} rounds of {study}? Should it still run, it is refused here until it is opened anew."
     if not yes and not typer.confirm(asked, err=True):
         raise ConfigError(f"Nothing of {study} is given back.", remedy="Type yes, or give --yes, if it is to be.")
-    rounds = return_unused(folder, study, by=who, now=utc_now())
+    rounds = return_unused(folder, study, by=name, now=utc_now())
     words = f"{rounds} rounds of {study} are given back; what had begun stays charged. Start the agent again."
-    return Answer({"given_back": True, "study": study, "rounds": rounds, "by": who}, words)
+    return Answer({"given_back": True, "study": study, "rounds": rounds, "by": name}, words)
 
 
 def _dismiss(folder: Path, *, by: str, reason: str | None, yes: bool) -> Answer:

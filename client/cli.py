@@ -19,6 +19,7 @@ from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
 from client.imaging.settings import DataSettings
+from client.person import named_person, stated_reason
 from client.settings import folder_of
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
@@ -218,6 +219,8 @@ def _decide(
     from client.deciding import Deciding
     from client.site import utc_now
 
+    reason = stated_reason(reason) or ""
+    name = None if person is None else named_person(person, option="--as")
     deciding = Deciding(folder_of(config), now=utc_now)
     waiting = deciding.waiting(study)
     if contract not in (None, found := waiting.contract.digest()):
@@ -227,7 +230,7 @@ def _decide(
         )
     if asked:
         _show(waiting)
-    name = person or _who()
+    name = name or named_person(_who(), option="--as")
     if asked and not typer.confirm(f"Do you, {name}, approve this for the site?", err=True):
         raise ConfigError(f"{study} is not approved, and waits.", remedy="Say no for good: `wardround site deny`.")
     decision = deciding.decide(waiting, verdict, person=name, reason=reason)

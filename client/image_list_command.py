@@ -1,6 +1,5 @@
 """`wardround site image-list`: show an auditor which images one study was opened with."""
 
-import getpass
 from pathlib import Path
 from typing import Annotated
 
@@ -10,6 +9,7 @@ from rich.text import Text
 from client.image_lists import ImageLists
 from client.join import load_enrolment
 from client.list_showings import Showing, keep_showing, note_showings
+from client.person import By, named_person
 from client.receipts import LEDGER_FILE
 from client.settings import folder_of
 from client.stopped import stopped_ledger
@@ -27,12 +27,12 @@ def image_list(
     *,
     to: Annotated[Path, typer.Option(help="The file to write, for the auditor's eyes alone.")],
     config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
-    by: Annotated[str | None, typer.Option(help="Who does it; without it, the account's name.")] = None,
+    by: By = None,
 ) -> Answer:
     """Show an auditor the list of a study's images, who holds it against the ledger; that too stands there."""
     from client.site import utc_now
 
-    folder, who, now = folder_of(config), by or getpass.getuser(), utc_now()
+    folder, name, now = folder_of(config), named_person(by), utc_now()
     site, lists = load_enrolment(folder).invitation.site, ImageLists(folder)
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name another file with --to.")
@@ -42,7 +42,7 @@ def image_list(
         raise ConfigError(f"No list of {study} lies here.", remedy="Restore image-lists/ from your backup.")
     shown = ShownLists(site=site, study=study, study_digest=digest, key=lists.key(digest).hex(), lists=kept)
     data = shown.encode()
-    keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=who, shown=now))
+    keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=name, shown=now))
     write_atomically(to, data, mode=0o600)
     noted = _note(folder, now=now)
     images = [text.count("\n") for text in kept]
@@ -50,9 +50,9 @@ def image_list(
         f"{to} holds {len(kept)} list(s) of {study}, of {', '.join(map(str, images))} images: hashes of files and of\n"
         "patients, labels and splits. It is about patients: give it to the auditor alone, who checks it with\n"
         "`wardround audit image-list`.\n"
-        + (f"The ledger says that {who} showed it." if noted else "The ledger will say so with the agent's next work.")
+        + (f"The ledger says that {name} showed it." if noted else "The ledger will say so with the agent's next work.")
     )
-    said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": who, "noted": noted}
+    said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": name, "noted": noted}
     return Answer(said, Text(printable(told)))
 
 

@@ -11,6 +11,7 @@ from typing import Annotated
 
 from pydantic import Field, ValidationError
 
+from client.person import Person
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
 from shared.errors import TrustError
@@ -28,7 +29,7 @@ class Showing(Section):
     study: Name
     study_digest: Digest
     file_digest: Digest
-    by: Annotated[str, Field(max_length=256)]
+    by: Person
     shown: Annotated[str, Field(max_length=40)]
 
 
