@@ -20,6 +20,7 @@ from client.data_command import data
 from client.image_list_command import image_list
 from client.imaging.settings import DataSettings
 from client.person import named_person, stated_reason
+from client.pull_command import pull
 from client.settings import folder_of
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
@@ -35,6 +36,7 @@ app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see wha
 app.add_typer(budget, name="budget")
 app.command()(withdraw)
 app.command()(data)
+app.command()(pull)
 app.command("image-list")(image_list)
 
 Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]

@@ -49,7 +49,7 @@ MAY_KNOW = {
     ),
     "opacus": ("client/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
-    "pydicom": ("client/imaging/", "deploy/phantom/", "deploy/bench/decode.py"),
+    "pydicom": ("client/imaging/", "client/pacs/shelf.py", "deploy/phantom/", "deploy/bench/decode.py"),
     "nibabel": ("client/imaging/nifti.py",),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),

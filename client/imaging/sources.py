@@ -71,8 +71,8 @@ def open_source(
     if settings.kind == "npz":
         assert settings.file is not None
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
-    assert settings.folder is not None and settings.labels is not None
-    folder, table = base / settings.folder, base / settings.labels
+    assert settings.images is not None and settings.labels is not None
+    folder, table = base / settings.images, base / settings.labels
     return FolderSource(
         folder,
         table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels, clinical=reader),

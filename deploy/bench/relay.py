@@ -11,6 +11,7 @@ Needs no privilege and no kernel feature. What the two sides make of it is not j
 """
 
 import asyncio
+import ssl
 import threading
 from dataclasses import dataclass
 from enum import Enum
@@ -52,16 +53,21 @@ class Relay:
 
     Args:
         target: the port that it leads to.
+        pem: certificate and key in one file, with which it ends TLS, as a hospital's front does; None passes it on.
 
     Attributes:
         port: the port to dial instead.
         bytes_up: what it has passed to the target, TLS included.
     """
 
-    def __init__(self, target: int) -> None:
+    def __init__(self, target: int, *, pem: Path | None = None) -> None:
         self.port = 0
         self.bytes_up = 0
         self._target = target
+        self._tls: ssl.SSLContext | None = None
+        if pem:
+            self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+            self._tls.load_cert_chain(pem)
         self._line = Line.WHOLE
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
@@ -95,7 +101,7 @@ class Relay:
     # ------------------------------------------------------------ in the relay's own thread
 
     async def _listen(self) -> None:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0)
+        self._server = await asyncio.start_server(self._accept, "127.0.0.1", 0, ssl=self._tls)
         self.port = self._server.sockets[0].getsockname()[1]
 
     async def _close(self) -> None:

@@ -1,0 +1,79 @@
+"""The `[data.pacs]` tables of site.toml: which PACS, how it is spoken to, and which images are wanted of it.
+
+Decides which keys there are and which belong together. What is said over the line is left to `web`.
+"""
+
+from datetime import date
+from pathlib import Path
+from typing import Annotated, Self
+from urllib.parse import urlsplit
+
+from pydantic import Field, model_validator
+
+from shared.section import Section
+
+Code = Annotated[str, Field(pattern=r"^[A-Z0-9 _]{1,16}$")]  # VR CS
+Pattern = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,64}$")]  # VR LO, with * and ?
+Address = Annotated[str, Field(pattern=r"^https?://[^\s?#@]{1,500}$")]  # without query and user
+PULLED = Path("pacs") / "images"  # in the site's folder
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class WebSettings(Section):
+    """DICOMweb (PS3.18). The two files are readable by their owner alone; `login_file` holds `user:password`."""
+
+    url: Address
+    token_file: Path | None = None
+    login_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _secret_stays_secret(self) -> Self:
+        if self.token_file and self.login_file:
+            raise ValueError("token_file and login_file do not go together")
+        address = urlsplit(self.url)
+        if (self.token_file or self.login_file) and address.scheme != "https" and address.hostname not in _LOOPBACK:
+            raise ValueError("a token or a password is sent over https alone")
+        return self
+
+
+class QuerySettings(Section):
+    """What is wanted: all that is said must hold. `description` is the exam's, with * and ?; `accessions` a file."""
+
+    modalities: tuple[Code, ...] = ()
+    body_parts: tuple[Code, ...] = ()
+    first_day: date | None = None
+    last_day: date | None = None
+    description: Pattern | None = None
+    accessions: Path | None = None
+
+    @model_validator(mode="after")
+    def _wants_something(self) -> Self:
+        if not any(getattr(self, key) for key in type(self).model_fields):
+            raise ValueError("say what is wanted; an empty query would copy the whole PACS")
+        if self.first_day and self.last_day and self.last_day < self.first_day:
+            raise ValueError("last_day lies before first_day")
+        return self
+
+
+class PacsSettings(Section):
+    """One PACS, by DICOMweb. Relative paths count from the folder of site.toml.
+
+    `ca` verifies the PACS (PEM; else the system's authorities do), `certificate` and `key` are shown to one that asks
+    for them. `lanes` work side by side; the two limits are of all lanes together. `free_gb` stays free on the disk.
+    """
+
+    web: WebSettings
+    query: QuerySettings
+    ca: Path | None = None
+    certificate: Path | None = None
+    key: Path | None = None
+    lanes: Annotated[int, Field(ge=1, le=16)] = 4
+    mb_per_s: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    instances_per_s: Annotated[float, Field(gt=0, le=10_000)] | None = None
+    free_gb: Annotated[float, Field(ge=0, le=1_000_000)] = 2.0
+
+    @model_validator(mode="after")
+    def _keys_belong_together(self) -> Self:
+        if (self.certificate is None) != (self.key is None):
+            raise ValueError("certificate and key go together")
+        return self

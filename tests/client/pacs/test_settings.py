@@ -1,0 +1,49 @@
+"""Which keys of `[data.pacs]` belong together."""
+
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from client.imaging.settings import DataSettings
+from client.pacs.settings import PULLED, PacsSettings
+
+WEB = {"web": {"url": "https://pacs.hospital.example/dicom-web"}, "query": {"modalities": ["CR"]}}
+
+
+def test_a_pacs_stands_in_the_place_of_the_folder() -> None:
+    data = DataSettings.model_validate({"kind": "dicom", "labels": "labels.csv", "pacs": WEB})
+    assert data.images == PULLED
+    with pytest.raises(ValidationError):
+        DataSettings.model_validate({"kind": "dicom", "labels": "labels.csv", "folder": "images", "pacs": WEB})
+    with pytest.raises(ValidationError):
+        DataSettings.model_validate({"kind": "pictures", "labels": "labels.csv", "pacs": WEB})
+
+
+@pytest.mark.parametrize(
+    "keys",
+    [
+        WEB,
+        WEB | {"web": {"url": "http://127.0.0.1:8042/dicom-web", "login_file": "login"}},
+        WEB | {"query": {"first_day": "2024-01-01"}},
+    ],
+)
+def test_what_belongs_together_is_taken(keys: dict[str, Any]) -> None:
+    assert PacsSettings.model_validate(keys)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        (WEB | {"query": {}}, "whole PACS"),
+        (WEB | {"query": {"modalities": ["cr*"]}}, "modalities"),
+        (WEB | {"query": {"first_day": "2024-02-01", "last_day": "2024-01-01"}}, "before"),
+        (WEB | {"web": {"url": "http://pacs/dicom-web", "login_file": "login"}}, "https alone"),
+        (WEB | {"web": WEB["web"] | {"login_file": "login", "token_file": "token"}}, "together"),
+        (WEB | {"web": {"url": "https://user:password@pacs/dicom-web"}}, "url"),
+        (WEB | {"key": "key.pem"}, "together"),
+    ],
+)
+def test_what_does_not_is_refused(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        PacsSettings.model_validate(keys)
