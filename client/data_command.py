@@ -11,6 +11,7 @@ from rich.text import Text
 from client.settings import FILE_NAME, folder_of, load_settings
 from shared.console import Answer, answering, facts, progress_console, table
 from shared.errors import ConfigError
+from shared.images import ImageSpec
 from shared.randomness import PrivateRandom
 
 if TYPE_CHECKING:
@@ -27,31 +28,42 @@ def data(
         Literal["dicom", "nifti", "pictures"] | None, typer.Option(help="What --folder holds; else by its names.")
     ] = None,
     config: Annotated[Path | None, typer.Option("--config", help=f"The site's {FILE_NAME}.")] = None,
-    study: Annotated[Path | None, typer.Option(help="A study's file: its classes are counted, too.")] = None,
+    study: Annotated[
+        Path | None, typer.Option(help="A study's file: what images it sees, and its classes are counted.")
+    ] = None,
 ) -> Answer:
     """Read every image once; count what can be used, and the rest by reason."""
-    if folder is not None and (config is not None or study is not None):
-        raise ConfigError(
-            "--folder looks at files alone, without labels.", remedy="Leave --config and --study out, or --folder."
-        )
-    found, unmapped = (_of_folder(folder, kind), {}) if folder else _of_site(config or Path(FILE_NAME), _study(study))
+    if folder is not None and config is not None:
+        raise ConfigError("--folder looks at files alone, without labels.", remedy="Leave --config out, or --folder.")
+    asked = _study(study)
+    found, unmapped = (_of_folder(folder, kind, asked), {}) if folder else _of_site(config or Path(FILE_NAME), asked)
     warnings = (Text(f"\n{line}") for line in _warnings(found, unmapped))
     shown = Group(facts(_head(found)), Text(), _reasons(found), *warnings)
     return Answer(found.model_dump(mode="json"), shown)
 
 
-def _of_folder(folder: Path, kind: "FolderKind | None") -> "Account":
+def _of_folder(folder: Path, kind: "FolderKind | None", study: "Study | None") -> "Account":
     from client.imaging.decoder import decoding_command
     from client.imaging.folder import FolderSource
     from client.imaging.kinds import kind_of
+    from client.imaging.sources import check_kind
     from client.imaging.survey import survey
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
     kind = kind or kind_of(folder)
     salt = PrivateRandom().bytes(32)  # of this one look; the pseudonyms serve to count
-    command = decoding_command(kind, folder)
-    source = FolderSource(folder, table=None, skip=None, source=kind, command=command, salt=salt)
+    images = study.images if study else ImageSpec()
+    check_kind(kind, images)
+    source = FolderSource(
+        folder,
+        table=None,
+        skip=None,
+        source=kind,
+        command=decoding_command(kind, folder, images=images),
+        salt=salt,
+        volume=images.grid if images.slices else None,
+    )
     return survey(source, settings=None, task=None, say=progress_console().print)
 
 
@@ -68,8 +80,15 @@ def _of_site(config: Path, study: "Study | None") -> "tuple[Account, dict[str, i
     settings = load_settings(config)
     salt = bytes.fromhex(load_enrolment(folder).invitation.patient_salt)
     task = study.task if study else None
-    columns = study.clinical if study else None
-    source = open_source(settings.data, task=task, salt=salt, base=folder, labels=settings.labels, clinical=columns)
+    source = open_source(
+        settings.data,
+        task=task,
+        salt=salt,
+        base=folder,
+        images=study.images if study else None,
+        labels=settings.labels,
+        clinical=study.clinical if study else None,
+    )
     screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
     found = survey(source, settings=settings.data, task=task, screen=screen, say=progress_console().print)
     return found, source.unmapped.shown(smallest_cell=settings.policy.smallest_cell)

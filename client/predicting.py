@@ -23,7 +23,8 @@ from client.prediction import Prediction, ReadFile, findings_of, kept_answer, wr
 from client.released_model import ReleasedModel
 from shared.metrics import Floats
 from shared.section import Section
-from shared.study import ImageSpec
+from shared.images import ImageSpec
+from shared.study import 
 
 BATCH = 64  # images at a time
 _EVERY = 100

@@ -107,7 +107,7 @@ class _Trainer:
         self.device = device
         self._cuda = device.type == "cuda"
         self._amp = spec.amp and self._cuda
-        self._layout = torch.channels_last if self._cuda else torch.contiguous_format
+        self._layout = _layout(model) if self._cuda else torch.contiguous_format
         self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
         self._task = task
         self._optimizer = local_optimizer(model, spec)
@@ -147,7 +147,7 @@ class _Trainer:
         if not self._cuda:
             return tensor.to(self.device)
         pinned = tensor.pin_memory()
-        if pinned.dim() == 4:
+        if pinned.dim() in (4, 5):
             return pinned.to(self.device, non_blocking=True, memory_format=self._layout)
         return pinned.to(self.device, non_blocking=True)
 
@@ -173,6 +173,11 @@ def local_optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
     if spec.optimizer == "sgd":
         return SGD(parameters, lr=rate, momentum=spec.momentum, weight_decay=decay, foreach=True)
     return (Adam if spec.optimizer == "adam" else AdamW)(parameters, lr=rate, weight_decay=decay, foreach=True)
+
+
+def _layout(model: nn.Module) -> torch.memory_format:
+    volumes = any(parameter.dim() == 5 for parameter in model.parameters())
+    return torch.channels_last_3d if volumes else torch.channels_last
 
 
 def smallest_batch(model: nn.Module) -> int:

@@ -13,8 +13,9 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.calibration import Scaling
+from shared.images import ImageSpec
 from shared.section import Section
-from shared.study import Digest, ImageSpec, ModelSpec, TaskSpec
+from shared.study import Digest, ModelSpec, TaskSpec
 
 RESEARCH_ONLY = "research use only, not for diagnosis"
 Words = Annotated[str, Field(max_length=4000)]

@@ -16,38 +16,43 @@ from torch import Tensor, nn
 from shared.clinical import Columns
 from shared.errors import ConfigError
 from shared.fusion import EMBEDDING, Fusion
+from shared.images import ImageSpec
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec
+from shared.study import ModelSpec
 from shared.update import Array
 
 _GROUPS = 8
 _CHANNELS = (16, 32, 64)
-_GRID = 4  # the hidden layer sees at most 4 x 4 places
+_GRID = 4  # the hidden layer sees at most 4 places along each axis
 _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
 
 
 class BasicCnn(nn.Module):
-    """Three blocks of convolution, norm, ReLU and 2 x 2 max pooling; one hidden layer.
+    """Three blocks of convolution, norm, ReLU and max pooling by two; one hidden layer.
 
     Pools never overlap, so that their gradients are deterministic on every device. Images whose
-    last map is larger than 4 x 4 are pooled once more, down to at most that.
+    last map has more than 4 places along an axis are pooled once more, down to at most that.
 
-    Shapes: (batch, channels, size_px, size_px) float32 to (batch, outputs) float32.
+    Shapes: (batch, *images.shape) float32 to (batch, outputs) float32.
     """
 
     def __init__(self, *, images: ImageSpec, outputs: int, norm: str, width: int) -> None:
         super().__init__()
         layers: list[nn.Module] = []
         before: int = images.channels
+        flat = images.slices is None
+        convolution, pool = (nn.Conv2d, nn.MaxPool2d) if flat else (nn.Conv3d, nn.MaxPool3d)
         for after in _CHANNELS:
-            layers += [nn.Conv2d(before, after, 3, padding=1), *_norm(norm, after), nn.ReLU(), nn.MaxPool2d(2)]
+            block = convolution(before, after, 3, padding=1)
+            layers += [block, *_norm(norm, after, flat=flat), nn.ReLU(), pool(2)]
             before = after
-        side = images.size_px // 2 ** len(_CHANNELS)
-        last = math.ceil(side / _GRID)
-        if last > 1:
-            layers.append(nn.MaxPool2d(last))
+        sides = [side // 2 ** len(_CHANNELS) for side in images.grid]
+        last = tuple(math.ceil(side / _GRID) for side in sides)
+        if max(last) > 1:
+            layers.append(pool(last))
         self.features = nn.Sequential(*layers)
-        self.hidden = nn.Linear(before * (side // last) ** 2, width)
+        places = math.prod(side // by for side, by in zip(sides, last, strict=True))
+        self.hidden = nn.Linear(before * places, width)
         self.head = nn.Linear(width, outputs)
 
     def forward(self, images: Tensor) -> Tensor:
@@ -103,7 +108,7 @@ def load_state(model: nn.Module, arrays: Mapping[str, Array]) -> None:
 
 def varying_layers(model: nn.Module) -> tuple[str, ...]:
     """Layers whose gradients may differ from run to run on CUDA: pools whose windows overlap."""
-    pools = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.MaxPool2d))
+    pools = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.MaxPool2d | nn.MaxPool3d))
     return tuple(name for name, pool in pools if pool.stride != pool.kernel_size)
 
 
@@ -115,38 +120,41 @@ def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Modul
             f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",
             remedy="Choose another model.norm, or basic_cnn.",
         )
-    network = _monai(model.name, channels=images.channels, outputs=outputs)
+    network = _monai(model.name, dims=len(images.grid), channels=images.channels, outputs=outputs)
     if model.norm != "batch":
         _replace_batch_norms(network, model.norm)
     return network
 
 
-def _monai(name: str, *, channels: int, outputs: int) -> nn.Module:
+def _monai(name: str, *, dims: int, channels: int, outputs: int) -> nn.Module:
     from monai.networks import nets  # seconds to import
 
     if name == "resnet18":
-        network = nets.resnet18(spatial_dims=2, n_input_channels=channels, num_classes=outputs)
+        network = nets.resnet18(spatial_dims=dims, n_input_channels=channels, num_classes=outputs)
     elif name == "densenet121":
-        network = nets.DenseNet121(spatial_dims=2, in_channels=channels, out_channels=outputs)
+        network = nets.DenseNet121(spatial_dims=dims, in_channels=channels, out_channels=outputs)
     else:
-        network = nets.EfficientNetBN(name, False, spatial_dims=2, in_channels=channels, num_classes=outputs)
+        network = nets.EfficientNetBN(name, False, spatial_dims=dims, in_channels=channels, num_classes=outputs)
     return network  # type: ignore[no-any-return]
 
 
-def _norm(name: str, channels: int) -> list[nn.Module]:
+def _norm(name: str, channels: int, *, flat: bool) -> list[nn.Module]:
     if name == "none":
         return []
+    if name == "group":
+        return [nn.GroupNorm(_GROUPS, channels)]
     if name == "batch":
-        return [nn.BatchNorm2d(channels)]
-    return [nn.GroupNorm(_GROUPS, channels) if name == "group" else nn.InstanceNorm2d(channels, affine=True)]
+        return [nn.BatchNorm2d(channels) if flat else nn.BatchNorm3d(channels)]
+    return [(nn.InstanceNorm2d if flat else nn.InstanceNorm3d)(channels, affine=True)]
 
 
 def _replace_batch_norms(network: nn.Module, norm: str) -> None:
     """MONAI's own norm option leaves the batch norms in the shortcuts of its resnet18."""
     for parent in list(network.modules()):
         for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d):
-                setattr(parent, name, *_norm(norm, child.num_features))
+            if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
+                flat = isinstance(child, nn.BatchNorm2d)
+                setattr(parent, name, *_norm(norm, child.num_features, flat=flat))
 
 
 def _initialise(network: nn.Module, random: StudyRandom) -> None:
@@ -167,10 +175,10 @@ def _probe(network: nn.Module, model: ModelSpec, images: ImageSpec, *, columns: 
     known = (torch.zeros(1, columns),) if columns else ()
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, images.channels, images.size_px, images.size_px), *known)
+            network(torch.zeros(1, *images.shape), *known)
     except (RuntimeError, ValueError):
         raise ConfigError(
-            f"model.name = {model.name} with norm = {model.norm} does not take images of {images.size_px} px.",
-            remedy="Choose a larger images.size_px or another norm.",
+            f"model.name = {model.name} with norm = {model.norm} does not take images of {images.words}.",
+            remedy="Choose a larger images.size_px (or images.slices), or another norm.",
         ) from None
     network.train()

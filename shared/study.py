@@ -16,6 +16,7 @@ from shared.buffering import buffer_fault, study_fault
 from shared.canonical import canonical, digest
 from shared.clinical import ClinicalSpec
 from shared.errors import ConfigError
+from shared.images import ImageSpec
 from shared.plain_text import PlainText
 from shared.private_training import PrivacySpec, privacy_fault
 from shared.section import Section, wrong_keys
@@ -64,14 +65,6 @@ class TaskSpec(Section):
     def outputs(self) -> int:
         """Number of logits the model gives for one image."""
         return len(self.classes)
-
-
-class ImageSpec(Section):
-    """The tensor that a model sees: (channels, size_px, size_px), float32."""
-
-    size_px: Annotated[int, Field(ge=16, le=1024)] = 64
-    channels: Literal[1, 3] = 1
-    augment: Literal["none", "light"] = "none"
 
 
 class ModelSpec(Section):

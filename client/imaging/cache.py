@@ -39,8 +39,9 @@ from shared.canonical import canonical, digest
 from shared.clinical import Columns
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import DiskFull, ResourceError
+from shared.images import ImageSpec
 from shared.section import Section
-from shared.study import Digest, ImageSpec, TaskSpec
+from shared.study import Digest, TaskSpec
 
 _DECIDE = ("numpy", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")  # the pixels
 _DECIDE_ALSO = {"nifti": "nibabel"}  # by source
@@ -74,7 +75,7 @@ def prepare(
     Args:
         settings: the `[data]` table of site.toml.
         task: the study's classes.
-        images: the study's image size and channels.
+        images: what the study's model sees.
         salt: the federation's salt, at least 16 bytes.
         base: the folder that relative paths of the settings count from.
         cache: the site's cache folder, made where absent; it holds patient images.
@@ -90,7 +91,7 @@ def prepare(
         ConfigError: the labels, their mapping or the array file cannot be used.
         ResourceError: images are absent, or the disk of the cache is full.
     """
-    source = open_source(settings, task=task, salt=salt, base=base, labels=labels, clinical=clinical)
+    source = open_source(settings, task=task, salt=salt, base=base, images=images, labels=labels, clinical=clinical)
     return fill(source, settings, task=task, images=images, cache=cache, clinical=clinical, screen=screen, note=note)
 
 
@@ -129,9 +130,9 @@ def cache_key(catalogue: Catalogue, images: ImageSpec) -> str:
     """SHA-256 (hex) over everything that decides the cached arrays."""
     decides = {
         "catalogue": catalogue.digest(),
-        "images": images.model_dump(mode="json", include={"size_px", "channels"}),
+        "images": images.model_dump(mode="json", exclude={"augment"}),
         "software": {name: version(name) for name in (*_DECIDE, *_of_sources(catalogue))},
-        "version": 2,
+        "version": 3,
     }
     return digest(canonical(decides))
 
@@ -145,9 +146,9 @@ def _obtain(cache: Path, catalogue: Catalogue, source: Source, images: ImageSpec
     used = catalogue.used
     try:
         with _alone(cache):
-            entry = _whole(cache / key, key, _shape(images))
+            entry = _whole(cache / key, key, images.shape)
             if entry is None:
-                _check_space(cache, len(used) * int(np.prod(_shape(images))) * 2)
+                _check_space(cache, len(used) * int(np.prod(images.shape)) * 2)
                 entry = _publish(cache, key, used, source.decode(used), images)
             return entry
     except OSError as error:
@@ -177,7 +178,7 @@ def _build(
     counts = dict.fromkeys(Split, 0)
     failed: dict[int, Reason] = {}
     with ExitStack() as stack:
-        files = {split: stack.enter_context(ArrayFile(_file(folder, split), _shape(images))) for split in Split}
+        files = {split: stack.enter_context(ArrayFile(_file(folder, split), images.shape)) for split in Split}
         for position, (row, pixels) in enumerate(zip(rows, decoded, strict=True)):
             if isinstance(pixels, Reason):
                 failed[position] = pixels
@@ -202,7 +203,7 @@ def _whole(folder: Path, key: str, shape: tuple[int, ...]) -> _Entry | None:
 def _examples(folder: Path, rows: tuple[Row, ...], split: Split, *, task: TaskSpec, images: ImageSpec) -> Examples:
     chosen = [row for row in rows if row.split is split]
     return Examples(
-        images=open_array(_file(folder, split), count=len(chosen), shape=_shape(images)),
+        images=open_array(_file(folder, split), count=len(chosen), shape=images.shape),
         labels=_labels(chosen, task),
         patients=_dense([row.patient or "" for row in chosen]),
     )
@@ -230,10 +231,6 @@ def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:
 def _dense(patients: list[str]) -> NDArray[np.int64]:
     numbers: Mapping[str, int] = {patient: number for number, patient in enumerate(dict.fromkeys(patients))}
     return np.array([numbers[patient] for patient in patients], dtype=np.int64)
-
-
-def _shape(images: ImageSpec) -> tuple[int, int, int]:
-    return (images.channels, images.size_px, images.size_px)
 
 
 def _file(folder: Path, split: Split) -> Path:

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from client.imaging.decoding import Request
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason
+from shared.images import ImageSpec
 from shared.section import Section
 from shared.study import Digest
 
@@ -76,11 +77,15 @@ class Decoder:
     Args:
         command: what to start, as `decoding_command` gives it.
         limits: what one file may take.
+        volume: the shape that every image has, in a study of volumes.
     """
 
-    def __init__(self, command: Sequence[str], limits: Limits = LIMITS) -> None:
+    def __init__(
+        self, command: Sequence[str], limits: Limits = LIMITS, *, volume: tuple[int, ...] | None = None
+    ) -> None:
         self._command = command
         self._limits = limits
+        self._volume = volume
         self._child: subprocess.Popen[bytes] | None = None
         self._buffer = bytearray()
 
@@ -135,7 +140,7 @@ class Decoder:
         reply = self._reply(deadline)
         if reply.reason is not None:
             raise _Lost(reply.reason)
-        if reply.shape is None or not _plausible(reply.shape):
+        if reply.shape is None or not self._plausible(reply.shape):
             raise self._lose(Reason.UNREADABLE)
         size = 2 * int(np.prod(reply.shape))
         while len(self._buffer) < size:
@@ -171,6 +176,12 @@ class Decoder:
             raise self._lose(Reason.DECODER_HUNG if spun else Reason.DECODER_CRASHED)
         self._buffer += said
 
+    def _plausible(self, shape: tuple[int, ...]) -> bool:
+        if self._volume is not None:
+            return shape == self._volume
+        pixels, channels = shape[:2], shape[2:]
+        return len(pixels) == 2 and min(pixels) > 0 and pixels[0] * pixels[1] <= MAX_PIXELS and channels in ((), (3,))
+
     def _deadline(self) -> float:
         return time.monotonic() + self._limits.seconds
 
@@ -191,13 +202,10 @@ class Decoder:
                     pipe.close()
 
 
-def decoding_command(source: str, folder: Path, limits: Limits = LIMITS) -> tuple[str, ...]:
-    """What decodes the files of a folder: dicom, nifti or pictures."""
-    most = (str(limits.seconds), str(limits.memory_bytes))
+def decoding_command(
+    source: str, folder: Path, limits: Limits = LIMITS, *, images: ImageSpec | None = None
+) -> tuple[str, ...]:
+    """What decodes the files of a folder (dicom, nifti or pictures) for a study's images, or for none."""
+    most = (str(limits.seconds), str(limits.memory_bytes), (images or ImageSpec()).model_dump_json())
     # -P: a module that lies among the images is not imported.
     return (sys.executable, "-P", "-m", "client.imaging.decoding", source, str(folder), *most)
-
-
-def _plausible(shape: tuple[int, ...]) -> bool:
-    pixels, channels = shape[:2], shape[2:]
-    return len(pixels) == 2 and min(pixels) > 0 and pixels[0] * pixels[1] <= MAX_PIXELS and channels in ((), (3,))

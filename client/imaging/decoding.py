@@ -1,6 +1,6 @@
 """The process that decodes: reads files that nobody vouches for, and may be killed over any of them.
 
-    python -m client.imaging.decoding dicom FOLDER SECONDS BYTES
+    python -m client.imaging.decoding dicom FOLDER SECONDS BYTES IMAGES
 
 Decides what a decoder may take from the machine, before it meets the first file: memory, processor time, no
 new bytes in any file, no core dump, few open files, and no line in anybody's log, because decoders quote values
@@ -24,6 +24,7 @@ import numpy as np
 from client.imaging.form import MAX_FILE_BYTES, Format, Pixels
 from client.imaging.reasons import Reason, SetAside
 from shared.canonical import canonical, digest
+from shared.images import ImageSpec
 from shared.section import Section
 
 _OPEN_FILES = 64
@@ -146,12 +147,12 @@ def _limit(kind: int, most: int) -> None:
     resource.setrlimit(kind, (most, most))
 
 
-def _form(source: str) -> Format:
+def _form(source: str, images: ImageSpec) -> Format:
     # Each library is loaded only where its files are read: every one of them takes time and address space.
     if source == "nifti":
-        from client.imaging.nifti import Nifti
+        from client.imaging.nifti import Nifti, NiftiVolumes
 
-        return Nifti()
+        return Nifti(images.hu) if images.slices is None else NiftiVolumes(images)
     if source == "pictures":
         from client.imaging.pictures import Picture
 
@@ -163,8 +164,9 @@ def _form(source: str) -> Format:
 
 def main(arguments: Sequence[str]) -> None:
     """Decode for whoever started this process."""
-    source, folder, seconds, memory_bytes = arguments
-    serve(_form(source), Path(folder), seconds=int(seconds), memory_bytes=int(memory_bytes))
+    source, folder, seconds, memory_bytes, images = arguments
+    form = _form(source, ImageSpec.model_validate_json(images))
+    serve(form, Path(folder), seconds=int(seconds), memory_bytes=int(memory_bytes))
 
 
 if __name__ == "__main__":

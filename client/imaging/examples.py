@@ -26,8 +26,8 @@ class Examples:
     """The images of one split, in the catalogue's order.
 
     Attributes:
-        images: (n, channels, size_px, size_px) uint16, perhaps a read-only memory map; 0..65535
-            spans the display window.
+        images: (n, channels, size_px, size_px) uint16, or (n, 1, slices, size_px, size_px), perhaps a
+            read-only memory map; 0..65535 spans the display window.
         labels: int64; (n,) for binary {0, 1} and multiclass, (n, outputs) of {0, 1} for multilabel.
         patients: (n,) int64, dense index of the patient within the split.
         clinical: (n, columns) float32, NaN where missing, in the order of the study's clinical columns; None if it

@@ -10,7 +10,7 @@ from PIL import Image
 
 from client.imaging.form import Pixels
 from client.imaging.window import FULL
-from shared.study import ImageSpec
+from shared.images import ImageSpec
 
 _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
@@ -19,12 +19,14 @@ def fit(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
     """Resize, pad and convert one image.
 
     Args:
-        pixels: (h, w) or (h, w, 3) uint16.
+        pixels: (h, w) or (h, w, 3) uint16; a volume is on the study's grid already (`grid`).
         spec: the study's images.
 
     Returns:
-        (channels, size_px, size_px) uint16.
+        (channels, size_px, size_px) uint16, or (1, slices, size_px, size_px).
     """
+    if spec.slices is not None:
+        return pixels[None]
     planes = [_square(plane, spec.size_px) for plane in _channels(pixels, spec.channels)]
     stack = np.stack(planes if len(planes) == spec.channels else planes * spec.channels)
     return np.rint(np.clip(stack, 0, FULL)).astype(np.uint16)

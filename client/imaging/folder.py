@@ -35,6 +35,7 @@ class FolderSource:
         source: the format's name.
         command: what decodes the files (`decoder.decoding_command`).
         rules: which images the site wants.
+        volume: the shape of every image, in a study of volumes.
         salt: the federation's salt, for pseudonyms.
 
     Raises:
@@ -51,6 +52,7 @@ class FolderSource:
         command: Sequence[str],
         salt: bytes,
         rules: Rules = USUAL,
+        volume: tuple[int, ...] | None = None,
     ) -> None:
         if not folder.is_dir():
             raise ResourceError("The folder of images does not exist.", remedy="Correct data.folder in site.toml.")
@@ -62,12 +64,13 @@ class FolderSource:
         self._salt = salt
         self._rules = rules
         self.unmapped = Unmapped()
+        self._volume = volume
         self._nameless = table is None and source in _NAMELESS
 
     def rows(self) -> Iterator[Row]:
         """One row per image, or per file that holds none, in the order of the paths."""
         seen: set[str] = set()
-        with Decoder(self._command) as decoder:
+        with Decoder(self._command, volume=self._volume) as decoder:
             for path in _files(self._folder):
                 if path != self._skip:
                     yield from self._rows(path, decoder, seen)
@@ -79,7 +82,7 @@ class FolderSource:
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The pixels of each row, or why it has none; rows of one file come together."""
-        with Decoder(self._command) as decoder:
+        with Decoder(self._command, volume=self._volume) as decoder:
             for (file, content), group in groupby(rows, key=lambda row: (row.file, row.content)):
                 yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
 

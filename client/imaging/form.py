@@ -14,10 +14,13 @@ from pydantic import Field
 
 from client.imaging.about import About
 
-Pixels = NDArray[np.uint16]  # (height, width) or (height, width, 3), 0..65535 spans the window
+# (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
+Pixels = NDArray[np.uint16]
 MAX_FILE_BYTES = 256 * 2**20
 MAX_PIXELS = 2**25  # of one image; a 5k x 5k mammogram has 2.5e7
 MAX_FRAMES = 4096  # of one file; a perfusion CT in one enhanced object has some thousands
+MAX_VOXELS = 2**29  # of one volume; a CT of 1000 slices has half as many
+MIN_SLICES = 3  # of a volume; fewer have no spacing that could be checked
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,14 @@ Decides from the header, and then from the voxels, what a volume is; the first t
    code says (nifti1.h).
 3. A volume that names neither a qform nor an sform does not say which side is left.
 4. One value throughout is an empty mask or an empty scan; two values are a mask, whatever the header says.
+5. Where the study asks for Hounsfield units, a volume without a value below 0 is not in them: a CT shows air or fat.
 
-The images of a volume are its axial slices from the feet up, one volume in time after the other: the patient's right
-on the left and the front on top, as radiologists look at them, with square pixels. The values of all slices share
-one window, the spread of the whole. The reader of MONAI reads by way of nibabel, too, but brings torch along,
-which a process that decodes has no memory for.
+A study of single images sees the axial slices of a volume from the feet up, one volume in time after the other: the
+patient's right on the left and the front on top, as radiologists look at them, with square pixels. The values of all
+slices share one window, the study's or the spread of the whole. A study of volumes sees the whole, and of a volume in
+time nothing: the hundreds of near copies in a diffusion or functional scan would each weigh as another patient's only
+one. The reader of MONAI reads by way of nibabel, too, but brings torch along, which a process that decodes has
+no memory for.
 """
 
 import gzip
@@ -20,6 +23,7 @@ import math
 import struct
 import zlib
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from io import BytesIO
 from typing import Any
 
@@ -29,9 +33,12 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from client.imaging.about import About
-from client.imaging.form import MAX_FRAMES, MAX_PIXELS, Facts, Pixels
+from client.imaging.form import MAX_FRAMES, MAX_PIXELS, MAX_VOXELS, MIN_SLICES, Facts, Pixels
+from client.imaging.grid import Assembly, Scan
+from client.imaging.levels import Limits, clipped, levelled
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.window import spread, stretch_limits, to_uint16
+from shared.images import ImageSpec
 
 _GZIP = b"\x1f\x8b"
 _MAX_BYTES = 2**29  # inflated; a CT of 1000 slices fits
@@ -45,8 +52,42 @@ _SAMPLE = 2**20  # voxels that the window is taken from
 _SQUARE = 0.01  # edges of a pixel that differ by less are equal
 
 
+@dataclass(frozen=True)
+class Voxels:
+    """What a file holds, upright: from the feet up, front to back, and the patient's right to left.
+
+    Attributes:
+        stored: (times, slices, rows, columns).
+        slope, inter: what the stored values mean.
+        spacing_mm: from slice to slice, row to row, column to column.
+    """
+
+    stored: NDArray[Any]
+    slope: float
+    inter: float
+    spacing_mm: tuple[float, float, float]
+
+    def measured(self, stored: NDArray[Any]) -> NDArray[np.float64]:
+        """What some of the stored values mean.
+
+        Raises:
+            SetAside: they are not finite.
+        """
+        values = stored.astype(np.float64) * self.slope + self.inter
+        if not np.isfinite(values).all():
+            raise SetAside(Reason.UNREADABLE)
+        return values
+
+
 class Nifti:
-    """NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz)."""
+    """NIfTI-1 and NIfTI-2 in one file (.nii, .nii.gz), slice by slice.
+
+    Args:
+        hu: the study's window in Hounsfield units; None for the spread of each volume.
+    """
+
+    def __init__(self, hu: Limits | None = None) -> None:
+        self._hu = hu
 
     def facts(self, data: bytes) -> Facts:
         """Read the header and look at the voxels.
@@ -54,30 +95,79 @@ class Nifti:
         Raises:
             SetAside: no volume that `pixels` can make images of.
         """
-        volume, name = _opened(data)
-        _check_kind(volume)
-        slices = _upright(volume)
-        if len(slices) > MAX_FRAMES or slices[0].size > MAX_PIXELS:
-            raise SetAside(Reason.TOO_LARGE)
-        _check_values(slices)
-        return Facts(frames=len(slices), about=About(syntax=name))
+        voxels, name = read_voxels(data, hu=self._hu)
+        return Facts(frames=math.prod(voxels.stored.shape[:2]), about=About(syntax=name))
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
-        """Axial slices, black and white at the 0.5th and 99.5th percentile of the whole volume.
+        """Axial slices, black and white by the study's window or the spread of the whole volume.
 
         Raises:
-            SetAside: the values are not finite, or the voxels have no size.
+            SetAside: the values are not finite.
         """
-        volume, _ = _opened(data)
-        slices = _upright(volume)
-        slope, inter = float(volume.dataobj.slope), float(volume.dataobj.inter)
-        low, high = stretch_limits(_sample(slices) * slope + inter)
-        heights, widths = _spacing(volume)
+        voxels, _ = read_voxels(data, hu=self._hu)
+        slices = voxels.stored.reshape(-1, *voxels.stored.shape[2:])
+        low, high = self._hu or stretch_limits(voxels.measured(_sample(slices)))
+        _, heights, widths = voxels.spacing_mm
         for number in frames:
-            values = slices[number].astype(np.float64) * slope + inter
-            if not np.isfinite(values).all():
-                raise SetAside(Reason.UNREADABLE)
-            yield to_uint16(_square_pixels(spread(values, low, high), height_mm=heights, width_mm=widths))
+            shares = spread(voxels.measured(slices[number]), low, high)
+            yield to_uint16(_square_pixels(shares, height_mm=heights, width_mm=widths))
+
+
+class NiftiVolumes:
+    """The same files, each one volume of the study.
+
+    Args:
+        images: of the study, with `slices`.
+    """
+
+    def __init__(self, images: ImageSpec) -> None:
+        self._images = images
+
+    def facts(self, data: bytes) -> Facts:
+        """Read the header and look at the voxels.
+
+        Raises:
+            SetAside: no volume that `pixels` can read.
+        """
+        voxels, name = read_voxels(data, hu=self._images.hu)
+        times, slices = voxels.stored.shape[:2]
+        if times > 1:
+            raise SetAside(Reason.TIME_SERIES)
+        if slices < MIN_SLICES:
+            raise SetAside(Reason.FEW_SLICES)
+        return Facts(about=About(syntax=name))
+
+    def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
+        """The volume on the study's grid.
+
+        Raises:
+            SetAside: the values are not finite, or nothing is to be seen in what the grid takes of them.
+        """
+        for _ in frames:
+            voxels, _name = read_voxels(data, hu=self._images.hu)
+            _, *counts = voxels.stored.shape
+            assembly = Assembly(Scan((counts[0], counts[1], counts[2]), voxels.spacing_mm), self._images)
+            for stored in voxels.stored[0]:
+                assembly.add(clipped(voxels.measured(stored), self._images.hu))
+            yield levelled(*assembly.volume(), self._images.hu)
+
+
+def read_voxels(data: bytes, *, hu: Limits | None = None) -> tuple[Voxels, str]:
+    """The voxels of a file, checked by the module's rules, and the name of its format.
+
+    Raises:
+        SetAside: it is none that a study takes.
+    """
+    volume, name = _opened(data)
+    _check_kind(volume)
+    stored = _upright(volume)
+    if math.prod(stored.shape[:2]) > MAX_FRAMES or stored[0, 0].size > MAX_PIXELS or stored.size > MAX_VOXELS:
+        raise SetAside(Reason.TOO_LARGE)
+    voxels = Voxels(stored, float(volume.dataobj.slope), float(volume.dataobj.inter), _spacing(volume))
+    _check_values(stored.reshape(-1, *stored.shape[2:]))
+    if hu is not None and min(voxels.measured(np.array([stored.min(), stored.max()]))) >= 0:
+        raise SetAside(Reason.NO_HOUNSFIELD)
+    return voxels, name
 
 
 def _opened(data: bytes) -> tuple[Any, str]:
@@ -121,12 +211,12 @@ def _check_values(slices: NDArray[Any]) -> None:
 
 
 def _upright(volume: Any) -> NDArray[Any]:
-    """Stored values as (time and slices, rows, columns): back to front down, the patient's right to left across."""
+    """Stored values as (times, slices, rows, columns): back to front down, the patient's right to left across."""
     stored = np.asanyarray(volume.dataobj.get_unscaled())
     shape = (*stored.shape, 1, 1)[:4]
     turned = nibabel.apply_orientation(stored.reshape(shape), _to_front_left_up(volume))  # (x, y, z, t)
     axial: NDArray[Any] = turned.transpose(3, 2, 1, 0)
-    return axial.reshape(-1, *axial.shape[2:])
+    return axial
 
 
 def _to_front_left_up(volume: Any) -> NDArray[Any]:
@@ -138,18 +228,18 @@ def _to_front_left_up(volume: Any) -> NDArray[Any]:
     )
 
 
-def _spacing(volume: Any) -> tuple[float, float]:
-    """Millimetres from row to row and from column to column of an upright slice.
+def _spacing(volume: Any) -> tuple[float, float, float]:
+    """Millimetres from slice to slice, row to row and column to column, upright.
 
     Raises:
         SetAside: they are no sizes.
     """
     to = _to_front_left_up(volume)[:, 0].astype(int).tolist()  # stored axis -> upright axis
     sizes = np.sqrt((np.asarray(volume.affine)[:3, :3] ** 2).sum(axis=0))
-    across, down = float(sizes[to.index(0)]), float(sizes[to.index(1)])
-    if not (0 < across < np.inf and 0 < down < np.inf):
+    across, down, up = (float(sizes[to.index(axis)]) for axis in range(3))
+    if not all(0 < size < np.inf for size in (across, down, up)):
         raise SetAside(Reason.UNREADABLE)
-    return down, across
+    return up, down, across
 
 
 def _square_pixels(shares: NDArray[np.float64], *, height_mm: float, width_mm: float) -> NDArray[np.float64]:

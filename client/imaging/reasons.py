@@ -28,6 +28,9 @@ class Reason(StrEnum):
     COLOUR_VOLUME = "colour_volume"
     SIDE_UNKNOWN = "side_unknown"
     EMPTY_VOLUME = "empty_volume"
+    TIME_SERIES = "time_series"
+    FEW_SLICES = "few_slices"
+    NO_HOUNSFIELD = "no_hounsfield"
     FOR_PROCESSING = "for_processing"
     LOCALIZER = "localizer"
     SECONDARY = "secondary"
@@ -64,6 +67,9 @@ MEANING = {
     Reason.COLOUR_VOLUME: "a volume of colours, so no measurement",
     Reason.SIDE_UNKNOWN: "a volume that does not say which side is left",
     Reason.EMPTY_VOLUME: "a volume of one value throughout, such as an empty mask",
+    Reason.TIME_SERIES: "volumes in time, of which a study of volumes takes none",
+    Reason.FEW_SLICES: "fewer than three slices, so no volume",
+    Reason.NO_HOUNSFIELD: "no CT in Hounsfield units, which the study asks for",
     Reason.FOR_PROCESSING: "raw detector data, FOR PROCESSING (data.keep)",
     Reason.LOCALIZER: "a localizer (data.keep)",
     Reason.SECONDARY: "made from others after the exam (data.keep)",

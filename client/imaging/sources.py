@@ -5,7 +5,7 @@ Decides the type to build from `[data]`; every source gives rows and, for rows, 
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Protocol
+from typing import Literal, Protocol
 
 from client.imaging.catalogue import Row
 from client.imaging.clinical import ClinicalReader
@@ -21,7 +21,13 @@ from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import Columns
+from shared.errors import ConfigError
+from shared.images import ImageSpec
 from shared.study import TaskSpec
+
+Kind = Literal["dicom", "nifti", "pictures", "npz"]
+_VOLUMES: tuple[Kind, ...] = ("nifti",)
+_MEASURED: tuple[Kind, ...] = ("nifti",)
 
 
 class Source(Protocol):
@@ -34,7 +40,7 @@ class Source(Protocol):
         ...
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        """For each row its pixels (uint16, (h, w) or (h, w, 3)), or why it has none."""
+        """For each row its pixels (uint16, as `form.Pixels`), or why it has none."""
         ...
 
     @property
@@ -50,6 +56,7 @@ def open_source(
     salt: bytes,
     base: Path,
     labels: LabelSettings = AS_IT_STANDS,
+    images: ImageSpec | None = None,
     clinical: Columns | None = None,
 ) -> Source:
     """Build the source that the settings name.
@@ -57,15 +64,18 @@ def open_source(
     Args:
         settings: the `[data]` table.
         task: the study's classes; None leaves the labels unread.
+        images: what the study's model sees; None for single images of any kind.
         salt: the federation's salt.
         base: the folder that relative paths count from.
         labels: the site's dictionary, the `[labels]` table.
         clinical: the study's clinical columns.
 
     Raises:
-        ConfigError: the label table, its mapping or the array file cannot be used.
+        ConfigError: the label table, its mapping or the array file cannot be used, or holds nothing such as `images`.
         ResourceError: the folder or array file is not there.
     """
+    images = images or ImageSpec()
+    check_kind(settings.kind, images)
     vocabulary = Vocabulary(task, labels.words) if task else None
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
@@ -78,7 +88,26 @@ def open_source(
         table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels, clinical=reader),
         skip=table,
         source=settings.kind,
-        command=decoding_command(settings.kind, folder),
+        command=decoding_command(settings.kind, folder, images=images),
         rules=Rules(keep=settings.keep, views=settings.views),
         salt=salt,
+        volume=images.grid if images.slices else None,
     )
+
+
+def check_kind(kind: Kind, images: ImageSpec) -> None:
+    """Insist that such files can hold what a study's model sees.
+
+    Raises:
+        ConfigError: they never do.
+    """
+    if images.slices is not None and kind not in _VOLUMES:
+        raise ConfigError(
+            f"The study asks for volumes, and {kind} files are none.",
+            remedy=f"Name a source of kind {' or '.join(_VOLUMES)}, or leave this study.",
+        )
+    if images.hu is not None and kind not in _MEASURED:
+        raise ConfigError(
+            f"The study asks for CT in Hounsfield units, and {kind} files do not say them.",
+            remedy=f"Name a source of kind {' or '.join(_MEASURED)}, or leave this study.",
+        )

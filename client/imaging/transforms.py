@@ -26,7 +26,7 @@ def to_network(images: NDArray[np.uint16]) -> Tensor:
     """Scale 0..65535 to -1..1.
 
     Args:
-        images: (n, channels, size_px, size_px) uint16.
+        images: (n, channels, size_px, size_px) uint16, or (n, 1, slices, size_px, size_px).
 
     Returns:
         The same shape, float32 on the CPU.
@@ -49,34 +49,39 @@ def augmentation(name: str) -> Augment | None:
 def light(images: Tensor, rng: np.random.Generator) -> Tensor:
     """Rotate by up to 10 degrees, shift and zoom by up to 5 %, and scale the intensity by up to 10 %.
 
-    All random numbers come from `rng`, on the CPU, so that they do not depend on the device.
+    A volume is rotated in the plane of its slices, about the patient's long axis. All random numbers come from
+    `rng`, on the CPU, so that they do not depend on the device.
 
     Args:
-        images: (n, channels, size_px, size_px) float32 in -1..1, on any device.
-        rng: the stream; five numbers are drawn per image.
+        images: (n, channels, size_px, size_px) or (n, 1, slices, size_px, size_px) float32 in -1..1, on any device.
+        rng: the stream; five numbers are drawn per image, six per volume.
 
     Returns:
         The same shape, device and range.
     """
-    limits = np.array([math.radians(_MAX_ROTATION_DEG), 2 * _MAX_SHIFT, 2 * _MAX_SHIFT, _MAX_ZOOM, _MAX_GAIN])
-    draws = torch.from_numpy(rng.uniform(-1, 1, size=(len(images), 5)) * limits).to(torch.float32).to(images.device)
-    angle, shift_x, shift_y, zoom, gain = draws.unbind(dim=1)
-    moved = _move(images, angle=angle, shift=torch.stack([shift_x, shift_y], dim=1), scale=1 + zoom)
-    return ((moved - _BLACK) * (1 + gain).view(-1, 1, 1, 1) + _BLACK).clamp(-1, 1)
+    axes = images.dim() - 2
+    limits = np.array([math.radians(_MAX_ROTATION_DEG), *[2 * _MAX_SHIFT] * axes, _MAX_ZOOM, _MAX_GAIN])
+    shares = rng.uniform(-1, 1, size=(len(images), len(limits)))
+    draws = torch.from_numpy(shares * limits).to(torch.float32).to(images.device)
+    angle, zoom, gain = draws[:, 0], draws[:, -2], draws[:, -1]
+    moved = _move(images, angle=angle, shift=draws[:, 1 : axes + 1], scale=1 + zoom)
+    return ((moved - _BLACK) * (1 + gain).view(-1, *[1] * (axes + 1)) + _BLACK).clamp(-1, 1)
 
 
 def _move(images: Tensor, *, angle: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
     """Resample on a rotated, scaled, shifted grid; what comes from outside is black.
 
     Args:
-        images: (n, c, s, s).
-        angle: (n,) radians.
-        shift: (n, 2) in units of half an edge.
+        images: (n, c, s, s) or (n, c, slices, s, s).
+        angle: (n,) radians, in the plane.
+        shift: (n, axes) in units of half an edge: along a row, along a column, across the slices.
         scale: (n,).
     """
     cos, sin = torch.cos(angle) * scale, torch.sin(angle) * scale
-    rows = [torch.stack([cos, -sin, shift[:, 0]], dim=1), torch.stack([sin, cos, shift[:, 1]], dim=1)]
-    grid = functional.affine_grid(torch.stack(rows, dim=1), list(images.shape), align_corners=False)
+    turn = torch.zeros(len(images), shift.shape[1], shift.shape[1], device=images.device)
+    turn[:, 0, 0], turn[:, 0, 1], turn[:, 1, 0], turn[:, 1, 1] = cos, -sin, sin, cos
+    turn[:, 2:, 2:] = scale.view(-1, 1, 1)
+    grid = functional.affine_grid(torch.cat([turn, shift[:, :, None]], dim=2), list(images.shape), align_corners=False)
     sampled = functional.grid_sample(images - _BLACK, grid, padding_mode="zeros", align_corners=False)
     return sampled + _BLACK
 

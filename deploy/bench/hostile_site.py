@@ -21,7 +21,8 @@ from client.imaging.form import Pixels
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
-from shared.study import ImageSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 
 T = TypeVar("T")
 TASK = TaskSpec(classes=("finding",))

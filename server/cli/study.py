@@ -158,10 +158,9 @@ def name_for(path: Path) -> str:
 def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     """The study in plain words, one sentence each."""
     task, train, rounds = study.task, study.training, study.rounds
-    images = f"{study.images.size_px} x {study.images.size_px} px, {study.images.channels} channel(s)"
     lines = [
         f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
-        f" to tell {task.mode} {', '.join(task.classes)} from images of {images}.",
+        f" to tell {task.mode} {', '.join(task.classes)} from images of {study.images.words}.",
         *([f"Beside each image it takes {', '.join(study.clinical)}."] if study.clinical else []),
         f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"

@@ -192,7 +192,7 @@ def _about(evidence: Evidence) -> About:
         remedy=standing.remedy,
         mode=study.task.mode,
         classes=study.task.classes,
-        image=f"{images.size_px} x {images.size_px} px, {images.channels} channel{'s' * (images.channels > 1)}",
+        image=images.words,
         model=f"{model.name}, {model.norm} norm",
         training=_training(study.training),
         rounds_planned=study.rounds.count if study.study.kind == "train" else 0,

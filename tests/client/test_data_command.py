@@ -68,6 +68,20 @@ def test_every_real_volume_is_used_or_set_aside_by_reason(shared_data: Path) -> 
     assert said["images"] > said["used"] == 16
 
 
+def test_a_study_of_volumes_counts_volumes(shared_data: Path, tmp_path: Path) -> None:
+    (tmp_path / "study.toml").write_text(STUDY.replace("size_px = 28", "size_px = 32\nslices = 16"))
+    asked = ("--study", tmp_path / "study.toml")
+    said = answer("site", "data", "--folder", shared_data / "nifti", *asked)
+    aside = {one["reason"]: one["files"] for one in said["set_aside"]}
+    assert said["used"] + sum(aside.values()) == said["files"]
+    assert (said["crashed"], said["hung"]) == (0, 0)
+    assert (said["used"], said["images"]) == (14, 14)
+    assert aside == {"not_an_image": 5, "other_object": 8, "time_series": 2}
+    refused = wardround("site", "data", "--folder", shared_data / "nifti", "--kind", "pictures", *asked)
+    assert refused.exit_code == 3
+    assert "volumes" in refused.output
+
+
 def pictures(folder: Path) -> None:
     """Eight patients of two pictures each, a damaged picture, a word that no study knows, and a line too many."""
     lines = ["file,label,patient,split"]

@@ -5,9 +5,10 @@ import torch
 from client.evaluate import evaluate, logits_by_patient
 from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
+from shared.images import ImageSpec
 from shared.models import build_model, state_arrays
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import ModelSpec, TaskSpec
 from shared.tasks import task_for
 from shared.update import pack
 

@@ -10,7 +10,8 @@ from client.imaging.cache import prepare
 from client.imaging.settings import DataSettings
 from deploy.partition import PartitionedSite, partition
 from shared.errors import ConfigError
-from shared.study import ImageSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 
 SCHEMES = ["iid", "dirichlet:1.0", "dirichlet:0.05"]
 Write = Callable[..., Path]

@@ -7,9 +7,10 @@ import pytest
 import torch
 
 from shared.errors import ConfigError
+from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays, varying_layers
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec
+from shared.study import ModelSpec
 from shared.update import pack, table_of
 
 NORMS = ("none", "batch", "group", "instance")
@@ -17,7 +18,7 @@ NORMS = ("none", "batch", "group", "instance")
 
 def built(name: str = "basic_cnn", norm: str = "group", *, size_px: int = 28, channels: int = 1, **more: int):  # type: ignore[no-untyped-def]
     model = ModelSpec.model_validate({"name": name, "norm": norm, "width": more.pop("width", 16)})
-    images = ImageSpec.model_validate({"size_px": size_px, "channels": channels})
+    images = ImageSpec.model_validate({"size_px": size_px, "channels": channels, "slices": more.pop("slices", None)})
     return build_model(model, images=images, outputs=more.get("outputs", 2), random=StudyRandom(more.get("seed", 0)))
 
 
@@ -31,6 +32,30 @@ def test_the_basic_cnn_takes_any_size_and_learns_in_all_its_tensors(norm: str, s
     logits.square().sum().backward()
     assert all(p.grad is not None for p in model.parameters())
     assert model.training
+
+
+@pytest.mark.parametrize("norm", NORMS)
+@pytest.mark.parametrize(("slices", "size_px"), [(8, 16), (16, 48), (40, 33)])
+def test_the_basic_cnn_takes_volumes(norm: str, slices: int, size_px: int) -> None:
+    model = built(norm=norm, slices=slices, size_px=size_px)
+    logits = model(torch.rand(2, 1, slices, size_px, size_px))
+    assert logits.shape == (2, 2)
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    assert varying_layers(model) == ()
+
+
+def test_monai_networks_take_volumes() -> None:
+    volume = torch.rand(1, 1, 32, 32, 32)
+    for name, norm in (("resnet18", "group"), ("densenet121", "batch")):
+        model = built(name, norm, slices=32, size_px=32)
+        assert model.eval()(volume).shape == (1, 2)
+        kinds = {type(layer).__name__ for layer in model.modules()}
+        assert {"Conv3d"} == kinds & {"Conv2d", "Conv3d"}
+        assert not kinds & {"BatchNorm2d", "InstanceNorm2d"}
+        assert ("BatchNorm3d" in kinds) == (norm == "batch")
+    with pytest.raises(ConfigError, match="8 slices of 32"):
+        built("densenet121", slices=8, size_px=32)
 
 
 def test_large_images_do_not_make_the_hidden_layer_large() -> None:
@@ -68,7 +93,7 @@ def test_monai_networks_refuse_to_do_without_a_norm(name: str) -> None:
 
 
 def test_a_size_that_a_network_cannot_take_is_refused_by_name() -> None:
-    with pytest.raises(ConfigError, match="densenet121 with norm = batch does not take images of 16 px"):
+    with pytest.raises(ConfigError, match="densenet121 with norm = batch does not take images of 16 x 16 px"):
         built("densenet121", "batch", size_px=16)
 
 

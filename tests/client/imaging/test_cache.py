@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 from PIL import Image
@@ -18,7 +19,8 @@ from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from shared.errors import ResourceError, WardroundError
-from shared.study import ImageSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 
 Write = Callable[..., Path]
 Prepare = Callable[..., SiteData]
@@ -224,7 +226,8 @@ from client.imaging.cache import prepare
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from shared.errors import ResourceError
-from shared.study import ImageSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 base, limit = Path(sys.argv[1]), int(sys.argv[2])
 resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
 try:
@@ -340,3 +343,31 @@ def test_the_label_table_may_lie_in_the_folder(tmp_path: Path, binary: TaskSpec)
     settings = DataSettings(kind="pictures", folder=tmp_path, labels=Path("labels.csv"))
     data = prepare(settings, task=binary, images=SMALL, salt=bytes(32), base=tmp_path, cache=tmp_path.parent / "cache")
     assert (data.counts.found, data.counts.used) == (1, 1)
+
+
+def test_volumes_are_cached_on_the_grid_of_the_study(tmp_path: Path, binary: TaskSpec) -> None:
+    """Each volume is as bright as its number; one file is no volume."""
+    folder = tmp_path / "images"
+    folder.mkdir()
+    lines = [["file", "label", "patient", "split"]]
+    for number in range(4):
+        voxels = np.full((8, 8, 4 if number else 1), -1000, dtype=np.int16)
+        voxels[2:6, 2:6], voxels[0, 0] = 100 * number, -900
+        nibabel.save(nibabel.Nifti1Image(voxels, np.eye(4)), folder / f"{number}.nii.gz")
+        lines.append([f"{number}.nii.gz", str(number % 2), f"p{number}", "train"])
+    with (tmp_path / "labels.csv").open("w", newline="") as file:
+        csv.writer(file).writerows(lines)
+    data = prepare(
+        DataSettings(kind="nifti", folder=Path("images"), labels=Path("labels.csv"), validation_fraction=0),
+        task=binary,
+        images=ImageSpec(size_px=16, slices=8, spacing_mm=(1, 1, 1), hu=(-1000, 1000)),
+        salt=bytes(32),
+        base=tmp_path,
+        cache=tmp_path / "cache",
+    )
+    assert data.counts.set_aside == {"few_slices": 1}
+    assert data.train.images.shape == (3, 1, 8, 16, 16)
+    assert isinstance(data.train.images, np.memmap)
+    np.testing.assert_allclose(data.train.images[:, 0, 3, 8, 8] / 65535, [0.55, 0.6, 0.65], atol=1e-4)
+    np.testing.assert_array_equal(data.train.labels, [1, 0, 1])
+    assert not data.train.images[:, :, 1].any()

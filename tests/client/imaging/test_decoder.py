@@ -104,3 +104,12 @@ def test_no_module_is_imported_from_among_the_images(
 def test_another_content_than_the_catalogued_is_refused(tmp_path: Path, decoder: Decoder) -> None:
     (tmp_path / "1").write_text("P-1")
     assert list(decoder.pixels("1", content=digest(b"P-2"), frames=[0])) == [Reason.UNREADABLE]
+
+
+def test_in_a_study_of_volumes_no_other_shape_is_believed(tmp_path: Path) -> None:
+    (tmp_path / "good").write_text("P-1")
+    command = (sys.executable, LOUD, str(tmp_path), "60", str(2**32))
+    for volume, believed in (((2, 2), True), ((2, 2, 2), False)):
+        with Decoder(command, Limits(seconds=60), volume=volume) as decoder:
+            (image,) = decoder.pixels("good", content=digest(b"P-1"), frames=[0])
+            assert isinstance(image, np.ndarray) is believed

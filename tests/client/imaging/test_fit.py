@@ -6,7 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from client.imaging.fit import fit
-from shared.study import ImageSpec
+from shared.images import ImageSpec
 
 
 def test_an_image_of_the_right_size_is_unchanged() -> None:

@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from client.imaging.form import MAX_FRAMES
-from client.imaging.nifti import Nifti
+from client.imaging.nifti import Nifti, NiftiVolumes
 from client.imaging.reasons import Reason, SetAside
+from shared.images import ImageSpec
 
 RAS = np.diag([2.0, 2.0, 5.0, 1.0])
 
@@ -114,3 +115,77 @@ def test_every_real_volume_is_decoded_or_set_aside_by_reason(shared_data: Path) 
     assert (facts.frames, image.shape) == (55, (60, 52))
     masks = [path for path in (shared_data / "nifti").rglob("*seg*.nii.gz") if reason_of(path.read_bytes())]
     assert len(masks) >= 8
+
+
+# ------------------------------------------------------------------ volumes
+
+VOLUME = ImageSpec(slices=8, size_px=16, spacing_mm=(2, 2, 5))
+
+
+def scan() -> np.ndarray:
+    """A body in RAS voxels: bright where the patient's right, front and head are."""
+    voxels = np.full((16, 16, 8), 10, dtype=np.int16)
+    voxels[8:] = 100  # right, in the axes of RAS
+    voxels[:, 8:] += 30
+    voxels[:, :, 4:] += 5
+    voxels[:8, :8, :4] -= np.random.default_rng(0).integers(0, 9, (8, 8, 4), dtype=np.int16)
+    return voxels
+
+
+def volume_of(data: bytes, images: ImageSpec = VOLUME) -> np.ndarray:
+    form = NiftiVolumes(images)
+    assert form.facts(data).frames == 1
+    (volume,) = form.pixels(data, [0])
+    assert (volume.shape, volume.dtype) == (images.grid, np.uint16)
+    return volume
+
+
+def volume_reason(data: bytes, images: ImageSpec = VOLUME) -> Reason:
+    with pytest.raises(SetAside) as caught:
+        volume_of(data, images)
+    return caught.value.reason
+
+
+def test_a_volume_is_what_its_slices_are() -> None:
+    data = file_of(scan())
+    np.testing.assert_array_equal(volume_of(data), np.stack(list(Nifti().pixels(data, range(8)))))
+
+
+@pytest.mark.parametrize("codes", ["LAS", "PSR", "RPI", "SLA"])
+def test_the_way_that_a_volume_is_stored_changes_nothing(codes: str) -> None:
+    to = nibabel.orientations.ornt_transform(
+        nibabel.io_orientation(RAS), nibabel.orientations.axcodes2ornt(tuple(codes))
+    )
+    turned = nibabel.Nifti1Image(scan(), RAS).as_reoriented(to).to_bytes()
+    np.testing.assert_array_equal(volume_of(turned), volume_of(file_of(scan())))
+
+
+def test_another_spacing_shows_the_same_body() -> None:
+    fine = scan().repeat(2, axis=0).repeat(2, axis=1)
+    halves = file_of(fine, np.diag([0.5, 0.5, 1, 1]) @ RAS)
+    found, wanted = volume_of(halves).astype(int), volume_of(file_of(scan())).astype(int)
+    assert np.median(abs(found - wanted)) < 3000  # of 65535; edges are softer
+    assert (np.sign(found[:, 4:12, 4] - found[:, 4:12, 12]) == np.sign(wanted[:, 4:12, 4] - wanted[:, 4:12, 12])).all()
+
+
+def test_a_window_in_hounsfield_units() -> None:
+    voxels = scan()
+    voxels[:4] = -1000
+    images = VOLUME.model_copy(update={"hu": (-100.0, 100.0)})
+    found = volume_of(file_of(voxels), images)
+    assert found.min() == 0
+    np.testing.assert_allclose(found[-1, 0, 0] / 65535, 1)  # 100 + 30 + 5 and more
+    np.testing.assert_allclose(found[-1, -1, 10] / 65535, (15 + 100) / 200, atol=1e-4)
+    (slice_,) = Nifti((-100.0, 100.0)).pixels(file_of(voxels), [7])
+    np.testing.assert_array_equal(slice_, found[-1])
+    assert volume_reason(file_of(scan()), images) is Reason.NO_HOUNSFIELD
+    with pytest.raises(SetAside, match="no_hounsfield"):
+        Nifti((-100.0, 100.0)).facts(file_of(scan()))
+
+
+def test_what_is_no_volume() -> None:
+    assert volume_reason(file_of(np.stack([scan(), scan()], axis=3))) is Reason.TIME_SERIES
+    assert volume_reason(file_of(scan()[:, :, :2])) is Reason.FEW_SLICES
+    hollow = np.pad(np.zeros((40, 40, 8), dtype=np.int16), ((9, 9), (9, 9), (0, 0)), constant_values=7)
+    hollow[0, 0, 0] = 8
+    assert volume_reason(file_of(hollow)) is Reason.EMPTY_VOLUME  # nothing is left in the middle

@@ -82,3 +82,23 @@ def test_moves_are_small() -> None:
     moved = torch.hypot(x - 47.5, y - 31.5)
     assert moved.max() < 9  # 16 px x sin(10 deg) + 5 % of 64 px on both axes, and zoom
     assert moved.max() > 2
+
+
+def test_a_volume_moves_as_its_slices_do() -> None:
+    """A bar along the long axis, right of the middle: it stays on its side and is longer than the shift takes away."""
+    batch = torch.full((16, 1, 12, 32, 32), -1.0)
+    batch[:, :, :, 12:20, 4:8] = 1
+    first = light(batch, np.random.default_rng(3))
+    assert (first.shape, first.dtype) == (batch.shape, torch.float32)
+    assert torch.equal(first, light(batch, np.random.default_rng(3)))
+    assert not torch.equal(first[0], first[1])
+    light_of = first + 1
+    assert (light_of[..., :16].sum(dim=(3, 4)).flatten(1)[:, 1:-1] > 20).all()
+    assert (light_of[..., 16:].sum(dim=(1, 2, 3, 4)) == 0).all()
+
+
+def test_a_volume_is_not_bent() -> None:
+    """What is the same in every slice stays the same in every slice."""
+    batch = _batch(4, 16)[:, :, None].repeat(1, 1, 16, 1, 1)
+    inner = light(batch, np.random.default_rng(8))[:, :, 3:-3]
+    assert torch.allclose(inner, inner[:, :, :1].expand_as(inner), atol=1e-5)
