@@ -43,27 +43,15 @@ def data(
 
 
 def _of_folder(folder: Path, kind: "FolderKind | None", study: "Study | None") -> "Account":
-    from client.imaging.decoder import decoding_command
-    from client.imaging.folder import FolderSource
     from client.imaging.kinds import kind_of
-    from client.imaging.sources import check_kind
+    from client.imaging.sources import source_of
     from client.imaging.survey import survey
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
-    kind = kind or kind_of(folder)
     salt = PrivateRandom().bytes(32)  # of this one look; the pseudonyms serve to count
     images = study.images if study else ImageSpec()
-    check_kind(kind, images)
-    source = FolderSource(
-        folder,
-        table=None,
-        skip=None,
-        source=kind,
-        command=decoding_command(kind, folder, images=images),
-        salt=salt,
-        volume=images.grid if images.slices else None,
-    )
+    source = source_of(folder, kind=kind or kind_of(folder), images=images, salt=salt)
     return survey(source, settings=None, task=None, say=progress_console().print)
 
 

@@ -21,10 +21,9 @@ from client.imaging.rules import Rules
 from client.imaging.transforms import to_network
 from client.prediction import Prediction, ReadFile, findings_of, kept_answer, write_answer
 from client.released_model import ReleasedModel
+from shared.images import ImageSpec
 from shared.metrics import Floats
 from shared.section import Section
-from shared.images import ImageSpec
-from shared.study import 
 
 BATCH = 64  # images at a time
 _EVERY = 100

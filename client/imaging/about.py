@@ -11,7 +11,7 @@ from pydantic import Field
 
 Word = Annotated[str, Field(pattern=r"^[a-z0-9_]{1,32}$")]
 View = Literal["pa", "ap", "lateral", "cc", "mlo", "other", "unstated"]
-Mark = Literal["for_processing", "localizer", "secondary", "derived"]
+Mark = Literal["for_processing", "localizer", "secondary", "derived", "tilted_gantry"]
 BurnedIn = Literal["yes", "no", "possible", "unstated"]
 
 UNSTATED, OTHER = "unstated", "other"
@@ -26,7 +26,7 @@ class About:
         modality: the kind of machine (DICOM CID 29), in small letters.
         vendor: the maker of the machine.
         view: the projection of a radiograph.
-        marks: what is said of the processing; an image may have several or none.
+        marks: what is said of the processing, and for a volume of the scan; an image may have several or none.
         burned_in: whether the pixels may hold text; `possible` where the header leaves it open and the kind
             of image often does.
     """

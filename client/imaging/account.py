@@ -41,7 +41,7 @@ class Account(Section):
     Attributes:
         files: in the folder; of an array file, its images.
         used: files of which an image is used.
-        images: used; a frame counts as one.
+        images: used; a frame counts as one, and so does a volume.
         set_aside: the others, the most frequent reason first.
         crashed, hung: files that ended their decoder, or had it ended.
         patients, exams, series: of the images used.
@@ -91,7 +91,7 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
     """
     used, files = catalogue.used, _by_file(catalogue.rows)
     reasons = Counter(reason for reason in files.values() if reason is not None)
-    abouts = list({_file(row): row.about or About() for row in used}.values())
+    abouts = list({file: row.about or About() for row in used for file in _files(row)}.values())
     parts = {part: [row for row in used if row.split is part] for part in Split} if split else {}
     small = tuple(_small(parts, task)) if task else ()
     return Account(
@@ -129,13 +129,14 @@ def _by_file(rows: Iterable[Row]) -> dict[tuple[str, int], Reason | None]:
     """Why each file is not used; None if any image of it is."""
     found: dict[tuple[str, int], Reason | None] = {}
     for row in rows:
-        known = found.get(_file(row), row.set_aside)
-        found[_file(row)] = known if row.set_aside else None
+        for file in _files(row):
+            known = found.get(file, row.set_aside)
+            found[file] = known if row.set_aside else None
     return found
 
 
-def _file(row: Row) -> tuple[str, int]:
-    return row.file, row.index if row.source == "npz" else 0
+def _files(row: Row) -> list[tuple[str, int]]:
+    return [(file, row.index if row.source == "npz" else 0) for file in row.files]
 
 
 def _tally(abouts: Iterable[About], words: Callable[[About], Sequence[str]]) -> dict[str, int]:

@@ -19,6 +19,7 @@ from client.imaging.about import About
 from client.imaging.clinical import Clinical
 from client.imaging.examples import Counts, Split
 from client.imaging.reasons import Reason
+from client.imaging.stacks import Stack
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
@@ -41,6 +42,7 @@ class Row:
         mask: reserved for the array or file that holds the image's mask.
         clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
+        stack: the frames that make one volume, the first of them in `file`; None for an image by itself.
         by_header: whether the image's header alone names the patient (`doubtful`).
         birth, sex: what the header says of the patient, as pseudonyms; None where it says nothing.
     """
@@ -58,9 +60,15 @@ class Row:
     mask: str | None = None
     clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
+    stack: Stack | None = None
     by_header: bool = False
     birth: str | None = None
     sex: str | None = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files that hold the image."""
+        return self.stack.files if self.stack else (self.file,)
 
 
 def pseudonym(salt: bytes, identifier: str) -> str:
@@ -199,7 +207,9 @@ def _named(rows: Iterable[Row]) -> dict[str, set[Split]]:
 
 
 def _facts(row: Row) -> list[Any]:
+    pieces = [(piece.file, piece.content, piece.frame) for piece in row.stack.pieces] if row.stack else []
     return [
+        *([pieces] if pieces else []),
         *(row.source, row.file, row.index, row.content, row.patient, row.exam, row.series),
         *(row.labels, row.split, row.set_aside, row.mask, dict(sorted(row.clinical.items()))),
     ]

@@ -21,14 +21,15 @@ from typing import Literal, Self
 import numpy as np
 from pydantic import ValidationError
 
-from client.imaging.decoding import Request
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason
+from client.imaging.requests import Request, StackRequest
+from client.imaging.stacks import Stack
 from shared.images import ImageSpec
 from shared.section import Section
 from shared.study import Digest
 
-_LINE_BYTES = 64 * 2**10
+_LINE_BYTES = 4 * 2**20  # a header with the planes of `MAX_FRAMES` frames
 _CHUNK_BYTES = 2**20
 
 
@@ -55,11 +56,15 @@ _ENV = os.environ | {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
 
 
 class _Reply(Section):
-    """One line of the decoding process: a header, the shape of the pixels that follow, or why there are none."""
+    """One line of the decoding process: a header, the shape of the pixels that follow, or why there are none.
+
+    `taken` says that one more frame is in the volume to come.
+    """
 
     content: Digest | Literal[""] = ""
     facts: Facts | None = None
     shape: tuple[int, ...] | None = None
+    taken: bool = False
     reason: Reason | None = None
 
 
@@ -121,7 +126,20 @@ class Decoder:
         except _Lost as lost:
             yield from [lost.reason] * left
 
-    def _ask(self, request: Request) -> None:
+    def volume(self, stack: Stack) -> Pixels | Reason:
+        """The volume of many frames, or why there is none."""
+        last = time.monotonic() + self._limits.file_seconds
+        try:
+            self._ask(StackRequest.about(stack))
+            for _ in stack.pieces:
+                reply = self._reply(min(last, self._deadline()))
+                if not reply.taken:
+                    raise _Lost(reply.reason) if reply.reason else self._lose(Reason.UNREADABLE)
+            return self._image(min(last, self._deadline()))
+        except _Lost as lost:
+            return lost.reason
+
+    def _ask(self, request: Request | StackRequest) -> None:
         if self._child is None:
             self._child = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENV

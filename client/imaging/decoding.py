@@ -16,40 +16,17 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, Self
-from urllib.parse import quote, unquote_to_bytes
+from typing import BinaryIO
 
 import numpy as np
 
-from client.imaging.form import MAX_FILE_BYTES, Format, Pixels
+from client.imaging.form import MAX_FILE_BYTES, Format, Pixels, Stacking
 from client.imaging.reasons import Reason, SetAside
+from client.imaging.requests import Request, StackRequest, read_request
 from shared.canonical import canonical, digest
 from shared.images import ImageSpec
-from shared.section import Section
 
 _OPEN_FILES = 64
-
-
-class Request(Section):
-    """What is asked about one file.
-
-    `path` is percent-encoded, because the name of a file is any bytes (an umlaut in Latin-1). `frames` are
-    those to decode, of the file whose SHA-256 is `content`; None asks for the header.
-    """
-
-    path: str
-    content: str = ""
-    frames: tuple[int, ...] | None = None
-
-    @classmethod
-    def about(cls, file: str, *, content: str = "", frames: tuple[int, ...] | None = None) -> Self:
-        """The request for a file by its name in the folder."""
-        return cls(path=quote(os.fsencode(file)), content=content, frames=frames)
-
-    @property
-    def file(self) -> str:
-        """The name of the file, as the system spells it."""
-        return os.fsdecode(unquote_to_bytes(self.path))
 
 
 def serve(form: Format, folder: Path, *, seconds: int, memory_bytes: int) -> None:
@@ -66,29 +43,64 @@ def serve(form: Format, folder: Path, *, seconds: int, memory_bytes: int) -> Non
     _take_little(memory_bytes)
     for line in sys.stdin.buffer:
         _renew_time(seconds)
-        _answer(form, folder, Request.model_validate_json(line), replies, seconds)
+        _answer(form, _Reader(folder), read_request(line), replies, seconds)
         replies.flush()
 
 
-def _answer(form: Format, folder: Path, request: Request, replies: BinaryIO, seconds: int) -> None:
-    """One line for a header, or one and the pixels for each frame; a line with a reason is the last."""
-    content = ""
+class _Reader:
+    """Reads the files of one request.
+
+    Attributes:
+        content: SHA-256 (hex) of the last one.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self.content = ""
+
+    def __call__(self, request: Request) -> bytes:
+        """A file's bytes.
+
+        Raises:
+            SetAside: it is no file within the limits, or has changed since it was catalogued.
+        """
+        data = _read(self._folder / request.file)
+        self.content = digest(data)
+        if request.frames is not None and self.content != request.content:
+            raise SetAside(Reason.UNREADABLE)
+        return data
+
+
+def _answer(form: Format, read: _Reader, request: Request | StackRequest, replies: BinaryIO, seconds: int) -> None:
+    """Lines and pixels; a line with a reason is the last."""
     try:
-        data = _read(folder / request.file)
-        content = digest(data)
-        if request.frames is None:
-            facts = dataclasses.asdict(form.facts(data))
-            replies.write(canonical({"content": content, "facts": facts}) + b"\n")
-        elif content != request.content:  # changed since it was catalogued
-            _refuse(content, Reason.UNREADABLE, replies)
+        if isinstance(request, StackRequest):
+            _send_volume(form, read, request, replies, seconds)
+        elif request.frames is None:
+            facts = dataclasses.asdict(form.facts(read(request)))
+            replies.write(canonical({"content": read.content, "facts": facts}) + b"\n")
         else:
-            _send(form.pixels(data, request.frames), replies, seconds)
+            _send(form.pixels(read(request), request.frames), replies, seconds)
     except SetAside as error:
-        _refuse(content, error.reason, replies)
+        _refuse(read.content, error.reason, replies)
     except MemoryError:
-        _refuse(content, Reason.MEMORY_LIMIT, replies)
+        _refuse(read.content, Reason.MEMORY_LIMIT, replies)
     except Exception:  # decoders meet hostile bytes with every kind of it; each costs this file only
-        _refuse(content, Reason.UNREADABLE, replies)
+        _refuse(read.content, Reason.UNREADABLE, replies)
+
+
+def _send_volume(form: Format, read: _Reader, request: StackRequest, replies: BinaryIO, seconds: int) -> None:
+    """A line after each frame, so that whoever waits knows that it goes on; then the volume."""
+    if not isinstance(form, Stacking):
+        raise SetAside(Reason.UNREADABLE)
+    files = ((read(one), one.frames or ()) for one in request.files)
+    for volume in form.stacked(files, request.scan, request.shifts_mm):
+        if volume is None:
+            _renew_time(seconds)
+            replies.write(canonical({"taken": True}) + b"\n")
+            replies.flush()
+        else:
+            _send(iter([volume]), replies, seconds)
 
 
 def _send(images: Iterator[Pixels], replies: BinaryIO, seconds: int) -> None:
@@ -158,8 +170,9 @@ def _form(source: str, images: ImageSpec) -> Format:
 
         return Picture()
     from client.imaging.dicom import Dicom
+    from client.imaging.dicom_volume import DicomVolumes
 
-    return Dicom()
+    return Dicom(images.hu) if images.slices is None else DicomVolumes(images)
 
 
 def main(arguments: Sequence[str]) -> None:

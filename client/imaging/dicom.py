@@ -1,7 +1,8 @@
 """DICOM images, single-frame and multi-frame, read with pydicom.
 
 Decides the order of the checks on one file: bytes, object, pixels, size, codec, colour. Each question has a
-module of its own: `dicom_file`, `dicom_kind`, `dicom_syntax`, `dicom_frames`, `dicom_display`. A frame of a
+module of its own: `dicom_file`, `dicom_kind`, `dicom_syntax`, `dicom_frames`, `dicom_display`,
+`dicom_hounsfield`. A frame of a
 multi-frame object is an image of its own, as a slice of a series is.
 """
 
@@ -12,9 +13,11 @@ from pydicom.dataset import Dataset
 from client.imaging.dicom_display import display
 from client.imaging.dicom_file import read_header, read_whole
 from client.imaging.dicom_frames import stored_frames
+from client.imaging.dicom_hounsfield import ct_window, in_hounsfield
 from client.imaging.dicom_kind import about, unfit_object
 from client.imaging.dicom_syntax import decodable
 from client.imaging.form import MAX_FRAMES, MAX_PIXELS, Facts, Pixels
+from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
 
 _SAMPLES = {
@@ -25,7 +28,14 @@ _MAX_TEXT = 1024  # characters of an identifier; the standard allows 64
 
 
 class Dicom:
-    """The DICOM file format (PS3.10)."""
+    """The DICOM file format (PS3.10).
+
+    Args:
+        hu: the study's window, where it asks for CT in Hounsfield units.
+    """
+
+    def __init__(self, hu: Limits | None = None) -> None:
+        self._hu = hu
 
     def facts(self, data: bytes) -> Facts:
         """Read the header without the pixels.
@@ -33,19 +43,7 @@ class Dicom:
         Raises:
             SetAside: not a DICOM image that `pixels` can decode.
         """
-        header, has_pixels = read_header(data)
-        syntax = _check_image(header, has_pixels=has_pixels)
-        return Facts(
-            patient=_text(header, "PatientID"),
-            birth=_text(header, "PatientBirthDate"),
-            sex=_text(header, "PatientSex").upper(),
-            accession=_text(header, "AccessionNumber"),
-            exam=_text(header, "StudyInstanceUID"),
-            series=_text(header, "SeriesInstanceUID"),
-            instance=_text(header, "SOPInstanceUID"),
-            frames=_frames(header),
-            about=about(header, syntax=syntax),
-        )
+        return checked(*read_header(data), hu=self._hu)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Decode some frames to display values.
@@ -53,8 +51,32 @@ class Dicom:
         Raises:
             SetAside: the values are not finite.
         """
-        for stored, meaning in stored_frames(read_whole(data), frames):
-            yield display(stored, meaning)
+        dataset = read_whole(data)
+        limits = ct_window(dataset, self._hu)
+        for stored, meaning in stored_frames(dataset, frames):
+            yield display(stored, meaning, limits)
+
+
+def checked(header: Dataset, has_pixels: bool, *, hu: Limits | None) -> Facts:
+    """What a header says, if its pixels can be images of a study.
+
+    Raises:
+        SetAside: they cannot.
+    """
+    syntax = _check_image(header, has_pixels=has_pixels)
+    if hu is not None and not in_hounsfield(header):
+        raise SetAside(Reason.NO_HOUNSFIELD)
+    return Facts(
+        patient=_text(header, "PatientID"),
+        birth=_text(header, "PatientBirthDate"),
+        sex=_text(header, "PatientSex").upper(),
+        accession=_text(header, "AccessionNumber"),
+        exam=_text(header, "StudyInstanceUID"),
+        series=_text(header, "SeriesInstanceUID"),
+        instance=_text(header, "SOPInstanceUID"),
+        frames=_frames(header),
+        about=about(header, syntax=syntax),
+    )
 
 
 def _check_image(header: Dataset, *, has_pixels: bool) -> str:

@@ -1,8 +1,9 @@
 """From stored values to display values: black is 0, white 65535.
 
 Decides the order of what the standard puts between the two (PS3.3 C.7.6.3, C.7.5.1.1.2, C.11.1, C.11.2):
-modality look-up table or rescale, then the first VOI look-up table, else the first window by its function
-(LINEAR, LINEAR_EXACT, SIGMOID), else the spread of the values; MONOCHROME1 inverted; padding black.
+modality look-up table or rescale, then the study's window where the values are Hounsfield units, else the first VOI
+look-up table, else the first window by its function (LINEAR, LINEAR_EXACT, SIGMOID), else the spread of the values;
+MONOCHROME1 inverted; padding black.
 """
 
 from typing import Any
@@ -13,34 +14,50 @@ from pydicom.dataset import Dataset
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
 
 from client.imaging.form import Pixels
+from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
-from client.imaging.window import stretch, to_uint16, usable_window, window
+from client.imaging.window import spread, stretch, to_uint16, usable_window, window
 
 
-def display(stored: NDArray[Any], meaning: Dataset) -> Pixels:
+def display(stored: NDArray[Any], meaning: Dataset, limits: Limits | None = None) -> Pixels:
     """One frame's display values.
 
     Args:
         stored: (rows, columns) or (rows, columns, 3), as `dicom_frames` yields them.
         meaning: the elements that say what they mean.
+        limits: black and white of values that are Hounsfield units (`dicom_hounsfield`).
 
     Raises:
         SetAside: the values are not finite.
     """
-    if meaning.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2"):
-        return _grey(stored, meaning)
+    if is_grey(meaning):
+        return _grey(stored, meaning, limits)
     return _colour(stored, meaning)
 
 
-def _grey(stored: NDArray[Any], meaning: Dataset) -> Pixels:
+def is_grey(meaning: Dataset) -> bool:
+    """Whether pixels are measurements, and not colours."""
+    return meaning.PhotometricInterpretation in ("MONOCHROME1", "MONOCHROME2")
+
+
+def measured(stored: NDArray[Any], meaning: Dataset) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """One grey frame's values after the modality transform, and False where there are none, but padding.
+
+    Raises:
+        SetAside: the values are not finite.
+    """
     values = np.asarray(apply_modality_lut(stored, meaning), dtype=np.float64)
     if not np.isfinite(values).all():
         raise SetAside(Reason.UNREADABLE)
-    padding = _padding(stored, meaning)
-    shares = _display(values, meaning, valid=~padding)
+    return values, ~_padding(stored, meaning)
+
+
+def _grey(stored: NDArray[Any], meaning: Dataset, limits: Limits | None) -> Pixels:
+    values, valid = measured(stored, meaning)
+    shares = spread(values, *limits) if limits else _display(values, meaning, valid=valid)
     if meaning.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
-    shares[padding] = 0
+    shares[~valid] = 0
     return to_uint16(shares)
 
 

@@ -69,11 +69,17 @@ class FolderSource:
 
     def rows(self) -> Iterator[Row]:
         """One row per image, or per file that holds none, in the order of the paths."""
+        for row, facts in self.found():
+            frames = facts.frames if facts and row.set_aside is None else 1
+            yield from (replace(row, index=frame) for frame in range(frames))
+
+    def found(self) -> Iterator[tuple[Row, Facts | None]]:
+        """One row per file, and what its header says if it is an image, in the order of the paths."""
         seen: set[str] = set()
         with Decoder(self._command, volume=self._volume) as decoder:
             for path in _files(self._folder):
                 if path != self._skip:
-                    yield from self._rows(path, decoder, seen)
+                    yield self._found(path, decoder, seen)
 
     @property
     def labels_unused(self) -> int:
@@ -86,18 +92,15 @@ class FolderSource:
             for (file, content), group in groupby(rows, key=lambda row: (row.file, row.content)):
                 yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
 
-    def _rows(self, path: Path, decoder: Decoder, seen: set[str]) -> Iterator[Row]:
+    def _found(self, path: Path, decoder: Decoder, seen: set[str]) -> tuple[Row, Facts | None]:
         row = Row(self._source, path.relative_to(self._folder).as_posix())
         if self._table and self._table.key == "file":
             self._table.find(row.file)  # its line is answered, whatever becomes of the file
         content, facts = decoder.facts(row.file)
         row = replace(row, content=content)
         if isinstance(facts, Reason):
-            yield replace(row, set_aside=facts)
-            return
-        row = self._judged(replace(row, about=facts.about), facts, seen)
-        frames = facts.frames if row.set_aside is None else 1
-        yield from (replace(row, index=frame) for frame in range(frames))
+            return replace(row, set_aside=facts), None
+        return self._judged(replace(row, about=facts.about), facts, seen), facts
 
     def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}

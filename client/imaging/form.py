@@ -4,15 +4,17 @@ Decides the limits on a file and the types that cross from the formats (`dicom`,
 that they lie in.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import Annotated, Protocol
+from typing import Annotated, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 from pydantic import Field
 
 from client.imaging.about import About
+from client.imaging.grid import Scan
+from client.imaging.planes import Plane
 
 # (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
 Pixels = NDArray[np.uint16]
@@ -31,6 +33,7 @@ class Facts:
         patient, birth, sex, accession, exam, series, instance: identifiers, so never logged.
         frames: images in the file.
         about: how they were made.
+        planes: where each image lies in the patient, if a study of volumes asks.
     """
 
     patient: str = field(default="", repr=False)
@@ -42,10 +45,11 @@ class Facts:
     instance: str = field(default="", repr=False)
     frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = 1
     about: About = field(default_factory=About)
+    planes: tuple[Plane, ...] = ()
 
 
 class Format(Protocol):
-    """How one kind of file is read. Both methods raise `SetAside`, or anything on hostile bytes."""
+    """How one kind of file is read. Its methods raise `SetAside`, or anything on hostile bytes."""
 
     def facts(self, data: bytes) -> Facts:
         """Read the header and check that `pixels` can be asked."""
@@ -53,4 +57,15 @@ class Format(Protocol):
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Decode some frames of the file, in the order asked for."""
+        ...
+
+
+@runtime_checkable
+class Stacking(Format, Protocol):
+    """A format whose volumes are made of many files."""
+
+    def stacked(
+        self, files: Iterable[tuple[bytes, Sequence[int]]], scan: Scan, shifts_mm: Sequence[tuple[float, float]]
+    ) -> Iterator[Pixels | None]:
+        """None after each frame of the files, and the volume in the end (`dicom_volume`)."""
         ...

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from shared.images import ImageSpec
 
+Axes = tuple[int, int, int]
 Weights = NDArray[np.float32]  # (of the study, of the scan)
 _HALF = 0.5 - 1e-4  # of a voxel that a scan must fill; less is outside of it
 _NO_SHIFT = (0.0, 0.0)
@@ -22,15 +23,25 @@ _NO_SHIFT = (0.0, 0.0)
 
 @dataclass(frozen=True)
 class Scan:
-    """The voxels of a scan, by axis: slices, rows, columns.
+    """The voxels of a scan, by its own axes: from plane to plane, row to row, column to column.
 
     Attributes:
         counts: how many.
         spacing_mm: from the centre of one to the next.
+        along: the patient's axis that each lies along: 0 from the feet up, 1 front to back, 2 right to left.
+        backwards: whether it runs the other way.
     """
 
     counts: tuple[int, int, int]
     spacing_mm: tuple[float, float, float]
+    along: Axes = (0, 1, 2)
+    backwards: tuple[bool, bool, bool] = (False, False, False)
+
+    @property
+    def order(self) -> Axes:
+        """The scan's axis that lies along each of the patient's."""
+        up, down, across = (self.along.index(axis) for axis in range(3))
+        return up, down, across
 
 
 def study_spacing(scan: Scan, images: ImageSpec) -> tuple[float, float, float]:
@@ -38,13 +49,13 @@ def study_spacing(scan: Scan, images: ImageSpec) -> tuple[float, float, float]:
     if images.spacing_mm is not None:
         across, down, up = images.spacing_mm
         return up, down, across
-    height, *plane = (count * step for count, step in zip(scan.counts, scan.spacing_mm, strict=True))
+    height, *plane = (scan.counts[axis] * scan.spacing_mm[axis] for axis in scan.order)
     slices, size_px, _ = images.grid
     return height / slices, max(plane) / size_px, max(plane) / size_px
 
 
 class Assembly:
-    """Takes the slices of one scan, from the feet up, and becomes the study's volume.
+    """Takes the planes of one scan in their order, and becomes the study's volume.
 
     Args:
         scan: what comes.
@@ -55,9 +66,10 @@ class Assembly:
 
     def __init__(self, scan: Scan, images: ImageSpec, *, nearest: bool = False) -> None:
         self._scan, self._nearest = scan, nearest
-        self._spacing_mm = study_spacing(scan, images)
-        self._sums = np.zeros(images.grid, dtype=np.float32)
-        self._shares = np.zeros(images.grid, dtype=np.float32)
+        spacing_mm = study_spacing(scan, images)
+        self._spacing_mm = [spacing_mm[axis] for axis in scan.along]
+        size = [images.grid[axis] for axis in scan.along]
+        self._sums, self._shares = np.zeros(size, dtype=np.float32), np.zeros(size, dtype=np.float32)
         self._up = self._weights(0)
         self._still = (self._weights(1), self._weights(2))
         self._taken = 0
@@ -69,7 +81,7 @@ class Assembly:
         valid: NDArray[np.bool_] | None = None,
         shift_mm: tuple[float, float] = _NO_SHIFT,
     ) -> None:
-        """Take the next slice.
+        """Take the next plane.
 
         Args:
             values: (rows, columns).
@@ -90,7 +102,10 @@ class Assembly:
     def volume(self) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """(slices, size_px, size_px) values, 0 outside of the scan; and what is inside."""
         inside = self._shares >= _HALF
-        return np.divide(self._sums, self._shares, out=np.zeros_like(self._sums), where=inside), inside
+        values = np.divide(self._sums, self._shares, out=np.zeros_like(self._sums), where=inside)
+        turned = tuple(axis for axis in range(3) if self._scan.backwards[axis])
+        order = self._scan.order
+        return np.flip(values, turned).transpose(order), np.flip(inside, turned).transpose(order)
 
     def _weights(self, axis: int, shift_mm: float = 0.0) -> Weights:
         count, step = self._scan.counts[axis], self._scan.spacing_mm[axis]

@@ -30,6 +30,9 @@ class Reason(StrEnum):
     EMPTY_VOLUME = "empty_volume"
     TIME_SERIES = "time_series"
     FEW_SLICES = "few_slices"
+    NO_POSITION = "no_position"
+    DUPLICATE_SLICES = "duplicate_slices"
+    UNEVEN_SLICES = "uneven_slices"
     NO_HOUNSFIELD = "no_hounsfield"
     FOR_PROCESSING = "for_processing"
     LOCALIZER = "localizer"
@@ -67,8 +70,11 @@ MEANING = {
     Reason.COLOUR_VOLUME: "a volume of colours, so no measurement",
     Reason.SIDE_UNKNOWN: "a volume that does not say which side is left",
     Reason.EMPTY_VOLUME: "a volume of one value throughout, such as an empty mask",
-    Reason.TIME_SERIES: "volumes in time, of which a study of volumes takes none",
-    Reason.FEW_SLICES: "fewer than three slices, so no volume",
+    Reason.TIME_SERIES: "several volumes in one: times, echoes, phases",
+    Reason.FEW_SLICES: "slices at fewer than three places, so no volume",
+    Reason.NO_POSITION: "an image that does not say where it lies, so no slice",
+    Reason.DUPLICATE_SLICES: "of a series with two slices at some places",
+    Reason.UNEVEN_SLICES: "of a series that lacks slices or has several blocks",
     Reason.NO_HOUNSFIELD: "no CT in Hounsfield units, which the study asks for",
     Reason.FOR_PROCESSING: "raw detector data, FOR PROCESSING (data.keep)",
     Reason.LOCALIZER: "a localizer (data.keep)",

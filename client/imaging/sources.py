@@ -12,11 +12,13 @@ from client.imaging.clinical import ClinicalReader
 from client.imaging.decoder import decoding_command
 from client.imaging.folder import FolderSource
 from client.imaging.form import Pixels
+from client.imaging.kinds import FolderKind
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
-from client.imaging.labels import KEYS, read_labels
+from client.imaging.labels import KEYS, LabelTable, read_labels
 from client.imaging.npz import ArraySource
 from client.imaging.reasons import Reason
-from client.imaging.rules import Rules
+from client.imaging.rules import USUAL, Rules
+from client.imaging.series import SeriesSource
 from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
@@ -26,8 +28,8 @@ from shared.images import ImageSpec
 from shared.study import TaskSpec
 
 Kind = Literal["dicom", "nifti", "pictures", "npz"]
-_VOLUMES: tuple[Kind, ...] = ("nifti",)
-_MEASURED: tuple[Kind, ...] = ("nifti",)
+_VOLUMES: tuple[Kind, ...] = ("dicom", "nifti")
+_MEASURED: tuple[Kind, ...] = ("dicom", "nifti")
 
 
 class Source(Protocol):
@@ -83,16 +85,42 @@ def open_source(
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
     assert settings.images is not None and settings.labels is not None
     folder, table = base / settings.images, base / settings.labels
-    return FolderSource(
+    return source_of(
         folder,
+        kind=settings.kind,
+        images=images,
         table=read_labels(table, vocabulary, keys=KEYS[settings.kind], settings=labels, clinical=reader),
         skip=table,
-        source=settings.kind,
-        command=decoding_command(settings.kind, folder, images=images),
         rules=Rules(keep=settings.keep, views=settings.views),
         salt=salt,
-        volume=images.grid if images.slices else None,
     )
+
+
+def source_of(
+    folder: Path,
+    *,
+    kind: FolderKind,
+    images: ImageSpec,
+    salt: bytes,
+    table: LabelTable | None = None,
+    skip: Path | None = None,
+    rules: Rules = USUAL,
+) -> Source:
+    """The source of a folder; arguments as of `FolderSource`.
+
+    Raises:
+        ConfigError: such files hold nothing such as `images`.
+        ResourceError: there is no such folder.
+    """
+    check_kind(kind, images)
+    volume = images.grid if images.slices else None
+    command = decoding_command(kind, folder, images=images)
+    files = FolderSource(
+        folder, table=table, skip=skip, source=kind, command=command, salt=salt, rules=rules, volume=volume
+    )
+    if volume is not None and kind == "dicom":
+        return SeriesSource(files, command=command, volume=volume)
+    return files
 
 
 def check_kind(kind: Kind, images: ImageSpec) -> None:

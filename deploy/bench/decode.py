@@ -26,7 +26,9 @@ from client.imaging.decoder import Decoder, decoding_command
 from client.imaging.dicom_display import display
 from client.imaging.dicom_file import read_whole
 from client.imaging.dicom_frames import meaning_of, stored_frames
+from client.imaging.dicom_hounsfield import ct_window
 from client.imaging.form import Facts, Pixels
+from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
 from shared.console import table
 from shared.errors import ConfigError
@@ -133,15 +135,16 @@ def _stored_alike(dataset: Dataset, reference: NDArray[Any], tolerance: int) -> 
 
 
 def _shown_alike(dataset: Dataset, reference: NDArray[Any], ours: list[Pixels | Reason]) -> bool:
+    limits = ct_window(dataset, None)
     return all(
-        _alike(image, values, meaning_of(dataset, number))
+        _alike(image, values, meaning_of(dataset, number), limits)
         for number, (image, values) in enumerate(zip(ours, reference, strict=True))
     )
 
 
-def _alike(image: Pixels | Reason, values: NDArray[Any], meaning: Dataset) -> bool:
+def _alike(image: Pixels | Reason, values: NDArray[Any], meaning: Dataset, limits: Limits | None) -> bool:
     try:
-        expected = display(values, meaning)
+        expected = display(values, meaning, limits)
     except SetAside as error:
         return image is error.reason
     return isinstance(image, np.ndarray) and np.array_equal(image, expected)

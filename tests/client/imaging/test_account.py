@@ -6,7 +6,9 @@ from client.imaging.about import About
 from client.imaging.account import account
 from client.imaging.catalogue import Catalogue, Row
 from client.imaging.examples import Split
+from client.imaging.grid import Scan
 from client.imaging.reasons import MEANING, Reason
+from client.imaging.stacks import Piece, Stack
 from shared.study import TaskSpec
 
 ROW = Row("dicom", "a", patient="p", exam="e", series="s", labels=(1,), split=Split.TRAIN)
@@ -80,3 +82,18 @@ def test_a_site_with_few_to_test_on_is_told_to_train_only() -> None:
 
 def test_every_reason_has_a_meaning() -> None:
     assert MEANING.keys() == set(Reason)
+
+
+def test_a_volume_counts_as_one_image_and_as_all_its_files() -> None:
+    def volume(*files: str) -> Row:
+        stack = Stack(tuple(Piece(file, "") for file in files), Scan((len(files), 4, 4), (1.0, 1.0, 1.0)))
+        return replace(ROW, file=files[0], stack=stack, about=About(modality="ct"))
+
+    localizer = replace(ROW, file="x", set_aside=Reason.LOCALIZER)
+    failed = replace(volume("f", "g"), set_aside=Reason.UNREADABLE)
+    found = account(
+        Catalogue((volume("a", "b", "c"), volume("e", "e", "e"), failed, localizer)), task=None, split=False
+    )
+    assert (found.files, found.used, found.images) == (7, 4, 2)
+    assert found.modalities == {"ct": 4}
+    assert {aside.reason: aside.files for aside in found.set_aside} == {"unreadable": 2, "localizer": 1}

@@ -11,7 +11,9 @@ import pytest
 
 from client.imaging.decoder import Decoder, Limits, decoding_command
 from client.imaging.form import Facts
+from client.imaging.grid import Scan
 from client.imaging.reasons import Reason
+from client.imaging.stacks import Piece, Stack
 from shared.canonical import digest
 
 LOUD = str(Path(__file__).parents[2] / "loud_decoding.py")
@@ -113,3 +115,10 @@ def test_in_a_study_of_volumes_no_other_shape_is_believed(tmp_path: Path) -> Non
         with Decoder(command, Limits(seconds=60), volume=volume) as decoder:
             (image,) = decoder.pixels("good", content=digest(b"P-1"), frames=[0])
             assert isinstance(image, np.ndarray) is believed
+
+
+def test_only_a_format_of_slices_makes_volumes_of_files(tmp_path: Path, decoder: Decoder) -> None:
+    (tmp_path / "good").write_text("P-1")
+    stack = Stack((Piece("good", digest(b"P-1")),) * 3, Scan((3, 2, 2), (1.0, 1.0, 1.0)))
+    assert decoder.volume(stack) is Reason.UNREADABLE
+    assert decoder.facts("good")[1] == Facts(patient="P-1")

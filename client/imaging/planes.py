@@ -1,0 +1,48 @@
+"""Where an image lies in the patient.
+
+Decides what is known of one plane, in millimetres of its frame of reference, along DICOM's axes: to the patient's left,
+back and head (PS3.3 C.7.6.2). Which header elements say it is left to `dicom_planes`, what many make to `stacks`.
+"""
+
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+Vector = tuple[float, float, float]
+_ALIKE = 0.01  # of a unit vector, or share of a spacing: rounding in the header
+
+
+@dataclass(frozen=True)
+class Plane:
+    """One image in the patient.
+
+    Attributes:
+        position_mm: of the centre of the first voxel.
+        across: unit vector from column to column.
+        down: unit vector from row to row.
+        spacing_mm: from row to row, and from column to column.
+        counts: rows and columns.
+        frame: the frame of reference, an identifier.
+    """
+
+    position_mm: Vector
+    across: Vector
+    down: Vector
+    spacing_mm: tuple[float, float]
+    counts: tuple[int, int]
+    frame: str = field(default="", repr=False)
+
+    @cached_property
+    def directions(self) -> NDArray[np.float64]:
+        """Unit vectors from plane to plane, row to row and column to column, (3, 3)."""
+        return np.array([np.cross(self.across, self.down), self.down, self.across])
+
+    def parallel(self, other: "Plane") -> bool:
+        """Whether two images can be slices of one volume."""
+        return (
+            (self.frame, self.counts) == (other.frame, other.counts)
+            and np.allclose(self.directions, other.directions, atol=_ALIKE)
+            and np.allclose(self.spacing_mm, other.spacing_mm, rtol=_ALIKE)
+        )
