@@ -39,8 +39,6 @@ def predict(
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:N or mps.")] = "auto",
 ) -> Answer:
     """Let a released model read a folder of images, for research; what is answered already is kept."""
-    import torch
-
     from client.coordinator_key import coordinator_key
     from client.device import resolve_device
     from client.imaging.decoder import decoding_command
@@ -49,8 +47,8 @@ def predict(
     from client.released_model import load_released
     from shared.keys import fingerprint, identity_hex
 
-    key, on = coordinator_key(coordinator, config), torch.device(resolve_device(device).name)
-    released = load_released(model, coordinator=key, device=on)
+    key = coordinator_key(coordinator, config)
+    released = load_released(model, coordinator=key, device=resolve_device(device).name)
     _insist(images, out)
     command = decoding_command(kind or kind_of(images), images)
     say = progress_console().print

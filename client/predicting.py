@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 
 from client.imaging.decoder import Decoder
-from client.imaging.exams import Exam, find_exams, images_of
+from client.imaging.exams import Exam, Found, find_exams, images_of
 from client.imaging.fit import fit
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
@@ -79,19 +79,13 @@ def predict(
     Raises:
         ConfigError: `out` holds answers of another model.
     """
-    digest, called, counts = model.card.weights.sha256, Counter[str](), Counter[str]()
+    called, counts = Counter[str](), Counter[str]()
     with Decoder(command) as decoder:
         found = find_exams(folder, decoder, rules=rules)
-        waiting = []
-        for exam in found.exams:
-            if there := kept_answer(out, exam.name, model=digest, contents=frozenset(f.content for f in exam.files)):
-                found.set_aside.update({Reason(reason): n for reason, n in there.set_aside.items()})
-            else:
-                waiting.append(exam)
+        waiting = list(_unanswered(found, out, model.card.weights.sha256))
         for one, logits in _computed(model, _decoded(waiting, decoder, model.card.inputs.images)):
             found.set_aside += one.set_aside
-            counts["images"] += len(one.images)
-            counts["predicted" if one.images else "unread"] += 1
+            counts.update({"images": len(one.images), "predicted" if one.images else "unread": 1})
             if one.images:
                 said = _answer(model, one, logits)
                 write_answer(out, said)
@@ -103,12 +97,20 @@ def predict(
         used=found.files - found.set_aside.total(),
         set_aside={reason.value: n for reason, n in found.set_aside.most_common()},
         exams=len(found.exams),
-        predicted=counts["predicted"],
         kept=len(found.exams) - len(waiting),
-        unread=counts["unread"],
-        images=counts["images"],
         called={name: called[name] for name in model.card.inputs.task.classes},
+        **{name: counts[name] for name in ("predicted", "unread", "images")},
     )
+
+
+def _unanswered(found: Found, out: Path, model: str) -> Iterator[Exam]:
+    """The exams without an answer; what an answer says was set aside is counted."""
+    for exam in found.exams:
+        there = kept_answer(out, exam.name, model=model, contents=frozenset(file.content for file in exam.files))
+        if there is None:
+            yield exam
+        else:
+            found.set_aside.update({Reason(reason): n for reason, n in there.set_aside.items()})
 
 
 def _decoded(exams: Iterable[Exam], decoder: Decoder, spec: ImageSpec) -> Iterator[_Decoded]:

@@ -29,8 +29,8 @@ class ReleasedModel:
     device: torch.device
 
 
-def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: torch.device) -> ReleasedModel:
-    """Check a package and build its network.
+def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -> ReleasedModel:
+    """Check a package and build its network on a device, named as torch names it.
 
     Raises:
         ConfigError: there is no package, or its network is none of this wheel's.
@@ -47,4 +47,5 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: torch.
             "The model file does not fit the network that its card names.",
             remedy="Install the Wardround version that the card names under origin, or ask for another package.",
         ) from None
-    return ReleasedModel(package.card, network.to(device).eval(), task_for(inputs.task), device)
+    on = torch.device(device)
+    return ReleasedModel(package.card, network.to(on).eval(), task_for(inputs.task), on)
