@@ -88,9 +88,13 @@ def _query(pacs: "PacsSettings", folder: Path) -> "Query":
 
 
 def _archive(pacs: "PacsSettings", folder: Path) -> "Archive":
-    from client.pacs.web import Web
+    if pacs.web:
+        from client.pacs.web import Web
 
-    return Web(pacs, folder)
+        return Web(pacs, folder)
+    from client.pacs.dimse import Dimse
+
+    return Dimse(pacs, folder)
 
 
 def _bar(account: "Account") -> Progress:

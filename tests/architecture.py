@@ -49,7 +49,8 @@ MAY_KNOW = {
     ),
     "opacus": ("client/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
-    "pydicom": ("client/imaging/", "client/pacs/shelf.py", "deploy/phantom/", "deploy/bench/decode.py"),
+    "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py"),
+    "pynetdicom": ("client/pacs/",),
     "nibabel": ("client/imaging/nifti.py",),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),
@@ -59,7 +60,7 @@ MAY_KNOW = {
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.
 KEY_TYPES = re.compile(r".*\.(ed25519\.Ed25519|ec\.EllipticCurve)(Private|Public)Key")
 AGENT = ("agent", "link", "policy", "contract", "egress", "spool")
-NOT_IN_AGENT = {"torch", "monai", "nibabel", "pydicom", "opacus", "dp_accounting", "scipy"}
+NOT_IN_AGENT = {"torch", "monai", "nibabel", "pydicom", "pynetdicom", "opacus", "dp_accounting", "scipy"}
 UNPICKLERS = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "multiprocessing"}
 FORBIDDEN_CALLS = {
     *("eval", "exec", "__import__", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),

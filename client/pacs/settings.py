@@ -1,19 +1,22 @@
 """The `[data.pacs]` tables of site.toml: which PACS, how it is spoken to, and which images are wanted of it.
 
-Decides which keys there are and which belong together. What is said over the line is left to `web`.
+Decides which keys there are and which belong together. What is said over the line is left to `web` and `dimse`.
 """
 
 from datetime import date
 from pathlib import Path
-from typing import Annotated, Self
+from typing import Annotated, Literal, Self
 from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
 from shared.section import Section
 
+Title = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]  # VR AE: no backslash, no control character (PS3.5 6.2)
 Code = Annotated[str, Field(pattern=r"^[A-Z0-9 _]{1,16}$")]  # VR CS
 Pattern = Annotated[str, Field(pattern=r"^[^\\\x00-\x1f]{1,64}$")]  # VR LO, with * and ?
+Port = Annotated[int, Field(ge=1, le=65535)]
+Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s?#@]{1,500}$")]  # without query and user
 PULLED = Path("pacs") / "images"  # in the site's folder
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
@@ -33,6 +36,26 @@ class WebSettings(Section):
         address = urlsplit(self.url)
         if (self.token_file or self.login_file) and address.scheme != "https" and address.hostname not in _LOOPBACK:
             raise ValueError("a token or a password is sent over https alone")
+        return self
+
+
+class DimseSettings(Section):
+    """DIMSE (PS3.7). For `move` the PACS must know `calling` at `storage_host` and `storage_port`."""
+
+    host: Host
+    port: Port
+    called: Title
+    calling: Title = "WARDROUND"
+    tls: bool = False
+    retrieve: Literal["get", "move"] = "get"
+    storage_host: Host | None = None
+    storage_port: Port | None = None
+
+    @model_validator(mode="after")
+    def _move_has_a_goal(self) -> Self:
+        given = [self.storage_host is not None, self.storage_port is not None]
+        if given != [self.retrieve == "move"] * 2:
+            raise ValueError('retrieve = "move" needs storage_host and storage_port, and "get" neither')
         return self
 
 
@@ -56,13 +79,14 @@ class QuerySettings(Section):
 
 
 class PacsSettings(Section):
-    """One PACS, by DICOMweb. Relative paths count from the folder of site.toml.
+    """One PACS, by DICOMweb or by DIMSE. Relative paths count from the folder of site.toml.
 
     `ca` verifies the PACS (PEM; else the system's authorities do), `certificate` and `key` are shown to one that asks
     for them. `lanes` work side by side; the two limits are of all lanes together. `free_gb` stays free on the disk.
     """
 
-    web: WebSettings
+    web: WebSettings | None = None
+    dimse: DimseSettings | None = None
     query: QuerySettings
     ca: Path | None = None
     certificate: Path | None = None
@@ -74,6 +98,10 @@ class PacsSettings(Section):
 
     @model_validator(mode="after")
     def _keys_belong_together(self) -> Self:
+        if (self.web is None) == (self.dimse is None):
+            raise ValueError("a PACS is spoken to by [data.pacs.web] or by [data.pacs.dimse]")
         if (self.certificate is None) != (self.key is None):
             raise ValueError("certificate and key go together")
+        if self.dimse and self.dimse.tls and self.dimse.retrieve == "move" and not self.key:
+            raise ValueError("with tls and move the PACS dials the site, which needs certificate and key")
         return self

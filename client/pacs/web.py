@@ -57,6 +57,7 @@ class Web:
     """
 
     def __init__(self, settings: PacsSettings, base: Path, *, page: int = _PAGE) -> None:
+        assert settings.web is not None
         self._page_size = page
         self._url = settings.web.url.rstrip("/")
         self._client = httpx.Client(

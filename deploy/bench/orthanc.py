@@ -111,7 +111,7 @@ class Orthanc:
 
     def _configuration(self) -> dict[str, object]:
         storage = str(self._folder / "storage")
-        modality = [OURS, "127.0.0.1", self.storage_port]
+        site = {"AET": OURS, "Host": "127.0.0.1", "Port": self.storage_port, "UseDicomTls": self.pem is not None}
         return {
             "Name": "bench",
             "StorageDirectory": storage,
@@ -125,7 +125,7 @@ class Orthanc:
             "DicomAet": TITLE,
             "DicomPort": self.dicom_port,
             "DicomCheckCalledAet": True,
-            "DicomModalities": {"site": modality},
+            "DicomModalities": {"site": site},
             "DicomAlwaysAllowStore": True,
             "SaveJobs": False,
         } | self._tls()

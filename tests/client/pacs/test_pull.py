@@ -16,8 +16,8 @@ from client.pacs.settings import QuerySettings
 from client.pacs.shelf import Shelf
 from shared.errors import DiskFull, LinkError, Refusal, WireCode
 
-FILES = instances()
-EXAMS = {f"{ROOT}.{facts['AccessionNumber'][-1]}": facts for facts, _ in SERIES}
+FILES = instances("CR", "MR")
+EXAMS = {f"{ROOT}.{facts['AccessionNumber'][-1]}": facts for facts, _ in SERIES[:4]}
 
 
 class Held:
@@ -32,7 +32,7 @@ class Held:
         if level is Level.EXAM:
             yield from ({"StudyInstanceUID": exam} | facts for exam, facts in EXAMS.items())
         elif level is Level.SERIES:
-            for number, part in enumerate(PARTS):
+            for number, part in enumerate(PARTS[:4]):
                 uid = f"{keys['StudyInstanceUID']}.{number}"
                 if any(file.startswith(f"{uid}.") for file in FILES):
                     modality = EXAMS[keys["StudyInstanceUID"]]["Modality"]

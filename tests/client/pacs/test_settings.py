@@ -9,6 +9,7 @@ from client.imaging.settings import DataSettings
 from client.pacs.settings import PULLED, PacsSettings
 
 WEB = {"web": {"url": "https://pacs.hospital.example/dicom-web"}, "query": {"modalities": ["CR"]}}
+DIMSE = {"dimse": {"host": "10.0.0.5", "port": 104, "called": "PACS"}, "query": {"body_parts": ["CHEST"]}}
 
 
 def test_a_pacs_stands_in_the_place_of_the_folder() -> None:
@@ -24,8 +25,10 @@ def test_a_pacs_stands_in_the_place_of_the_folder() -> None:
     "keys",
     [
         WEB,
+        DIMSE,
         WEB | {"web": {"url": "http://127.0.0.1:8042/dicom-web", "login_file": "login"}},
         WEB | {"query": {"first_day": "2024-01-01"}},
+        DIMSE | {"dimse": DIMSE["dimse"] | {"retrieve": "move", "storage_host": "10.0.0.9", "storage_port": 11112}},
     ],
 )
 def test_what_belongs_together_is_taken(keys: dict[str, Any]) -> None:
@@ -35,6 +38,9 @@ def test_what_belongs_together_is_taken(keys: dict[str, Any]) -> None:
 @pytest.mark.parametrize(
     ("keys", "why"),
     [
+        (WEB | DIMSE, "or by"),
+        ({"query": {"modalities": ["CR"]}}, "or by"),
+        ({"web": WEB["web"]}, "query"),
         (WEB | {"query": {}}, "whole PACS"),
         (WEB | {"query": {"modalities": ["cr*"]}}, "modalities"),
         (WEB | {"query": {"first_day": "2024-02-01", "last_day": "2024-01-01"}}, "before"),
@@ -42,6 +48,9 @@ def test_what_belongs_together_is_taken(keys: dict[str, Any]) -> None:
         (WEB | {"web": WEB["web"] | {"login_file": "login", "token_file": "token"}}, "together"),
         (WEB | {"web": {"url": "https://user:password@pacs/dicom-web"}}, "url"),
         (WEB | {"key": "key.pem"}, "together"),
+        (DIMSE | {"dimse": DIMSE["dimse"] | {"retrieve": "move"}}, "storage_host"),
+        (DIMSE | {"dimse": DIMSE["dimse"] | {"storage_port": 11112}}, "storage_host"),
+        (DIMSE | {"dimse": DIMSE["dimse"] | {"called": "A\\B"}}, "called"),
     ],
 )
 def test_what_does_not_is_refused(keys: dict[str, Any], why: str) -> None:

@@ -11,7 +11,7 @@ from client.pacs.settings import PULLED
 from client.pacs.shelf import Shelf, Unfit
 from shared.errors import DiskFull, ResourceError
 
-FILES = instances()
+FILES = instances("CR", "MR")
 UID, DATA = next(iter(FILES.items()))
 
 

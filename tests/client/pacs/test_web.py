@@ -3,38 +3,26 @@
 import json
 from collections.abc import Callable, Iterator
 from datetime import datetime, timedelta
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from live_federation import answer, wardround
-from pacs_bed import ROOT, certificates, instances
-from pydicom import dcmread
+from pacs_bed import ROOT, certificates, instances, pixels, pulled
 
 from client.pacs.account import Account
 from client.pacs.inflow import Inflow
 from client.pacs.pull import Pull
 from client.pacs.query import Keys, Level, Query
-from client.pacs.settings import PULLED, PacsSettings, QuerySettings
+from client.pacs.settings import PacsSettings, QuerySettings
 from client.pacs.shelf import Shelf
 from client.pacs.web import Web
 from deploy.bench.orthanc import Orthanc
 from deploy.bench.relay import Line, Relay
 
 Site = Callable[..., Path]
-FILES = instances()
+FILES = instances("CR", "MR")
 ALL = 'modalities = ["CR", "MR"]'
-
-
-def pulled(site: Path) -> dict[str, bytes]:
-    """What lies in a site's folder, by UID."""
-    files = [path for path in (site / PULLED).rglob("*") if path.is_file()]
-    return {str(dcmread(path).SOPInstanceUID): path.read_bytes() for path in files}
-
-
-def pixels(file: bytes) -> bytes:
-    return bytes(dcmread(BytesIO(file)).PixelData)
 
 
 def refused(*words: object) -> tuple[int, dict[str, Any]]:
@@ -49,9 +37,7 @@ def test_images_come_as_they_are_stored_and_once(web_site: Site) -> None:
     first = answer("site", "pull", "--config", config)
     assert first["found"] == {"exams": 3, "series": 4, "instances": 8}
     assert (first["pulled"], first["already_there"], first["failed"], first["others"]) == (8, 0, {}, 0)
-    found = pulled(config.parent)
-    assert found.keys() == FILES.keys()
-    assert all(pixels(data) == pixels(FILES[uid]) for uid, data in found.items())
+    assert pulled(config.parent) == {uid: pixels(file) for uid, file in FILES.items()}
     again = answer("site", "pull", "--config", config)
     assert (again["pulled"], again["pulled_bytes"], again["already_there"]) == (0, 0, 8)
 
@@ -92,7 +78,7 @@ def test_the_whole_of_a_long_list_is_read_page_by_page(orthanc: Orthanc, tmp_pat
     (keys,) = Query(QuerySettings(description="*")).for_exams()
     exams = [found["StudyInstanceUID"] for found in web.find(Level.EXAM, keys)]
     web.close()
-    assert sorted(exams) == [f"{ROOT}.1", f"{ROOT}.2", f"{ROOT}.3"]
+    assert sorted(exams) == [f"{ROOT}.{number}" for number in (1, 2, 3, 4)]
 
 
 def test_a_line_that_is_cut_and_comes_back_loses_nothing(orthanc: Orthanc, tmp_path: Path) -> None:
