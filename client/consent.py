@@ -75,6 +75,8 @@ class Consent:
         _insist(permit(self._policy, message.study, contract, rehearsed=True))
         if self._policy.studies == "ask":
             raise self._policy.refusal("studies", "nobody has approved what is rehearsed")
+        if message.survey and not self._policy.counts_may_be_told:
+            raise self._policy.refusal("counts_may_be_told", "the coordinator asks what there is (study cohort)")
         if not within(self._policy.hours, self._local_time()):
             raise self._policy.refusal("hours", "a rehearsal does not wait for them")
 

@@ -1,4 +1,4 @@
-"""How much of its scores a site tells: nothing about few patients, and no fine statistics unless its policy says so.
+"""How much of its scores and counts a site tells: nothing about few patients, and fine statistics only by its policy.
 
 1. A split is withheld if it has fewer patients than `policy.smallest_cell`. It is withheld, too, if fewer than that are
    of a class, or are not of it: no patient at all tells that nobody has it. Where its statistics do not count the
@@ -6,7 +6,9 @@
 2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
    `policy.score_histograms`. Else the site's own AUROC leaves, with its interval, rounded.
 
-The door applies both to every report (`client/egress.py`), whoever made it. What a score may hold at all is the
+3. Of a survey no cell is told of fewer patients, nor one that could be worked out (`shared/survey.py`).
+
+The door applies all to every report (`client/egress.py`), whoever made it. What a score may hold at all is the
 contract's. Sources of the usual cells: tables of patients with a count below 11 (US CMS, cell size suppression policy)
 or 10 (UK ONS, disclosure control for tables from health data) are not published.
 """
@@ -14,14 +16,17 @@ or 10 (UK ONS, disclosure control for tables from health data) are not published
 from client.policy import Policy
 from shared.contract import Contract
 from shared.metrics import COARSE_DECIMALS, COARSE_FIGURES, Score
-from shared.wire import Message, Ready
+from shared.survey import covered
+from shared.wire import Message, Ready, Rehearsed
 
 
 def disclosed(message: Message, *, contract: Contract | None, policy: Policy) -> Message:
-    """What may be told of a message: itself, unless it is a report that tells too much.
+    """What may be told of a message: itself, unless it is a report or a survey that tells too much.
 
     In a private study not even that a split was withheld is told.
     """
+    if isinstance(message, Rehearsed) and message.survey is not None:
+        return message.model_copy(update={"survey": covered(message.survey, smallest=policy.smallest_cell)})
     if type(message) is not Ready or contract is None or not message.scores:
         return message
     told = [score for score in message.scores if not _is_small(score, contract, policy.smallest_cell)]

@@ -155,4 +155,5 @@ def _record(message: Message, body: bytes, contract: Contract | None, payload: P
         record |= {"replayed": message.replayed, "scored_model": message.model_digest}
     if isinstance(message, Rehearsed):
         record |= message.model_dump(mode="json", include={"findings", "work_s", "travel_s"})
+        record |= {"survey": message.survey.model_dump(mode="json")} if message.survey else {}
     return record

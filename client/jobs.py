@@ -13,6 +13,7 @@ from shared.metrics import Score
 from shared.rehearsal import LONGEST_S, Findings
 from shared.section import Section
 from shared.study import Digest, Study
+from shared.survey import Survey
 from shared.update import Tensors
 from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
 
@@ -143,12 +144,13 @@ class RehearseDone(Section):
     """How far a rehearsal came.
 
     `worked` is what a round's work would have reported, None if the work did not come to its end; `work_s`
-    how long that of a whole round takes, in seconds. `said` is for the site's own console.
+    how long that of a whole round takes, in seconds. `survey` counts the images. `said` is for the site's own console.
     """
 
     event: Literal["rehearsed"] = "rehearsed"
     findings: Findings
     worked: RoundDone | None = None
+    survey: Survey | None = None
     work_s: Annotated[float, Field(ge=0, le=LONGEST_S)] | None = None
     said: Annotated[str, Field(max_length=1000)] | None = None
 

@@ -13,8 +13,8 @@ contract names. The lines, in the order in which they are looked at:
 7. `patients_at_least`, once the images were read;
 8. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
 
-Two lines refuse nothing: `smallest_cell` and `score_histograms` say how much of its scores the site tells
-(`client/disclosure.py`).
+A survey, which is no study yet, `counts_may_be_told` permits. Two lines refuse nothing: `smallest_cell` and
+`score_histograms` say how much of its scores and counts the site tells (`client/disclosure.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
 What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`). A
@@ -72,6 +72,7 @@ class Policy(Section):
     model_change_at_most: Annotated[float, Field(gt=0, le=1e6)] = 10.0
     metrics: tuple[str, ...] | None = None
     updates_may_be_kept: bool = True
+    counts_may_be_told: bool = True
     smallest_cell: Annotated[int, Field(ge=1, le=1_000_000)] = 11
     score_histograms: bool = False
     require_privacy: bool = False

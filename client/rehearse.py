@@ -42,6 +42,7 @@ from shared.rehearsal import (
     two_digits,
 )
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
+from shared.survey import Survey
 from shared.update import payload_limit
 from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Rehearsed, Stage
 
@@ -98,15 +99,16 @@ class Rehearsals:
         message = task.message
         if not isinstance(task, Rehearsal) or not isinstance(message, Rehearse):
             return False
-        work_s, said = None, None
+        work_s, said, survey = None, None, None
         if isinstance(event, Failed):
             task.found |= told(code_for(event.code))
         elif isinstance(event, RehearseDone):
             task.found |= {check: code for check, code in event.findings.items() if check in _WORKERS}
             said = event.said
+            survey = event.survey if message.survey else None
             if event.worked is not None and event.work_s is not None and not fixes(task.found):
                 work_s = event.work_s + self._at_the_door(task, message, event.worked)
-        self._tell(task.parcel, message, task.found, work_s=work_s, travel_s=task.travel_s, said=said)
+        self._tell(task.parcel, message, task.found, work_s=work_s, travel_s=task.travel_s, said=said, survey=survey)
         return True
 
     def _begin(self, parcel: "Parcel", message: Rehearse) -> None:
@@ -210,6 +212,7 @@ class Rehearsals:
         work_s: float | None = None,
         travel_s: float | None = None,
         said: str | None = None,
+        survey: Survey | None = None,
     ) -> None:
         """Throw the work away and say how it went: to the coordinator in codes, here in words."""
         self._site.spool.discard(message.study.name)
@@ -220,6 +223,7 @@ class Rehearsals:
             findings={check: told_all[check] for check in Check if check in told_all},
             work_s=None if work_s is None or fixes(found) else two_digits(work_s),
             travel_s=None if travel_s is None else two_digits(travel_s),
+            survey=survey,
         )
         for line in _words(answer, said):
             self._site.say(line)
@@ -229,7 +233,7 @@ class Rehearsals:
         self._answer(parcel, self._site.egress.release(message, contract=contract))
 
     def _contract(self, message: Rehearse) -> RehearsalContract:
-        return rehearsal_contract(message.study, site=self._site.name)
+        return rehearsal_contract(message.study, site=self._site.name, survey=message.survey)
 
 
 @contextmanager
@@ -276,5 +280,7 @@ def _words(answer: Rehearsed, said: str | None) -> Iterator[str]:
             yield f"Rehearsal, {check.value}: {meaning.outcome.value.upper()}. {meaning.what} {meaning.remedy}"
     if said:
         yield f"Rehearsal: {said}"
+    if answer.survey is not None:
+        yield "Rehearsal: the coordinator is told counts of images and patients; the ledger says which."
     if answer.work_s is not None:
         yield f"Rehearsal: a round takes about {answer.work_s:g} s here."

@@ -28,6 +28,7 @@ from client.imaging.reasons import Reason
 from client.jobs import UPDATE_FILE, Place, RehearseDone, RehearseJob, RoundDone
 from client.local_work import LocalWork, Worked, free_memory
 from client.networks import start_network
+from client.surveying import survey_of
 from client.train import planned_steps, smallest_batch
 from shared.errors import WardroundError
 from shared.methods import travelling
@@ -77,14 +78,15 @@ class Rehearsing:
         data = self.data(job.study)
         found[Check.IMAGES] = images_code(data, job.study)
         if fixes(found):
-            return RehearseDone(findings=found)
+            return RehearseDone(findings=found, survey=survey_of(data, job.study))
         trial = Trial(job, site=self.site, data=data, device=self.device())
         worked, work_s = trial.run()
         found[Check.VERSION] = found[Check.MEMORY] = Code.PASS
         found[Check.WORK] = Code.NO_STEP if trial.planned == 0 and _means_to_train(job.study) else Code.PASS
         found[Check.DISK] = Code.PASS
         done = RoundDone(counts=worked.counts, scores=worked.scores, seconds=worked.seconds)
-        return RehearseDone(findings=found, worked=done, work_s=min(work_s, LONGEST_S))
+        counts = survey_of(data, job.study)
+        return RehearseDone(findings=found, worked=done, survey=counts, work_s=min(work_s, LONGEST_S))
 
 
 class Trial:

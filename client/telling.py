@@ -6,7 +6,7 @@ leave is decided by the contract; an auditor holds the two against each other (`
 
 from shared.contract import Contract
 from shared.private_training import scores_may_leave
-from shared.wire import Message, Opened, Ready
+from shared.wire import Message, Opened, Ready, Rehearsed
 
 _SPLITS = ("validation", "test")
 
@@ -23,6 +23,8 @@ def told_by(message: Message) -> list[str]:
     """The names of the fields that follow from the data."""
     if isinstance(message, Opened):
         return [name for name in ("patients", "examples") if getattr(message, name)]
+    if isinstance(message, Rehearsed) and message.survey is not None:
+        return ["survey"]
     if not isinstance(message, Ready):
         return []
     counted = message.counts.examples or message.counts.patients

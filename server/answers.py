@@ -50,7 +50,13 @@ def last_word(site: str, answer: Rehearsed | Closed) -> SiteRehearsed | SiteClos
     """The journal's entry about an answer after which nothing more is asked of the site."""
     if isinstance(answer, Closed):
         return SiteClosed(site=site, head=answer.head, n=answer.ledger.n if answer.ledger else None)
-    return SiteRehearsed(site=site, findings=answer.findings, work_s=answer.work_s, travel_s=answer.travel_s)
+    return SiteRehearsed(
+        site=site,
+        findings=answer.findings,
+        work_s=answer.work_s,
+        travel_s=answer.travel_s,
+        survey=answer.survey,
+    )
 
 
 def claim_of(site: str, answer: Ready) -> Claim:

@@ -92,7 +92,7 @@ class Desk:
     def contract(self, site: str) -> Contract:
         """What the site may release."""
         if self.rehearsal is not None:
-            return rehearsal_contract(self.study, site=site)
+            return rehearsal_contract(self.study, site=site, survey=self.rehearsal.survey)
         return contract_of(self.study, self.tensors, site=site, cohort=self.cohort)
 
     def declared_patients(self, site: str) -> Mapping[str, int]:

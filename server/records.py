@@ -18,6 +18,7 @@ from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
 from shared.selection import Metric
 from shared.study import Digest, Name
+from shared.survey import Survey
 from shared.wire import Count, PolicyKey, Seconds
 
 Text = Annotated[str, Field(max_length=500)]
@@ -210,12 +211,13 @@ class OwnModelCompared(Record):
 
 
 class SiteRehearsed(Record):
-    """How a site's rehearsal came out; seconds of a round's work there, and of the start model's way."""
+    """How a site's rehearsal came out; seconds of a round's work there and of the start model's way; its survey."""
 
     site: Name
     findings: Findings
     work_s: Coarse | None = None
     travel_s: Coarse | None = None
+    survey: Survey | None = None
 
 
 # ------------------------------------------------------------------ a round

@@ -103,6 +103,7 @@ class Rehearsal:
                 tensors=desk.tensors,
                 model_digest=model,
                 payload_bytes=self._start.stat().st_size,
+                survey=self._terms.survey,
                 sent_at=time.time(),
             )
 

@@ -1,8 +1,9 @@
 """A network for images joined with clinical columns: one answer from what is seen and what is known.
 
-The image network ends in an embedding instead of logits; the columns, standardised as the study declares, stand
-beside it; one hidden layer mixes the two. A missing value is 0, the middle, and a feature of its own says that it is
-missing: so a network can learn that a test was not ordered. All is trained together. This module imports torch.
+The image network ends in an embedding instead of logits; the columns, standardised as the study declares, pass a
+hidden layer of their own; one layer makes logits of both. A missing value is 0, the middle, and a feature of its own
+says that it is missing: so a network can learn that a test was not ordered. All is trained together. This module
+imports torch.
 """
 
 import torch
@@ -11,7 +12,7 @@ from torch import Tensor, nn
 from shared.clinical import Columns
 
 EMBEDDING = 64  # features of the image
-_HIDDEN = 64
+_HIDDEN = 32
 
 
 class Fusion(nn.Module):
@@ -30,14 +31,14 @@ class Fusion(nn.Module):
         super().__init__()
         self.images = images
         self._columns = tuple(columns.values())
-        self.joined = nn.Linear(EMBEDDING + sum(column.width for column in self._columns), _HIDDEN)
-        self.head = nn.Linear(_HIDDEN, outputs)
+        self.known = nn.Linear(sum(column.width for column in self._columns), _HIDDEN)
+        self.head = nn.Linear(EMBEDDING + _HIDDEN, outputs)
 
     def forward(self, images: Tensor, clinical: Tensor) -> Tensor:
         """Logits of a batch of images and what is known beside them."""
         seen = torch.relu(self.images(images))
-        known = self.features(clinical).to(seen.dtype)
-        return self.head(torch.relu(self.joined(torch.cat([seen, known], dim=1))))  # type: ignore[no-any-return]
+        known = torch.relu(self.known(self.features(clinical)))
+        return self.head(torch.cat([seen, known], dim=1))  # type: ignore[no-any-return]
 
     def features(self, clinical: Tensor) -> Tensor:
         """(batch, columns) values to the (batch, features) that the network sees."""

@@ -7,7 +7,8 @@ ask of it and throws the result away. This module decides the only words in whic
 2. a check that was not reached has none;
 3. a duration has two significant digits, so that nothing else can be told by its last ones.
 
-No count, score, tensor, digest of data or free text has a place here. A duration still depends on how many
+No count, score, tensor, digest of data or free text has a place here. Where its question asks for a survey, a site
+that permits it adds counts of their own closed form (`shared/survey.py`). A duration still depends on how many
 images there are, and each code about images answers a question: so a site answers few rehearsals in a day.
 What a code means and what to do about it is a fixed text on each side; it never travels.
 """
@@ -260,9 +261,10 @@ Coarse = Annotated[float, Field(ge=0, le=LONGEST_S), AfterValidator(_coarse)]
 
 
 class Terms(Section):
-    """What the coordinator asks of a rehearsal: how long a site may take, in seconds."""
+    """What the coordinator asks of a rehearsal: how long a site may take, in seconds, and whether it counts, too."""
 
     deadline_s: Annotated[float, Field(gt=0, le=7 * 86400)]
+    survey: bool = False
 
 
 def fixes(findings: Mapping[Check, Code]) -> bool:

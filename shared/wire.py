@@ -35,6 +35,7 @@ from shared.rehearsal import Coarse, Findings
 from shared.section import Section, says
 from shared.site_terms import SiteTerms
 from shared.study import Digest, Name, Study
+from shared.survey import Survey
 from shared.update import TensorSpec
 from shared.version import VERSION
 
@@ -146,7 +147,7 @@ class Close(Message):
 class Rehearse(Message):
     """Do what a round of this study would ask, on the start model that travels as payload, and release nothing of it.
 
-    `sent_at` is the server's time, in seconds since 1970.
+    `sent_at` is the server's time, in seconds since 1970; `survey` asks for counts, too (`shared/survey.py`).
     """
 
     type: Literal["rehearse"] = "rehearse"
@@ -155,6 +156,7 @@ class Rehearse(Message):
     tensors: tuple[TensorSpec, ...]
     model_digest: Digest
     payload_bytes: Count
+    survey: bool = False
     sent_at: Annotated[float, Field(ge=0, le=2**40)]
 
 
@@ -253,6 +255,7 @@ class Rehearsed(Message):
     findings: Findings
     work_s: Coarse | None = None
     travel_s: Coarse | None = None
+    survey: Survey | None = None
 
 
 class Refused(Message):
@@ -268,8 +271,6 @@ class Refused(Message):
 
 FromServer = Open | Work | Grant | Close | Rehearse
 FromSite = Opened | Ready | Uploaded | Closed | Rehearsed | Refused
-ToSite = Annotated[FromServer, Field(discriminator="type")]
-ToServer = Annotated[FromSite, Field(discriminator="type")]
 
 _PLACES: dict[str, tuple[Stage, ...]] = {
     "open": (Stage.OPEN,),
@@ -285,8 +286,8 @@ _PLACES: dict[str, tuple[Stage, ...]] = {
     "refused": tuple(Stage),
 }
 
-_TO_SITE: TypeAdapter[Any] = TypeAdapter(ToSite)
-_TO_SERVER: TypeAdapter[Any] = TypeAdapter(ToServer)
+_TO_SITE: TypeAdapter[Any] = TypeAdapter(Annotated[FromServer, Field(discriminator="type")])
+_TO_SERVER: TypeAdapter[Any] = TypeAdapter(Annotated[FromSite, Field(discriminator="type")])
 
 
 def encode(message: Message) -> bytes:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
-from client.imaging.about import About
+from client.imaging.about import UNSTATED, About
 from client.imaging.clinical import Clinical
 from client.imaging.examples import Counts, Split
 from client.imaging.reasons import Reason
@@ -161,10 +161,12 @@ class Catalogue:
         patients: dict[Split, set[str]] = defaultdict(set)
         examples: Counter[Split] = Counter()
         classes: dict[Split, Counter[str]] = {split: Counter() for split in Split}
+        vendors: dict[str, set[str]] = defaultdict(set)
         for row in self.used:
             assert row.split is not None and row.patient is not None and row.labels is not None
             patients[row.split].add(row.patient)
             examples[row.split] += 1
+            vendors[row.about.vendor if row.about else UNSTATED].add(row.patient)
             classes[row.split].update(true_classes(row.labels, task) or ("negative",))
         return Counts(
             found=len(self.rows),
@@ -174,6 +176,7 @@ class Catalogue:
             patients={split: len(patients[split]) for split in Split},
             classes={split: dict(classes[split]) for split in Split},
             labels_unused=self.labels_unused,
+            vendors={vendor: len(who) for vendor, who in sorted(vendors.items())},
         )
 
 

@@ -5,7 +5,7 @@ Decides the shapes and dtypes that cross from imaging to learning. How the array
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
@@ -80,6 +80,7 @@ class Counts:
         patients: patients by split.
         classes: images by split and class name; `negative` counts those with no class true.
         labels_unused: lines of the label table that no file answered to.
+        vendors: patients by the maker of the machine.
     """
 
     found: int
@@ -89,6 +90,7 @@ class Counts:
     patients: Mapping[Split, int]
     classes: Mapping[Split, Mapping[str, int]]
     labels_unused: int = 0
+    vendors: Mapping[str, int] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.found != self.used + sum(self.set_aside.values()):

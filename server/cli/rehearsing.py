@@ -39,6 +39,20 @@ def rehearse(
     ] = DEADLINE_S,
 ) -> Answer:
     """Let every site do one step of a round on its real images and say whether it can, and how fast; Ctrl-C ends it."""
+    study = read_study(path)
+    folder = begin(study, federation, start_model=start_model, deadline_s=deadline)
+    follow_to_end(folder, federation)
+    return _answer(study, folder)
+
+
+def begin(
+    study: Study, federation: Path, *, start_model: Path | None, deadline_s: float, survey: bool = False
+) -> StudyFolder:
+    """Queue the rehearsal of a study, in which sites count what they have if a survey is asked for.
+
+    Raises:
+        StudyError: it trains privately, its rounds could not be filled, or there is no room for it.
+    """
     from server.clone import toml_of
     from server.cohort import choose
     from server.desk import utc_now
@@ -46,15 +60,12 @@ def rehearse(
     from server.launch import launch
     from server.rehearsal import rehearsal_of
 
-    study = read_study(path)
     sites, rounds = load_federation(federation).roster.sites(), study.rounds
     choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)
     tried = rehearsal_of(study, taken={known.name for known in all_studies(federation)})
     source = f"# A rehearsal of {study.name}.\n{toml_of(tried, tried.name)}"
-    terms = Terms(deadline_s=deadline)
-    folder = launch(federation, tried, source=source, start_model=start_model, now=utc_now(), rehearsal=terms)
-    follow_to_end(folder, federation)
-    return _answer(study, folder)
+    terms = Terms(deadline_s=deadline_s, survey=survey)
+    return launch(federation, tried, source=source, start_model=start_model, now=utc_now(), rehearsal=terms)
 
 
 def follow_to_end(folder: StudyFolder, federation: Path) -> None:

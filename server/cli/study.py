@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import exporting, records, rehearsing, replaying, running
+from server.cli import exporting, records, rehearsing, replaying, running, surveying
 from server.cli.arguments import HERE, Federation, Name, about, read_study
 from server.cli.explain import explain_length, explain_privacy, explain_rounds, explain_scores, explain_selection
 from server.study_folder import all_studies, find_launched
@@ -183,5 +183,5 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     return [*lines, *explain_privacy(study), explain_scores(study)]
 
 
-for part in (running, records, replaying, rehearsing, exporting):
+for part in (running, records, replaying, rehearsing, surveying, exporting):
     app.registered_commands += part.app.registered_commands

@@ -25,6 +25,7 @@ from shared.errors import DiskFull, LinkError, Refusal, WireCode
 from shared.ledger import read_lines, verify
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
+from shared.survey import SPLITS, Survey
 from shared.update import pack
 from shared.wire import Closed, Opened, Ready, Refused, Rehearse, Rehearsed, Stage, Uploaded
 
@@ -392,3 +393,50 @@ def test_the_worker_is_not_believed_about_the_door(site: LoneSite) -> None:
     site.tell(question(site))
     done(site, NAN, findings=WELL | {Check.CONTRACT: Code.PASS, Check.CLOCK: Code.CLOCK_AHEAD})
     assert findings(site) == {"contract": "not_finite"}
+
+
+# ------------------------------------------------------------ a survey
+
+
+def counts(**changes: Any) -> Survey:
+    parts = {name: {"patients": 40, "classes": {"opacity": 25, "negative": 15}} for name in SPLITS}
+    parts["test"] = {"patients": 30, "classes": {"opacity": 27, "negative": 3}}
+    fields = {"found": 130, "used": 110, "set_aside": {"duplicate": 20}, "vendors": {"ge": 110}, "missing": {}}
+    return Survey.model_validate(fields | {"splits": parts} | changes)
+
+
+def test_a_survey_leaves_through_the_door_without_its_small_cells(site: LoneSite) -> None:
+    site.set_policy(smallest_cell=11)
+    site.tell(question(site, survey=True))
+    done(site, survey=counts())
+    told = site.answers[-1].survey
+    assert told.splits["train"].classes == {"opacity": 25, "negative": 15}
+    assert told.splits["test"].classes == {"opacity": None, "negative": None}
+    (release,) = site.entries("release")
+    assert release["tells"] == ["survey"]
+    assert release["survey"] == told.model_dump(mode="json")
+    assert any("told counts" in line for line in site.said)
+
+
+def test_what_is_not_asked_is_not_told(site: LoneSite) -> None:
+    site.tell(question(site))
+    done(site, survey=counts())
+    assert site.answers[-1].survey is None
+    assert "survey" not in site.entries("release")[0]
+
+
+def test_a_policy_may_forbid_it(site: LoneSite) -> None:
+    site.set_policy(counts_may_be_told=False)
+    site.tell(question(site, survey=True))
+    assert site.refused() == [WireCode.POLICY]
+    assert site.answers[-1].rule == "counts_may_be_told"
+
+
+@pytest.mark.parametrize(("asked", "rule"), [(False, "no survey was agreed"), (True, "another column")])
+def test_no_other_count_is_let_out(site: LoneSite, asked: bool, rule: str) -> None:
+    survey = counts(missing={"income": 40})
+    contract = rehearsal_contract(STUDY, site="north", survey=asked)
+    answer = said(site, survey=survey, contract_digest=contract.digest())
+    with pytest.raises(Refusal) as caught:
+        site.site.egress.release(answer, contract=contract)
+    assert rule in caught.value.remedy

@@ -68,6 +68,10 @@ def test_all_is_well_after_one_step_on_real_images(tmp_path: Path) -> None:
     assert done.work_s is not None and done.work_s > 0
     assert (done.worked.counts.steps, done.worked.counts.examples) == (1, 16)
     assert [score.split for score in done.worked.scores] == ["validation"]
+    assert done.survey is not None
+    assert (done.survey.found, done.survey.used, done.survey.vendors) == (26, 26, {"unstated": 26})
+    train = done.survey.splits["train"]
+    assert (train.patients, train.classes) == (16, {"opacity": 8, "negative": 8})
     assert PackedFile(site.folder / "out" / UPDATE_FILE).table() == job(site).tensors
 
 

@@ -47,8 +47,8 @@ def test_what_the_network_sees_of_a_value_and_of_a_missing_one() -> None:
 def test_the_seed_alone_decides_its_weights() -> None:
     one, same, other = (state_arrays(network(seed)) for seed in (0, 0, 1))
     assert all((one[name] == same[name]).all() for name in one)
-    assert (one["joined.weight"] != other["joined.weight"]).any()
-    assert {name.partition(".")[0] for name in one} == {"images", "joined", "head"}
+    assert (one["known.weight"] != other["known.weight"]).any()
+    assert {name.partition(".")[0] for name in one} == {"images", "known", "head"}
 
 
 @pytest.mark.parametrize("name", ["resnet18"])

@@ -1,0 +1,57 @@
+"""What the worker counts of a site's images for a survey; the door withholds what it tells of few patients."""
+
+from collections.abc import Mapping
+from typing import TypeVar, get_args
+
+import numpy as np
+
+from client.imaging.examples import Examples, SiteData
+from shared.study import Study
+from shared.survey import NEGATIVE, SPLITS, Cell, Survey, SurveyedSplit, Vendor, Why
+
+_WHY: tuple[Why, ...] = get_args(Why)
+_VENDORS: tuple[Vendor, ...] = get_args(Vendor)
+Word = TypeVar("Word", bound=str)
+
+
+def survey_of(data: SiteData, study: Study) -> Survey:
+    """Count a site's images as they would be used in a study."""
+    parts = dict(zip(SPLITS, (data.train, data.validation, data.test), strict=True))
+    return Survey(
+        found=data.counts.found,
+        used=data.counts.used,
+        set_aside=_listed(data.counts.set_aside, _WHY),
+        splits={name: _split(part, study) for name, part in parts.items()},
+        vendors=_listed(data.counts.vendors, _VENDORS),
+        missing={
+            name: sum(_without(part, number) for part in parts.values()) for number, name in enumerate(study.clinical)
+        },
+    )
+
+
+def _listed(counts: Mapping[str, int], words: tuple[Word, ...]) -> dict[Word, Cell]:
+    """The counts of a list's words; what is on no list counts under its word `other`."""
+    listed: dict[Word, Cell] = {word: counts[word] for word in words if word in counts and word != "other"}
+    rest = sum(counts.values()) - sum(cell or 0 for cell in listed.values())
+    return listed | {word: rest for word in words if word == "other" and rest}
+
+
+def _split(part: Examples, study: Study) -> SurveyedSplit:
+    task = study.task
+    classes: dict[str, Cell]
+    if task.mode == "multiclass":
+        classes = {name: _patients(part, part.labels == number) for number, name in enumerate(task.classes)}
+    else:
+        flags = part.labels.reshape(len(part), task.outputs) == 1
+        classes = {name: _patients(part, flags[:, number]) for number, name in enumerate(task.classes)}
+        classes[NEGATIVE] = _patients(part, ~flags.any(axis=1))
+    return SurveyedSplit(patients=part.patient_count, classes=classes)
+
+
+def _patients(part: Examples, chosen: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> int:
+    return len(np.unique(part.patients[chosen]))
+
+
+def _without(part: Examples, column: int) -> int:
+    """Patients of whom no image has a value."""
+    return 0 if part.missing is None else part.patient_count - _patients(part, ~part.missing[:, column])

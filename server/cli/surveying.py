@@ -1,0 +1,114 @@
+"""`wardround study cohort`: what the sites have for a study, as far as they tell, and what it could show with that."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from rich.console import Group, RenderableType
+from rich.text import Text
+
+from server.cli.arguments import HERE, Federation, a_number
+from server.cli.rehearsing import DEADLINE_S, begin, follow_to_end
+from server.feasibility import ASSUMED_AUROC, Expected, expected
+from shared.console import Answer, answering, table
+from shared.errors import StudyError
+from shared.study import LONGEST_WAIT_S, Study
+from shared.survey import SPLITS, Cell, Survey, surveyable
+
+app = typer.Typer()
+
+WITHHELD = "few"  # what stands for a cell that is not told
+
+
+@app.command("cohort")
+@answering("study.cohort")
+def cohort(
+    path: Annotated[Path, typer.Argument(help="The study file.")],
+    federation: Federation = HERE,
+    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
+    deadline: Annotated[
+        float, typer.Option(min=1, max=LONGEST_WAIT_S, callback=a_number, help="Seconds that a site may take.")
+    ] = DEADLINE_S,
+    auroc: Annotated[
+        float, typer.Option(min=0.5, max=0.99, callback=a_number, help="The AUROC that you expect.")
+    ] = ASSUMED_AUROC,
+) -> Answer:
+    """Rehearse a study and let every site count its patients, too: what is there, and what it could show."""
+    from server.cli.arguments import read_study
+    from server.journal import read_history
+
+    study = read_study(path)
+    folder = begin(study, federation, start_model=start_model, deadline_s=deadline, survey=True)
+    follow_to_end(folder, federation)
+    history = read_history(folder.journal)
+    told = {site: said.survey for site, said in sorted(history.rehearsed.items()) if said.survey is not None}
+    assert history.started is not None
+    silent = {site: (history.missing or {}).get(site, "nothing counted") for site in history.started.cohort}
+    silent = {site: why for site, why in silent.items() if site not in told}
+    chances = expected(told, study.task.classes, auroc=auroc)
+    data = {
+        "study": study.name,
+        "survey": folder.name,
+        "sites": {site: survey.model_dump(mode="json") for site, survey in told.items()},
+        "silent": silent,
+        "assumed_auroc": auroc,
+        "expected": [asdict(chance) for chance in chances],
+    }
+    if not told:
+        why = ", ".join(f"{site}: {cause}" for site, cause in silent.items())
+        error = StudyError(f"No site has counted its patients ({why}).", remedy="See `wardround study rehearse`.")
+        return Answer(data, error=error)
+    return Answer(data, Group(*shown(study, told, silent, chances, auroc)))
+
+
+def shown(
+    study: Study, told: Mapping[str, Survey], silent: Mapping[str, str], chances: list[Expected], auroc: float
+) -> Iterator[RenderableType]:
+    """What the sites told, for 80 columns: patients, images, makers, and what could be shown with them."""
+    yield table(("site", "patients", *SPLITS), _splits(told, surveyable(study).classes))
+    yield Text()
+    yield table(("site", "images", "used", "set aside, images"), _asides(told))
+    yield Text()
+    yield table(("site", "makers, patients", *(["without a value, patients"] if study.clinical else [])), _others(told))
+    yield Text(f"\n{WITHHELD}: fewer than the site tells of, or what would betray such a number.")
+    for chance in chances:
+        yield Text(_chance(chance, auroc))
+    for site, why in silent.items():
+        yield Text(f"{site} has counted nothing: {why}.")
+
+
+def _splits(told: Mapping[str, Survey], classes: tuple[str, ...]) -> Iterator[tuple[object, ...]]:
+    for site, survey in told.items():
+        parts = [survey.splits[name] for name in SPLITS]
+        yield site, "all", *(_cell(part.patients) for part in parts)
+        for name in classes:
+            yield "", name, *(_cell(part.classes.get(name)) for part in parts)
+
+
+def _asides(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
+    for site, survey in told.items():
+        yield site, _cell(survey.found), _cell(survey.used), _listed(survey.set_aside)
+
+
+def _others(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
+    for site, survey in told.items():
+        yield site, _listed(survey.vendors), *([_listed(survey.missing)] if survey.missing else [])
+
+
+def _listed(cells: Mapping[Any, Cell]) -> str:
+    return ", ".join(f"{name} {_cell(cell)}" for name, cell in cells.items())
+
+
+def _cell(cell: Cell) -> str:
+    return WITHHELD if cell is None else f"{cell:,}"
+
+
+def _chance(chance: Expected, auroc: float) -> str:
+    if chance.width is None:
+        return f"{chance.name}: the sites tell of too few test patients to say how wide an interval will be."
+    return (
+        f"{chance.name}: {chance.positive:,} test patients with it and {chance.negative:,} without; if the AUROC is"
+        f" {auroc:g}, its 95 % interval will be {chance.width:.3f} wide."
+    )

@@ -1,0 +1,179 @@
+"""What a site may tell of its images before a study: counts, and no count of a few patients.
+
+A survey rides on a rehearsal: its question asks for it, its contract names the classes and columns that may be counted.
+This module decides the only form that it has:
+
+1. the words of every table are closed: the study's classes and columns, and the lists below;
+2. a cell is a number, or None where it is withheld;
+3. `covered` withholds a cell of fewer patients than the site's smallest cell, or that all but so few are in, and as
+   many of the next smallest ones as it takes until those withheld together are so many: else a sum would tell them.
+
+Counting is left to `client/surveying.py`, the door to `client/disclosure.py`.
+"""
+
+from collections.abc import Iterator, Mapping
+from typing import Annotated, Literal, TypeVar
+
+from pydantic import Field
+
+from shared.clinical import ColumnName
+from shared.section import Section
+from shared.study import ClassName, Study
+
+Name = TypeVar("Name", bound=str)
+NEGATIVE = "negative"  # who has none of the classes
+Split = Literal["train", "validation", "test"]
+Cell = Annotated[int, Field(ge=0, le=2**40)] | None
+SPLITS: tuple[Split, ...] = ("train", "validation", "test")
+Why = Literal[
+    "not_an_image",
+    "unreadable",
+    "too_large",
+    "decoder_crashed",
+    "decoder_hung",
+    "memory_limit",
+    "directory",
+    "report",
+    "dose_report",
+    "key_object",
+    "other_object",
+    "no_pixels",
+    "multi_frame",
+    "codec_missing",
+    "colour_unknown",
+    "colour_volume",
+    "side_unknown",
+    "empty_volume",
+    "for_processing",
+    "localizer",
+    "secondary",
+    "view_not_asked",
+    "duplicate",
+    "no_patient",
+    "patient_constant",
+    "patient_crowded",
+    "patient_conflict",
+    "unlabelled",
+    "label_unknown",
+    "label_conflict",
+    "split_unknown",
+    "other",
+]
+Vendor = Literal[
+    "agfa",
+    "canon",
+    "carestream",
+    "esaote",
+    "fujifilm",
+    "ge",
+    "hologic",
+    "konica_minolta",
+    "mindray",
+    "philips",
+    "samsung",
+    "shimadzu",
+    "siemens",
+    "united_imaging",
+    "other",
+    "unstated",
+]
+
+
+class SurveyedSplit(Section):
+    """One split: its patients, and those of each class, who may be in several."""
+
+    patients: Cell
+    classes: Annotated[dict[ClassName, Cell], Field(max_length=65)]
+
+
+class Survey(Section):
+    """What one site has for a study.
+
+    Attributes:
+        found, used: images.
+        set_aside: images that are not used, by reason; who has withdrawn counts under `other`.
+        splits: the patients whose images are used.
+        vendors: patients by the maker of the machine.
+        missing: by clinical column of the study, patients without a value.
+    """
+
+    found: Cell
+    used: Cell
+    set_aside: dict[Why, Cell]
+    splits: Annotated[dict[Split, SurveyedSplit], Field(min_length=3)]
+    vendors: dict[Vendor, Cell]
+    missing: Annotated[dict[ColumnName, Cell], Field(max_length=64)]
+
+
+class Surveyable(Section):
+    """What a survey may count for a study: these classes and columns, beside the closed lists."""
+
+    classes: tuple[ClassName, ...]
+    columns: tuple[ColumnName, ...]
+
+    def fault(self, survey: Survey) -> str | None:
+        """What of a survey was not agreed, in words; None if all was."""
+        if any(not split.classes.keys() <= set(self.classes) for split in survey.splits.values()):
+            return "a survey counts another class than the study's"
+        if not survey.missing.keys() <= set(self.columns):
+            return "a survey counts another column than the study's"
+        return None
+
+
+def surveyable(study: Study) -> Surveyable:
+    """What follows from a study."""
+    task = study.task
+    names = task.classes if task.mode == "multiclass" else (*task.classes, NEGATIVE)
+    return Surveyable(classes=names, columns=tuple(study.clinical))
+
+
+def covered(survey: Survey, *, smallest: int) -> Survey:
+    """The same survey without what it would tell of fewer than `smallest` patients; 1 withholds nothing."""
+    if smallest == 1:
+        return survey
+    patients = sum(split.patients or 0 for split in survey.splits.values())
+    splits = {name: _split(split, smallest) for name, split in survey.splits.items()}
+    kept = _cells({name: split.patients for name, split in survey.splits.items()}, None, smallest)
+    return Survey(
+        found=_one(survey.found, smallest),
+        used=_one(survey.used, smallest),
+        set_aside=_cells(survey.set_aside, None, smallest),
+        splits={name: split.model_copy(update={"patients": kept[name]}) for name, split in splits.items()},
+        vendors=_cells(survey.vendors, patients, smallest),
+        missing={name: _side(cell, patients, smallest) for name, cell in survey.missing.items()},
+    )
+
+
+def cells_of(survey: Survey) -> Iterator[Cell]:
+    """Every cell."""
+    yield from (survey.found, survey.used)
+    yield from (*survey.set_aside.values(), *survey.vendors.values(), *survey.missing.values())
+    for split in survey.splits.values():
+        yield from (split.patients, *split.classes.values())
+
+
+def _split(split: SurveyedSplit, smallest: int) -> SurveyedSplit:
+    whole = split.patients or 0
+    return SurveyedSplit(patients=split.patients, classes=_cells(split.classes, whole, smallest))
+
+
+def _cells(cells: Mapping[Name, Cell], whole: int | None, smallest: int) -> dict[Name, Cell]:
+    """Rule 3 for the parts of a whole, which None leaves unlooked at."""
+    told = {name: cell if whole is None else _side(cell, whole, smallest) for name, cell in cells.items()}
+    told = {name: _one(cell, smallest) for name, cell in told.items()}
+    hidden = [name for name, cell in told.items() if cell is None]
+    if hidden:
+        for name in sorted((name for name in told if name not in hidden), key=lambda name: cells[name] or 0):
+            if sum(cells[other] or 0 for other in hidden) >= smallest:
+                break
+            hidden.append(name)
+    return {name: None if name in hidden else cell for name, cell in told.items()}
+
+
+def _side(cell: Cell, whole: int, smallest: int) -> Cell:
+    """A cell of which enough are, and enough are not."""
+    return None if cell is None or min(cell, whole - cell) < smallest else cell
+
+
+def _one(cell: Cell, smallest: int) -> Cell:
+    return None if cell is None or cell < smallest else cell
