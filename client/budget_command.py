@@ -13,7 +13,8 @@ from client.budget_standing import standing
 from client.claims import Claim, open_claims
 from client.person import By, named_person, stated_reason
 from client.price import dearest
-from client.settings import folder_of, load_settings
+from client.settings import load_settings
+from client.site_folder import joined_folder
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.heads import LostTail
@@ -37,7 +38,7 @@ def show(config: Config = DEFAULT_CONFIG) -> Answer:
     """Show what is reserved and charged in each study, what patients have come to, and what is left."""
     from client.reconcile import out_of_step
 
-    folder = folder_of(config)
+    folder = joined_folder(config)
     file, settings = open_budget(folder), load_settings(config.resolve()).policy.budget
     why, remedy = out_of_step(file) or (None, "")
     kept = file.look()
@@ -63,11 +64,11 @@ def reconcile(
     """
     name, reason = named_person(by), stated_reason(reason)
     if dismiss:
-        return _dismiss(folder_of(config), by=name, reason=reason, yes=yes)
+        return _dismiss(joined_folder(config), by=name, reason=reason, yes=yes)
     from client.reconcile import reconcile as bring_into_step
     from client.site import utc_now
 
-    folder = folder_of(config)
+    folder = joined_folder(config)
     settings = load_settings(config.resolve()).policy.budget
     done = bring_into_step(folder, settings, by=name, now=utc_now(), price=dearest, reason=reason)
     if done is None:
@@ -96,7 +97,7 @@ def give_back(
     from client.reservations import unused
     from client.site import utc_now
 
-    folder, name = folder_of(config), named_person(by)
+    folder, name = joined_folder(config), named_person(by)
     rounds = unused(folder, study)
     asked = f"Give back {rounds} rounds of {study}? Should it still run, it is refused here until it is opened anew."
     if not yes and not typer.confirm(asked, err=True):

@@ -22,6 +22,7 @@ from client.imaging.settings import DataSettings
 from client.person import named_person, stated_reason
 from client.pull_command import pull
 from client.settings import folder_of
+from client.site_folder import joined_folder
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import ConfigError, ResourceError
@@ -132,7 +133,7 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     from client.site import open_site, utc_now
 
     os.umask(0o077)
-    folder = folder_of(config)
+    folder = joined_folder(config)
     site = open_site(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
     agent = Agent(site)
 
@@ -295,7 +296,7 @@ def ledger(
     """Verify the ledger; with --to, write it, the site's public keys and its receipts for an auditor."""
     from client.evidence import export_ledger, look_at_ledger
 
-    folder = folder_of(config)
+    folder = joined_folder(config)
     found = look_at_ledger(folder) if to is None else export_ledger(folder, to)
     card, verdict = found.card, found.verdict
     said = {
@@ -305,6 +306,7 @@ def ledger(
         "entries": verdict.entries,
         "signed_entries": verdict.signed_entries,
         "head": verdict.head,
+        "torn_bytes": found.torn_bytes,
         "files": [str(file) for file in found.files],
     }
     shown = {
@@ -314,6 +316,10 @@ def ledger(
         "ledger": f"holds: {verdict.entries} entries, signed to entry {verdict.signed_entries}",
         "last entry": verdict.head,
     }
+    if found.torn_bytes:
+        shown["behind it"] = (
+            f"{found.torn_bytes:,} bytes that are no whole entry: being written, or torn off by a crash"
+        )
     return Answer(said, Group(facts(shown), Text(_handed_over(found.files))))
 
 

@@ -1,32 +1,41 @@
 """What a site hands to an auditor: its ledger as it stands, a card with the public keys, receipts and openings.
 
-Nothing is added to the ledger for it, so that it can be done beside a running agent; an entry that is
-being written meanwhile is left out. The ledger is verified on the way: one that does not hold is not
-exported, and should be handed over as the file that it is. Receipts are for the auditor to check.
+Nothing is added to the ledger for it, so that it can be done beside a running agent; an entry that is being written
+meanwhile is left out. The ledger is verified on the way: one that does not hold, or lacks an entry that a receipt
+beside it names, is not exported, and should be handed over as the file that it is. Receipts are for the auditor to
+check.
 """
 
+import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from client.claims import SETTLE, open_claims
 from client.join import Enrolment, load_enrolment
 from client.opening_evidence import kept_openings
-from client.receipts import LEDGER_FILE, RECEIPTS_FILE
-from shared.chain import Verdict, verify
+from client.receipts import LEDGER_FILE, RECEIPTS_FILE, recent_receipts
+from shared.chain import LONGEST_LINE, Verdict, verify
 from shared.durable import rename_durably, write_atomically
 from shared.errors import ConfigError, TrustError
 from shared.key_card import KeyCard
 from shared.keys import identity_hex, transport_pem
 from shared.ledger import read_whole_lines
 
+_AS_IT_IS = f"Keep {LEDGER_FILE} as it is, and hand it and {RECEIPTS_FILE} to the auditor."
+
 
 @dataclass(frozen=True)
 class Evidence:
-    """A site's ledger, verified, and the card that names its keys; where the two were written, if they were."""
+    """A site's ledger, verified, and the card that names its keys; where the two were written, if they were.
+
+    `torn_bytes` stand behind the last whole entry: one that is being written, or that a crash tore off.
+    """
 
     card: KeyCard
     verdict: Verdict
+    torn_bytes: int
     files: tuple[Path, ...] = ()
 
 
@@ -66,7 +75,7 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     beside = {file: data for file, data in ((receipts, received), (openings, asked)) if data}
     for place, data in beside.items():
         write_atomically(place, data)
-    return Evidence(evidence.card, evidence.verdict, (ledger, keys, *beside))
+    return replace(evidence, files=(ledger, keys, *beside))
 
 
 def _verified(folder: Path, lines: Iterable[bytes]) -> Evidence:
@@ -74,11 +83,32 @@ def _verified(folder: Path, lines: Iterable[bytes]) -> Evidence:
     card = _card(enrolment)
     verdict = verify(lines, public_key=enrolment.identity_key.public_key(), signer=card.site)
     if not verdict.ok:
+        raise TrustError(f"Line {verdict.first_bad_line} of {LEDGER_FILE}: {verdict.reason}", remedy=_AS_IT_IS)
+    _insist_on_end(folder, verdict)
+    return Evidence(card, verdict, _torn_bytes(folder / LEDGER_FILE))
+
+
+def _insist_on_end(folder: Path, verdict: Verdict) -> None:
+    """No ledger of a site is empty, and none lacks an entry of which the coordinator has signed that it was there."""
+    if not verdict.entries:
+        raise TrustError(f"{LEDGER_FILE} has no whole entry; a site that was started has one.", remedy=_AS_IT_IS)
+    receipted = {receipt.head for receipt in recent_receipts(folder)}
+    lacking = [claim.head for claim in open_claims(folder) if claim.head is not None and claim.head in receipted]
+    if lacking:
+        furthest = max(head.n for head in lacking)
         raise TrustError(
-            f"Line {verdict.first_bad_line} of ledger.jsonl: {verdict.reason}",
-            remedy="Keep the file as it is, and hand it to the auditor as it is.",
+            f"A receipt names an entry {furthest:,} that {LEDGER_FILE}, of {verdict.entries:,} entries, does not have:"
+            " it was cut, restored from a backup or written anew; or the receipt errs.",
+            remedy=f"{_AS_IT_IS} Then settle it. {SETTLE}",
         )
-    return Evidence(card, verdict)
+
+
+def _torn_bytes(path: Path) -> int:
+    """How many bytes of a line that is not whole yet, or never will be, stand at the end of a ledger."""
+    with path.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - LONGEST_LINE))
+        end = file.read()
+    return len(end) - (end.rfind(b"\n") + 1)
 
 
 def _lines(folder: Path) -> Iterator[bytes]:

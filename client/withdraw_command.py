@@ -8,10 +8,9 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from client.join import load_enrolment
 from client.person import By, named_person
 from client.receipts import LEDGER_FILE
-from client.settings import folder_of
+from client.site_folder import joined_folder
 from client.stopped import AgentRuns, stopped_ledger
 from client.withdrawn import Lacking, Withdrawn
 from shared.console import Answer, answering, progress_console, table
@@ -38,8 +37,7 @@ def withdraw(
     """Never use a patient's images again; list the rounds and models that they may have been in."""
     from client.site import utc_now
 
-    folder, name = folder_of(config), named_person(by)
-    load_enrolment(folder)
+    folder, name = joined_folder(config), named_person(by)
     if complete and patient is not None:
         raise ConfigError(
             "A patient and --complete do not go together; nothing was done.",

@@ -5,12 +5,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from live_federation import wardround
 from lone_site import LoneSite
 
+from client.claims import open_claims
+from client.dismissal import dismiss
 from client.evidence import export_ledger, look_at_ledger
 from client.intake import open_message
 from client.join import load_enrolment
+from client.receipts import keep_receipts
+from shared.canonical import digest
 from shared.errors import ConfigError, TrustError
+from shared.heads import Head
 from shared.key_card import read_key_card
 from shared.keys import identity_hex, read_identity_hex
 from shared.openings import read_opening_line
@@ -96,3 +102,38 @@ def test_a_site_that_was_never_started_has_no_ledger(tmp_path: Path) -> None:
     (lone.folder / "ledger.jsonl").unlink()
     with pytest.raises(ConfigError, match="no ledger"):
         look_at_ledger(lone.folder)
+
+
+@pytest.mark.parametrize("left", [b"", b"x" * 300], ids=["emptied", "garbage"])
+def test_a_ledger_without_an_entry_is_none(site: LoneSite, tmp_path: Path, left: bytes) -> None:
+    (site.folder / "ledger.jsonl").write_bytes(left)
+    for look in (look_at_ledger, lambda folder: export_ledger(folder, tmp_path / "out")):
+        with pytest.raises(TrustError, match="no whole entry"):
+            look(site.folder)
+    assert not list((tmp_path / "out").iterdir())
+
+
+def test_a_ledger_that_lacks_what_a_receipt_names_is_not_exported(site: LoneSite, tmp_path: Path) -> None:
+    ledger = site.folder / "ledger.jsonl"
+    lines = ledger.read_bytes().splitlines(keepends=True)
+    head = Head(n=3, hash=digest(lines[2].removesuffix(b"\n")))
+    keep_receipts(site.folder, [site.coordinator.receipt(1, head=head)])
+    assert look_at_ledger(site.folder).verdict.ok
+    ledger.write_bytes(b"".join(lines[:2]))
+    with pytest.raises(TrustError, match="names an entry 3 that"):
+        export_ledger(site.folder, tmp_path / "out")
+    assert not list((tmp_path / "out").iterdir())
+    site.site.ledger.close()
+    claims = open_claims(site.folder)
+    dismiss(site.folder, claims, by="ada", why="the receipt errs", now=site.site.now())
+    assert look_at_ledger(site.folder).verdict.ok  # a person has said so, in this ledger
+
+
+def test_a_line_that_is_not_whole_is_named(site: LoneSite) -> None:
+    assert look_at_ledger(site.folder).torn_bytes == 0
+    with (site.folder / "ledger.jsonl").open("ab") as file:
+        file.write(b"x" * 300)
+    assert look_at_ledger(site.folder).torn_bytes == 300
+    shown = wardround("site", "ledger", "--config", site.folder / "site.toml").stdout
+    assert "300 bytes that are no whole entry" in " ".join(shown.split())
+    assert max(map(len, shown.splitlines())) <= 80
