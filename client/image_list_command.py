@@ -11,14 +11,16 @@ from client.join import load_enrolment
 from client.list_showings import Showing, keep_showing, note_showings
 from client.person import By, named_person
 from client.receipts import LEDGER_FILE
-from client.settings import folder_of
+from client.site_folder import joined_folder
 from client.stopped import stopped_ledger
 from shared.canonical import digest as sha256
 from shared.console import Answer, answering, printable
-from shared.durable import write_atomically
-from shared.errors import ConfigError, ResourceError
+from shared.durable import rename_durably, write_atomically
+from shared.errors import ConfigError, ResourceError, naming_disk_full
 from shared.image_list import ShownLists
 from shared.ledger import read_entries
+
+_ANOTHER = "Name another file with --to."
 
 
 @answering("site.image_list")
@@ -32,18 +34,22 @@ def image_list(
     """Show an auditor the list of a study's images, who holds it against the ledger; that too stands there."""
     from client.site import utc_now
 
-    folder, name, now = folder_of(config), named_person(by), utc_now()
+    folder, name, now = joined_folder(config), named_person(by), utc_now()
     site, lists = load_enrolment(folder).invitation.site, ImageLists(folder)
     if to.exists():
-        raise ConfigError(f"{to} exists already.", remedy="Name another file with --to.")
+        raise ConfigError(f"{to} exists already.", remedy=_ANOTHER)
     digest = _digest_of(folder / LEDGER_FILE, study)
     kept = tuple(data.decode(errors="replace") for data in lists.kept(digest))
     if not kept:
         raise ConfigError(f"No list of {study} lies here.", remedy="Restore image-lists/ from your backup.")
     shown = ShownLists(site=site, study=study, study_digest=digest, key=lists.key(digest).hex(), lists=kept)
     data = shown.encode()
-    keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=name, shown=now))
-    write_atomically(to, data, mode=0o600)
+    part = _written(to, data)
+    try:  # it is recorded before it can be seen
+        keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=name, shown=now))
+        rename_durably(part, to)
+    finally:
+        part.unlink(missing_ok=True)
     noted = _note(folder, now=now)
     images = [text.count("\n") for text in kept]
     told = (
@@ -54,6 +60,17 @@ def image_list(
     )
     said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": name, "noted": noted}
     return Answer(said, Text(printable(told)))
+
+
+def _written(to: Path, data: bytes) -> Path:
+    """The bytes, beside where they shall be seen."""
+    part = to.with_name(f".{to.name}.part")
+    try:
+        with naming_disk_full():
+            write_atomically(part, data, mode=0o600)
+    except OSError as error:
+        raise ConfigError(f"{to} cannot be written ({error.strerror}); nothing was shown.", remedy=_ANOTHER) from None
+    return part
 
 
 def _note(folder: Path, *, now: str) -> bool:
