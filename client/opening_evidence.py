@@ -1,42 +1,42 @@
 """The coordinator's openings as they were signed, kept so that an auditor can be shown who asked for what.
 
-    openings/<SHA-256 of the envelope>.envelope
+    openings/<digest of the study>.<digest of the cohort rule>.envelope
 
-Kept is each envelope that the site agreed to, byte for byte: of every study, every amended one, every cohort and every
-time that a study was opened anew. Of more than `MOST_KEPT` the oldest go; the audit names the contracts that are then
-without. What an envelope is, `shared/envelope.py` decides.
+Kept is each envelope that the site agreed to, byte for byte: of every study, every amended one and every cohort, which
+is what the contract for it names. Of a study that was opened anew with the same cohort the newest is kept, which asks
+for the same. None goes to make room for another: whoever could push out what it asked for could deny it. What an
+envelope is, `shared/envelope.py` decides.
 """
 
 from collections.abc import Iterator
 from pathlib import Path
 
-from shared.canonical import canonical, digest
+from shared.canonical import canonical
 from shared.durable import write_atomically
 from shared.errors import naming_disk_full
 from shared.openings import KeptOpening
 
 FOLDER = Path("openings")
-MOST_KEPT = 1000
 
 
-def keep_opening(site: Path, envelope: bytes, *, most: int = MOST_KEPT) -> None:
+def keep_opening(site: Path, envelope: bytes, *, study_digest: str, cohort: str | None) -> None:
     """Keep what the coordinator signed, in a site's folder.
+
+    Args:
+        site: the site's folder.
+        envelope: as it came.
+        study_digest: of the study that it asks for.
+        cohort: the digest of its cohort rule; None where it names no sites.
 
     Raises:
         DiskFull: it cannot be kept.
     """
     (site / FOLDER).mkdir(mode=0o700, exist_ok=True)
     with naming_disk_full():
-        write_atomically(site / FOLDER / f"{digest(envelope)}.envelope", envelope, mode=0o600)
-    for path in sorted(_kept(site), key=lambda path: path.stat().st_mtime_ns)[:-most]:
-        path.unlink(missing_ok=True)
+        write_atomically(site / FOLDER / f"{study_digest}.{cohort or 'none'}.envelope", envelope, mode=0o600)
 
 
 def kept_openings(site: Path) -> Iterator[bytes]:
     """Each opening as one line for an auditor (`shared/openings.py`)."""
-    for path in sorted(_kept(site)):
+    for path in sorted((site / FOLDER).glob("*.envelope")):
         yield canonical(KeptOpening(envelope=path.read_bytes().hex()).model_dump(mode="json")) + b"\n"
-
-
-def _kept(site: Path) -> Iterator[Path]:
-    return (site / FOLDER).glob("*.envelope")

@@ -82,7 +82,7 @@ class Results:
             site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
         site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
         self._note_images(message.study)
-        keep_opening(site.folder, task.parcel.envelope)
+        keep_opening(site.folder, task.parcel.envelope, study_digest=contract.study_digest, cohort=contract.cohort)
         site.studies.save(record)
         site.spool.forget_models(site.studies.ended(site.now()))
         if before is not None and before.open.study != message.study:

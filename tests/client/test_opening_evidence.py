@@ -1,9 +1,12 @@
-"""What the coordinator signed is kept as it was; nothing takes its place but time."""
+"""What the coordinator signed is kept as it was; nothing that it asks for later takes its place."""
 
-import os
 from pathlib import Path
 
+from lone_site import LoneSite, a_study
+
+from client.intake import open_message
 from client.opening_evidence import FOLDER, keep_opening, kept_openings
+from shared.durable import never_waiting
 from shared.openings import read_opening_line
 
 
@@ -11,16 +14,21 @@ def kept(site: Path) -> set[bytes]:
     return {bytes.fromhex(read_opening_line(line).envelope) for line in kept_openings(site)}
 
 
-def test_no_opening_takes_the_place_of_another_and_the_same_is_kept_once(tmp_path: Path) -> None:
-    for envelope in (b"one", b"another", b"one"):
-        keep_opening(tmp_path, envelope)
-    assert kept(tmp_path) == {b"one", b"another"}
+def test_none_goes_for_another_and_of_those_that_ask_for_the_same_the_newest_is_kept(tmp_path: Path) -> None:
+    with never_waiting():
+        for number in range(1200):
+            keep_opening(tmp_path, b"%d" % number, study_digest=f"{number // 2:064x}", cohort=f"{number % 2:064x}")
+    keep_opening(tmp_path, b"again", study_digest="0" * 64, cohort="0" * 64)
+    keep_opening(tmp_path, b"with nobody", study_digest="0" * 64, cohort=None)
+    assert kept(tmp_path) == {b"again", b"with nobody", *(b"%d" % number for number in range(1, 1200))}
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / FOLDER).iterdir())
 
 
-def test_of_too_many_the_oldest_go(tmp_path: Path) -> None:
-    for number in range(5):
-        keep_opening(tmp_path, bytes([number]), most=3)
-        for path in (tmp_path / FOLDER).iterdir():  # a second later
-            os.utime(path, ns=(0, path.stat().st_mtime_ns - 10**9))
-    assert kept(tmp_path) == {b"\2", b"\3", b"\4"}
+def test_a_study_that_is_opened_again_and_again_pushes_out_no_other_request(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=a_study())
+    for attempt, cohort in ((1, ("north",)), (1, ("north", "west")), (2, ("north", "west")), (3, ("north", "west"))):
+        site.tell(site.coordinator.open(attempt=attempt).model_copy(update={"cohort": cohort}))
+        site.finish()
+    asked = [open_message(envelope, site="north", coordinator=site.site.coordinator) for envelope in kept(site.folder)]
+    assert {(one.address.attempt, one.cohort) for one in asked} == {(1, ("north",)), (3, ("north", "west"))}
+    site.close()
