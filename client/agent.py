@@ -82,6 +82,7 @@ class Agent:
         self._site.worker.end()
         try:
             self._site.egress.settle()
+            self._site.seldom.settle()
             self._site.ledger.sign_head(time=self._site.now())
         except DiskFull as error:
             self._complain(error)

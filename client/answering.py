@@ -88,8 +88,8 @@ class Answering:
             self._replies.refuse(parcel, Refusal(WireCode.PROTOCOL), address=UNADDRESSED, record=None)
             return
         except TrustError as error:
-            site.say(f"A message was thrown away: {error.what}")
-            site.ledger.append("message_discarded", {"code": error.code}, time=site.now())
+            if site.seldom.append("message_discarded", {"code": error.code}):
+                site.say(f"A message was thrown away: {error.what}")
             site.link.drop(parcel)
             return
         record = site.studies.find(message.address.study)

@@ -113,7 +113,7 @@ class Egress:
         )
 
     def settle(self) -> None:
-        """Write down how many answers left that said "not yet" again, as far as that is still to be said.
+        """Write down how many answers left that said the same no again, as far as that is still to be said.
 
         Raises:
             DiskFull: it cannot be written down.

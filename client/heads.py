@@ -7,12 +7,12 @@ A message is believed only if, in this order,
 3. that head, and the one in each receipt, is an entry of the ledger here, or of its end that was declared lost
    before the coordinator knew of that (`client/lost_tail.py`).
 
-Else the message is refused and the ledger says why: a server that names a head which this ledger never had
-errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy budget
-is not believed until a person has said whether it is true (`client/claims.py`); unless it contradicts a receipt of the
-same study, and so cannot be. A message that names no head of this
-site is written down, and said on the console, and goes on. The root is written into the ledger once for every change,
-with what other sites have declared lost, and the receipts are kept beside the ledger.
+Else the message is refused and the ledger says why (`client/seldom.py`): a server that names a head which this ledger
+never had errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy
+budget is not believed until a person has said whether it is true (`client/claims.py`); unless it contradicts a receipt
+of the same study, and so cannot be. A message that names no head of this site is written down, and said on the console,
+and goes on. The root is written into the ledger once for every change, with what other sites have declared lost, and
+the receipts are kept beside the ledger.
 """
 
 from client.claims import SETTLE, Claim, is_dismissed, note_claim, vouched
@@ -92,7 +92,7 @@ class HeadCheck:
     def _foreign(self, message: Work | Close, head: Head, rule: str, *, remedy: str) -> Refusal:
         site, place = self._site, message.address
         said = {"study": place.study, "round": place.round, "rule": rule, "entry": head.n, "hash": head.hash}
-        site.ledger.append("head_refused", said, time=site.now())
+        site.seldom.append("head_refused", said)
         return Refusal(WireCode.FOREIGN_HEAD, remedy=f"It is entry {head.n}: {rule}. {remedy}")
 
     def _write_down(self, message: Work | Close, held: Held | None) -> None:

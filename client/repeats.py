@@ -1,4 +1,6 @@
-"""Answers that say "not yet" again: a site that waits says so about once a minute, perhaps for days.
+"""Answers that say the same no again: a site that waits says so about once a minute, perhaps for days.
+
+So it does to a coordinator that goes on naming a head which the site's ledger does not have.
 
 Each is written down before it leaves, but not each in an entry of its own:
 
@@ -14,11 +16,12 @@ with the same code and rule: nothing in it follows from a site's data.
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from shared.errors import NOT_YET
+from shared.errors import NOT_YET, WireCode
 from shared.ledger import Ledger
 from shared.wire import Message, Refused
 
 MOST = 60
+_AGAIN = NOT_YET | {WireCode.FOREIGN_HEAD}
 _Same = dict[str, object]
 
 
@@ -80,7 +83,7 @@ class Repeats:
 
 def _same(message: Message) -> _Same | None:
     """What stays the same in a run; None if the message is none of one."""
-    if type(message) is not Refused or message.refusal not in NOT_YET:
+    if type(message) is not Refused or message.refusal not in _AGAIN:
         return None
     place = message.address
     said = {"study": place.study, "round": place.round, "stage": place.stage.value}

@@ -21,6 +21,7 @@ from client.policy import Policy, check_federation
 from client.price import Price, PriceList
 from client.purse import Purse
 from client.receipts import LEDGER_FILE
+from client.seldom import Seldom
 from client.settings import SiteSettings, load_settings
 from client.software import Software, installed
 from client.spool import SiteSpool
@@ -52,6 +53,7 @@ class Site:
     link: Link
     egress: Egress
     ledger: Ledger
+    seldom: Seldom
     spool: SiteSpool
     studies: StudyStore
     approvals: Approvals
@@ -102,6 +104,7 @@ def open_site(
         link=link or _link(enrolment, folder / "link", clock),
         egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, policy=settings.policy, lost=lost),
         ledger=ledger,
+        seldom=Seldom(ledger, now),
         spool=SiteSpool(folder / "spool"),
         studies=StudyStore(folder / "state"),
         approvals=approvals_of(folder, enrolment),

@@ -171,13 +171,14 @@ def _lose(findings: Findings, entry: Entry) -> None:
 def _remark(entry: Entry) -> str | None:
     said = entry.data
     where = f"round {said.get('round')} of {said.get('study')}"
+    more = f"; {said['more']} more before it" if isinstance(said.get("more"), int) else ""
     if entry.type == "release" and said.get("kind") != "refused":
         return None
     remarks = {
         "release": f"the site refused, {where}",
         "release_refused": f"the door held a release back: {said.get('rule')}",
-        "message_discarded": "a message was thrown away: it was not the coordinator's word to this site",
-        "head_refused": f"a message named a head that is not in this ledger, {where}",
+        "message_discarded": f"a message was thrown away: it was not the coordinator's word to this site{more}",
+        "head_refused": f"a message named a head that is not in this ledger, {where}{more}",
         "claim_dismissed": f"{str(said.get('by'))[:MOST_KEPT]} called a claim of the coordinator's false, {where}",
         "cut": f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost",
     }
