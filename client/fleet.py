@@ -16,7 +16,7 @@ Membership and messages are left to `client/link.py`. Source: flwr 1.39,
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -36,6 +36,7 @@ _CLOCK_STEP_S = 250.0  # below the 310 s that Flower's window is wide
 _CLOCK_STEPS = 376  # 26 hours
 
 _ANSWERING = ("PushMessages", "PushObject")
+_PRESENCE = ("ActivateNode", "SendNodeHeartbeat", "DeactivateNode")
 _NEVER_LEFT = "failed to connect"  # gRPC's words for a call that found no line to go out on
 
 
@@ -97,19 +98,22 @@ class Call:
     future: Any
     request_bytes: int
     answers: bool = False  # whether it carries what the site says
+    presence: bool = False  # whether it says no more than that the site is there
 
 
 @dataclass(frozen=True)
 class Traffic:
     """What went over the line since the start: bytes of Flower's messages, and calls; one that broke counts whole.
 
-    `answers_up` are the bytes of calls that carried answers of this site and were themselves answered.
+    `answers_up` are the bytes of calls that carried answers of this site and were themselves answered, `presence_up`
+    those of heartbeats and the like, which hold nothing but the number of this site's node or its public key.
     """
 
     bytes_up: int = 0
     bytes_down: int = 0
     calls: int = 0
     answers_up: int = 0
+    presence_up: int = 0
 
 
 class Fleet:
@@ -183,8 +187,9 @@ class Fleet:
             future = getattr(self._stub, name).future(request, timeout=timeout_s, metadata=self._signed())
         except ValueError:  # gRPC's word for a closed channel
             raise LinkError("This site's line is closed.", remedy="Start the site's agent again.") from None
-        self._count(up=size, calls=1)
-        return Call(future, size, name in _ANSWERING)
+        call = Call(future, size, name in _ANSWERING, name in _PRESENCE)
+        self._count(call, 1)
+        return call
 
     def finish(self, call: Call) -> Any:
         """Wait for the answer of a started call; raises as `call`."""
@@ -202,16 +207,24 @@ class Fleet:
             response = call.future.result()
         except grpc.RpcError as error:
             if error.code() is grpc.StatusCode.UNAVAILABLE and _NEVER_LEFT in (error.details() or ""):
-                self._count(up=-call.request_bytes, calls=-1)
+                self._count(call, -1)
             raise
-        self._count(down=response.ByteSize(), answers=call.request_bytes if call.answers else 0)
+        with self._counting:
+            was, answers = self.traffic, call.request_bytes if call.answers else 0
+            self.traffic = replace(
+                was, bytes_down=was.bytes_down + response.ByteSize(), answers_up=was.answers_up + answers
+            )
         return response
 
-    def _count(self, *, up: int = 0, down: int = 0, calls: int = 0, answers: int = 0) -> None:
+    def _count(self, call: Call, times: int) -> None:
+        """A call that went up the line, or, by -1, one that did not after all."""
         with self._counting:
-            was = self.traffic
-            self.traffic = Traffic(
-                was.bytes_up + up, was.bytes_down + down, was.calls + calls, was.answers_up + answers
+            was, up = self.traffic, times * call.request_bytes
+            self.traffic = replace(
+                was,
+                bytes_up=was.bytes_up + up,
+                calls=was.calls + times,
+                presence_up=was.presence_up + (up if call.presence else 0),
             )
 
     def _signed(self) -> list[tuple[str, str | bytes]]:

@@ -6,7 +6,7 @@ site's own line to the server counted. At the end the honest answer goes out, so
 for one that is shut.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +19,7 @@ from deploy.bench.door_attacks import ATTACKS, batch_of_one
 from deploy.bench.door_bed import DoorBed, door_bed
 from shared.console import table
 
-TRIES = 2  # a heartbeat, one in eight seconds, may fall into one of them: the lesser count is the attack's
+TRIES = 2  # what is held back once may leave the second time
 
 
 def run(*, keep: Path | None = None) -> dict[str, Any]:
@@ -69,27 +69,29 @@ def show(data: dict[str, Any]) -> RenderableType:
     return Group(table(("attack", "refused", "bytes left", "rule"), rows), Text(said))
 
 
+def worst(name: str, tries: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """What an attack came to: of several tries whatever any of them broke."""
+    most = max(tries, key=lambda found: int(found["left_bytes"]))
+    kept = {promise: all(found[promise] for found in tries) for promise in ("refused", "in_ledger")}
+    return {"case": name} | most | kept
+
+
 def _offered(bed: DoorBed) -> Iterator[dict[str, Any]]:
     honest = bed.offer()
     state = bed.state(honest)
     for name, attack in ATTACKS.items():
         offer = attack(honest, state)
-        yield _least(name, [bed.attempt(offer) for _ in range(TRIES)])
+        yield worst(name, [bed.attempt(offer) for _ in range(TRIES)])
 
 
 def _swapped(bed: DoorBed) -> dict[str, Any]:
     """The file that the door has checked is another one of the same length when it is sent."""
     honest = bed.offer()
     other = honest.update[:-1] + bytes([honest.update[-1] ^ 1])
-    return _least("model_swap", [bed.attempt(honest, swap=other) for _ in range(TRIES)])
+    return worst("model_swap", [bed.attempt(honest, swap=other) for _ in range(TRIES)])
 
 
 def _asked(bed: DoorBed) -> dict[str, Any]:
     """The coordinator asks for a study whose steps see one image, and for its first round."""
     messages = batch_of_one(bed.opening, address=bed.address)
-    return _least("batch_of_one", [bed.ask(messages) for _ in range(TRIES)])
-
-
-def _least(name: str, tries: list[dict[str, Any]]) -> dict[str, Any]:
-    least = min(tries, key=lambda found: found["left_bytes"])
-    return {"case": name} | least | {"refused": all(found["refused"] for found in tries)}
+    return worst("batch_of_one", [bed.ask(messages) for _ in range(TRIES)])

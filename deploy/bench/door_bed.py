@@ -116,12 +116,12 @@ class DoorBed:
             `refused` with its `rule`, whether the ledger has it, and the bytes that went up the line.
         """
         self._scratch.write_bytes(offer.update)
-        before, rule = self._site.link.traffic.bytes_up, None
+        before, rule = self._sent(), None
         try:
             rule = self._pass_through(offer.ready, offer, swap)
         except Refusal as refusal:
             rule = refusal.remedy
-        left = self._site.link.traffic.bytes_up - before
+        left = self._sent() - before
         return {"refused": rule is not None, "rule": rule, "in_ledger": self._noted(rule), "left_bytes": left}
 
     def _pass_through(self, ready: Ready, offer: Offer, swap: bytes | None) -> str | None:
@@ -141,13 +141,13 @@ class DoorBed:
 
     def ask(self, messages: Sequence[Message]) -> dict[str, Any]:
         """Let the coordinator ask for something, and give the line whatever is not a refusal; as `attempt`."""
-        before, refused = self._site.link.traffic.bytes_up, 0
+        before, refused = self._sent(), 0
         first = len(self._said)
         for message in messages:
             envelope = seal(encode(message), key=self._coordinator, signer=COORDINATOR, purpose=to_site(SITE))
             self._answering.receive(replace(self._parcel, envelope=envelope))
             refused += self._dispose()
-        left, rule = self._site.link.traffic.bytes_up - before, self._said[first:]
+        left, rule = self._sent() - before, self._said[first:]
         return {
             "refused": refused == len(messages),
             "rule": rule[0] if rule else None,
@@ -168,14 +168,19 @@ class DoorBed:
 
     def answer(self) -> int:
         """Send the honest answer after all; the bytes that it took."""
-        before = self._site.link.traffic.bytes_up
+        before = self._sent()
         self._site.link.send(self._parcel, self._honest)
-        return self._site.link.traffic.bytes_up - before
+        return self._sent() - before
 
     def close(self) -> None:
         """Close line and ledger."""
         self._site.link.close()
         self._site.ledger.close()
+
+    def _sent(self) -> int:
+        """Bytes up the line until now, but for heartbeats, which go when they are due."""
+        traffic = self._site.link.traffic
+        return traffic.bytes_up - traffic.presence_up
 
     def _noted(self, rule: str | None) -> bool:
         return rule is not None and self._last().type == "release_refused"

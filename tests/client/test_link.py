@@ -188,6 +188,8 @@ def test_an_update_that_changed_after_its_release_is_not_sent(lab, tmp_path):
     key = lab.key("altered")
     link, puppet = lab.link(key, tmp_path), lab.puppet({"site": key})
     link.connect()
+    joined = link.traffic
+    assert joined.bytes_up == joined.presence_up > 0
     puppet.push("site", "question")
     parcel, update = pull(link), random_file(tmp_path / "update", 1_000_000)
 
@@ -197,7 +199,7 @@ def test_an_update_that_changed_after_its_release_is_not_sent(lab, tmp_path):
     update.write_bytes(b"Erika Mustermann" + update.read_bytes())
     with pytest.raises(TrustError, match="changed after it was released"):
         link.send(parcel, Released(b"answer", update))
-    assert link.traffic.bytes_up < 10_000
+    assert link.traffic.presence_up < link.traffic.bytes_up < 10_000
     assert puppet.poll() == []
     puppet.close()
     link.close()

@@ -7,7 +7,7 @@ import pytest
 from lone_site import COUNTS, TERMS, UPDATE, LoneSite, a_score
 
 from deploy.bench.bypass import planted_bypass_caught
-from deploy.bench.door import missed, run, show
+from deploy.bench.door import missed, run, show, worst
 from deploy.bench.door_attacks import ATTACKS, ONE_IMAGE, Offer, batch_of_one
 from shared.canonical import digest
 from shared.console import Answer, envelope
@@ -106,6 +106,15 @@ def test_nothing_leaves_by_the_door_but_the_honest_answer() -> None:
 def test_every_broken_promise_is_named(broken: dict[str, Any], word: str) -> None:
     assert list(missed(GOOD)) == []
     (only,) = missed(GOOD | broken)
+    assert word in only
+
+
+@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize(("broken", "word"), [({"left_bytes": 7}, "7 bytes"), ({"in_ledger": False}, "ledger")])
+def test_what_one_try_alone_breaks_is_broken(first: bool, broken: dict[str, Any], word: str) -> None:
+    tries = [CASE | broken, CASE] if first else [CASE, CASE | broken]
+    assert list(missed(GOOD | {"cases": [worst("nan", [CASE, CASE])]})) == []
+    (only,) = missed(GOOD | {"cases": [worst("nan", tries)]})
     assert word in only
 
 
