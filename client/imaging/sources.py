@@ -23,7 +23,7 @@ from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import Columns
-from shared.errors import ConfigError
+from shared.errors import ConfigError, ResourceError
 from shared.images import ImageSpec
 from shared.study import TaskSpec
 
@@ -85,6 +85,8 @@ def open_source(
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
     assert settings.images is not None and settings.labels is not None
     folder, table = base / settings.images, base / settings.labels
+    if settings.pacs and not folder.is_dir():
+        raise ResourceError("Nothing was pulled from the PACS yet.", remedy="Run `wardround site pull` first.")
     return source_of(
         folder,
         kind=settings.kind,

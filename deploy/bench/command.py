@@ -242,6 +242,19 @@ def hostile(
     return _answer(lambda: run(folder, seconds=seconds, seed=seed), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.pacs")
+def pacs(
+    patients: Annotated[int, typer.Option(min=24, help="Patients of the phantom hospital in the PACS.")] = 24,
+    seed: Seed = 0,
+    keep: Keep = None,
+) -> Answer:
+    """Pull from a real PACS over a line that is cut, kill the pull, and train on what came."""
+    from deploy.bench.pacs import missed, run, show
+
+    return _answer(lambda: run(patients=patients, seed=seed, keep=keep), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,

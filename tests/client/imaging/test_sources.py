@@ -11,6 +11,7 @@ from client.imaging.label_settings import LabelSettings
 from client.imaging.npz import ArraySource
 from client.imaging.settings import DataSettings
 from client.imaging.sources import open_source
+from client.pacs.settings import PULLED
 from shared.errors import ConfigError, ResourceError
 from shared.study import TaskSpec
 
@@ -34,6 +35,20 @@ def test_folders(tmp_path: Path, write_table: Write, binary: TaskSpec, salt: byt
     assert [row.source for row in source.rows()] == []  # the label table itself is no finding
     (tmp_path / "a").write_bytes(b"x")
     assert [row.source for row in source.rows()] == [kind]
+
+
+def test_what_was_pulled_is_the_folder_of_a_pacs(
+    tmp_path: Path, write_table: Write, binary: TaskSpec, salt: bytes
+) -> None:
+    write_table(["accession", "label"], ["A-1", "1"])
+    pacs = {"web": {"url": "https://pacs.hospital.example"}, "query": {"modalities": ["CR"]}}
+    settings = DataSettings.model_validate({"kind": "dicom", "labels": "labels.csv", "pacs": pacs})
+    with pytest.raises(ResourceError, match="Nothing was pulled"):
+        open_source(settings, task=binary, salt=salt, base=tmp_path)
+    (tmp_path / PULLED / "ab").mkdir(parents=True)
+    (tmp_path / PULLED / "ab" / "a.dcm").write_bytes(b"x")
+    source = open_source(settings, task=binary, salt=salt, base=tmp_path)
+    assert [row.file for row in source.rows()] == ["ab/a.dcm"]
 
 
 def test_pictures_need_a_file_column(tmp_path: Path, write_table: Write, binary: TaskSpec, salt: bytes) -> None:
