@@ -3,7 +3,7 @@
 import logging
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -60,8 +60,8 @@ def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "
     from client.pacs.shelf import Shelf
 
     shelf, hours = Shelf(folder, free_bytes=pacs.free_gb * _GB), settings.policy.hours
-    query, archive = _query(pacs, folder), _archive(pacs, folder)
-    with shelf.open(), _bar(account) as bar:
+    query = _query(pacs, folder)
+    with shelf.open(), closing(_archive(pacs, folder)) as archive, _bar() as bar:
         task = bar.add_task("exams", total=None, counts="")
         inflow = Inflow(
             shelf,
@@ -71,13 +71,10 @@ def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "
             instances_per_s=pacs.instances_per_s,
             kept=lambda: bar.update(task, counts=f"{account.pulled:,} pulled, {account.pulled_bytes / 1e6:,.0f} MB"),
         )
-        try:
-            work = Pull(archive, query, shelf=shelf, inflow=inflow, account=account, dry=dry)
-            exams = work.exams()
-            bar.update(task, total=len(exams))
-            work.run(exams, lanes=pacs.lanes, done=lambda: bar.advance(task))
-        finally:
-            archive.close()
+        work = Pull(archive, query, shelf=shelf, inflow=inflow, account=account, dry=dry)
+        exams = work.exams()
+        bar.update(task, total=len(exams))
+        work.run(exams, lanes=pacs.lanes, done=lambda: bar.advance(task))
 
 
 def _query(pacs: "PacsSettings", folder: Path) -> "Query":
@@ -97,7 +94,7 @@ def _archive(pacs: "PacsSettings", folder: Path) -> "Archive":
     return Dimse(pacs, folder)
 
 
-def _bar(account: "Account") -> Progress:
+def _bar() -> Progress:
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[counts]}"))
     return Progress(*columns, TimeElapsedColumn(), console=progress_console())
 

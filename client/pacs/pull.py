@@ -89,7 +89,7 @@ class Pull:
         if error := next((error for error in errors if error), None):
             raise error
         account = self._account
-        account.others = self._shelf.count() - account.pulled - account.already_there
+        account.others = max(0, self._shelf.count() - account.pulled - account.already_there)
 
     def _lane(self, waiting: Iterator[str], done: Callable[[], None]) -> None:
         try:
@@ -130,7 +130,7 @@ class Pull:
             self._fetch(series, missing)
 
     def _fetch(self, series: Series, missing: dict[str, Keys]) -> None:
-        """Let them come, asking again for the rest as long as some come."""
+        """Let them come, asking again for the rest; one at which a PACS that is there breaks off each time fails."""
         waits = iter(self._back_off_s)
         while missing:
             before = len(missing)
@@ -140,7 +140,10 @@ class Pull:
                 missing = {u: a for u, a in missing.items() if not (self._shelf.has(u) or u in self._account.failed)}
                 waits = iter(self._back_off_s) if len(missing) < before else waits
                 if missing and not self._rested(waits):
-                    raise
+                    list(self._archive.find(Level.INSTANCE, self._query.of_series(series)))  # or it is away for good
+                    self._inflow.fail(first := next(iter(missing)), "broke_off")
+                    del missing[first]
+                    waits = iter(self._back_off_s)
             else:
                 return
 

@@ -41,7 +41,7 @@ _MOST_ANSWERS = 2_000_000
 _PIECE_BYTES = 256 << 10
 _PATIENCE = httpx.Timeout(60.0, connect=15.0)  # seconds; a PACS may fetch from tape, but says so or sends something
 _PLAIN = "*?/:@!$'(),;"
-_GONE, _BUSY = (404, 410), (429, 502, 503, 504)
+_GONE, _BUSY = (404, 410), (429, 503)
 
 
 class Web:

@@ -21,14 +21,24 @@ EXAMS = {f"{ROOT}.{facts['AccessionNumber'][-1]}": facts for facts, _ in SERIES[
 
 
 class Held:
-    """A PACS in memory with the exams of `pacs_bed`; `breaks` says before which fetches the line breaks."""
+    """A PACS in memory with the exams of `pacs_bed`.
 
-    def __init__(self, breaks: Sequence[int] = (), *, named: Sequence[str] = ()) -> None:
+    `breaks` says before which fetches the line breaks, `bad` at which instance it always does, `fetches` after how
+    many it is away for good.
+    """
+
+    def __init__(
+        self, breaks: Sequence[int] = (), *, named: Sequence[str] = (), bad: str = "", fetches: int = 1000
+    ) -> None:
+        self._fetches = fetches
+        self._bad = bad
         self.asked: list[str] = []
         self._breaks = set(breaks)
         self._named = named
 
     def find(self, level: Level, keys: Keys) -> Iterator[Keys]:
+        if len(self.asked) > self._fetches:
+            raise Away("It is away.", remedy="Wait.")
         if level is Level.EXAM:
             yield from ({"StudyInstanceUID": exam} | facts for exam, facts in EXAMS.items())
         elif level is Level.SERIES:
@@ -46,7 +56,7 @@ class Held:
             intake.turn()
             uid = instance["SOPInstanceUID"]
             self.asked.append(uid)
-            if len(self.asked) in self._breaks:
+            if len(self.asked) in self._breaks or uid == self._bad or len(self.asked) > self._fetches:
                 raise Away("It broke off.", remedy="Wait.")
             if uid in FILES:
                 intake.take(uid, [FILES[uid]])
@@ -123,10 +133,15 @@ def test_a_line_that_breaks_and_comes_back_costs_one_file_each_time(run: Run) ->
 
 
 def test_a_line_that_stays_away_ends_the_pull_which_goes_on_later(run: Run) -> None:
-    account = run(Held(breaks=range(3, 100)), error=Away)
+    account = run(Held(fetches=2), error=Away)
     assert (account.pulled, account.others) == (2, None)
     later = run(Held())
     assert (later.pulled, later.already_there) == (6, 2)
+
+
+def test_an_instance_that_breaks_the_line_each_time_fails_alone(run: Run) -> None:
+    account = run(Held(bad=next(iter(FILES))))
+    assert (account.pulled, account.as_json()["failed"]) == (7, {"broke_off": 1})
 
 
 def test_the_hours_end_a_pull(run: Run) -> None:
