@@ -107,7 +107,7 @@ class _Trainer:
         self.device = device
         self._cuda = device.type == "cuda"
         self._amp = spec.amp and self._cuda
-        self._layout = _layout(model) if self._cuda else torch.contiguous_format
+        self._layout = layout_for(model) if self._cuda else torch.contiguous_format
         self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
         self._task = task
         self._optimizer = local_optimizer(model, spec)
@@ -175,7 +175,8 @@ def local_optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
     return (Adam if spec.optimizer == "adam" else AdamW)(parameters, lr=rate, weight_decay=decay, foreach=True)
 
 
-def _layout(model: nn.Module) -> torch.memory_format:
+def layout_for(model: nn.Module) -> torch.memory_format:
+    """In which order of axes CUDA convolves images, or volumes, fastest."""
     volumes = any(parameter.dim() == 5 for parameter in model.parameters())
     return torch.channels_last_3d if volumes else torch.channels_last
 

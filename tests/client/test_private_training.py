@@ -21,10 +21,11 @@ from client.private_training import (
     images_by_patient,
     whole_batches,
 )
+from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom, StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import ModelSpec, TaskSpec
 from shared.tasks import Task, task_for
 from shared.training import TrainingSpec
 from shared.update import pack
@@ -338,9 +339,10 @@ def slowly(model: nn.Module, task: Task, pixels: Tensor, targets: Tensor) -> dic
     return {name: torch.stack(each) for name, each in found.items()}
 
 
-def assert_equal_gradients(name: str, norm: str, *, size_px: int) -> None:
+def assert_equal_gradients(name: str, norm: str, *, size_px: int, slices: int | None = None) -> None:
     spec = ModelSpec.model_validate({"name": name, "norm": norm, "width": 8})
-    model = build_model(spec, images=ImageSpec(size_px=size_px), outputs=3, random=StudyRandom(0)).double()
+    images = ImageSpec(size_px=size_px, slices=slices)
+    model = build_model(spec, images=images, outputs=3, random=StudyRandom(0)).double()
     for layer in model.modules():
         if hasattr(layer, "drop_connect_rate"):
             layer.drop_connect_rate = 0.0
@@ -348,7 +350,7 @@ def assert_equal_gradients(name: str, norm: str, *, size_px: int) -> None:
     for layer in model.modules():
         if isinstance(layer, nn.Dropout):
             layer.p = 0.0
-    pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(2, 1, size_px, size_px)))
+    pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(2, *images.shape)))
     targets = torch.tensor([0, 2])
     found, expected = gradients_of(model, task)(pixels, targets), slowly(model, task, pixels, targets)
     assert found.keys() == expected.keys()
@@ -359,6 +361,11 @@ def assert_equal_gradients(name: str, norm: str, *, size_px: int) -> None:
 @pytest.mark.parametrize("norm", ["none", "group", "instance"])
 def test_every_images_gradient_is_that_of_autograd(norm: str) -> None:
     assert_equal_gradients("basic_cnn", norm, size_px=32)
+
+
+@pytest.mark.parametrize("norm", ["none", "group"])
+def test_every_volumes_gradient_is_that_of_autograd(norm: str) -> None:
+    assert_equal_gradients("basic_cnn", norm, size_px=16, slices=16)
 
 
 @pytest.mark.slow

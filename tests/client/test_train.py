@@ -13,10 +13,11 @@ from torch import nn
 from client.evaluate import evaluate
 from client.imaging.examples import Examples
 from client.imaging.transforms import light, to_network
-from client.train import Fit, fit
+from client.train import Fit, fit, layout_for
+from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import ModelSpec, TaskSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 from shared.update import pack
@@ -267,7 +268,8 @@ from client.imaging.examples import Examples
 from client.train import fit
 from shared.models import build_model, state_arrays
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import ModelSpec, TaskSpec
 from shared.training import TrainingSpec
 from shared.tasks import task_for
 from shared.update import pack
@@ -355,3 +357,14 @@ def test_a_model_goes_on_from_the_state_it_is_given() -> None:
     trained(asked(), model=other)
     trained(asked(), model=first)
     assert weights(first) == weights(other)
+
+
+@pytest.mark.parametrize("asked_for", [ImageSpec(size_px=16), ImageSpec(size_px=16, slices=8)])
+def test_the_order_of_axes_changes_no_logit(asked_for: ImageSpec) -> None:
+    model = build_model(ModelSpec(width=8), images=asked_for, outputs=1, random=StudyRandom(0)).eval()
+    batch, layout = torch.rand(2, *asked_for.shape), layout_for(model)
+    with torch.inference_mode():
+        plain = model(batch)
+        moved = model.to(memory_format=layout)(batch.to(memory_format=layout))  # type: ignore[call-overload]
+    assert layout is (torch.channels_last if asked_for.slices is None else torch.channels_last_3d)
+    assert torch.allclose(plain, moved, atol=1e-5)
