@@ -77,6 +77,9 @@ def test_a_study_of_volumes_counts_volumes(shared_data: Path, tmp_path: Path) ->
     assert (said["crashed"], said["hung"]) == (0, 0)
     assert (said["used"], said["images"]) == (14, 14)
     assert aside == {"not_an_image": 5, "other_object": 8, "time_series": 2}
+    said = answer("site", "data", "--folder", shared_data / "dicom", *asked)
+    assert said["used"] + sum(one["files"] for one in said["set_aside"]) == said["files"]
+    assert (said["used"], said["images"], said["crashed"], said["hung"]) == (5, 1, 0, 0)
     refused = wardround("site", "data", "--folder", shared_data / "nifti", "--kind", "pictures", *asked)
     assert refused.exit_code == 3
     assert "volumes" in refused.output
