@@ -12,6 +12,7 @@ from shared.survey import NEGATIVE, SPLITS, Cell, Survey, SurveyedSplit, Vendor,
 _WHY: tuple[Why, ...] = get_args(Why)
 _VENDORS: tuple[Vendor, ...] = get_args(Vendor)
 Word = TypeVar("Word", bound=str)
+_LOOKED_AT, _ACROSS = 256, 64  # images, and pixels along the edge of each, of which the intensities are taken
 
 
 def survey_of(data: SiteData, study: Study) -> Survey:
@@ -26,6 +27,7 @@ def survey_of(data: SiteData, study: Study) -> Survey:
         missing={
             name: sum(_without(part, number) for part in parts.values()) for number, name in enumerate(study.clinical)
         },
+        intensity=_intensity(data.train),
     )
 
 
@@ -46,6 +48,17 @@ def _split(part: Examples, study: Study) -> SurveyedSplit:
         classes = {name: _patients(part, flags[:, number]) for number, name in enumerate(task.classes)}
         classes[NEGATIVE] = _patients(part, ~flags.any(axis=1))
     return SurveyedSplit(patients=part.patient_count, classes=classes)
+
+
+def _intensity(part: Examples) -> tuple[float, float, float] | None:
+    """Percentiles 5, 50 and 95 of some pixels of some images, borders and all."""
+    if not len(part):
+        return None
+    chosen = np.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).astype(int)
+    step = max(1, part.images.shape[-1] // _ACROSS)
+    pixels = np.stack([part.images[index][..., ::step, ::step] for index in chosen])
+    low, middle, high = (round(float(share), 2) for share in np.percentile(pixels, (5, 50, 95)) / 65535)
+    return low, middle, high
 
 
 def _patients(part: Examples, chosen: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> int:

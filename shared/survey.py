@@ -7,6 +7,7 @@ This module decides the only form that it has:
 2. a cell is a number, or None where it is withheld;
 3. `covered` withholds a cell of fewer patients than the site's smallest cell, or that all but so few are in, and as
    many of the next smallest ones as it takes until those withheld together are so many: else a sum would tell them.
+   Intensities are told only of as many training patients. A split without anybody is told: it is no trait of anyone.
 
 Counting is left to `client/surveying.py`, the door to `client/disclosure.py`.
 """
@@ -24,6 +25,7 @@ Name = TypeVar("Name", bound=str)
 NEGATIVE = "negative"  # who has none of the classes
 Split = Literal["train", "validation", "test"]
 Cell = Annotated[int, Field(ge=0, le=2**40)] | None
+Share = Annotated[float, Field(ge=0, le=1, multiple_of=0.01)]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 Why = Literal[
     "not_an_image",
@@ -101,6 +103,8 @@ class Survey(Section):
         splits: the patients whose images are used.
         vendors: patients by the maker of the machine.
         missing: by clinical column of the study, patients without a value.
+        intensity: percentiles 5, 50 and 95 of the training images' pixels, 0 black to 1 the end of their window, to
+            two decimals; None where it is withheld or there is none.
     """
 
     found: Cell
@@ -109,6 +113,7 @@ class Survey(Section):
     splits: Annotated[dict[Split, SurveyedSplit], Field(min_length=3)]
     vendors: dict[Vendor, Cell]
     missing: Annotated[dict[ColumnName, Cell], Field(max_length=64)]
+    intensity: tuple[Share, Share, Share] | None = None
 
 
 class Surveyable(Section):
@@ -140,13 +145,15 @@ def covered(survey: Survey, *, smallest: int) -> Survey:
     patients = sum(split.patients or 0 for split in survey.splits.values())
     splits = {name: _split(split, smallest) for name, split in survey.splits.items()}
     kept = _cells({name: split.patients for name, split in survey.splits.items()}, None, smallest)
+    aside = sum(cell or 0 for cell in survey.set_aside.values())
     return Survey(
-        found=_one(survey.found, smallest),
+        found=_one(survey.found, smallest) if not 0 < aside < smallest else None,
         used=_one(survey.used, smallest),
         set_aside=_cells(survey.set_aside, None, smallest),
         splits={name: split.model_copy(update={"patients": kept[name]}) for name, split in splits.items()},
         vendors=_cells(survey.vendors, patients, smallest),
         missing={name: _side(cell, patients, smallest) for name, cell in survey.missing.items()},
+        intensity=survey.intensity if kept["train"] is not None else None,
     )
 
 
@@ -164,9 +171,11 @@ def _split(split: SurveyedSplit, smallest: int) -> SurveyedSplit:
 
 
 def _cells(cells: Mapping[Name, Cell], whole: int | None, smallest: int) -> dict[Name, Cell]:
-    """Rule 3 for the parts of a whole, which None leaves unlooked at."""
-    told = {name: cell if whole is None else _side(cell, whole, smallest) for name, cell in cells.items()}
-    told = {name: _one(cell, smallest) for name, cell in told.items()}
+    """Rule 3 for the parts of a whole; without one they are no traits, and nobody in them is told."""
+    if whole is None:
+        told = {name: cell if cell == 0 else _one(cell, smallest) for name, cell in cells.items()}
+    else:
+        told = {name: _side(cell, whole, smallest) for name, cell in cells.items()}
     hidden = [name for name, cell in told.items() if cell is None]
     if hidden:
         for name in sorted((name for name in told if name not in hidden), key=lambda name: cells[name] or 0):

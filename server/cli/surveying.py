@@ -71,7 +71,8 @@ def shown(
     yield Text()
     yield table(("site", "images", "used", "set aside, images"), _asides(told))
     yield Text()
-    yield table(("site", "makers, patients", *(["without a value, patients"] if study.clinical else [])), _others(told))
+    gaps = ["without a value, patients"] if study.clinical else []
+    yield table(("site", "makers, patients", *gaps, "pixels, 5/50/95 %"), _others(told))
     yield Text(f"\n{WITHHELD}: fewer than the site tells of, or what would betray such a number.")
     for chance in chances:
         yield Text(_chance(chance, auroc))
@@ -94,7 +95,12 @@ def _asides(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
 
 def _others(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
     for site, survey in told.items():
-        yield site, _listed(survey.vendors), *([_listed(survey.missing)] if survey.missing else [])
+        gaps = [_listed(survey.missing)] if survey.missing else []
+        yield site, _listed(survey.vendors), *gaps, _pixels(survey)
+
+
+def _pixels(survey: Survey) -> str:
+    return WITHHELD if survey.intensity is None else " ".join(f"{share:.2f}" for share in survey.intensity)
 
 
 def _listed(cells: Mapping[Any, Cell]) -> str:

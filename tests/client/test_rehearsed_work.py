@@ -71,6 +71,7 @@ def test_all_is_well_after_one_step_on_real_images(tmp_path: Path) -> None:
     assert done.survey is not None
     assert (done.survey.found, done.survey.used, done.survey.vendors) == (26, 26, {"unstated": 26})
     train = done.survey.splits["train"]
+    assert done.survey.intensity == pytest.approx((0.05, 0.5, 0.95), abs=0.02)
     assert (train.patients, train.classes) == (16, {"opacity": 8, "negative": 8})
     assert PackedFile(site.folder / "out" / UPDATE_FILE).table() == job(site).tensors
 

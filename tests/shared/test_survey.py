@@ -39,7 +39,7 @@ def test_a_side_that_nearly_everybody_is_on_is_withheld() -> None:
 def test_the_same_goes_for_vendors_and_splits_and_columns() -> None:
     few = covered(survey(vendors={"ge": 96, "siemens": 4}), smallest=11)
     assert few.vendors == {"ge": None, "siemens": None}
-    assert [few.splits[name].patients for name in SPLITS] == [None, None, None]
+    assert [few.splits[name].patients for name in SPLITS] == [100, 0, 0]
     missing = survey().model_copy(update={"missing": {"age": 3, "sex": 50, "height": 97}})
     assert covered(missing, smallest=11).missing == {"age": None, "sex": 50, "height": None}
 
@@ -59,10 +59,19 @@ def test_no_cell_and_no_sum_of_those_withheld_is_small(cells: dict[str, int], sm
 
 
 def test_every_cell_is_looked_at() -> None:
-    tiny = survey(patients=3, a=1, b=2, vendors={"ge": 3}).model_copy(
-        update={"found": 4, "used": 3, "set_aside": {"duplicate": 1}, "missing": {"age": 2}}
-    )
+    few = {"found": 4, "used": 3, "set_aside": {"duplicate": 1}, "missing": {"age": 2}, "intensity": (0.1, 0.4, 0.9)}
+    tiny = survey(patients=3, a=1, b=2, vendors={"ge": 3}).model_copy(update=few)
     assert set(cells_of(covered(tiny, smallest=11))) == {None}
+    assert covered(tiny, smallest=11).intensity is None
+    assert covered(survey().model_copy(update=few), smallest=11).intensity == (0.1, 0.4, 0.9)
+
+
+def test_splits_and_reasons_do_not_tell_a_few_by_a_difference() -> None:
+    parts = {name: SurveyedSplit(patients=n, classes={}) for name, n in zip(SPLITS, (100, 12, 5), strict=True)}
+    some = covered(survey().model_copy(update={"splits": parts}), smallest=11)
+    assert [some.splits[name].patients for name in SPLITS] == [100, None, None]
+    few = covered(survey().model_copy(update={"found": 155, "set_aside": {"duplicate": 5}}), smallest=11)
+    assert (few.found, few.used, few.set_aside) == (None, 150, {"duplicate": None})
 
 
 def test_the_lists_are_those_of_the_account() -> None:
