@@ -15,34 +15,34 @@ from pydantic import ValidationError
 from rich.console import Group
 from rich.text import Text
 
+from client.about_site import DEFAULT_CONFIG, Config, about_site
+from client.approve_command import approve, deny
 from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
 from client.imaging.settings import DataSettings
-from client.person import named_person, stated_reason
 from client.pull_command import pull
 from client.settings import folder_of
 from client.site_folder import joined_folder
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
-from shared.errors import ConfigError, ResourceError
+from shared.errors import NOT_YET, ConfigError, ResourceError
 from shared.parent import end_if_asked
 from shared.section import wrong_keys
 
 if TYPE_CHECKING:
     from client.approvals import Approvals
-    from client.deciding import Waiting
+
+_LEFT = ("release", "release_repeated")  # kinds of entries about what left
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 app.add_typer(budget, name="budget")
+app.command()(approve)
+app.command()(deny)
 app.command()(withdraw)
 app.command()(data)
 app.command()(pull)
 app.command("image-list")(image_list)
-
-Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
-DEFAULT_CONFIG = Path("site.toml")
-_APPROVE = "wardround site approve"
 
 
 @app.command()
@@ -94,7 +94,7 @@ def join(
             *([] if written else [Text(kept)]),
             Text("\nSend the request to the coordinator, and call by a number that you know:"),
             Text("compare both fingerprints. If one differs, do not start."),
-            Text(f"Then: wardround site start --config {config}"),
+            Text(f"Then: {about_site(config, 'start')}"),
         ),
     )
 
@@ -158,13 +158,16 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     except (OSError, ValueError, LookupError, TypeError):
         raise ResourceError(
             "This site has not been started yet, or its status file is damaged.",
-            remedy="Start it with `wardround site start`.",
+            remedy=f"Start it with `{about_site(config, 'start')}`.",
         ) from None
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
     shown = {name: value for name, value in found.items() if value is not None}
     waits = [asked.model_dump(include={"study", "since", "contract"}) for asked in _approvals(folder).waiting()]
-    lines = [f"{one['study']} waits for approval since {one['since'][:19]}: {_APPROVE} {one['study']}" for one in waits]
+    lines = (
+        f"{one['study']} waits for approval since {one['since'][:19]}Z:\n{about_site(config, 'approve', one['study'])}"
+        for one in waits
+    )
     return Answer(found | {"awaits_approval": waits}, Group(facts(shown), *map(Text, lines)))
 
 
@@ -173,86 +176,6 @@ def _approvals(folder: Path) -> "Approvals":
     from client.site import approvals_of
 
     return approvals_of(folder, load_enrolment(folder))
-
-
-Person = Annotated[str | None, typer.Option("--as", help="Who decides, as the ledger names them.")]
-Study = Annotated[str, typer.Argument(help="The study that waits.")]
-
-
-@app.command()
-@answering("site.approve")
-def approve(
-    study: Study,
-    config: Config = DEFAULT_CONFIG,
-    person: Person = None,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask; needs --as and --contract.")] = False,
-    contract: Annotated[str | None, typer.Option(help="Only the contract with this digest, and no other.")] = None,
-) -> Answer:
-    """Show what a study asks of this site, and let it begin, if you say yes."""
-    if yes and contract is None:
-        raise ConfigError(
-            f"Nothing says which contract of {study} is approved; another one may have come since you looked.",
-            remedy=f"Read it with `wardround site approve {study}`, and name it with --contract DIGEST.",
-        )
-    return _decide(study, config, "approved", person, asked=not yes, contract=contract)
-
-
-@app.command()
-@answering("site.deny")
-def deny(
-    study: Study,
-    config: Config = DEFAULT_CONFIG,
-    person: Person = None,
-    reason: Annotated[str, typer.Option(help="Why; it stays in this site's ledger.")] = "",
-) -> Answer:
-    """Say no to a study that waits for approval."""
-    return _decide(study, config, "denied", person, reason=reason, asked=False)
-
-
-def _decide(
-    study: str,
-    config: Path,
-    verdict: Literal["approved", "denied"],
-    person: str | None,
-    *,
-    asked: bool,
-    reason: str = "",
-    contract: str | None = None,
-) -> Answer:
-    from client.deciding import Deciding
-    from client.site import utc_now
-
-    reason = stated_reason(reason) or ""
-    name = None if person is None else named_person(person, option="--as")
-    deciding = Deciding(folder_of(config), now=utc_now)
-    waiting = deciding.waiting(study)
-    if contract not in (None, found := waiting.contract.digest()):
-        raise ConfigError(
-            f"What waits under the name {study} is the contract {found}, and not the one named; nothing was decided.",
-            remedy=f"Read it with `wardround site approve {study}`, and decide anew.",
-        )
-    if asked:
-        _show(waiting)
-    name = name or named_person(_who(), option="--as")
-    if asked and not typer.confirm(f"Do you, {name}, approve this for the site?", err=True):
-        raise ConfigError(f"{study} is not approved, and waits.", remedy="Say no for good: `wardround site deny`.")
-    decision = deciding.decide(waiting, verdict, person=name, reason=reason)
-    said = decision.model_dump(mode="json") | {"words": list(waiting.words)}
-    return Answer(said, f"{study} is {verdict} by {decision.person}; the running site takes it up within a minute.")
-
-
-def _show(waiting: "Waiting") -> None:
-    """The study in plain words, and the contract to the last field but its table of tensors, which is long."""
-    contract = waiting.contract
-    written = contract.model_dump_json(indent=1, exclude={"tensors"}, exclude_none=True)
-    words = "\n".join(f"- {line}" for line in waiting.words)
-    typer.echo(printable(f"{words}\n\nThe contract {contract.digest()}:\n{written}"), err=True)
-
-
-def _who() -> str:
-    if not sys.stdin.isatty():
-        raise ConfigError("Nobody said who decides; nothing was written.", remedy="Name yourself with --as NAME.")
-    return str(typer.prompt("Your name, as the ledger shall have it", err=True))
 
 
 @app.command()
@@ -267,9 +190,9 @@ def sent(
     path = folder_of(config) / "ledger.jsonl"
     if not path.is_file():
         raise ConfigError("There is no ledger beside this configuration.", remedy="Name the site's own site.toml.")
-    entries = [e for e in read_entries(path) if e.type == "release" and study in (None, e.data["study"])]
+    entries = [e for e in read_entries(path) if e.type in _LEFT and study in (None, e.data["study"])]
     rows = [{"time": e.time, **e.data} for e in entries]
-    total = sum(row["bytes"] for row in rows)
+    total, count = sum(row["bytes"] for row in rows), sum(row.get("count", 1) for row in rows)
     shown = table(
         ("when", "study", "round", "kind", "bytes", "digest"),
         (
@@ -277,14 +200,23 @@ def sent(
                 row["time"][:19],
                 row["study"],
                 row["round"],
-                "update" if row["update_digest"] else row["kind"],
+                _kind(row),
                 f"{row['bytes']:,}",
-                (row["update_digest"] or row["body_digest"])[:12],
+                (row.get("update_digest") or row.get("body_digest") or "")[:12],
             )
             for row in rows
         ),
     )
-    return Answer({"releases": rows, "bytes": total}, Group(shown, Text(f"{len(rows)} releases, {total:,} bytes")))
+    releases = f"{count:,} {'release' if count == 1 else 'releases'}, {total:,} bytes"
+    return Answer({"releases": rows, "count": count, "bytes": total}, Group(shown, Text(releases)))
+
+
+def _kind(row: dict[str, Any]) -> str:
+    """What left, in words; answers that said "not yet" again stand in one row, with their number."""
+    what = "update" if row.get("update_digest") else str(row.get("kind", "refused"))
+    if row.get("refusal") in NOT_YET:
+        what = f"not yet: {str(row['refusal']).replace('_', ' ')}"
+    return f"{row['count']} times {what}" if "count" in row else what
 
 
 @app.command()

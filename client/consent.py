@@ -14,10 +14,12 @@ The site reads its policy when it starts, so that a line that was changed binds 
 from collections.abc import Mapping
 from datetime import datetime
 
+from client.about_site import about_site
 from client.approvals import Asked, Decision
 from client.hours import within
 from client.jobs import Split
 from client.policy import permit, permit_patients
+from client.settings import FILE_NAME
 from client.site import Site
 from client.study_store import StudyRecord
 from client.terms import Terms
@@ -27,8 +29,6 @@ from shared.errors import Refusal, WireCode
 from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.wire import Open, Rehearse
-
-SHOW = "Show it to whoever decides: wardround site approve"
 
 
 class Consent:
@@ -67,7 +67,7 @@ class Consent:
         _insist(permit(self._policy, record.open.study, contract))
         self._terms.insist(record.terms)
         if self._policy.studies == "ask" and self.approval(contract) is None:
-            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
+            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", self._show(contract.study))
 
     def to_rehearse(self, message: Rehearse) -> None:
         """A study is to be rehearsed, which nobody approves; raises as `to_open`."""
@@ -119,7 +119,7 @@ class Consent:
             return {"approved_by": self._policy.line("studies")}
         decision = self.approval(contract)
         if decision is None:
-            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {contract.study}")
+            raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", self._show(contract.study))
         return {"approved_by": "person", "person": decision.person, "decided": decision.decided}
 
     def closed(self, study: str) -> None:
@@ -132,9 +132,9 @@ class Consent:
         if decision is None:
             opening = envelope.hex()
             asked = Asked(study=name, contract=contract.digest(), terms=terms, since=site.now(), opening=opening)
-            waits = self._not_yet(WireCode.AWAITS_APPROVAL, "studies", f"{SHOW} {name}")
+            waits = self._not_yet(WireCode.AWAITS_APPROVAL, "studies", self._show(name))
             if site.approvals.ask(asked):
-                site.say(f"The study {name} waits for approval. {SHOW} {name}")
+                site.say(f"The study {name} waits for approval. {self._show(name)}")
                 site.alarm.ring(waits, study=name, number=0)
             raise waits
         if not site.approvals.noted(decision):
@@ -151,6 +151,10 @@ class Consent:
                 self._site.say(f"The study {study} waits for this site's hours.")
             self._resting.add(study)
             raise self._not_yet(WireCode.OUT_OF_HOURS, "hours", "It goes on when they begin.")
+
+    def _show(self, study: str) -> str:
+        command = about_site(self._site.folder / FILE_NAME, "approve", study)
+        return f"Show it to whoever decides: {command}"
 
     def _not_yet(self, code: WireCode, key: str, remedy: str) -> Refusal:
         return Refusal(code, remedy=f"{self._policy.line(key)}. {remedy}", rule=key)

@@ -3,22 +3,28 @@
 The agent may run meanwhile or not: nothing but the decision's own file is written here.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from pydantic import ValidationError
 
+from client.about_site import about_site
 from client.approvals import Approvals, Decision
+from client.budget_file import open_budget
 from client.explain import explain
+from client.foresight import foreseen
 from client.intake import open_message
 from client.join import Enrolment, load_enrolment
+from client.price import dearest
+from client.settings import FILE_NAME, load_settings
 from client.site import approvals_of
 from shared.contract import Contract, derive_contract
 from shared.errors import ConfigError, TrustError
 from shared.keys import read_identity_hex
 from shared.site_terms import SiteTerms
+from shared.study import Study
 from shared.wire import Open
 
 
@@ -45,6 +51,7 @@ class Deciding:
     """
 
     def __init__(self, folder: Path, *, now: Callable[[], str]) -> None:
+        self._folder, self._config = folder, folder / FILE_NAME
         self._enrolment: Enrolment = load_enrolment(folder)
         self._approvals: Approvals = approvals_of(folder, self._enrolment)
         self._now = now
@@ -58,7 +65,7 @@ class Deciding:
         """
         asked = self._approvals.asked(study)
         if asked is None:
-            raise ConfigError(f"No study {study} waits here.", remedy="See `wardround site status`.")
+            raise ConfigError(f"No study {study} waits here.", remedy=f"See `{about_site(self._config, 'status')}`.")
         invitation = self._enrolment.invitation
         coordinator = read_identity_hex(invitation.coordinator_key)
         message = open_message(bytes.fromhex(asked.opening), site=invitation.site, coordinator=coordinator)
@@ -67,7 +74,12 @@ class Deciding:
         contract = derive_contract(message, site=invitation.site).under(asked.terms)
         fingerprint = invitation.coordinator_fingerprint()
         words = explain(message, contract, terms=asked.terms, coordinator=fingerprint)
-        return Waiting(study, asked.since, tuple(words), contract, asked.terms)
+        budget = self._budget(message.study)
+        return Waiting(study, asked.since, (*words, *budget), contract, asked.terms)
+
+    def decided(self, waiting: Waiting) -> Decision | None:
+        """What was decided about this very contract already; None if nothing was."""
+        return self._approvals.decision(waiting.study, waiting.contract.digest())
 
     def decide(
         self, waiting: Waiting, verdict: Literal["approved", "denied"], *, person: str, reason: str = ""
@@ -93,3 +105,7 @@ class Deciding:
             raise ConfigError("This cannot stand in a ledger.", remedy="Give a name, and a short reason.") from None
         self._approvals.decide(decision, key=self._enrolment.identity_key)
         return decision
+
+    def _budget(self, study: Study) -> Iterator[str]:
+        settings = load_settings(self._config).policy.budget
+        return foreseen(study, open_budget(self._folder), settings, price=dearest)

@@ -151,6 +151,8 @@ def _record(message: Message, body: bytes, contract: Contract | None, payload: P
         "contract": contract.digest() if contract else None,
         "tells": told_by(message),
     }
+    if isinstance(message, Refused):
+        record["refusal"] = message.refusal.value
     if isinstance(message, Ready):
         record |= {"replayed": message.replayed, "scored_model": message.model_digest}
     if isinstance(message, Rehearsed):

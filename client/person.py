@@ -17,7 +17,7 @@ _PERSON: TypeAdapter[str] = TypeAdapter(Person)
 _REASON: TypeAdapter[str] = TypeAdapter(Reason)
 
 
-def named_person(by: str | None, *, option: str = "--by") -> str:
+def named_person(by: str | None) -> str:
     """Who was named, or else the account.
 
     Raises:
@@ -28,12 +28,10 @@ def named_person(by: str | None, *, option: str = "--by") -> str:
     except ValidationError:
         raise ConfigError(
             "This name cannot stand in the ledger; nothing was done.",
-            remedy=f"Give {option} one line of 1 to 100 characters in UTF-8, without control characters.",
+            remedy="Give --by one line of 1 to 100 characters in UTF-8, without control characters.",
         ) from None
     except (KeyError, OSError):  # before Python 3.13, and since
-        raise ConfigError(
-            "This account has no name; nothing was done.", remedy=f"Name yourself with {option}."
-        ) from None
+        raise ConfigError("This account has no name; nothing was done.", remedy="Name yourself with --by.") from None
 
 
 def stated_reason(reason: str | None) -> str | None:

@@ -53,13 +53,18 @@ def folder_of(config: Path) -> Path:
     """The site's folder, from the configuration file that was named.
 
     Raises:
-        ConfigError: the file has another name; everything of a site lies beside its site.toml.
+        ConfigError: the file has another name, or is not there; everything of a site lies beside its site.toml.
     """
     path = config.resolve()
     if path.name != FILE_NAME:
         raise ConfigError(
             f"A site's configuration is called {FILE_NAME}; {config.name} would not be read.",
             remedy=f"Name the {FILE_NAME} in the site's own folder, and put what you want to change into it.",
+        )
+    if not path.is_file():
+        raise ConfigError(
+            f"There is no {FILE_NAME} at {path.parent}.",
+            remedy=f"Name the site's own: --config /path/to/the/site/{FILE_NAME}; a new site joins first.",
         )
     return path.parent
 

@@ -35,7 +35,7 @@ ENVELOPE_VERSION = 1
 DEBUG_VARIABLE = "WARDROUND_DEBUG"
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 INTERNAL = WardroundError.exit_code
-_WIDTH = 80
+WIDTH = 80
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON on stdout.")]
 
@@ -199,7 +199,7 @@ def _fail(schema: str, answer: Answer, *, as_json: bool) -> None:
     else:
         _show(answer)
         stderr = Console(stderr=True, highlight=False)
-        stderr.width = min(_WIDTH, stderr.width)
+        stderr.width = min(WIDTH, stderr.width)
         stderr.print(Text.assemble(("Error: ", "bold red"), printable(error.what)))
         stderr.print(Text.assemble(("What to do: ", "bold"), printable(error.remedy)))
     raise SystemExit(error.exit_code) from None

@@ -35,7 +35,7 @@ def test_a_study_waits_for_a_person_and_then_finishes(federation: LiveFederation
         assert [asked["study"] for asked in said["awaits_approval"]] == ["asks-first"]
         live.until(told_of.exists, "the site's operator is told")
         seen = ("--yes", "--contract", said["awaits_approval"][0]["contract"])
-        answer("site", "approve", "asks-first", "--config", config, "--as", "Dr. Adams", *seen)
+        answer("site", "approve", "asks-first", "--config", config, "--by", "Dr. Adams", *seen)
         live.finished(study)
         assert [commit.counted for commit in live.commits(study)] == [("site-1", "site-2", "site-3")]
         (agreed,) = live.ledger(site, "contract", "asks-first")

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from deploy.audit.accounting import epsilon_of_runs
 from deploy.audit.spending import Spent, StudySpending
+from deploy.audit.words import counted
 from shared.console import facts, printable, table
 from shared.errors import TrustError
 
@@ -28,6 +29,7 @@ def budget_data(found: Spent, *, delta: float | None) -> dict[str, Any]:
         "uncovered": [asdict(one) for one in found.uncovered],
         "understated": found.understated(),
         "not_private": dict(found.others),
+        "refused_without_contract": dict(found.refusals),
         "reconciled": [{"entry": n, "by": by, "why": why} for n, (by, why) in found.brought_into_step.items()],
     }
 
@@ -58,7 +60,8 @@ def budget_page(data: dict[str, Any], *, file: str, checked: str) -> RenderableT
         "Checked": checked,
         "Epsilon": epsilon if private else "",
         "Computed": "from the ledger's entries, in Renyi DP by dp-accounting" if private else "",
-        "Not private": ", ".join(f"{name} ({n} releases, no epsilon)" for name, n in data["not_private"].items()),
+        "Not private": _listed(data["not_private"], "release", "releases", ", no epsilon"),
+        "No contract": _listed(data["refused_without_contract"], "refusal", "refusals", ": not yet, or no"),
         "Reconciled": ", ".join(f"entry {one['entry']}, by {one['by']}" for one in data["reconciled"]),
     }
     parts: list[RenderableType] = [
@@ -77,6 +80,10 @@ def budget_page(data: dict[str, Any], *, file: str, checked: str) -> RenderableT
         lines = {f"entry {one['entry']}": printable(f"{one['field']}, round {one['round']}") for one in left}
         parts += [Text("\nWithout a charge", style="bold"), facts(lines)]
     return Group(*parts)
+
+
+def _listed(studies: dict[str, int], one: str, several: str, more: str) -> str:
+    return ", ".join(f"{name} ({counted(n, one, several)}{more})" for name, n in studies.items())
 
 
 def _verdict(private: bool) -> str:

@@ -21,10 +21,11 @@ from deploy.audit.losses import TAIL_LOST, read_loss
 from deploy.audit.releases import Releases, StudyAccount
 from deploy.audit.vocabulary import unknown_in
 from shared.chain import HEAD, NO_ENTRY, Entry, verified
-from shared.errors import TrustError
+from shared.errors import NOT_YET, TrustError
 from shared.heads import LostTail
 from shared.identity import COORDINATOR
 
+_NOT_YET = [code.value for code in NOT_YET]  # a list: what a ledger says may be of any type
 MOST_KEPT = 100  # of breaches, of remarks and of unknown words; beyond that they are only counted
 
 
@@ -172,7 +173,7 @@ def _remark(entry: Entry) -> str | None:
     said = entry.data
     where = f"round {said.get('round')} of {said.get('study')}"
     more = f"; {said['more']} more before it" if isinstance(said.get("more"), int) else ""
-    if entry.type == "release" and said.get("kind") != "refused":
+    if entry.type == "release" and (said.get("kind") != "refused" or said.get("refusal") in _NOT_YET):
         return None
     remarks = {
         "release": f"the site refused, {where}",

@@ -72,6 +72,7 @@ class Spent:
         studies: the private ones.
         uncovered: what broke rule 1 or 2.
         others: releases by study, of those that are not private.
+        refusals: answers by study that only say no, or not yet, under no contract.
         early: by study, the first update that left before the study was called private.
         brought_into_step: who brought the budget into step, and why, by entry.
         delta: the last one that the site composed at.
@@ -80,6 +81,7 @@ class Spent:
     studies: dict[str, StudySpending] = field(default_factory=dict)
     uncovered: list[Uncovered] = field(default_factory=list)
     others: Counter[str] = field(default_factory=Counter)
+    refusals: Counter[str] = field(default_factory=Counter)
     early: dict[str, Uncovered] = field(default_factory=dict)
     brought_into_step: dict[int, tuple[str, str]] = field(default_factory=dict)
     delta: float | None = None
@@ -121,6 +123,8 @@ def _take(found: Spent, entry: Entry) -> None:
         _agree(found, entry)
     elif entry.type == "release":
         _release(found, entry)
+    elif entry.type == "release_repeated":
+        _repeat(found, said)
 
 
 def _study(found: Spent, said: dict[str, Any]) -> StudySpending:
@@ -190,6 +194,9 @@ def _claimed(said: dict[str, Any]) -> tuple[float | None, float | None]:
 def _release(found: Spent, entry: Entry) -> None:
     said, study = entry.data, str(entry.data.get("study"))
     one, number, update = found.studies.get(study), as_count(said.get("round", 0)), said.get("update_digest")
+    if one is None and _only_refuses(said):
+        found.refusals[study] += 1
+        return
     if one is None:
         found.others[study] += 1
         if update is not None:
@@ -206,6 +213,18 @@ def _release(found: Spent, entry: Entry) -> None:
     for name in map(as_text, as_list(said.get("tells", [SILENT]))):
         one.told[name] += 1
         found.uncovered.append(Uncovered(entry.n, study, number, name))
+
+
+def _repeat(found: Spent, said: dict[str, Any]) -> None:
+    study = str(said.get("study"))
+    if study not in found.studies and study not in found.others:  # behind a contract it is no more than that says
+        found.refusals[study] += as_count(said["count"])
+
+
+def _only_refuses(said: dict[str, Any]) -> bool:
+    """Whether a release is a refusal under no contract, which tells nothing that follows from the data."""
+    nothing = said.get("contract") is None and said.get("update_digest") is None and said.get("tells") == []
+    return said.get("kind") == "refused" and nothing
 
 
 def _cost(one: StudySpending) -> float:

@@ -34,7 +34,7 @@ KNOWN: dict[str, set[str]] = {
     "model_received": {"study", "round", "model_digest", "own_model_of", "moved"},
     "release": {
         *("study", "round", "stage", "kind", "bytes", "body_digest", "update_digest", "contract"),
-        *("tells", "replayed", "scored_model", "findings", "work_s", "travel_s", "survey"),
+        *("tells", "refusal", "replayed", "scored_model", "findings", "work_s", "travel_s", "survey"),
     },
     "release_again": {"study", "round", "stage", "refusal", "rule", "most"},
     "release_repeated": {"study", "round", "stage", "refusal", "rule", "count", "bytes"},

@@ -1,12 +1,12 @@
 """What the commands about a study take, and how they name the command that comes next."""
 
 import math
-import shlex
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
+from shared.command_line import typed
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
@@ -14,11 +14,6 @@ Name = Annotated[str, typer.Argument(help="The study's name.")]
 Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
 HERE = Path()
 STUDY_LIMIT_BYTES = 1 << 20
-
-
-def typed(*words: object) -> str:
-    """A command of ours as it can be typed into a shell."""
-    return shlex.join(["wardround", *map(str, words)])
 
 
 def about(verb: str, name: str, federation: Path) -> str:

@@ -8,12 +8,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from server.cli.arguments import about, typed
+from server.cli.arguments import about
 from server.owner import read_owner
 from server.queue import PLACES
 from server.room import has_room
 from server.rounds import IN_HAND, Phase
 from server.study_folder import Request, Standing, StudyFolder, StudyState, all_studies
+from shared.command_line import typed
 from shared.errors import WardroundError, WireCode
 
 QUIET_S = 10.0  # a live view is replaced every few seconds, and a queued study is taken up at once

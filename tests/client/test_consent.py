@@ -29,8 +29,8 @@ def config(site: LoneSite) -> Path:
 
 
 def approve(site: LoneSite, *, verb: str = "approve", study: str = "lungs") -> None:
-    flags = ("--yes", "--contract", site.waiting(study)) if verb == "approve" else ("--reason", "no time")
-    answer("site", verb, study, "--config", config(site), "--as", "Dr. Who", *flags)
+    flags = ("--contract", site.waiting(study)) if verb == "approve" else ("--reason", "no time")
+    answer("site", verb, study, "--config", config(site), "--by", "Dr. Who", "--yes", *flags)
 
 
 def test_a_study_waits_until_a_person_approves_it(site: LoneSite) -> None:
@@ -38,7 +38,8 @@ def test_a_study_waits_until_a_person_approves_it(site: LoneSite) -> None:
     site.tell(site.coordinator.open(attempt=2))
     assert site.refused() == [WireCode.AWAITS_APPROVAL] * 2 and not site.hands.jobs
     assert [line for line in site.said if "waits" in line] == [
-        "The study lungs waits for approval. Show it to whoever decides: wardround site approve lungs"
+        "The study lungs waits for approval. Show it to whoever decides: "
+        f"wardround site approve lungs --config {config(site)}"
     ]
     approve(site)
     site.open()
@@ -92,7 +93,7 @@ def test_a_script_approves_the_contract_that_was_read_and_none_that_came_since(s
     read, study = site.waiting(), site.coordinator.study
     site.coordinator.study = study.model_copy(update={"rounds": study.rounds.model_copy(update={"count": 99})})
     site.tell(site.coordinator.open())
-    command = ("site", "approve", "lungs", "--config", config(site), "--as", "N")
+    command = ("site", "approve", "lungs", "--config", config(site), "--by", "N")
     for flags, why in (
         (("--yes",), "another one may have come"),
         (("--yes", "--contract", read), f"the contract {site.waiting()}, and not the one named"),
@@ -130,7 +131,7 @@ def test_a_study_that_ended_waits_no_longer(site: LoneSite) -> None:
     site.tell(site.coordinator.open())
     site.tell(Close(address=site.coordinator.address(Stage.CLOSE, 1), reason="stopped"))
     decided = wardround(
-        "site", "approve", "lungs", "--config", config(site), "--as", "N", "--yes", "--contract", "0" * 64
+        "site", "approve", "lungs", "--config", config(site), "--by", "N", "--yes", "--contract", "0" * 64
     )
     assert decided.exit_code == 3 and "No study lungs waits here" in decided.stderr
 
@@ -152,13 +153,37 @@ def test_nothing_is_rehearsed_that_nobody_approves(site: LoneSite) -> None:
 
 def test_what_a_person_reads(site: LoneSite) -> None:
     site.tell(site.coordinator.open())
-    flags = ("--as", "N", "--yes", "--contract", site.waiting())
+    refused = wardround("site", "approve", "lungs", "--config", config(site))
+    assert refused.exit_code == 3 and "--by NAME" in refused.stderr
+    shown = refused.stderr
+    assert f"The contract {site.waiting()}" in shown and "payload_bytes" not in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    full = wardround("site", "approve", "lungs", "--config", config(site), "--full").stderr
+    assert full.index('"payload_bytes"') < full.index("asks north for the study lungs")  # the plain words stand last
+    flags = ("--by", "N", "--yes", "--contract", site.waiting())
     said = answer("site", "approve", "lungs", "--config", config(site), *flags)
     words = " ".join(said["words"])
     for part in ("lungs", "2 rounds", "2 steps, 8 images a step", "basic_cnn", "an update of 2 tensors", "not private"):
         assert part in words, part
-    refused = wardround("site", "approve", "lungs", "--config", config(site))
-    assert refused.exit_code == 3 and "The contract" in refused.stderr and "--as NAME" in refused.stderr
+
+
+def test_what_was_approved_is_approved_once(site: LoneSite) -> None:
+    site.tell(site.coordinator.open())
+    approve(site)
+    before = site.site.approvals.decision("lungs", site.waiting())
+    again = wardround("site", "approve", "lungs", "--config", config(site), "--by", "Dr. No")  # nobody need say yes
+    assert again.exit_code == 0 and "lungs was approved already by Dr. Who on" in again.stdout
+    assert site.site.approvals.decision("lungs", site.waiting()) == before
+
+
+def test_who_asks_for_no_study_that_waits_is_told_so(site: LoneSite) -> None:
+    refused = wardround("site", "approve", "lung", "--config", config(site), "--by", "N", "--yes")
+    assert refused.exit_code == 3 and "No study lung waits here" in refused.stderr
+
+
+def test_outside_a_sites_folder_its_configuration_is_asked_for(tmp_path: Path) -> None:
+    refused = wardround("site", "approve", "lungs", "--config", tmp_path / "site.toml")
+    assert refused.exit_code == 3 and "--config" in refused.stderr and "join`" not in refused.stderr
 
 
 # ------------------------------------------------------------ hours

@@ -16,15 +16,15 @@ from shared.heads import Head
 BAD = ["a\udcff", "a\x1b[2J", "two\nlines", "n" * 501]
 RECONCILE = [("budget", "reconcile"), ("budget", "reconcile", "--dismiss", "--yes", "--reason", "it is false")]
 COMMANDS: dict[str, list[tuple[object, ...]]] = {
-    "--as": [("approve", "lungs"), ("deny", "lungs")],
     "--by": [
+        *(("approve", "lungs"), ("deny", "lungs")),
         *RECONCILE,
         ("withdraw", "patient 0"),
         ("withdraw", "--complete", "--yes"),
         ("image-list", "lungs", "--to", "shown.json"),
         ("budget", "give-back", "lungs", "--yes"),
     ],
-    "--reason": [*RECONCILE, ("deny", "lungs", "--as", "ada")],
+    "--reason": [*RECONCILE, ("deny", "lungs", "--by", "ada")],
 }
 
 
@@ -41,7 +41,7 @@ def files(folder: Path) -> dict[Path, bytes]:
     return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("option", ["--by", "--as", "--reason"])
+@pytest.mark.parametrize("option", ["--by", "--reason"])
 @pytest.mark.parametrize("text", BAD)
 def test_what_the_ledger_does_not_take_is_refused_before_anything_is_written(
     site: LoneSite, option: str, text: str

@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from live_federation import answer
+from live_federation import answer, wardround
 from lone_site import LoneSite
 
 from client.repeats import MOST
@@ -42,7 +42,7 @@ def test_a_run_of_not_yet_is_written_down_before_it_leaves_and_adds_up(site: Lon
     assert len(site.refused()) == TIMES
     kinds = [entry.type for entry in read_entries(site.folder / "ledger.jsonl")]
     assert kinds == ["release", "release_again", "release_repeated", "release_again"]
-    flags = ("--as", "Dr. Who", "--yes", "--contract", site.waiting())
+    flags = ("--by", "Dr. Who", "--yes", "--contract", site.waiting())
     answer("site", "approve", "lungs", "--config", site.folder / "site.toml", *flags)
     site.open()
     assert [said["count"] for said in site.entries("release_repeated")] == [MOST, TIMES - 1 - MOST]
@@ -51,6 +51,11 @@ def test_a_run_of_not_yet_is_written_down_before_it_leaves_and_adds_up(site: Lon
     account = examined(site).studies["lungs"]
     assert (account.refused, account.releases, account.bytes) == (TIMES, TIMES + 1, left)
     assert (examined(site).breaches.count, dict(examined(site).unknown)) == (0, {})
+    assert examined(site).remarks.count == 0  # to wait is nothing that anybody need be asked about
+    sent = answer("site", "sent", "--config", site.folder / "site.toml")
+    assert (sent["count"], sent["bytes"]) == (account.releases, account.bytes)
+    shown = wardround("site", "sent", "--config", site.folder / "site.toml").stdout
+    assert f"{TIMES - 1 - MOST} times not yet:" in " ".join(shown.split())
 
 
 def test_another_round_and_another_study_have_runs_of_their_own(site: LoneSite) -> None:

@@ -109,7 +109,7 @@ def test_another_wheel_or_other_floors_make_another_contract(site: LoneSite, flo
 
 
 def approve(site: LoneSite) -> None:
-    flags = ("--as", "Dr. Who", "--yes", "--contract", site.waiting())
+    flags = ("--by", "Dr. Who", "--yes", "--contract", site.waiting())
     answer("site", "approve", "lungs", "--config", site.folder / "site.toml", *flags)
 
 

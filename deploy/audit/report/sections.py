@@ -228,7 +228,7 @@ def _type(entry: Entry) -> str:
 def _kind(entry: Entry) -> str:
     if entry.type == "release_repeated":
         return f"{_said(entry, 'count')} times {_said(entry, 'refusal').replace('_', ' ')}"
-    return _said(entry, "kind")
+    return " ".join(filter(None, (_said(entry, "kind"), _said(entry, "refusal").replace("_", " "))))
 
 
 def _agreed_by(entry: Entry) -> str:

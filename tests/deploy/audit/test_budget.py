@@ -167,6 +167,17 @@ def test_what_is_not_private_has_no_epsilon() -> None:
     assert (data["epsilon"], data["not_private"], data["uncovered"]) == (0, {"lungs": 1}, [])
 
 
+def test_a_refusal_before_there_was_a_contract_is_called_that_and_no_release_without_epsilon() -> None:
+    no = {"kind": "refused", "contract": None, "update_digest": None, "tells": []}
+    waits = ("release", {"study": "lungs", "round": 0, **no})
+    again = ("release_repeated", {"study": "lungs", "round": 0, "count": 5, "bytes": 845})
+    found = spent(entries(waits, again, agreed("update"), charged(1), left(1, "a")))
+    data = budget_data(found, delta=None)
+    assert (data["not_private"], data["refused_without_contract"], data["uncovered"]) == ({}, {"lungs": 6}, [])
+    telling = spent(entries(("release", {"study": "lungs", "round": 0, **no, "tells": ["counts"]})))
+    assert (dict(telling.others), dict(telling.refusals)) == ({"lungs": 1}, {})
+
+
 @pytest.mark.parametrize("text", [b"", b"[" * 10_000, b"{}", b'{"a":NaN}\n'])
 def test_what_is_no_ledger_has_no_budget_and_no_anchors(tmp_path: Path, text: bytes) -> None:
     """An empty file, or one that ends in the midst of its first line, spent nothing, and shows nothing either."""
