@@ -151,7 +151,7 @@ class Habits:
         return ()
 
     def _figures_of(self, report: UpdateReady) -> dict[str, float]:
-        found: dict[str, float] = {"examples": report.examples}
+        found: dict[str, float] = {"examples": report.examples} if report.examples else {}  # 0: withheld
         if "train" in report.seconds and not report.replayed:  # else the seconds are of another time
             found["seconds"] = report.seconds["train"]
         for score in report.scores:

@@ -42,6 +42,7 @@ from server.report.work import (
     work_of,
 )
 from shared.metrics import Score
+from shared.private_training import scores_may_leave
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 
@@ -125,7 +126,8 @@ def facts_of(evidence: Evidence) -> Facts:
     study, history, task = evidence.study, evidence.history, task_for(evidence.study.task)
     validation, test = final_scores(history, "validation"), final_scores(history, "test")
     classes, withheld = study.task.classes, {split: withheld_by(history, split) for split in SPLITS}
-    pooled_test = pooled(task, classes, test, withheld=withheld["test"])
+    private = {split: not scores_may_leave(study.privacy, split) for split in SPLITS}
+    pooled_test = pooled(task, classes, test, withheld=withheld["test"], private=private["test"])
     rounds = rounds_of(evidence)
     taking_part = set(chain.from_iterable(commit.counted for commit in history.commits))
     return Facts(
@@ -141,7 +143,7 @@ def facts_of(evidence: Evidence) -> Facts:
         curve=validation_curve(task, history),
         matrix=matrix_of(task, history, _cohort(history)),
         own_models=None if evidence.by_letter else own_matrix_of(task, history, _cohort(history)),
-        validation=pooled(task, classes, validation, withheld=withheld["validation"]),
+        validation=pooled(task, classes, validation, withheld=withheld["validation"], private=private["validation"]),
         test=pooled_test,
         threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
@@ -167,17 +169,26 @@ def _patients(history: StudyHistory, split: Split, sites: Iterable[str]) -> int:
 def _site(
     evidence: Evidence, site: str, rounds: tuple[RoundFacts, ...], validation: Score | None, test: Score | None
 ) -> SiteFacts:
-    history, task = evidence.history, task_for(evidence.study.task)
-    opened = history.opened.get(site)
+    opened = evidence.history.opened.get(site)
     return SiteFacts(
         site=site,
         patients=dict(opened.patients) if opened else None,
         examples=dict(opened.examples) if opened else None,
         machine=machine_of(opened) if opened else None,
-        validation=site_score(task, validation, withheld=site in withheld_by(history, "validation")),
-        test=site_score(task, test, withheld=site in withheld_by(history, "test")),
+        validation=_own_score(evidence, site, "validation", validation),
+        test=_own_score(evidence, site, "test", test),
         work=work_of(evidence, site),
         seats=dict(Counter(seats.state for r in rounds if (seats := r.seats.get(site)))),
+    )
+
+
+def _own_score(evidence: Evidence, site: str, split: Split, score: Score | None) -> SiteScore:
+    study = evidence.study
+    return site_score(
+        task_for(study.task),
+        score,
+        withheld=site in withheld_by(evidence.history, split),
+        private=not scores_may_leave(study.privacy, split),
     )
 
 

@@ -21,6 +21,8 @@ Scores = dict[str, Score]  # by site
 
 NOBODY = "no site scored it"
 ALL_WITHHELD = "every site that scored it withholds its score"
+ALL_PRIVATE = "the study trains privately, so that every site withholds its score"
+PRIVATE = "the site withholds it: the study trains privately"
 NOT_HERE = "the site did not score it"
 UNRELEASED = "no site releases statistics to pool"
 WITHHELD = "the site withholds it: it is about fewer patients than the site's smallest cell"
@@ -119,11 +121,13 @@ def final_scores(history: StudyHistory, split: Split) -> Scores:
     return validation_scores(history).get(history.final_round, {}) | closing if split == "validation" else closing
 
 
-def pooled(task: Task, classes: tuple[str, ...], scores: Scores, *, withheld: Iterable[str] = ()) -> Pooled:
-    """The figures of several sites; `withheld` are sites that scored and do not tell."""
+def pooled(
+    task: Task, classes: tuple[str, ...], scores: Scores, *, withheld: Iterable[str] = (), private: bool = False
+) -> Pooled:
+    """The figures of several sites; `withheld` are sites that scored and do not tell, `private` if none may."""
     kept = tuple(sites_in_order(withheld))
     if not scores:
-        return Pooled(Estimate(why=ALL_WITHHELD if kept else NOBODY), withheld=kept)
+        return Pooled(Estimate(why=ALL_PRIVATE if private else ALL_WITHHELD if kept else NOBODY), withheld=kept)
     found, added = together(task, scores), together(task, releasing(scores))
     figures = added.figures
     return Pooled(
@@ -158,10 +162,10 @@ def cuts_of(task: Task, validation: Scores) -> Thresholds | None:
     return task.thresholds(metrics.add(score.statistics for score in validation.values())) if validation else None
 
 
-def site_score(task: Task, score: Score | None, *, withheld: bool = False) -> SiteScore:
-    """One site's own figure; `withheld` if the site has said that it keeps it."""
+def site_score(task: Task, score: Score | None, *, withheld: bool = False, private: bool = False) -> SiteScore:
+    """One site's own figure; `withheld` if the site has said that it keeps it, `private` if the study has it kept."""
     if score is None:
-        return SiteScore(0, Estimate(why=WITHHELD if withheld else NOT_HERE))
+        return SiteScore(0, Estimate(why=PRIVATE if private else WITHHELD if withheld else NOT_HERE))
     if not score.statistics:
         return SiteScore(score.patients, _estimate(score.figures))
     found, released = _estimate(task.figures(score.statistics)), score.figures.get("auroc")

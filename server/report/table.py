@@ -15,6 +15,7 @@ from server.report.fairness import Fairness, SiteFairness
 from server.report.habits import Drift
 from server.report.matrix import MatrixRow
 from server.report.participation import RoundFacts
+from server.report.privacy import WITHHELD
 from server.report.scores import Estimate, Point, Pooled
 from server.report.work import RoundWork
 
@@ -50,7 +51,7 @@ def rows(facts: Facts) -> Iterator[Row]:
     for opened in facts.rounds:
         yield from _round(opened, facts)
     for work in facts.work:
-        yield from _work(work)
+        yield from _work(work, private=facts.privacy is not None)
     for refusal in facts.refusals:
         for number in refusal.rounds:
             yield "refusal", refusal.site, number, f"{refusal.by}.{refusal.codes[0]}", refusal.words
@@ -246,10 +247,10 @@ def _round(opened: RoundFacts, facts: Facts) -> Iterator[Row]:
     yield from (("round", site, number, "participation.why", s.why) for site, s in opened.seats.items() if s.why)
 
 
-def _work(work: RoundWork) -> Iterator[Row]:
+def _work(work: RoundWork, *, private: bool) -> Iterator[Row]:
     said: dict[str, int | float | None] = {
-        "examples": work.examples,
-        "patients": work.patients,
+        "examples": None if private else work.examples,
+        "patients": None if private else work.patients,
         "steps": work.steps,
         "update_bytes": work.update_bytes,
         "replayed": int(work.replayed),
@@ -257,6 +258,8 @@ def _work(work: RoundWork) -> Iterator[Row]:
     }
     yield from (("round", work.site, work.round, name, value) for name, value in said.items() if value is not None)
     yield from (("round", work.site, work.round, f"seconds.{phase}", s) for phase, s in work.seconds.items())
+    if private:
+        yield from (("round", work.site, work.round, f"{name}.why", WITHHELD) for name in ("examples", "patients"))
 
 
 def _proof(site: str, facts: Facts) -> Iterator[Row]:

@@ -96,8 +96,30 @@ def test_whether_every_site_is_served_stands_there_with_its_limits(wards: Any) -
 
 
 def test_who_fell_back_is_named(wards: Any) -> None:
-    assert "north, south, west fell back to the CPU" in read(wards.new().begin(fell_back=True)).text
-    assert "No site fell back" in read(wards.new().begin(device="cuda:0")).text
+    assert "north, south, west computed on the CPU" in read(wards.new().begin(fell_back=True)).text
+    assert "on the CPU:" not in read(wards.new().begin(device="cuda:0")).text
+
+
+def test_what_a_private_study_withholds_is_called_withheld(wards: Any) -> None:
+    private = {
+        "model": {"norm": "none"},
+        "training": {"steps_per_round": 2, "batch_size": 8},
+        "privacy": {"noise_multiplier": 1.5, "sampling_rate": 0.1, "patients_per_step": 8},
+    }
+    asked = wards.study().model_dump(mode="json", exclude_none=True) | private
+    ward = wards.new(type(wards.study()).model_validate(asked)).begin()
+    ward.say(ward.opening(1))
+    for site in ward.sites:
+        ward.say(ward.ready(1, site, examples=0, patients=0, scores=(), seconds={}), ward.spooled(1, site))
+    ward.commit(1, *ward.sites)
+    text = read(ward).text
+    for words in ("the site withholds it: the study trains privately", "the number of images trained on are withheld"):
+        assert words in text
+    for words in ("0 images", "did not score it", "each site's median"):
+        assert words not in text
+    table = (ward.folder.path / "report.csv").read_text()
+    assert "round,north,1,examples.why,withheld: the study trains privately" in table
+    assert "round,north,1,examples,0" not in table
 
 
 def test_the_same_journal_gives_the_same_bytes(wards: Any) -> None:
