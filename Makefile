@@ -8,7 +8,7 @@ READY := .venv/.ready
 
 install: $(READY)  ## set up .venv with the pinned versions
 
-demo: $(READY)  ## four hospitals, one study, one table (about 3 minutes)
+demo: $(READY)  ## four hospitals, one study, one table (3 minutes on a fast machine, 10 on a slow one)
 	$(BIN)/wardround demo
 
 test: $(READY)  ## run the tests, without the slow ones

@@ -31,7 +31,7 @@ from client.study_store import StudyRecord
 from client.traffic import write_traffic
 from client.unforeseen import refusing_the_unforeseen
 from client.workload import Task, Workload
-from shared.errors import NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
+from shared.errors import ELSEWHERE, NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
 from shared.wire import (
     UNADDRESSED,
@@ -98,7 +98,8 @@ class Answering:
                 self._act(parcel, message, record)
         except Refusal as refusal:
             if refusal.wire_code not in NOT_YET:  # that was said once, and will be asked again and again
-                site.say(f"Refused {message.type} of round {message.address.round}: {refusal.what} {refusal.remedy}")
+                why = refusal.what if refusal.remedy == ELSEWHERE else f"{refusal.what} {refusal.remedy}"
+                site.say(f"Refused {message.type} of round {message.address.round}: {why}")
             self._replies.refuse(parcel, refusal, address=message.address, record=record)
 
     def hear(self, event: Event) -> bool:

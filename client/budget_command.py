@@ -144,7 +144,7 @@ def _page(found: dict[str, Any]) -> RenderableType:
         "claimed": "; ".join(str(Claim.read(one)) for one in found["claims"]),
     }
     levels = ", ".join(_level(one) for one in found["levels"] if one["patients"])
-    shown = {name: printable(text) for name, text in about.items() if text} | ({"levels": levels} if levels else {})
+    shown = {name: printable(text) for name, text in about.items() if text} | ({"spread": levels} if levels else {})
     return Group(facts(shown), *(_studies(found["studies"]) if found["studies"] else ()))
 
 
@@ -161,5 +161,5 @@ def _studies(studies: list[dict[str, Any]]) -> tuple[RenderableType, ...]:
 
 
 def _level(one: dict[str, Any]) -> str:
-    words = f"above {one['above']:g}" if one["to"] is None else f"to {one['to']:g}"
-    return f"{one['patients']:,} {words}"
+    words = f"above {one['above']:g}" if one["to"] is None else f"between {one['above']:g} and {one['to']:g}"
+    return f"{one['patients']:,} patients at an epsilon {words}"

@@ -24,6 +24,7 @@ from client.imaging.settings import DataSettings
 from client.pull_command import pull
 from client.settings import folder_of
 from client.site_folder import joined_folder
+from client.status_words import status_in_words
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import NOT_YET, ConfigError, ResourceError
@@ -51,7 +52,7 @@ def join(
     invitation: Annotated[Path, typer.Argument(help="The invitation that the coordinator sent.")],
     folder: Annotated[Path, typer.Argument(help="The site's new folder.")],
     *,
-    kind: Annotated[Literal["dicom", "pictures", "npz"], typer.Option(help="What the images are.")] = "dicom",
+    kind: Annotated[Literal["dicom", "nifti", "pictures", "npz"], typer.Option(help="What the images are.")] = "dicom",
     data: Annotated[Path, typer.Option(help="Folder of images, or the .npz file.")],
     labels: Annotated[Path | None, typer.Option(help="CSV table of labels (not for npz).")] = None,
 ) -> Answer:
@@ -99,7 +100,7 @@ def join(
     )
 
 
-def _described(kind: Literal["dicom", "pictures", "npz"], data: Path, labels: Path | None) -> DataSettings:
+def _described(kind: Literal["dicom", "nifti", "pictures", "npz"], data: Path, labels: Path | None) -> DataSettings:
     """The `[data]` table that the options say, if what they name is there."""
     try:
         described = DataSettings(
@@ -110,7 +111,8 @@ def _described(kind: Literal["dicom", "pictures", "npz"], data: Path, labels: Pa
         )
     except ValidationError as error:
         raise ConfigError(
-            wrong_keys("data", DataSettings, error), remedy="Give --labels with dicom and pictures, and only with them."
+            wrong_keys("data", DataSettings, error),
+            remedy="Give --labels, unless it is npz, which has its own.",
         ) from None
     there = data.is_file() if kind == "npz" else data.is_dir()
     for option, what, found in (
@@ -162,7 +164,7 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
         ) from None
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
-    shown = {name: value for name, value in found.items() if value is not None}
+    shown = status_in_words(found)
     waits = [asked.model_dump(include={"study", "since", "contract"}) for asked in _approvals(folder).waiting()]
     lines = (
         f"{one['study']} waits for approval since {one['since'][:19]}Z:\n{about_site(config, 'approve', one['study'])}"

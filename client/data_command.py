@@ -102,11 +102,11 @@ def _head(found: "Account") -> dict[str, object]:
         "marks": found.marks,
         "classes (patients)": found.classes or {},
     }
-    splits = found.splits or {}
+    splits, exams = found.splits or {}, found.exams  # only DICOM has exams
     return {
         "files": f"{found.files:,}",
         "used": f"{found.used:,} files, {found.images:,} images",
-        "of": f"{found.patients:,} patients, {found.exams:,} exams, {found.series:,} series",
+        "of": f"{found.patients:,} patients" + (f", {exams:,} exams, {found.series:,} series" if exams else ""),
         **{name: _listed(counts) for name, counts in counted.items() if counts},
         **{name: _listed(counts) for name, counts in found.clinical.items()},
         **{

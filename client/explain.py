@@ -9,6 +9,7 @@ from shared.privacy import epsilon_of
 from shared.private_training import history_of
 from shared.site_terms import Floors, SiteTerms
 from shared.study import Study
+from shared.task_words import asked_in_words
 from shared.training import TrainingSpec
 from shared.wire import Open
 
@@ -28,9 +29,9 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     yield from rule_in_words(study.rounds)
     if study.study.description:
         yield f'The coordinator says of it: "{" ".join(study.study.description.split())}"'
-    classes = ", ".join(study.task.classes)
     does = "trains" if contract.rounds else "scores"
-    yield f"It {does} the network {study.model.name} of the installed wheel, to tell {study.task.mode} {classes}."
+    asked = asked_in_words(study.task)
+    yield f"It {does} the network {study.model.name} of the installed wheel, to tell {asked}."
     if study.clinical:
         yield f"Beside each image it takes from the site's table: {', '.join(study.clinical)}."
     if study.training is not None and contract.rounds:

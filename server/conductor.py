@@ -234,7 +234,7 @@ class Conductor:
             desk.journal.write(checkpoint.committed)
         self._checkpoints.prune(number, keep=range(number) if desk.study.selection.model == "best" else ())
         desk.spool.forget_before(number if desk.study.selection.cross_site else number + 1)
-        desk.say(f"Round {number}/{desk.study.rounds.count}: {len(closing.counted)} sites counted.")
+        desk.say(f"Round {number}/{desk.study.rounds.count}: counted {len(closing.counted)} of {len(closing.asked)}.")
 
     def _publish(self) -> None:
         """Give the final model its lasting name beside the journal: a second name, not a copy."""
@@ -341,8 +341,7 @@ class Conductor:
     @staticmethod
     def _insist(closing: Closing, what: str) -> None:
         if not closing.enough:
-            missing = ", ".join(f"{site} ({cause})" for site, cause in closing.missing.items())
             raise StudyError(
-                f"Too few sites to {what}: {len(closing.counted)} counted; missing: {missing or 'nobody'}.",
+                f"Too few sites to {what}: {len(closing.counted)} counted; missing: {closing.told}.",
                 remedy="Call the sites that are missing, then `wardround study resume`; or lower rounds.quorum.",
             )

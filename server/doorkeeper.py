@@ -19,6 +19,7 @@ from typing import Protocol
 from server.authority import ends_at
 from server.refusals import KnownKey, Refused, recognise
 from server.tail import Tail
+from shared.command_line import typed
 from shared.errors import LinkError
 from shared.identity import RosterEntry
 
@@ -77,12 +78,12 @@ class Doorkeeper:
         if left_s <= 0:
             raise LinkError(
                 "The server's certificate has expired, so every site refuses it.",
-                remedy=f"Run `wardround federation renew {self._folder}`, then `wardround federation serve` again.",
+                remedy=f"Run `{typed('federation', 'renew', self._folder)}`, then `wardround federation serve` again.",
             )
         if left_s < CERTIFICATE_WARNING_S:
             self._say(
                 f"The server's certificate ends in {left_s / 86_400:.0f} days."
-                f" Before that, run `wardround federation renew {self._folder}` and start this server again."
+                f" Before that, run `{typed('federation', 'renew', self._folder)}` and start this server again."
             )
 
     def turn(self) -> None:

@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from server.federation import Federation, existing_federation, load_federation
 from shared.canonical import canonical
+from shared.command_line import typed
 from shared.durable import locked, write_atomically
 from shared.enrolment import Invitation, JoinRequest, read_invitation, read_join_request
 from shared.errors import ConfigError, TrustError
@@ -47,7 +48,7 @@ def invite(folder: Path, site: str, *, now: int, days: int = INVITATION_DAYS) ->
         if _current(federation.roster, site, now=now):
             raise ConfigError(
                 f"Site {site!r} is on the roster already.",
-                remedy=f"If its keys are lost: `wardround federation remove {folder} {site}`, then invite it again.",
+                remedy=f"If its keys are lost: `{typed('federation', 'remove', folder, site)}`, then invite it again.",
             )
         path = _invitation_path(folder, site)
         write_atomically(path, canonical(invitation.model_dump(mode="json")), mode=0o600)
@@ -124,6 +125,10 @@ def _invitation(federation: Federation, site: str, *, expires: int) -> Invitatio
             expires=expires,
         )
     except ValidationError as error:
+        if any(found["loc"] == ("site",) for found in error.errors()):
+            raise ConfigError(
+                f"{site!r} cannot be the name of a site.", remedy="Use a-z, 0-9 and hyphens, such as ward-c."
+            ) from None
         raise ConfigError(wrong_keys("invitation", Invitation, error), remedy="Correct what is named.") from None
 
 

@@ -139,6 +139,9 @@ class SiteOpened(Record):
     )
 
 
+_OF_BUDGET = ("lifetime_epsilon", "delta")  # keys of [policy.budget] in site.toml
+
+
 class SiteRefused(Record):
     """A site said no to a message of this round (0: to the study); `rule` is the key of its policy that does."""
 
@@ -150,7 +153,8 @@ class SiteRefused(Record):
     @property
     def cause(self) -> str:
         """The code, or the line of the policy, as a word."""
-        return f"policy.{self.rule}" if self.rule else self.code.value
+        table = "policy.budget" if self.rule in _OF_BUDGET else "policy"
+        return f"{table}.{self.rule}" if self.rule else self.code.value
 
 
 class SiteHeld(Record):

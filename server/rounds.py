@@ -23,7 +23,8 @@ lease: when another site waits and the holder made no progress for `lease_s`, it
 
 A site may say "not yet", because a person there must agree first, or because of the hours there. Its seat is held:
 asked again after ever longer waits, it holds up nobody once the quorum is there. Until then the round waits for
-it, as long as that takes: no deadline makes a person answer.
+it, as long as that takes: no deadline makes a person answer. Where so many others have refused that there can be no
+quorum any more, it waits for nobody's yes.
 """
 
 from collections.abc import Iterable, Mapping
@@ -58,6 +59,17 @@ class Closing:
     def missing(self) -> dict[str, str]:
         """Everybody who did not count, with the cause."""
         return dict(sorted((self.late | self.refused | self.absent).items()))
+
+    @property
+    def asked(self) -> frozenset[str]:
+        """All of them."""
+        return frozenset(self.counted) | self.missing.keys()
+
+    @property
+    def told(self) -> str:
+        """The same in a line."""
+        said = (f"{site} ({'refused: ' * (site in self.refused)}{cause})" for site, cause in self.missing.items())
+        return ", ".join(said) or "nobody"
 
 
 class Round:
@@ -189,6 +201,10 @@ class Round:
             return self.deadline_at
         return min(times[needed - 1] + grace_s, self.deadline_at)
 
+    def waits_for_yes(self, now: float) -> bool:
+        """Whether it is a site's yes, beyond the deadline, that the round waits for."""
+        return any(self._awaited(seat, now) for seat in self.seats.values() if seat.phase not in SETTLED)
+
     def _counted(self) -> list[Seat]:
         return [seat for seat in self.seats.values() if seat.phase is Phase.ADMITTED]
 
@@ -196,11 +212,17 @@ class Round:
         if seat.phase in SETTLED:
             return False
         if seat.held:
-            return not enough and seat.waits(now, patience_s=self._deadline_s)
+            return self._awaited(seat, now)
         if seat.phase is Phase.SPOOLED or self._arrives(seat, now):
             return True
         absent = enough and seat.phase in (Phase.WAITING, Phase.LOST)
         return now < (min(self._absent_at, closes_at) if absent else closes_at)
+
+    def _awaited(self, seat: Seat, now: float) -> bool:
+        """Whether the round waits for the site's yes: without it there is no quorum, and with it there may be one."""
+        lacking = self._quorum - len(self._counted())
+        able = sum(seat.phase not in SETTLED for seat in self.seats.values())
+        return 0 < lacking <= able and seat.waits(now, patience_s=self._deadline_s)
 
     def _is_full(self, now: float) -> bool:
         return self._buffer is not None and now >= self.closes_at

@@ -46,7 +46,7 @@ def live_view(desk: Desk, state: Round) -> dict[str, Any]:
             for seat in state.seats.values()
         ],
         "sent_bytes": desk.sent_bytes,
-        "closes_in_s": round(state.closes_at - now, 1),
+        "closes_in_s": None if state.waits_for_yes(now) else round(state.closes_at - now, 1),
         "updated": utc_now(),
     }
 

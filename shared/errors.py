@@ -178,6 +178,9 @@ NOT_YET = frozenset(
 )  # not yet, rather than no: the site is asked again
 
 
+ELSEWHERE = "See the log on the side that refused."
+
+
 class Refusal(WardroundError):
     """A site or the server said no; only its `wire_code` may cross the line, and `rule`.
 
@@ -189,9 +192,7 @@ class Refusal(WardroundError):
     exit_code = 5
     code = "refused"
 
-    def __init__(
-        self, wire_code: WireCode, *, remedy: str = "See the log on the side that refused.", rule: str | None = None
-    ) -> None:
+    def __init__(self, wire_code: WireCode, *, remedy: str = ELSEWHERE, rule: str | None = None) -> None:
         super().__init__(TEMPLATES[wire_code], remedy=remedy)
         self.wire_code = wire_code
         self.rule = rule

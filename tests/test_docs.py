@@ -129,7 +129,7 @@ def documented(file: str) -> dict[str, list[list[str]]]:
     """Section -> the rows of its table in the file's document."""
     parts = re.split(r"^## `\[([\w.]+)\]`.*$", (ROOT / f"docs/{file}.md").read_text(), flags=re.MULTILINE)
     tables = zip(parts[1::2], parts[2::2], strict=True)
-    return {name: [r for r in rows(text) if r[0].startswith("`")] for name, text in tables}
+    return {name: [r for r in rows(text.partition("\n## ")[0]) if r[0].startswith("`")] for name, text in tables}
 
 
 @pytest.mark.parametrize("file", FILES)

@@ -60,7 +60,7 @@ def demo(
     (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
     data = run_study(root, cast, console=console, device=device)
     console.print("Training each site alone and all pooled, for comparison ...")
-    data |= compare(root, cast, data)
+    data |= compare(root, cast, data, say=lambda doing: console.print(f"  {doing} ..."))
     data["wall_s"] = round(time.monotonic() - started, 1)
     return Answer(data, show(data))
 
@@ -103,8 +103,8 @@ def facts_of(local: LocalFederation, folder: StudyFolder) -> dict[str, Any]:
     }
 
 
-def compare(root: Path, cast: Cast, data: dict[str, Any]) -> dict[str, Any]:
-    """Train and score the models that the federated one is compared with, in a process of its own."""
+def compare(root: Path, cast: Cast, data: dict[str, Any], *, say: Callable[[str], None]) -> dict[str, Any]:
+    """Train and score the models that the federated one is compared with, in their own process; `say` hears which."""
     job = {
         "study": cast.study.model_dump(mode="json"),
         "sites": data["site_folders"],
@@ -112,18 +112,25 @@ def compare(root: Path, cast: Cast, data: dict[str, Any]) -> dict[str, Any]:
         "final": data["model"],
         "threads": 0,
     }
-    with (root / "logs" / "compare.log").open("wb") as log:
-        done = subprocess.run(
+    (root / "logs" / "compare.json").write_text(json.dumps(job), encoding="utf-8")
+    found: dict[str, Any] = {}
+    with (
+        (root / "logs" / "compare.json").open("rb") as asked,
+        (root / "logs" / "compare.log").open("wb") as log,
+        subprocess.Popen(
             [sys.executable, "-m", "deploy.demo.compare"],
-            input=json.dumps(job).encode(),
+            stdin=asked,
             stdout=subprocess.PIPE,
             stderr=log,
-            check=False,
             env=os.environ | {PARENT_VARIABLE: str(os.getpid())},
-        )
-    if done.returncode:
+        ) as process,
+    ):
+        for line in process.stdout or ():
+            found = json.loads(line)
+            if "doing" in found:
+                say(str(found["doing"]))
+    if process.returncode:
         raise ResourceError("The comparison could not be trained.", remedy="Read logs/compare.log in the demo folder.")
-    found: dict[str, Any] = json.loads(done.stdout)
     found["federated"]["weights_sha256"] = digest(Path(data["model"]).read_bytes())
     return found
 

@@ -10,7 +10,7 @@ The AUROC of several classes is the macro mean one-vs-rest, as in the report; it
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -53,10 +53,13 @@ class Comparison:
         study: what was run.
         sites: each site's images by name; in the order of the names.
         start: the packed start model.
+        say: hears which model is trained next.
     """
 
-    def __init__(self, study: Study, sites: Mapping[str, SiteData], *, start: Path) -> None:
-        self._study = study
+    def __init__(
+        self, study: Study, sites: Mapping[str, SiteData], *, start: Path, say: Callable[[str], None] = lambda _: None
+    ) -> None:
+        self._study, self._say = study, say
         self._sites = dict(sorted(sites.items()))
         self._start = dict(PackedFile(start).items())
         self._task = task_for(study.task)
@@ -75,8 +78,11 @@ class Comparison:
     def run(self, final: Path) -> dict[str, Any]:
         """Score the federated model, train and score the others; JSON values."""
         load_state(self._model, dict(PackedFile(final).items()))
-        federated = self._score()
-        local = {name: self._trained([data.train]) for name, data in self._sites.items()}
+        federated, local, many = self._score(), {}, len(self._sites) + 1
+        for number, (name, data) in enumerate(self._sites.items(), start=1):
+            self._say(f"{number} of {many}: {name} alone")
+            local[name] = self._trained([data.train])
+        self._say(f"{many} of {many}: all pooled")
         pooled = self._trained([data.train for data in self._sites.values()])
         return {
             "test_patients": int(self._test.patient_count),
@@ -184,15 +190,17 @@ def _load(folder: Path, study: Study) -> SiteData:
 
 
 def main() -> None:
-    """Read one JSON job from standard input, write one JSON object to standard output."""
+    """Read one JSON job from standard input; write what is trained, and in the end what was found, one JSON a line."""
     end_if_asked()
     job = json.load(sys.stdin)
     use_threads(job["threads"])
     torch.use_deterministic_algorithms(mode=True)
     study = Study.model_validate(job["study"])
     sites = {name: _load(Path(folder), study) for name, folder in job["sites"].items()}
-    found = Comparison(study, sites, start=Path(job["start"])).run(Path(job["final"]))
-    json.dump(found, sys.stdout)
+    comparison = Comparison(
+        study, sites, start=Path(job["start"]), say=lambda doing: print(json.dumps({"doing": doing}), flush=True)
+    )
+    print(json.dumps(comparison.run(Path(job["final"]))))
 
 
 if __name__ == "__main__":

@@ -44,8 +44,8 @@ def explain_length(training: TrainingSpec) -> str:
     if training.seconds_per_round is not None:
         return f"as many steps as fit into {training.seconds_per_round:g} s of its own clock (and says how many)"
     if training.epochs_per_round:
-        return f"{training.epochs_per_round} epoch(s)"
-    return f"{training.steps_per_round} step(s)"
+        return counted(training.epochs_per_round, "epoch")
+    return counted(training.steps_per_round or 0, "step")
 
 
 def explain_selection(

@@ -14,6 +14,7 @@ import typer
 from server import enrolment
 from server.federation import create_federation, load_federation
 from server.renewal import renew_server_certificate
+from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
 from shared.errors import ConfigError, TrustError
@@ -48,7 +49,7 @@ def init(
         "Folder": folder,
         "Sites dial": f"{made.settings.host}, port {made.settings.fleet_port}",
         "Coordinator's key": made.fingerprint(),
-        "Next": f"wardround federation invite {folder} SITE",
+        "Next": typed("federation", "invite", folder, "SITE"),
     }
     return Answer(data, facts(shown))
 
@@ -67,7 +68,7 @@ def invite(
     shown = {
         "Invitation": path,
         "Holds": "secrets of the federation; send it to the site's IT alone",
-        "Next": f"wardround federation admit {folder} REQUEST",
+        "Next": typed("federation", "admit", folder, "REQUEST"),
     }
     return Answer({"site": site, "invitation": str(path), "days": days}, facts(shown))
 
@@ -93,7 +94,7 @@ def admit(
         "Admitted": entry.site,
         "Fingerprint": entry.fingerprint(),
         "Valid until": _day(entry.not_after),
-        "Next": f"wardround federation serve {folder}",
+        "Next": typed("federation", "serve", folder),
     }
     return Answer(_entry(entry), facts(shown))
 
@@ -113,7 +114,7 @@ def roster(folder: Folder) -> Answer:
     found = load_federation(folder)
     data = {"federation": found.settings.name, "sites": [_entry(entry) for entry in found.roster.entries]}
     if not found.roster.entries:
-        return Answer(data, f"No site yet. Invite one: wardround federation invite {folder} SITE")
+        return Answer(data, f"No site yet. Invite one: {typed('federation', 'invite', folder, 'SITE')}")
     rows = [(entry.site, entry.fingerprint(), _day(entry.not_after)) for entry in found.roster.entries]
     return Answer(data, table(("site", "fingerprint", "valid until"), rows))
 
@@ -125,7 +126,7 @@ def renew(folder: Folder) -> Answer:
     until = _day(renew_server_certificate(folder, now=_now()))
     shown = {
         "Server certificate": f"valid until {until}",
-        "Next": f"stop `wardround federation serve {folder}` and start it again; only then is it shown",
+        "Next": f"stop `{typed('federation', 'serve', folder)}` and start it again; only then is it shown",
     }
     return Answer({"folder": str(folder), "valid_until": until}, facts(shown))
 

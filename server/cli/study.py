@@ -10,10 +10,12 @@ from server.cli import exporting, records, rehearsing, replaying, running, surve
 from server.cli.arguments import HERE, Federation, Name, about, read_study
 from server.cli.explain import explain_length, explain_privacy, explain_rounds, explain_scores, explain_selection
 from server.study_folder import all_studies, find_launched
+from shared.command_line import typed
 from shared.console import Answer, answering
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
+from shared.task_words import asked_in_words
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: write, check, launch and watch a study.")
 
@@ -61,7 +63,7 @@ def new(path: Annotated[Path, typer.Argument(help="The study file to write.")]) 
     text = TEMPLATE.format(name=name)
     parse_study(text)
     write_atomically(path, text.encode())
-    return Answer({"study": name, "file": str(path)}, f"Wrote {path}. Edit it, then: wardround study check {path}")
+    return Answer({"study": name, "file": str(path)}, f"Wrote {path}. Edit it, then: {typed('study', 'check', path)}")
 
 
 @app.command()
@@ -84,7 +86,7 @@ def clone(
     start = str(folder.path / START_MODEL) if study.model.start_sha256 else None
     pinned = f"\nTo launch it, add --start-model {start}" if start else ""
     data = {"study": new_name, "file": str(path), "from": name, "start_model": start}
-    return Answer(data, f"Wrote {path}. Edit it, then: wardround study check {path}{pinned}")
+    return Answer(data, f"Wrote {path}. Edit it, then: {typed('study', 'check', path)}{pinned}")
 
 
 @app.command()
@@ -160,7 +162,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
     task, train, rounds = study.task, study.training, study.rounds
     lines = [
         f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
-        f" to tell {task.mode} {', '.join(task.classes)} from images of {study.images.words}.",
+        f" to tell {asked_in_words(task)}; images are of {study.images.words}.",
         *([f"Beside each image it takes {', '.join(study.clinical)}."] if study.clinical else []),
         f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"

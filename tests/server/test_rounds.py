@@ -511,6 +511,17 @@ def test_a_site_that_comes_back_and_says_not_yet_once_more_is_awaited_without_an
     assert state.closing(10_000) is None
 
 
+def test_nobodys_yes_is_waited_for_where_others_have_refused_the_quorum_away() -> None:
+    state = a_round(cohort=SITES[:2], update_bytes=0, quorum=2, deadline_s=100)
+    state.asks(SITES, now=0)
+    state.held("east", "awaits_approval", now=1)
+    assert state.closing(1000) is None and state.waits_for_yes(1000)  # nor does it close at any time
+    state.refused("north", "policy", now=1000)
+    closing = state.closing(1000)
+    assert closing is not None and not closing.enough and not state.waits_for_yes(1000)
+    assert closing.told == "east (awaits_approval), north (refused: policy)"
+
+
 def test_a_site_that_says_not_yet_holds_up_no_quorum() -> None:
     state = a_round(cohort=SITES[:3], update_bytes=0, quorum=2)
     state.holds({"south": "out_of_hours", "a-stranger": "out_of_hours"})

@@ -46,7 +46,7 @@ MAPPINGS: tuple[Mapping, ...] = (
         "45 CFR 164.312(c)(1)",
         "integrity: protect from improper alteration or destruction",
         ("chain", "anchors"),
-        "the images themselves, of which no entry holds a digest",
+        "the images themselves: an entry holds one keyed hash over a study's images, for the site alone to recompute",
     ),
     Mapping(
         "45 CFR 164.312(d)",

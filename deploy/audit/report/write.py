@@ -51,7 +51,8 @@ def written_page(
     public = identity_hex(private.public_key())
     by = signer.name if public == identity_hex(signer.key) else AUDITOR
     dossier = compile_dossier(lambda: read_lines(file), signer, anchors, file=file.name, made=made, journals=journals)
-    page = render(dossier, signed_by=by, fingerprint=fingerprint(public)).encode()
+    mark = fingerprint(public)
+    page = render(dossier, signed_by=by, fingerprint=mark).encode()
     write_atomically(to, page)
     write_atomically(signature_beside(to), sign_page(page, key=private, signer=by, made=made))
     said = {
@@ -59,10 +60,11 @@ def written_page(
         "signature": str(signature_beside(to)),
         "signed_by": by,
         "signer_key": public,
+        "fingerprint": mark,
         "verdict": headline(dossier),
         "claims": [{"standing": claim.standing, "text": claim.text} for claim in claims(dossier)],
     }
-    told = f"{headline(dossier)}\n\nPage       {to}\nSignature  {signature_beside(to)}\nSigned by  {by}, {public}"
+    told = f"{headline(dossier)}\n\nPage       {to}\nSignature  {signature_beside(to)}\nSigned by  {by}, {mark}"
     return Answer(said, Text(printable(told)), report_failure(dossier))
 
 

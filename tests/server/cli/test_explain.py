@@ -40,7 +40,7 @@ def test_the_length_of_a_round_is_explained_in_its_own_unit() -> None:
     said = [explain_length(TrainingSpec.model_validate(keys)) for keys in (
         {"epochs_per_round": 2}, {"steps_per_round": 0}, {"seconds_per_round": 90},
     )]  # fmt: skip
-    assert said[:2] == ["2 epoch(s)", "0 step(s)"]
+    assert said[:2] == ["2 epochs", "0 steps"]
     assert "fit into 90 s of its own clock" in said[2]
 
 
