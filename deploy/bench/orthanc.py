@@ -21,6 +21,7 @@ from shared.errors import ResourceError
 TITLE, OURS = "ORTHANC", "WARDROUND"
 USER, PASSWORD = "ward", "of-nobody"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
+_DYING = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # ends with us, however we end
 _PATIENCE_S = 60.0
 _TURN_S = 0.05
 
@@ -84,7 +85,10 @@ class Orthanc:
         (self._folder / "orthanc.json").write_text(json.dumps(self._configuration()))
         with (self._folder / "orthanc.log").open("wb") as log:
             self._process = subprocess.Popen(
-                [self._program, str(self._folder / "orthanc.json")], stdout=log, stderr=log, stdin=subprocess.DEVNULL
+                [*_DYING, self._program, str(self._folder / "orthanc.json")],
+                stdout=log,
+                stderr=log,
+                stdin=subprocess.DEVNULL,
             )
         try:
             self._await()
