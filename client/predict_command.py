@@ -1,7 +1,7 @@
 """`wardround predict`: a released model on the hospital's own images, once its signature holds."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 from rich.console import Group, RenderableType
@@ -15,8 +15,10 @@ from shared.model_card import RESEARCH_ONLY
 
 if TYPE_CHECKING:
     from client.predicting import Tally
+    from shared.model_card import ModelCard
 
 app = typer.Typer()
+PAGE = "explained.html"
 
 
 @app.command()
@@ -37,10 +39,16 @@ def predict(
         str | None, typer.Option(help="The coordinator's key instead: 64 hex digits, a PEM file or a key card.")
     ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    explain: Annotated[
+        int,
+        typer.Option(help=f"Show of so many exams where the model looked: {PAGE}, which stays here.", min=0, max=200),
+    ] = 0,
 ) -> Answer:
     """Let a released model read a folder of images, for research; what is answered already is kept."""
     from client.coordinator_key import coordinator_key
     from client.device import resolve_device
+    from client.explained_page import write_page
+    from client.explaining import Gallery
     from client.imaging.decoder import decoding_command
     from client.imaging.kinds import kind_of
     from client.predicting import predict as run
@@ -52,20 +60,27 @@ def predict(
     _insist(images, out)
     command = decoding_command(kind or kind_of(images), images)
     say = progress_console().print
-    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say)
-    data = found.model_dump(mode="json") | {"notice": RESEARCH_ONLY, "model": released.card.weights.sha256}
-    data |= {"calibration": released.card.calibration.words, "operating_point": released.card.operating.words}
+    gallery = Gallery(released, most=explain)
+    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=gallery.hear)
+    if explain:
+        write_page(out / PAGE, gallery.explained, model=released.card.weights.sha256)
+    data = {"folder": str(out), "explained": len(gallery.explained), "signed_by": fingerprint(identity_hex(key))}
+    return _told(found, released.card, data)
+
+
+def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
+    calibration, called = card.calibration.words, card.operating.words
+    data |= found.model_dump(mode="json") | {"notice": RESEARCH_ONLY, "model": card.weights.sha256}
+    data |= {"calibration": calibration, "operating_point": called}
     shown = {
-        "model": f"{released.card.weights.sha256} of {released.card.origin.study}",
-        "signed by": fingerprint(identity_hex(key)),
-        "probabilities": released.card.calibration.words,
-        "called": released.card.operating.words,
+        "model": f"{card.weights.sha256} of {card.origin.study}",
+        "signed by": data["signed_by"],
+        "probabilities": calibration,
+        "called": called,
         **_head(found),
     }
-    return Answer(
-        data | {"folder": str(out)},
-        Group(facts(shown), *_reasons(found), Text(f"\n{RESEARCH_ONLY[:1].upper()}{RESEARCH_ONLY[1:]}.")),
-    )
+    notice = Text(f"\n{RESEARCH_ONLY[:1].upper()}{RESEARCH_ONLY[1:]}.")
+    return Answer(data, Group(facts(shown), *_reasons(found), notice))
 
 
 def _insist(images: Path, out: Path) -> None:

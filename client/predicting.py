@@ -27,6 +27,7 @@ from shared.section import Section
 
 BATCH = 64  # images at a time
 _EVERY = 100
+Hear = Callable[[Prediction, list[NDArray[np.uint16]], Floats], None]
 
 
 class Tally(Section):
@@ -65,6 +66,7 @@ def predict(
     out: Path,
     rules: Rules,
     say: Callable[[str], None] = lambda _: None,
+    hear: Hear = lambda *_: None,
 ) -> Tally:
     """Answer every exam of a folder that is not answered yet.
 
@@ -75,6 +77,7 @@ def predict(
         out: the folder of the answers; made if need be.
         rules: which images are wanted.
         say: hears how far it is, now and then.
+        hear: hears each answer once it is written, with the exam's images and their (images, outputs) logits.
 
     Raises:
         ConfigError: `out` holds answers of another model.
@@ -89,6 +92,7 @@ def predict(
             if one.images:
                 said = _answer(model, one, logits)
                 write_answer(out, said)
+                hear(said, one.images, logits)
                 called.update(finding.name for finding in said.findings if finding.called)
             if (done := counts["predicted"] + counts["unread"]) % _EVERY == 0:
                 say(f"{done:,} of {len(waiting):,} exams")

@@ -33,7 +33,7 @@ MAY_KNOW = {
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
         *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),
-    "monai": ("shared/models.py", "client/imaging/"),
+    "monai": ("shared/models.py", "client/imaging/", "client/explaining.py"),
     "torch": (
         *(
             "shared/models.py",
@@ -45,6 +45,7 @@ MAY_KNOW = {
         ),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
+        "client/explaining.py",
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py"),
     ),
     "opacus": ("client/private_training.py",),

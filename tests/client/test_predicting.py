@@ -66,7 +66,8 @@ def failed(done: Result) -> tuple[int, str]:
 
 
 def test_the_answer_is_what_the_network_says_calibrated(ward: Ward, tmp_path: Path) -> None:
-    said = ward.run(tmp_path)
+    said = ward.run(tmp_path, "--explain", 2)
+    assert said["explained"] == (tmp_path / "explained.html").read_text().count("<h2>") == 2
     assert (said["files"], said["used"], said["exams"], said["predicted"], said["images"]) == (7, 5, 5, 5, 5)
     assert said["used"] + sum(said["set_aside"].values()) == said["files"]
     card, file = ward.exported.card, ward.files[0]

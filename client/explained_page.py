@@ -1,0 +1,63 @@
+"""The hospital's own page of explanations: pictures of its patients, so that it is never released and says so."""
+
+import base64
+import io
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from numpy.typing import NDArray
+from PIL import Image
+
+from client.explaining import Explained
+from shared.durable import write_atomically
+from shared.metrics import Floats
+from shared.model_card import RESEARCH_ONLY
+
+_EDGE = 256  # px of a picture on the page
+_WARM, _COLD = np.array([230.0, 90.0, 20.0]), np.array([20.0, 110.0, 230.0])
+_OPACITY = 0.6
+
+
+def write_page(path: Path, explained: Sequence[Explained], *, model: str) -> None:
+    """Write the page for this account alone.
+
+    Args:
+        path: the file.
+        explained: in the order in which they are shown.
+        model: SHA-256 of the model file.
+    """
+    environment = Environment(
+        loader=PackageLoader("client", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
+    )
+    shown = [(one, *map(_uri, _pictures(one))) for one in explained]
+    page = environment.get_template("explained.html.jinja").render(
+        shown=shown, model=model, notice=RESEARCH_ONLY, edge=_EDGE
+    )
+    write_atomically(path, page.encode(), mode=0o600)
+
+
+def _pictures(one: Explained) -> tuple[NDArray[np.uint8], ...]:
+    """The image, Grad-CAM over it, occlusion over it: (size_px, size_px, 3) each."""
+    channels = np.broadcast_to(one.image, (3, *one.image.shape[1:])) if len(one.image) == 1 else one.image
+    plain = np.moveaxis(channels / 257.0, 0, -1)
+    reach = float(np.abs(one.maps.drop).max()) or 1.0
+    cam, drop = one.maps.cam, one.maps.drop / reach
+    parts = (
+        plain,
+        _over(plain, cam, _WARM),
+        _over(_over(plain, np.clip(drop, 0, 1), _WARM), np.clip(-drop, 0, 1), _COLD),
+    )
+    return tuple(np.rint(np.clip(part, 0, 255)).astype(np.uint8) for part in parts)
+
+
+def _over(plain: Floats, strength: Floats, colour: Floats) -> Floats:
+    weight = (_OPACITY * strength)[..., None]
+    return plain * (1 - weight) + colour * weight
+
+
+def _uri(picture: NDArray[np.uint8]) -> str:
+    data = io.BytesIO()
+    Image.fromarray(picture).resize((_EDGE, _EDGE), Image.Resampling.BICUBIC).save(data, format="PNG")
+    return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

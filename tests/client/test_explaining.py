@@ -1,0 +1,82 @@
+"""The maps point at what the output rests on, and the page stays in the hospital and says so."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from browser import Reader
+from torch import nn
+
+from client.explained_page import write_page
+from client.explaining import Explained, Maps, explain, last_convolution
+from client.prediction import Finding, Prediction
+from shared.models import build_model
+from shared.randomness import StudyRandom
+from shared.study import ImageSpec, ModelSpec
+
+
+class Corner(nn.Module):
+    """A network whose second logit is the brightness of the upper left quarter, and whose first is its contrary."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Conv2d(1, 1, 3, padding=1)
+        self.last = nn.Conv2d(1, 1, 1)
+        for layer in (self.first, self.last):
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)  # type: ignore[arg-type]
+        self.first.weight.data[0, 0, 1, 1] = self.last.weight.data[0, 0, 0, 0] = 1.0
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        seen = torch.relu(self.last(self.first(images)))
+        bright = seen[:, :, :16, :16].mean(dim=(1, 2, 3))
+        return torch.stack([-bright, bright], dim=1)
+
+
+@pytest.fixture
+def image() -> np.ndarray:
+    rng = np.random.default_rng(2)
+    return rng.integers(40_000, 65_536, (1, 32, 32)).astype(np.uint16)
+
+
+def test_occlusion_points_at_the_corner_that_counts(image: np.ndarray) -> None:
+    maps = explain(Corner().eval(), image, finding=1, device=torch.device("cpu"))
+    assert maps.drop.shape == (32, 32)
+    assert maps.drop[:12, :12].mean() > 0.001
+    assert np.abs(maps.drop[22:, 22:]).max() < 1e-6
+    contrary = explain(Corner().eval(), image, finding=0, device=torch.device("cpu"))
+    assert contrary.drop[:12, :12].mean() < -0.001
+
+
+def test_grad_cam_follows_the_gradient_of_the_class(image: np.ndarray) -> None:
+    maps = explain(Corner().eval(), image, finding=1, device=torch.device("cpu"))
+    assert (maps.cam.min(), maps.cam.max()) == (pytest.approx(0, abs=1), 1)
+    assert np.corrcoef(maps.cam.ravel(), image.ravel())[0, 1] > 0.9  # the map is the picture itself
+    assert (
+        explain(Corner().eval(), image, finding=0, device=torch.device("cpu")).cam.max() == 0
+    )  # nothing speaks for it
+
+
+def test_a_network_of_the_wheel_is_explained(image: np.ndarray) -> None:
+    spec = ModelSpec(name="basic_cnn", norm="group", width=16)
+    network = build_model(spec, images=ImageSpec(size_px=32), outputs=2, random=StudyRandom(1)).eval()
+    assert last_convolution(network).startswith("features.")
+    maps = explain(network, image, finding=1, device=torch.device("cpu"))
+    assert np.isfinite(maps.cam).all()
+    assert np.abs(maps.drop).max() > 0
+
+
+def test_the_page_says_that_it_stays(image: np.ndarray, tmp_path: Path) -> None:
+    finding = Finding(name="opacity", probability=0.8125, called=True)
+    rest = {"calibration": "uncalibrated: few", "operating_point": "half", "files": (), "set_aside": {}}
+    said = Prediction(exam="<b>1.2", study="chest", model="0" * 64, findings=(finding,), **rest)
+    maps = Maps(cam=np.eye(32), drop=np.eye(32) - 0.5)
+    write_page(tmp_path / "page.html", [Explained(said, 0, 0, image, maps)], model="0" * 64)
+    page = Reader((tmp_path / "page.html").read_text())
+    assert "never released" in page.text and "Research use only, not for diagnosis" in page.text
+    assert "<b>1.2" in page.text and "0.812" in page.text
+    pictures = [value for name, value in page.attributes if name == "src"]
+    assert len(pictures) == len(set(pictures)) == 3
+    assert all(value.startswith("data:image/png") for value in pictures)
+    assert (tmp_path / "page.html").stat().st_mode & 0o777 == 0o600
