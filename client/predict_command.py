@@ -1,5 +1,6 @@
 """`wardround predict`: a released model on the hospital's own images, once its signature holds."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -14,7 +15,11 @@ from shared.errors import ConfigError
 from shared.model_card import RESEARCH_ONLY
 
 if TYPE_CHECKING:
+    from client.imaging.form import Pixels
+    from client.imaging.kinds import FolderKind
     from client.predicting import Tally
+    from client.prediction import Prediction
+    from shared.metrics import Floats
     from shared.model_card import ModelCard
 
 app = typer.Typer()
@@ -43,29 +48,36 @@ def predict(
         int,
         typer.Option(help=f"Show of so many exams where the model looked: {PAGE}, which stays here.", min=0, max=200),
     ] = 0,
+    dicom_sr: Annotated[bool, typer.Option("--dicom-sr", help="Write each answer as a DICOM SR, too.")] = False,
 ) -> Answer:
     """Let a released model read a folder of images, for research; what is answered already is kept."""
     from client.coordinator_key import coordinator_key
     from client.device import resolve_device
+    from client.dicom_reports import DicomReports
     from client.explained_page import write_page
     from client.explaining import Gallery
     from client.imaging.decoder import decoding_command
-    from client.imaging.kinds import kind_of
     from client.predicting import predict as run
     from client.released_model import load_released
     from shared.keys import fingerprint, identity_hex
 
     key = coordinator_key(coordinator, config)
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
-    _insist(images, out)
-    command = decoding_command(kind or kind_of(images), images)
-    say = progress_console().print
+    kind = _insist(images, out, kind, dicom_sr=dicom_sr)
+    reports = DicomReports(images, out, now=lambda: datetime.now(UTC))
     gallery = Gallery(released, most=explain)
-    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=gallery.hear)
+
+    def hear(said: "Prediction", read: "list[Pixels]", logits: "Floats") -> None:
+        gallery.hear(said, read, logits)
+        if dicom_sr:
+            reports.hear(said)
+
+    command, say = decoding_command(kind, images), progress_console().print
+    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=hear)
     if explain:
         write_page(out / PAGE, gallery.explained, model=released.card.weights.sha256)
     data = {"folder": str(out), "explained": len(gallery.explained), "signed_by": fingerprint(identity_hex(key))}
-    return _told(found, released.card, data)
+    return _told(found, released.card, data | {"reports": reports.written, "unreported": reports.missing})
 
 
 def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
@@ -79,15 +91,24 @@ def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
         "called": called,
         **_head(found),
     }
+    if data["unreported"]:
+        shown["without a report"] = f"{data['unreported']:,} exams, whose headers lack what a report needs"
     notice = Text(f"\n{RESEARCH_ONLY[:1].upper()}{RESEARCH_ONLY[1:]}.")
     return Answer(data, Group(facts(shown), *_reasons(found), notice))
 
 
-def _insist(images: Path, out: Path) -> None:
+def _insist(images: Path, out: Path, kind: "FolderKind | None", *, dicom_sr: bool) -> "FolderKind":
+    """Which kind the folder holds, if what is asked can be done."""
+    from client.imaging.kinds import kind_of
+
     if not images.is_dir():
         raise ConfigError(f"{images} is not a folder that is here.", remedy="Correct --input.")
     if out.resolve().is_relative_to(images.resolve()):
         raise ConfigError("The answers would lie among the images.", remedy="Name another folder with --out.")
+    kind = kind or kind_of(images)
+    if dicom_sr and kind != "dicom":
+        raise ConfigError("A DICOM SR is of a DICOM exam.", remedy="Leave --dicom-sr out for other images.")
+    return kind
 
 
 def _rules(config: Path | None) -> Rules:

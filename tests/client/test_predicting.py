@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pydicom
 import pytest
 import tomli_w
 import torch
@@ -116,10 +117,20 @@ def test_a_site_goes_by_its_own_invitation_and_its_own_rules(ward: Ward, tmp_pat
     config = next(iter(ward.made.place.sites.values())) / "site.toml"
     data = {"kind": "dicom", "folder": str(shared_data), "labels": str(ward.images / "note.txt"), "keep": ["secondary"]}
     config.write_text(tomli_w.dumps({"site": {"name": "north"}, "data": data}))
-    said = answer(*ward.asked(tmp_path, "--config", config, "--input", shared_data / "dicom" / "mr_series_24"))
+    series = shared_data / "dicom" / "mr_series_24"
+    said = answer(*ward.asked(tmp_path, "--config", config, "--input", series, "--dicom-sr"))
     assert (said["exams"], said["predicted"], said["images"]) == (1, 1, 24)
-    (there,) = tmp_path.iterdir()  # the slices of one exam have one answer
+    (there,) = tmp_path.glob("*.json")  # the slices of one exam have one answer
     assert len(json.loads(there.read_text())["files"]) == 24
+    (report,) = tmp_path.glob("*.dcm")
+    assert (said["reports"], said["unreported"], report.stem) == (1, 0, there.stem)
+    assert ward.exported.card.weights.sha256.encode() in report.read_bytes()
+    assert pydicom.dcmread(report).SeriesDescription == RESEARCH_ONLY
+
+
+def test_a_report_is_of_a_dicom_exam(ward: Ward, tmp_path: Path) -> None:
+    done = wardround(*ward.asked(tmp_path / "out", "--coordinator", identity_hex(ward.key), "--dicom-sr", "--json"))
+    assert failed(done)[0] == ConfigError.exit_code
 
 
 def test_a_key_is_given_in_several_forms(ward: Ward, tmp_path: Path) -> None:

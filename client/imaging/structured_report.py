@@ -1,0 +1,154 @@
+"""An answer as a DICOM structured report beside the exam: Enhanced SR (PS3.3 A.35.2), unverified and for research.
+
+Decides what stands in it: the notice first, then each class with its probability and call, and by which model. Patient
+and study are those of the exam's own header, as they stand there; the report is a new series of the same study and
+names the images that it is about. It is a file at the site; storing it anywhere is left to people.
+"""
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from pydicom import dcmread
+from pydicom.dataset import Dataset, FileMetaDataset
+from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+
+ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
+_PREFIX = "2.25."  # a UUID as UID (PS3.5, B.2)
+_OF_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
+_OF_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
+_READ = (*_OF_PATIENT, *_OF_STUDY, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SpecificCharacterSet")
+_OURS = "99WARDROUND"
+
+
+@dataclass(frozen=True)
+class Statement:
+    """One class: what it is called, its probability, and whether it is called."""
+
+    name: str
+    probability: float
+    called: bool
+
+
+@dataclass(frozen=True)
+class ReportWords:
+    """What the report says, besides whom it is about."""
+
+    notice: str
+    statements: Sequence[Statement]
+    model: str
+    study: str
+    calibration: str
+    operating_point: str
+    version: str
+    made: datetime
+
+
+@dataclass(frozen=True)
+class Header:
+    """The elements of one image that a report of it repeats."""
+
+    elements: Dataset = field(repr=False)
+
+
+def header_of(data: bytes) -> Header:
+    """Read what a report needs; the decoder has read these very bytes within its limits."""
+    return Header(dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=list(_READ)))
+
+
+def structured_report(headers: Sequence[Header], words: ReportWords) -> bytes:
+    """The report as a DICOM file.
+
+    Args:
+        headers: of the exam's images, at least one.
+        words: what it says.
+    """
+    first, report = headers[0].elements, Dataset()
+    for name in (*_OF_PATIENT, *_OF_STUDY):
+        setattr(report, name, first.get(name, ""))
+    report.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"
+    report.SOPClassUID, report.SOPInstanceUID = ENHANCED_SR, generate_uid(_PREFIX)
+    report.SeriesInstanceUID, report.SeriesNumber, report.InstanceNumber = generate_uid(_PREFIX), 1, 1
+    report.Modality, report.SeriesDescription = "SR", words.notice
+    report.ReferencedPerformedProcedureStepSequence = []
+    report.Manufacturer, report.ManufacturerModelName = "Wardround", "wardround predict"
+    report.DeviceSerialNumber, report.SoftwareVersions = words.model[:16], words.version
+    report.ContentDate, report.ContentTime = words.made.strftime("%Y%m%d"), words.made.strftime("%H%M%S")
+    report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
+    report.PerformedProcedureCodeSequence = []
+    report.CurrentRequestedProcedureEvidenceSequence = [_evidence(headers)]
+    _fill(report, words)
+    return _file(report)
+
+
+def _evidence(headers: Sequence[Header]) -> Dataset:
+    """The images that were read, by series."""
+    evidence, series = Dataset(), dict[str, Dataset]()
+    for header in headers:
+        uid = str(header.elements.SeriesInstanceUID)
+        if uid not in series:
+            series[uid] = Dataset()
+            series[uid].SeriesInstanceUID, series[uid].ReferencedSOPSequence = uid, []
+        image = Dataset()
+        image.ReferencedSOPClassUID = header.elements.SOPClassUID
+        image.ReferencedSOPInstanceUID = header.elements.SOPInstanceUID
+        series[uid].ReferencedSOPSequence.append(image)
+    evidence.StudyInstanceUID = headers[0].elements.StudyInstanceUID
+    evidence.ReferencedSeriesSequence = list(series.values())
+    return evidence
+
+
+def _fill(report: Dataset, words: ReportWords) -> None:
+    report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
+    report.ConceptNameCodeSequence = [_code("126000", "DCM", "Imaging Measurement Report")]
+    report.ContentSequence = [_text("121106", "DCM", "Comment", words.notice)]
+    for number, one in enumerate(words.statements, 1):
+        call = "called" if one.called else "not called"
+        report.ContentSequence += [
+            _number(f"P{number}", f"Probability of {one.name}", one.probability),
+            _text(f"C{number}", _OURS, f"Call of {one.name}", call),
+        ]
+    for place, (meaning, text) in enumerate(
+        (
+            ("Calibration", words.calibration),
+            ("Operating point", words.operating_point),
+            ("Federated study", words.study),
+            ("SHA-256 of the model", words.model),
+        ),
+        start=1,
+    ):
+        report.ContentSequence.append(_text(f"M{place}", _OURS, meaning, text))
+
+
+def _code(value: str, scheme: str, meaning: str) -> Dataset:
+    code = Dataset()
+    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning[:64]
+    return code
+
+
+def _text(value: str, scheme: str, meaning: str, text: str) -> Dataset:
+    item = Dataset()
+    item.RelationshipType, item.ValueType, item.TextValue = "CONTAINS", "TEXT", text
+    item.ConceptNameCodeSequence = [_code(value, scheme, meaning)]
+    return item
+
+
+def _number(value: str, meaning: str, share: float) -> Dataset:
+    item, measured = Dataset(), Dataset()
+    item.RelationshipType, item.ValueType = "CONTAINS", "NUM"
+    item.ConceptNameCodeSequence = [_code(value, _OURS, meaning)]
+    measured.MeasurementUnitsCodeSequence = [_code("1", "UCUM", "no units")]
+    measured.NumericValue = f"{share:.6f}"
+    item.MeasuredValueSequence = [measured]
+    return item
+
+
+def _file(report: Dataset) -> bytes:
+    report.file_meta = FileMetaDataset()
+    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
+    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
+    written = io.BytesIO()
+    report.save_as(written, enforce_file_format=True)
+    return written.getvalue()
