@@ -110,7 +110,6 @@ def test_another_picture_under_the_same_name_is_answered_anew(ward: Ward, tmp_pa
     assert ward.run(tmp_path / "out", *more)["predicted"] == 1
     Image.fromarray(np.full((40, 40), 31, np.uint8)).save(images / "a.png")
     assert ward.run(tmp_path / "out", *more)["predicted"] == 1
-    assert ward.run(tmp_path / "out", *more)["kept"] == 1
 
 
 def test_a_site_goes_by_its_own_invitation_and_its_own_rules(ward: Ward, tmp_path: Path, shared_data: Path) -> None:

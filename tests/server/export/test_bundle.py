@@ -74,7 +74,8 @@ def ours(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.nda
     [
         ("binary", 1, {"model": "basic_cnn", "norm": "group", "size_px": 64}),
         ("multiclass", 3, {"model": "basic_cnn", "norm": "instance", "size_px": 40}),
-        ("multilabel", 3, {"model": "basic_cnn", "norm": "batch", "size_px": 28}),
+        pytest.param("multilabel", 3, {"model": "basic_cnn", "norm": "batch", "size_px": 28}, marks=SLOW),
+        pytest.param("binary", 3, {"model": "resnet18", "norm": "group", "size_px": 48}, marks=SLOW),
     ],
 )
 def test_monais_runner_gives_what_our_network_gives(
