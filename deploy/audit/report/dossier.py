@@ -110,7 +110,8 @@ def _sorted(dossier: Dossier, lines: Iterable[bytes]) -> Iterator[Entry]:
 
 def _sort(dossier: Dossier, entry: Entry) -> None:
     said = entry.data
-    if any(isinstance(said.get(name), str) for name in PERSONAL):
+    personal = any(isinstance(said.get(name), str) for name in PERSONAL) and entry.type not in CONTRACTS
+    if personal:
         dossier.human.add(entry)
     kinds = {
         RELEASES: dossier.releases,
@@ -120,7 +121,7 @@ def _sort(dossier: Dossier, entry: Entry) -> None:
         PRIVACY: dossier.privacy,
     }
     kept = next((kept for types, kept in kinds.items() if entry.type in types), None)
-    if kept is None and entry.type not in ("head", "heads", "model_received"):
+    if kept is None and not personal and entry.type not in ("head", "heads", "model_received"):
         kept = dossier.other
     if kept is not None:
         kept.add(entry)

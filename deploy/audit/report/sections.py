@@ -236,12 +236,17 @@ def _agreed_by(entry: Entry) -> str:
 
 
 def _words(entry: Entry) -> str:
+    refusal = _said(entry, "refusal").replace("_", " ")
+    if entry.type == "release":
+        return f"answered at {_said(entry, 'stage')}: {refusal or 'no'}"
+    if entry.type == "release_again":
+        return f"at most {_said(entry, 'most')} more answers that say: {refusal}"
     return ", ".join(_pairs(entry.data.items()))
 
 
 def _pairs(items: Iterable[tuple[str, Any]]) -> Iterator[str]:
     for name, value in items:
-        if name not in ("study", "round", "study_digest") and value is not None:
+        if name not in ("study", "round", "study_digest") and value not in (None, "", []):
             yield f"{name.replace('_', ' ')} {_plain(value)}"
 
 

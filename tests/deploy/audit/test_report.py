@@ -98,10 +98,20 @@ def test_what_the_policy_agreed_to_is_nobody_s_act(handed: Handed) -> None:
         "person": "Jo Doe",
     }
     by_id = {section.id: section for section in sections(dossier_of(handed, goes_on(handed, ("contract", agreed))))}
-    assert [row[4] for row in by_id["human"].rows] == [
-        "approved by person, contract cccccccccccccccc..., person Jo Doe"
-    ]
+    assert by_id["human"].rows == []  # a person's act is the approval, which has an entry of its own
     assert [row[3] for row in by_id["contracts"].rows] == ["policy.studies = any"] * 2 + ["Jo Doe"]
+
+
+def test_what_a_person_did_and_what_was_refused_stand_once_and_in_words(handed: Handed) -> None:
+    decided = {"study": "hearts", "verdict": "approved", "person": "Jo Doe", "reason": ""}
+    no = {"study": "hearts", "round": 0, "stage": "open", "kind": "refused", "refusal": "awaits_approval", "bytes": 9}
+    told = no | {"body_digest": "a" * 64, "update_digest": None, "contract": None, "tells": []}
+    dossier = dossier_of(handed, goes_on(handed, ("approval", decided), ("release", told)))
+    by_id = {section.id: section for section in sections(dossier)}
+    assert [row[4] for row in by_id["human"].rows] == ["person Jo Doe, verdict approved"]
+    assert not any("Jo Doe" in row[-1] for row in by_id["other"].rows)
+    assert by_id["refusals"].rows[-1][-1] == "answered at open: awaits approval"
+    assert by_id["releases"].rows[-1][4] == "refused awaits approval"
 
 
 def test_answers_that_left_again_and_again_are_among_the_releases(handed: Handed) -> None:
@@ -110,7 +120,7 @@ def test_answers_that_left_again_and_again_are_among_the_releases(handed: Handed
     dossier = dossier_of(handed, goes_on(handed, announced, left))
     by_id = {section.id: section for section in sections(dossier)}
     assert by_id["releases"].rows[-1][3:6] == ("0", "7 times awaits approval", "2,800")
-    assert by_id["refusals"].rows[-1][2] == "release again"
+    assert by_id["refusals"].rows[-1][2::3] == ("release again", "at most 9 more answers that say: awaits approval")
     assert standing(dossier, "The ledger names 17 releases") == ["proven"]
 
 
