@@ -12,6 +12,7 @@ from live_federation import wardround
 
 from client.imaging.catalogue import Row
 from client.imaging.reasons import Reason
+from client.imaging.unmapped import Unmapped
 from deploy.bench.hostile import Found, judge, missed, run, show
 from deploy.bench.hostile_bytes import KINDS, damaged
 from deploy.bench.hostile_folder import Laid
@@ -63,6 +64,7 @@ class SlowFrames:
     """Three frames of one file, which take 1, 2 and 3 s of this clock, and one of another, which takes 4."""
 
     labels_unused = 0
+    unmapped = Unmapped()
     now = 0.0
     every = tuple(Row("dicom", file, index, "") for file, index in (("a", 0), ("a", 1), ("a", 2), ("b", 0)))
 
