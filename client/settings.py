@@ -64,7 +64,7 @@ def folder_of(config: Path) -> Path:
     if not path.is_file():
         raise ConfigError(
             f"There is no {FILE_NAME} at {path.parent}.",
-            remedy=f"Name the site's own: --config /path/to/the/site/{FILE_NAME}; a new site joins first.",
+            remedy=f"Name the site's own by --config /path/to/the/site/{FILE_NAME}, or join: `wardround site join`.",
         )
     return path.parent
 

@@ -62,11 +62,11 @@ def test_a_second_agent_on_the_same_folder_is_refused(federation: LiveFederation
     assert "already serves" in json.loads(done.stdout)["error"]["what"]
 
 
-@pytest.mark.parametrize(("command", "code"), [("status", 3), ("sent", 3), ("start", 3), ("ledger", 3)])
-def test_a_folder_without_a_site(tmp_path: Path, command: str, code: int) -> None:
+@pytest.mark.parametrize("command", ["status", "sent", "start", "ledger"])
+def test_a_folder_without_a_site(tmp_path: Path, command: str) -> None:
     done = wardround("site", command, "--config", tmp_path / "site.toml", "--json")
-    assert done.exit_code == code
-    assert json.loads(done.stdout)["error"]["remedy"]
+    assert done.exit_code == 3
+    assert "--config" in json.loads(done.stdout)["error"]["remedy"]
 
 
 @pytest.mark.parametrize("command", ["status", "sent", "start", "ledger"])

@@ -462,7 +462,7 @@ def test_what_is_shown_and_reconciled(site: LoneSite) -> None:
     assert said["left"] == pytest.approx(10 - expected)
     assert [level["patients"] for level in said["levels"] if level["above"] < expected <= (level["to"] or 1e9)] == [2]
     shown = wardround("site", "budget", "show", *config).stdout
-    assert "2 to" in shown
+    assert "2 patients at an epsilon" in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
     assert answer("site", "budget", "reconcile", *config) == {"reconciled": False}
     (site.folder / "budget.json").unlink()
