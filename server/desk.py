@@ -58,10 +58,10 @@ class Desk:
     heads: Heads = field(init=False)  # of the sites' ledgers
 
     def __post_init__(self) -> None:
-        known = known_by(sorted(self.folder.path.parent.glob("*/journal.jsonl")))
-        mine = {site: known[site] for site in self.cohort if site in known}
-        heads = {site: one.head for site, one in mine.items() if one.head is not None}
-        self.heads = Heads(heads, {site: one.lost for site, one in mine.items() if one.lost})
+        admitted = {entry.site: entry.not_before for entry in self.roster().entries if entry.site in self.cohort}
+        known = known_by(sorted(self.folder.path.parent.glob("*/journal.jsonl")), admitted=admitted)
+        heads = {site: one.head for site, one in known.items() if one.head is not None}
+        self.heads = Heads(heads, {site: one.lost for site, one in known.items() if one.lost})
 
     @property
     def update_limit(self) -> int:
