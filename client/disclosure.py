@@ -2,9 +2,10 @@
 
 1. A split is withheld if it has fewer patients than `policy.smallest_cell`. It is withheld, too, if fewer than that are
    of a class, or are not of it: no patient at all tells that nobody has it. Where its statistics do not count the
-   patients of any class, that cannot be seen, and it is withheld. Only that it was withheld is told.
+   patients of any class, that cannot be seen, and it is withheld. Only that it was withheld is told. Of segmentation
+   the patients counted are those in whom a structure was measured: it is their figures that are told.
 2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
-   `policy.score_histograms`. Else the site's own AUROC leaves, with its interval, rounded.
+   `policy.score_histograms`. Else the site's own AUROC or Dice leaves, with its interval, rounded.
 
 3. Of a survey no cell is told of fewer patients, nor one that could be worked out (`shared/survey.py`).
 

@@ -1,4 +1,4 @@
-"""Score a model on one split of a site: logits of images, joined by patient, counted by the task.
+"""Score a model on one split of a site: what the task measures of each image, joined by patient, counted by the task.
 
 Decides nothing about what the figures are (the task does) or whether they may leave (egress does).
 """
@@ -15,10 +15,10 @@ from shared.metrics import Floats, Integers, Score
 from shared.tasks import Task
 
 
-def logits_by_patient(
+def measured_by_patient(
     model: nn.Module, examples: Examples, *, task: Task, device: torch.device | str, batch_size: int = 256
 ) -> tuple[Floats, Integers]:
-    """One row of logits and one target per patient.
+    """One row of what the task measures (of classification the logits) and one target per patient.
 
     The model is moved to the device and comes back in the mode it had.
 
@@ -30,21 +30,21 @@ def logits_by_patient(
         batch_size: images at a time.
 
     Returns:
-        (patients, outputs) float32, and (patients,) or (patients, outputs) int64.
+        (patients, columns) float32, and (patients,) or (patients, classes) int64.
     """
-    logits = np.zeros((len(examples), task.outputs), np.float32)
+    measured = np.zeros((len(examples), task.columns), np.float32)
     was_training = model.training
     model.to(device).eval()
     try:
         with torch.inference_mode():
             for start in range(0, len(examples), batch_size):
-                chosen = slice(start, start + batch_size)
-                images = to_network(examples.images[chosen]).to(device)
-                known = (torch.from_numpy(values).to(device) for values in examples.beside(chosen))
-                logits[chosen] = model(images, *known).float().cpu().numpy()
+                batch = slice(start, start + batch_size)
+                known = (torch.from_numpy(values).to(device) for values in examples.beside(batch))
+                logits = model(to_network(examples.images[batch]).to(device), *known).float().cpu()
+                measured[batch] = task.measure(logits, torch.from_numpy(examples.targets(batch)))
     finally:
         model.train(was_training)
-    return task.by_patient(logits, examples.labels, examples.patients)
+    return task.by_patient(measured, examples.labels, examples.patients)
 
 
 def evaluate(
@@ -58,5 +58,5 @@ def evaluate(
     batch_size: int = 256,
 ) -> Score:
     """Score the model, whose digest is named in the answer, on one split."""
-    logits, targets = logits_by_patient(model, examples, task=task, device=device, batch_size=batch_size)
-    return task.score(logits, targets, model_digest=model_digest, split=split)
+    measured, targets = measured_by_patient(model, examples, task=task, device=device, batch_size=batch_size)
+    return task.score(measured, targets, model_digest=model_digest, split=split)

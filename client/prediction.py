@@ -10,13 +10,13 @@ import numpy as np
 from pydantic import ValidationError
 
 from shared.calibration import probabilities
+from shared.classification import Classification
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.metrics import Floats
 from shared.model_card import RESEARCH_ONLY, ModelCard
 from shared.section import Section
 from shared.study import Digest
-from shared.tasks import Task
 
 
 class Finding(Section):
@@ -49,7 +49,7 @@ class Prediction(Section):
     set_aside: dict[str, int]
 
 
-def findings_of(card: ModelCard, task: Task, logits: Floats) -> tuple[Finding, ...]:
+def findings_of(card: ModelCard, task: Classification, logits: Floats) -> tuple[Finding, ...]:
     """What the (images, outputs) logits of one exam say: their mean, calibrated, against the operating point."""
     images, nothing = np.zeros(len(logits), np.int64), np.zeros(logits.shape, np.int64)
     row, _ = task.by_patient(logits, nothing, images)

@@ -221,9 +221,8 @@ class _Trainer:
             found = {name: parameter.new_zeros((0, *parameter.shape)) for name, parameter in named.items()}
         else:
             chosen = np.concatenate(batch)
-            images = to_network(examples.images[chosen])
-            images = images if augment is None else augment(images, draws)
-            targets = torch.from_numpy(examples.labels[chosen])
+            images, targets = to_network(examples.images[chosen]), torch.from_numpy(examples.targets(chosen))
+            images, targets = (images, targets) if augment is None else augment(images, targets, draws)
             known = (torch.from_numpy(values).to(self._device) for values in examples.beside(chosen))
             found = self._gradients(images.to(self._device), targets.to(self._device), *known)
         for name, parameter in named.items():

@@ -41,10 +41,10 @@ def _listed(counts: Mapping[str, int], words: tuple[Word, ...]) -> dict[Word, Ce
 def _split(part: Examples, study: Study) -> SurveyedSplit:
     task = study.task
     classes: dict[str, Cell]
-    if task.mode == "multiclass":
+    if task.exclusive:
         classes = {name: _patients(part, part.labels == number) for number, name in enumerate(task.classes)}
     else:
-        flags = part.labels.reshape(len(part), task.outputs) == 1
+        flags = part.labels.reshape(len(part), len(task.classes)) == 1
         classes = {name: _patients(part, flags[:, number]) for number, name in enumerate(task.classes)}
         classes[NEGATIVE] = _patients(part, ~flags.any(axis=1))
     return SurveyedSplit(patients=part.patient_count, classes=classes)

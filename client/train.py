@@ -82,10 +82,10 @@ def fit(
         seed_layers(random.child("layers").integer(), trainer.device)
         batches = _batches(examples, spec, smallest=smallest, random=random)
         for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
-            images = to_network(examples.images[batch])
-            images = images if augment is None else augment(images, noise)
+            images, targets = to_network(examples.images[batch]), torch.from_numpy(examples.targets(batch))
+            images, targets = (images, targets) if augment is None else augment(images, targets, noise)
             known = map(torch.from_numpy, examples.beside(batch))
-            loss += trainer.step(images, torch.from_numpy(examples.labels[batch]), *known) * len(batch)
+            loss += trainer.step(images, targets, *known) * len(batch)
             seen, steps = seen + len(batch), steps + 1
             tally.note(batch)
             if on_step is not None:

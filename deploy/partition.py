@@ -9,8 +9,8 @@ Decides which patient goes to which site. Three schemes:
 
 All images of a patient stay together. Where the file names no test or validation patients, 15 % of
 the train patients each become them. Every site gets one flat .npz (see `client/imaging/npz.py`) with
-`images, labels, patient, split`, and whatever else the flat form says of each image in one number or word, such
-as its clinical columns; nothing is de-duplicated.
+`images, labels, patient, split`, `masks` where the file has them, and whatever else the flat form says of each image in
+one number or word, such as its clinical columns; nothing is de-duplicated.
 """
 
 import os
@@ -28,8 +28,9 @@ from shared.errors import ConfigError
 
 _SPLITS = ("train", "validation", "test")
 _PREFIXES = {"train": "train", "val": "validation", "test": "test"}
-_READ = ("images", "labels", "patient", "split", "site", "site_names")
+_READ = ("images", "labels", "masks", "patient", "split", "site", "site_names")
 _CARVED = 0.15
+_USUAL_SITES = 4
 _FEW = {"train": 8, "validation": 2, "test": 0}  # patients that every site gets, where there are enough
 
 
@@ -57,6 +58,7 @@ class _Table:
     splits: NDArray[np.str_]
     sites: NDArray[np.str_] | None
     beside: dict[str, NDArray[Any]] = field(default_factory=dict)
+    masks: NDArray[Any] | None = None
 
     @property
     def classes(self) -> NDArray[np.int64]:
@@ -66,13 +68,13 @@ class _Table:
         return np.where(self.labels.any(axis=1), self.labels.argmax(axis=1), -1).astype(np.int64)
 
 
-def partition(file: Path, *, scheme: str, sites: int, seed: int, out: Path) -> list[PartitionedSite]:
+def partition(file: Path, *, scheme: str, sites: int | None, seed: int, out: Path) -> list[PartitionedSite]:
     """Divide an array file over sites and write `out/NAME/images.npz` for each.
 
     Args:
         file: an .npz in the MedMNIST or the flat form.
         scheme: `iid`, `dirichlet:ALPHA` or `natural`.
-        sites: how many; with `natural`, as many as the file has.
+        sites: how many; None for as many as are natural, or else four.
         seed: of every draw; equal arguments give equal bytes.
         out: made where absent.
 
@@ -81,7 +83,7 @@ def partition(file: Path, *, scheme: str, sites: int, seed: int, out: Path) -> l
             or there are too few patients for the sites.
         ValueError: fewer than one site.
     """
-    if sites < 1:
+    if sites is not None and sites < 1:
         raise ValueError("there must be at least one site")
     rng = np.random.default_rng(seed)
     table = _carved(_load(file), rng)
@@ -89,10 +91,13 @@ def partition(file: Path, *, scheme: str, sites: int, seed: int, out: Path) -> l
     return [_write(table, np.flatnonzero(owner == number), name, out) for number, name in enumerate(names)]
 
 
-def _assign(table: _Table, scheme: str, sites: int, rng: np.random.Generator) -> tuple[list[str], NDArray[np.int64]]:
+def _assign(
+    table: _Table, scheme: str, sites: int | None, rng: np.random.Generator
+) -> tuple[list[str], NDArray[np.int64]]:
     """Names of the sites, and (n,) the number of each image's site."""
     if scheme == "natural":
         return _natural(table, sites)
+    sites = sites or _USUAL_SITES
     alpha = _alpha(scheme)
     numbered = [f"site-{number + 1}" for number in range(sites)]
     patients, first, inverse = np.unique(table.patients, return_index=True, return_inverse=True)
@@ -111,11 +116,11 @@ def _assign(table: _Table, scheme: str, sites: int, rng: np.random.Generator) ->
     return numbered, owner[inverse]
 
 
-def _natural(table: _Table, sites: int) -> tuple[list[str], NDArray[np.int64]]:
+def _natural(table: _Table, sites: int | None) -> tuple[list[str], NDArray[np.int64]]:
     if table.sites is None:
         raise ConfigError("The array file has no `site` array.", remedy="Use --partition iid or dirichlet:ALPHA.")
     found, owner = np.unique(table.sites, return_inverse=True)
-    if len(found) != sites:
+    if sites is not None and len(found) != sites:
         raise ConfigError(
             f"The array file has {len(found)} natural sites; {sites} were asked for.",
             remedy=f"Use --sites {len(found)}.",
@@ -191,7 +196,10 @@ def _medmnist(archive: Any) -> _Table:
     patients = [f"{_PREFIXES[p]}-{i}" for p, block in zip(found, images, strict=True) for i in range(len(block))]
     splits = [_PREFIXES[p] for p, block in zip(found, images, strict=True) for _ in block]
     labels = np.concatenate([archive[f"{prefix}_labels"] for prefix in found])
-    return _Table(np.concatenate(images), _one_axis(labels), np.array(patients), np.array(splits), None)
+    masks = [archive[f"{prefix}_masks"] for prefix in found if f"{prefix}_masks" in archive]
+    together = np.concatenate(masks) if masks and len(masks) == len(found) else None
+    names = np.array(patients), np.array(splits)
+    return _Table(np.concatenate(images), _one_axis(labels), *names, None, masks=together)
 
 
 def _flat(archive: Any) -> _Table:
@@ -201,12 +209,13 @@ def _flat(archive: Any) -> _Table:
         archive["patient"].astype(str) if "patient" in archive else np.array([f"image-{i}" for i in range(count)])
     )
     splits = _split_names(archive["split"]) if "split" in archive else np.full(count, "train")
-    if not len(labels) == len(patients) == len(splits) == count:
+    masks = archive.get("masks")
+    if not len(labels) == len(patients) == len(splits) == count == len(images if masks is None else masks):
         raise ValueError("arrays of different length")
     sites = _site_names(archive) if "site" in archive else None
     others = {name: archive[name] for name in archive.files if name not in _READ}
     beside = {name: array for name, array in others.items() if array.shape == (count,) and array.dtype.kind in "iufbUS"}
-    return _Table(images, labels, patients, splits, sites, beside)
+    return _Table(images, labels, patients, splits, sites, beside, masks)
 
 
 def _split_names(split: NDArray[Any]) -> NDArray[np.str_]:
@@ -244,6 +253,7 @@ def _write(table: _Table, rows: NDArray[np.int64], name: str, out: Path) -> Part
         "split": table.splits[rows],
         **{name: array[rows] for name, array in table.beside.items()},
     }
+    arrays |= {} if table.masks is None else {"masks": table.masks[rows]}
     partial = folder / ".images.part.npz"
     np.savez(partial, allow_pickle=False, **arrays)
     os.replace(partial, folder / "images.npz")

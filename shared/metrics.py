@@ -8,7 +8,7 @@ Which statistics a task gives is decided in `shared.tasks`; what may leave, by t
 """
 
 from collections.abc import Iterable, Sequence
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
 from pydantic import Field
@@ -20,11 +20,23 @@ Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
 Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
-COARSE_FIGURES = ("auroc", "auroc_low", "auroc_high")  # all that a score without statistics holds
+Statistics = dict[str, tuple[int, ...]]
+Thresholds = tuple[float, ...]
+Merit = Literal["auroc", "dice"]  # the figure by which models of a task are known
+
+MERITS: tuple[Merit, ...] = get_args(Merit)
 COARSE_DECIMALS = 2
 LOGIT_LIMIT = 256.0  # logits are clipped to +-this; 2^-111 as a probability
 _FIRST_OCTAVE, _LAST_OCTAVE, _BINS_PER_OCTAVE = -6, 8, 32  # 2^8 = LOGIT_LIMIT
 _Z_95 = 1.959963984540054
+
+
+def coarse_figures(merit: Merit) -> tuple[str, str, str]:
+    """A figure of merit and the ends of its interval."""
+    return merit, f"{merit}_low", f"{merit}_high"
+
+
+COARSE_FIGURES = tuple(name for merit in MERITS for name in coarse_figures(merit))  # all of a score without statistics
 
 
 class Score(Section):

@@ -133,6 +133,12 @@ def _monai(name: str, *, dims: int, channels: int, outputs: int) -> nn.Module:
         network = nets.resnet18(spatial_dims=dims, n_input_channels=channels, num_classes=outputs)
     elif name == "densenet121":
         network = nets.DenseNet121(spatial_dims=dims, in_channels=channels, out_channels=outputs)
+    elif name == "unet":
+        features = (16, 16, 32, 64, 128, 16)
+        network = nets.BasicUNet(dims, channels, outputs, features, act="RELU", norm="BATCH", upsample="deconv")
+    elif name == "segresnet":
+        depth = {"blocks_down": (1, 2, 2), "blocks_up": (1, 1)}
+        network = nets.SegResNet(dims, 16, channels, outputs, norm="BATCH", upsample_mode="deconv", **depth)
     else:
         network = nets.EfficientNetBN(name, False, spatial_dims=dims, in_channels=channels, num_classes=outputs)
     return network  # type: ignore[no-any-return]

@@ -60,6 +60,21 @@ def balanced_accuracy(margins: Floats, positive: Mask) -> Figure | None:
     return figure
 
 
+def mean_share(values: Floats) -> Figure | None:
+    """Mean over patients, and then over columns.
+
+    Args:
+        values: (n, columns), NaN where a patient has none.
+
+    Returns:
+        None if a column has no value.
+    """
+    known = ~np.isnan(values)
+    if not known.any(axis=0).all():
+        return None
+    return lambda weights: np.asarray((weights @ np.nan_to_num(values) / (weights @ known)).mean(axis=1))
+
+
 def bootstrap_interval(
     figure: Figure | None, sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int = 2000
 ) -> Interval | None:

@@ -9,14 +9,15 @@ from pydantic import Field, model_validator
 
 from shared.section import Section
 
-Metric = Literal["auroc", "balanced_accuracy", "loss"]
+Metric = Literal["auroc", "balanced_accuracy", "loss", "dice"]
 
 
 class SelectionSpec(Section):
     """Which of the models that the rounds made is the final one, judged on the pooled validation patients.
 
     Training ends early once `patience_rounds` models in a row were not better by more than `min_gain` than
-    the best before them; None runs all rounds. Of `loss` less is better, of the others more.
+    the best before them; None runs all rounds. Of `loss` less is better, of the others more. Models that segment are
+    compared by `dice` unless it is said, or by `loss`; others by `auroc`.
 
     With `cross_site` each site's own model of the last round is sent to every site and scored there.
     """

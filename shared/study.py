@@ -21,6 +21,7 @@ from shared.plain_text import PlainText
 from shared.private_training import PrivacySpec, privacy_fault
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
+from shared.task_rules import inputs_fault, metric_fault, mode_fault, network_fault, with_metric
 from shared.training import TrainingSpec
 
 Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
@@ -44,10 +45,11 @@ class TaskSpec(Section):
     """What is predicted.
 
     `binary` names the one positive class, `multiclass` every class (exactly one is true),
-    `multilabel` every finding (any number may be true).
+    `multilabel` every finding (any number may be true). Of `segmentation` the classes are structures: one
+    (`binary`), or several that exclude each other (`multiclass`).
     """
 
-    kind: Literal["classification"] = "classification"
+    kind: Literal["classification", "segmentation"] = "classification"
     mode: Literal["binary", "multiclass", "multilabel"] = "binary"
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=64)]
 
@@ -55,16 +57,19 @@ class TaskSpec(Section):
     def _classes_fit_mode(self) -> Self:
         if len(set(self.classes)) != len(self.classes):
             raise ValueError("classes must differ from each other")
-        if self.mode == "binary" and len(self.classes) != 1:
-            raise ValueError("a binary task names exactly one class, the positive one")
-        if self.mode == "multiclass" and len(self.classes) < 3:
-            raise ValueError("a multiclass task names at least three classes; use binary for two")
+        if fault := mode_fault(self.kind, self.mode, len(self.classes)):
+            raise ValueError(fault)
         return self
 
     @property
+    def exclusive(self) -> bool:
+        """Whether an image has exactly one of the classes."""
+        return self.kind == "classification" and self.mode == "multiclass"
+
+    @property
     def outputs(self) -> int:
-        """Number of logits the model gives for one image."""
-        return len(self.classes)
+        """Number of logits the model gives for one image, or for one place of it, where none of several is one more."""
+        return len(self.classes) + (self.kind == "segmentation" and self.mode == "multiclass")
 
 
 class ModelSpec(Section):
@@ -74,7 +79,7 @@ class ModelSpec(Section):
     safetensors file that the study starts from; without it the seed initialises the weights.
     """
 
-    name: Literal["basic_cnn", "resnet18", "densenet121", "efficientnet-b0"] = "basic_cnn"
+    name: Literal["basic_cnn", "resnet18", "densenet121", "efficientnet-b0", "unet", "segresnet"] = "basic_cnn"
     norm: Literal["none", "batch", "group", "instance"] = "group"
     width: Annotated[int, Field(ge=8, le=65536)] = 128
     start_sha256: Digest | None = None
@@ -209,10 +214,19 @@ class Study(Section):
     admission: AdmissionSpec = AdmissionSpec()
     transfer: TransferSpec = TransferSpec()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _metric_of_task(cls, given: Any) -> Any:
+        return with_metric(given)
+
     @model_validator(mode="after")
     def _kind_fits(self) -> Self:
         if self.study.kind == "train" and self.training is None:
             raise ValueError("a study of kind train needs a [training] section")
+        task, name = self.task.kind, self.model.name
+        fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
+        if fault := fault or inputs_fault(task, self.images, clinical=bool(self.clinical)):
+            raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
         if self.training is not None and self.training.algorithm == "fedbn":

@@ -65,6 +65,10 @@ Why = Literal[
     "label_unknown",
     "label_conflict",
     "split_unknown",
+    "no_mask",
+    "mask_unreadable",
+    "mask_size",
+    "mask_unknown",
     "other",
 ]
 Vendor = Literal[
@@ -134,7 +138,7 @@ class Surveyable(Section):
 def surveyable(study: Study) -> Surveyable:
     """What follows from a study."""
     task = study.task
-    names = task.classes if task.mode == "multiclass" else (*task.classes, NEGATIVE)
+    names = task.classes if task.exclusive else (*task.classes, NEGATIVE)
     return Surveyable(classes=names, columns=tuple(study.clinical))
 
 

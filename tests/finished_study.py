@@ -38,6 +38,7 @@ TEXT = """\
 name = "chest"
 seed = 3
 [task]
+kind = "{kind}"
 mode = "{mode}"
 classes = [{classes}]
 [images]
@@ -68,6 +69,7 @@ class Finished(NamedTuple):
 def finished_study(
     root: Path,
     *,
+    kind: str = "classification",
     mode: str = "binary",
     model: str = "basic_cnn",
     norm: str = "group",
@@ -84,7 +86,7 @@ def finished_study(
 
     Args:
         root: a new folder.
-        mode, model, norm, size_px, channels: of the study.
+        kind, mode, model, norm, size_px, channels: of the study.
         length: lines of its section on training.
         extra: further lines of the file.
         releasing: whether the sites release statistics that add.
@@ -95,7 +97,7 @@ def finished_study(
     place = provision(root, name="lung", host="127.0.0.1", fleet_port=9, sites=list(SITES), now=1_700_000_000)
     classes = CLASSES[mode]
     parts = {"mode": mode, "classes": classes, "size_px": size_px, "channels": channels, "model": model, "norm": norm}
-    text = TEXT.format(**parts, length=length, extra=extra)
+    text = TEXT.format(**parts, kind=kind, length=length, extra=extra)
     text = text.replace("seed = 3", f'seed = 3\ndescription = "{description}"')
     study = parse_study(text)
     folder = launch(place.federation, study, source=text, start_model=None, now="2026-01-01T00:00:00.000Z")
@@ -164,6 +166,8 @@ def _score(
     if study.task.mode == "multiclass":
         truth = np.eye(task.outputs, dtype=bool)[rng.integers(task.outputs, size=patients)]
     logits = skew * (rng.normal(size=truth.shape) + 1.2 * (2 * truth - 1))
+    if study.task.kind == "segmentation":
+        logits = rng.random((patients, task.columns))  # Dice, HD95 and loss
     targets = truth.argmax(axis=1) if study.task.mode == "multiclass" else truth.astype(np.int64)
     score = task.score(logits, targets, model_digest=model, split=split)
     coarse = {name: round(score.figures[name], 2) for name in ("auroc",) if name in score.figures}

@@ -178,4 +178,4 @@ def _small(parts: Mapping[Split, Sequence[Row]], task: TaskSpec) -> Iterable[tup
 
 
 def _names(task: TaskSpec) -> tuple[str, ...]:
-    return task.classes if task.mode == "multiclass" else (*task.classes, "negative")
+    return task.classes if task.exclusive else (*task.classes, "negative")

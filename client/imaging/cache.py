@@ -7,6 +7,7 @@ it is decoded is left to the sources. Labels are not cached; they come from the 
     CACHE/.lock                     one builder at a time
     CACHE/.building/                an entry in the making; swept by the next builder
     CACHE/<key>/{train,validation,test}.npy, entry.json
+    CACHE/<key>/{train,validation,test}.masks.npy    where the study looks for masks
 """
 
 import errno
@@ -15,7 +16,7 @@ import math
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -29,9 +30,9 @@ from client.imaging.catalogue import Catalogue, Row
 from client.imaging.clinical import Missing
 from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
-from client.imaging.fit import fit
-from client.imaging.form import Pixels
+from client.imaging.fit import fit, fit_mask
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
+from client.imaging.masks import Decoded, decode, shown, with_shown
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
@@ -49,12 +50,38 @@ _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 class _Entry(Section):
-    """entry.json: what the three arrays hold. `failed` are positions in the catalogue's used rows."""
+    """entry.json: what the arrays hold. `failed` are positions in the catalogue's used rows; `shown` of the others says
+    which structures the masks show."""
 
     version: Literal[1] = 1
     key: Digest
     counts: dict[Split, int]
     failed: dict[int, Reason]
+    shown: tuple[tuple[int, ...], ...] | None = None
+
+
+@dataclass(frozen=True)
+class _Form:
+    """What of each image the arrays hold: it, and its mask where the study looks for masks."""
+
+    images: ImageSpec
+    task: TaskSpec
+
+    @property
+    def masked(self) -> bool:
+        return self.task.kind == "segmentation"
+
+    @property
+    def image(self) -> tuple[int, ...]:
+        return self.images.shape
+
+    @property
+    def mask(self) -> tuple[int, ...]:
+        return self.images.grid
+
+    @property
+    def bytes_each(self) -> int:
+        return 2 * (math.prod(self.image) + self.masked * math.prod(self.mask))
 
 
 def prepare(
@@ -111,11 +138,14 @@ def fill(
     shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)
-    entry = _obtain(cache, catalogue, source, images)
+    form = _Form(images, task)
+    entry = _obtain(cache, catalogue, source, form)
     decoded = catalogue.without(entry.failed)
+    if entry.shown is not None:
+        decoded = replace(decoded, rows=with_shown(decoded.rows, entry.shown))
     if note is not None:
         note(decoded.used)
-    parts = {split: _examples(cache / entry.key, decoded.used, split, task=task, images=images) for split in Split}
+    parts = {split: _examples(cache / entry.key, decoded.used, split, form) for split in Split}
     splits = {split: _joined(part, decoded.used, split, clinical) for split, part in parts.items()}
     return SiteData(
         train=splits[Split.TRAIN],
@@ -126,44 +156,44 @@ def fill(
     )
 
 
-def cache_key(catalogue: Catalogue, images: ImageSpec) -> str:
+def cache_key(catalogue: Catalogue, form: _Form) -> str:
     """SHA-256 (hex) over everything that decides the cached arrays."""
     decides = {
         "catalogue": catalogue.digest(),
-        "images": images.model_dump(mode="json", exclude={"augment"}),
+        "images": form.images.model_dump(mode="json", exclude={"augment"}),
         "software": {name: version(name) for name in (*_DECIDE, *_of_sources(catalogue))},
         "version": 3,
     }
-    return digest(canonical(decides))
+    return digest(canonical(decides | ({"structures": len(form.task.classes)} if form.masked else {})))
 
 
 def _of_sources(catalogue: Catalogue) -> set[str]:
     return {_DECIDE_ALSO[row.source] for row in catalogue.rows if row.source in _DECIDE_ALSO}
 
 
-def _obtain(cache: Path, catalogue: Catalogue, source: Source, images: ImageSpec) -> _Entry:
-    key = cache_key(catalogue, images)
+def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form) -> _Entry:
+    key = cache_key(catalogue, form)
     used = catalogue.used
     try:
         with _alone(cache):
-            entry = _whole(cache / key, key, images.shape)
+            entry = _whole(cache / key, key, form)
             if entry is None:
-                _check_space(cache, len(used) * int(np.prod(images.shape)) * 2)
-                entry = _publish(cache, key, used, source.decode(used), images)
+                _check_space(cache, len(used) * form.bytes_each)
+                entry = _publish(cache, key, used, decode(source, used, form.task), form)
             return entry
     except OSError as error:
         raise _refused(error) from None
 
 
-def _publish(
-    cache: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Pixels | Reason], images: ImageSpec
-) -> _Entry:
+def _publish(cache: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Decoded | Reason], form: _Form) -> _Entry:
     building = cache / ".building"
     shutil.rmtree(building, ignore_errors=True)
     building.mkdir(mode=0o700)
     try:
-        entry = _build(building, key, rows, decoded, images)
-        write_atomically(building / "entry.json", canonical(entry.model_dump(mode="json")), mode=0o600)
+        entry = _build(building, key, rows, decoded, form)
+        write_atomically(
+            building / "entry.json", canonical(entry.model_dump(mode="json", exclude_none=True)), mode=0o600
+        )
         fsync_folder(building)
         shutil.rmtree(cache / key, ignore_errors=True)
         rename_durably(building, cache / key)
@@ -172,40 +202,50 @@ def _publish(
     return entry
 
 
-def _build(
-    folder: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Pixels | Reason], images: ImageSpec
-) -> _Entry:
+def _build(folder: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Decoded | Reason], form: _Form) -> _Entry:
     counts = dict.fromkeys(Split, 0)
     failed: dict[int, Reason] = {}
+    flags: list[tuple[int, ...]] = []
     with ExitStack() as stack:
-        files = {split: stack.enter_context(ArrayFile(_file(folder, split), images.shape)) for split in Split}
-        for position, (row, pixels) in enumerate(zip(rows, decoded, strict=True)):
-            if isinstance(pixels, Reason):
-                failed[position] = pixels
+        files = {split: stack.enter_context(ArrayFile(_file(folder, split), form.image)) for split in Split}
+        masks = {
+            split: stack.enter_context(ArrayFile(_masks_file(folder, split), form.mask))
+            for split in (Split if form.masked else ())
+        }
+        for position, (row, found) in enumerate(zip(rows, decoded, strict=True)):
+            if isinstance(found, Reason):
+                failed[position] = found
                 continue
             assert row.split is not None
-            files[row.split].append(fit(pixels, images))
+            files[row.split].append(fit(found.pixels, form.images))
             counts[row.split] += 1
-    return _Entry(key=key, counts=counts, failed=failed)
+            if found.mask is not None:
+                masks[row.split].append(mask := fit_mask(found.mask, form.images))
+                flags.append(shown(mask, form.task))
+    return _Entry(key=key, counts=counts, failed=failed, shown=tuple(flags) if form.masked else None)
 
 
-def _whole(folder: Path, key: str, shape: tuple[int, ...]) -> _Entry | None:
+def _whole(folder: Path, key: str, form: _Form) -> _Entry | None:
     """The entry of a folder, or None if it is absent, of another key, or damaged."""
     try:
         entry = _Entry.model_validate_json((folder / "entry.json").read_bytes())
         for split in Split:
-            open_array(_file(folder, split), count=entry.counts[split], shape=shape)
+            open_array(_file(folder, split), count=entry.counts[split], shape=form.image)
+            if form.masked:
+                open_array(_masks_file(folder, split), count=entry.counts[split], shape=form.mask)
     except (OSError, ValueError, KeyError, EOFError, ValidationError):
         return None
     return entry if entry.key == key else None
 
 
-def _examples(folder: Path, rows: tuple[Row, ...], split: Split, *, task: TaskSpec, images: ImageSpec) -> Examples:
+def _examples(folder: Path, rows: tuple[Row, ...], split: Split, form: _Form) -> Examples:
     chosen = [row for row in rows if row.split is split]
+    masks = open_array(_masks_file(folder, split), count=len(chosen), shape=form.mask) if form.masked else None
     return Examples(
-        images=open_array(_file(folder, split), count=len(chosen), shape=images.shape),
-        labels=_labels(chosen, task),
+        images=open_array(_file(folder, split), count=len(chosen), shape=form.image),
+        labels=_labels(chosen, form.task),
         patients=_dense([row.patient or "" for row in chosen]),
+        masks=masks,
     )
 
 
@@ -223,9 +263,10 @@ def _value(row: Row, name: str) -> float:
 
 
 def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:
-    width = task.outputs if task.mode == "multilabel" else 1
-    labels = np.array([row.labels for row in rows], dtype=np.int64).reshape(len(rows), width)
-    return labels if task.mode == "multilabel" else labels[:, 0].copy()
+    flags = task.kind == "segmentation" or task.mode == "multilabel"
+    labels = np.array([row.labels for row in rows], dtype=np.int64)
+    labels = labels.reshape(len(rows), len(task.classes) if flags else 1)
+    return labels if flags else labels[:, 0].copy()
 
 
 def _dense(patients: list[str]) -> NDArray[np.int64]:
@@ -235,6 +276,10 @@ def _dense(patients: list[str]) -> NDArray[np.int64]:
 
 def _file(folder: Path, split: Split) -> Path:
     return folder / f"{split.value}.npy"
+
+
+def _masks_file(folder: Path, split: Split) -> Path:
+    return folder / f"{split.value}.masks.npy"
 
 
 @contextmanager

@@ -36,10 +36,12 @@ class Row:
         index: frame of the file, or position in the array.
         content: SHA-256 (hex) of the file that holds it.
         patient, exam, series: pseudonyms (`pseudonym`), None where unknown.
-        labels: (0 | 1,) for binary, (class,) for multiclass, a 0 | 1 per class for multilabel.
+        labels: (0 | 1,) for binary, (class,) for multiclass, a 0 | 1 per class for multilabel; for segmentation a
+            0 | 1 per structure, once its mask was read.
         split: as the labels name it; after `Catalogue.of`, as it is used.
         set_aside: why the image is not used, or None.
-        mask: reserved for the array or file that holds the image's mask.
+        mask: name of the array, or path within the folder, that holds the image's mask; None if there is none.
+        mask_content: SHA-256 (hex) of the mask's file, if it has one of its own.
         clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
         stack: the frames that make one volume, the first of them in `file`; None for an image by itself.
@@ -57,7 +59,8 @@ class Row:
     labels: tuple[int, ...] | None = field(default=None, repr=False)
     split: Split | None = None
     set_aside: Reason | None = None
-    mask: str | None = None
+    mask: str | None = field(default=None, repr=False)
+    mask_content: str = ""
     clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
     stack: Stack | None = None
@@ -182,7 +185,7 @@ class Catalogue:
 
 def true_classes(labels: tuple[int, ...], task: TaskSpec) -> tuple[str, ...]:
     """Names of the classes that are true for a row's labels."""
-    if task.mode == "multiclass":
+    if task.exclusive:
         return (task.classes[labels[0]],)
     return tuple(name for name, flag in zip(task.classes, labels, strict=True) if flag)
 
@@ -215,4 +218,5 @@ def _facts(row: Row) -> list[Any]:
         *([pieces] if pieces else []),
         *(row.source, row.file, row.index, row.content, row.patient, row.exam, row.series),
         *(row.labels, row.split, row.set_aside, row.mask, dict(sorted(row.clinical.items()))),
+        *([row.mask_content] if row.mask_content else []),
     ]

@@ -28,10 +28,13 @@ class Examples:
     Attributes:
         images: (n, channels, size_px, size_px) uint16, or (n, 1, slices, size_px, size_px), perhaps a
             read-only memory map; 0..65535 spans the display window.
-        labels: int64; (n,) for binary {0, 1} and multiclass, (n, outputs) of {0, 1} for multilabel.
+        labels: int64; (n,) for binary {0, 1} and multiclass, (n, outputs) of {0, 1} for multilabel, and
+            (n, structures) of {0, 1} for segmentation: whether the mask shows it.
         patients: (n,) int64, dense index of the patient within the split.
         clinical: (n, columns) float32, NaN where missing, in the order of the study's clinical columns; None if it
             has none.
+        masks: (n, size_px, size_px) uint16, perhaps a read-only memory map, for segmentation: the number of the
+            structure at each place, 0 of none.
 
     Raises:
         ValueError: they do not describe the same n images, or a dtype is another one.
@@ -41,8 +44,11 @@ class Examples:
     labels: NDArray[np.int64]
     patients: NDArray[np.int64]
     clinical: NDArray[np.float32] | None = None
+    masks: NDArray[np.uint16] | None = None
 
     def __post_init__(self) -> None:
+        if self.masks is not None and (len(self.masks) != len(self.images) or self.masks.dtype != np.uint16):
+            raise ValueError("masks must be uint16, and as many as images")
         if not len(self.images) == len(self.labels) == len(self.patients):
             raise ValueError("images, labels and patients differ in length")
         if self.images.dtype != np.uint16 or self.labels.dtype != np.int64 or self.patients.dtype != np.int64:
@@ -52,6 +58,10 @@ class Examples:
 
     def __len__(self) -> int:
         return len(self.images)
+
+    def targets(self, chosen: slice | NDArray[np.integer[Any]]) -> NDArray[np.int64]:
+        """What a model is to say of some of the images: their masks, or else their labels."""
+        return self.labels[chosen] if self.masks is None else self.masks[chosen].astype(np.int64)
 
     @property
     def missing(self) -> NDArray[np.bool_] | None:

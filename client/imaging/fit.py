@@ -1,6 +1,6 @@
 """From an image of any size to the tensor shape that the study asks for.
 
-Decides how an image is resized, padded and given channels. Pure and deterministic: float32 Lanczos,
+Decides how an image, and its mask, is resized, padded and given channels. Pure and deterministic: float32 Lanczos,
 the aspect ratio kept, black borders to make it square.
 """
 
@@ -32,6 +32,19 @@ def fit(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
     return np.rint(np.clip(stack, 0, FULL)).astype(np.uint16)
 
 
+def fit_mask(mask: NDArray[np.uint16], spec: ImageSpec) -> NDArray[np.uint16]:
+    """Bring a mask to where `fit` brings its image; each place has the value of the nearest one, borders 0.
+
+    Args:
+        mask: (h, w) uint16, as large as the image.
+        spec: the study's images.
+
+    Returns:
+        (size_px, size_px) uint16.
+    """
+    return _square(mask.astype(np.float32), spec.size_px, Image.Resampling.NEAREST).astype(np.uint16)
+
+
 def _channels(pixels: Pixels, channels: int) -> list[NDArray[np.float32]]:
     if pixels.ndim == 2:
         return [pixels.astype(np.float32)]  # repeated after resizing
@@ -40,10 +53,12 @@ def _channels(pixels: Pixels, channels: int) -> list[NDArray[np.float32]]:
     return [pixels[..., channel].astype(np.float32) for channel in range(3)]
 
 
-def _square(plane: NDArray[np.float32], size_px: int) -> NDArray[np.float32]:
+def _square(
+    plane: NDArray[np.float32], size_px: int, resampling: Image.Resampling = Image.Resampling.LANCZOS
+) -> NDArray[np.float32]:
     height, width = (max(1, round(edge * size_px / max(plane.shape))) for edge in plane.shape)
     if (height, width) != plane.shape:
-        picture = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), Image.Resampling.LANCZOS)
+        picture = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), resampling)
         plane = np.asarray(picture, dtype=np.float32)
     top, left = (size_px - height) // 2, (size_px - width) // 2
     square = np.zeros((size_px, size_px), dtype=np.float32)

@@ -92,6 +92,10 @@ class FolderSource:
             for (file, content), group in groupby(rows, key=lambda row: (row.file, row.content)):
                 yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
 
+    def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """None: nothing beside the files names masks."""
+        yield from (Reason.NO_MASK for _ in rows)
+
     def _found(self, path: Path, decoder: Decoder, seen: set[str]) -> tuple[Row, Facts | None]:
         row = Row(self._source, path.relative_to(self._folder).as_posix())
         if self._table and self._table.key == "file":

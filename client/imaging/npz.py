@@ -7,14 +7,19 @@ one by one, so an array larger than memory is no matter; nothing is unpickled.
     flat       images, labels, and perhaps patient, split; `site` is for the benchmarks' partition
     in both    clinical columns of the study, by the site's names, such as `age` or `train_age`
 
-images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3). split: the words train,
+For a study that looks for masks `masks` (`train_masks`, ...) stand in the place of labels.
+
+images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3). masks: the same of one channel, or bool, or the
+bits of one structure packed to (n, h * w / 8) as by numpy.packbits. split: the words train,
 validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation, 2 test.
 """
 
 import hashlib
+import math
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -47,8 +52,7 @@ class _Header:
     @property
     def item_shape(self) -> tuple[int, ...]:
         """(h, w) or (h, w, 3): a single channel has no axis of its own."""
-        height, width, *channels = self.shape[1:]
-        return (height, width) if channels in ([], [1]) else (height, width, *channels)
+        return self.shape[1:3] if self.shape[3:] == (1,) else self.shape[1:]
 
     @property
     def item_bytes(self) -> int:
@@ -63,6 +67,7 @@ class ArraySource:
         vocabulary: the study's classes; None leaves the labels unread.
         salt: the federation's salt, for pseudonyms.
         clinical: reads the study's clinical columns, if it has any.
+        masked: whether an image needs a mask.
 
     Raises:
         ResourceError: there is no such file.
@@ -72,7 +77,13 @@ class ArraySource:
     labels_unused = 0
 
     def __init__(
-        self, file: Path, *, vocabulary: Vocabulary | None, salt: bytes, clinical: ClinicalReader | None = None
+        self,
+        file: Path,
+        *,
+        vocabulary: Vocabulary | None,
+        salt: bytes,
+        clinical: ClinicalReader | None = None,
+        masked: bool = False,
     ) -> None:
         if not file.is_file():
             raise ResourceError("The array file does not exist.", remedy="Correct data.file in site.toml.")
@@ -80,6 +91,7 @@ class ArraySource:
         self._vocabulary = vocabulary
         self._salt = salt
         self._clinical = clinical
+        self._masked = masked
         self.unmapped = Unmapped()
         try:
             with zipfile.ZipFile(file) as archive:
@@ -102,18 +114,27 @@ class ArraySource:
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The pixels of each row, or why it has none; rows of one array come in their order."""
         for name, group in groupby(rows, key=lambda row: row.file):
-            yield from self._stream(name, list(group))
+            header = self._header(name)
+            yield from self._stream(name, list(group), header, _scaled)
+
+    def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """The stored values of each row's mask."""
+        for (name, masks), group in groupby(rows, key=lambda row: (row.file, row.mask or "")):
+            images = self._header(name)
+            read = partial(_unpacked, size=images.item_shape[:2])
+            yield from self._stream(masks, list(group), self._mask_header(masks, images), read)
 
     def _block(self, prefix: str, split: Split | None, content: str) -> Iterator[Row]:
         name = f"{prefix}images"
         count = self._header(name).shape[0]
-        labels = _flat(self._small(f"{prefix}labels", count))
+        labels = _flat(self._small(f"{prefix}labels", count)) if self._vocabulary else [None] * count
+        masks = f"{prefix}masks" if self._masked and f"{prefix}masks" in self._names else None
         patients = self._small("patient", count) if not prefix and "patient" in self._names else None
         splits = self._splits(count) if not prefix else [split] * count
         known = self._known(prefix, count)
         for index in range(count):
             patient = f"{name}/{index}" if patients is None else str(patients[index]).strip()
-            row = Row("npz", name, index, content, split=splits[index], clinical=next(known))
+            row = Row("npz", name, index, content, split=splits[index], mask=masks, clinical=next(known))
             yield self._row(row, patient, labels[index])
 
     def _known(self, prefix: str, count: int) -> Iterator[Clinical]:
@@ -134,8 +155,9 @@ class ArraySource:
         except SetAside as error:
             reason = error.reason
             self.unmapped.note(self._unknown(label), key)
-        reason = reason or (None if key else Reason.NO_PATIENT)
-        return replace(row, patient=key, labels=labels, set_aside=reason)
+        if self._masked and row.mask is None:
+            reason = Reason.NO_MASK
+        return replace(row, patient=key, labels=labels, set_aside=reason or (None if key else Reason.NO_PATIENT))
 
     def _labels(self, label: Any) -> tuple[int, ...] | None:
         if self._vocabulary is None:
@@ -174,6 +196,15 @@ class ArraySource:
             raise _unusable(f"has images in `{name}` that are empty or larger than {MAX_PIXELS} pixels")
         return header
 
+    def _mask_header(self, name: str, images: _Header) -> _Header:
+        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+            header = _read_header(member)
+        size, known = images.item_shape[:2], header.dtype in (np.uint8, np.uint16, np.bool_)
+        packed = header.dtype == np.uint8 and header.item_shape == (math.ceil(math.prod(size) / 8),)
+        if header.shape[:1] != images.shape[:1] or not (packed or (known and header.item_shape == size)):
+            raise _unusable(f"has `{name}` in another form than an integer for each place, or packed bits")
+        return header
+
     def _small(self, name: str, count: int) -> NDArray[Any]:
         with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
             header = _read_header(member)
@@ -185,15 +216,15 @@ class ArraySource:
             raise _unusable(f"ends inside `{name}`")
         return np.frombuffer(data, dtype=header.dtype).reshape(header.shape)
 
-    def _stream(self, name: str, rows: list[Row]) -> Iterator[Pixels | Reason]:
-        header = self._header(name)
+    def _stream(
+        self, name: str, rows: list[Row], header: _Header, image_of: Callable[[NDArray[Any]], Pixels]
+    ) -> Iterator[Pixels | Reason]:
         done = 0
         with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
             _read_header(member)
-            for row, data in zip(rows, _items(member, header.item_bytes, [row.index for row in rows]), strict=False):
-                assert row.file == name
+            for data in _items(member, header.item_bytes, [row.index for row in rows]):
                 done += 1
-                yield _scaled(np.frombuffer(data, header.dtype).reshape(header.item_shape))
+                yield image_of(np.frombuffer(data, header.dtype).reshape(header.item_shape))
         yield from [Reason.UNREADABLE] * (len(rows) - done)
 
 
@@ -217,6 +248,12 @@ def _scaled(image: NDArray[Any]) -> Pixels:
     if image.dtype == np.uint8:
         return image.astype(np.uint16) * np.uint16(257)
     return image.astype(np.uint16)
+
+
+def _unpacked(values: NDArray[Any], size: tuple[int, ...]) -> Pixels:
+    if values.ndim == 1:
+        values = np.unpackbits(values, count=math.prod(size)).reshape(size)
+    return values.astype(np.uint16)
 
 
 def _flat(labels: NDArray[Any]) -> NDArray[Any]:

@@ -63,6 +63,10 @@ class SeriesSource:
                 assert row.stack is not None
                 yield decoder.volume(row.stack)
 
+    def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """None: nothing beside a series names a mask."""
+        yield from (Reason.NO_MASK for _ in rows)
+
 
 @dataclass
 class _Pile:

@@ -45,6 +45,10 @@ class Source(Protocol):
         """For each row its pixels (uint16, as `form.Pixels`), or why it has none."""
         ...
 
+    def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """For each row that names a mask its stored values (uint16, as `decode`), or why it has none."""
+        ...
+
     @property
     def labels_unused(self) -> int:
         """Lines of the label table that nothing answered to; known after `rows`."""
@@ -78,11 +82,14 @@ def open_source(
     """
     images = images or ImageSpec()
     check_kind(settings.kind, images)
-    vocabulary = Vocabulary(task, labels.words) if task else None
+    masked = task is not None and task.kind == "segmentation"
+    vocabulary = Vocabulary(task, labels.words) if task and not masked else None
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
-        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader)
+        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader, masked=masked)
+    if masked:
+        raise ConfigError("Masks are read from array files.", remedy='Use data.kind = "npz" with the array `masks`.')
     assert settings.images is not None and settings.labels is not None
     folder, table = base / settings.images, base / settings.labels
     if settings.pacs and not folder.is_dir():

@@ -4,11 +4,13 @@ Decides the order: index, split, screen, decode, count. Nothing is cached and no
 """
 
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import replace
 from typing import TypeVar
 
 from client.imaging.account import Account, account
 from client.imaging.catalogue import Catalogue, Row, crossing_patients
 from client.imaging.doubtful import MOST_EXAMS, without_doubtful
+from client.imaging.masks import decode, shown, with_shown
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source
@@ -45,9 +47,17 @@ def survey(
     else:
         catalogue = Catalogue(rows, source.labels_unused)
     catalogue = catalogue.screened(screen) if screen else catalogue
-    decoded = enumerate(_counted(source.decode(catalogue.used), "decoded", say))
-    failed = {number: image for number, image in decoded if isinstance(image, Reason)}
-    return account(catalogue.without(failed), task=task, split=splits, crossing=crossing)
+    failed: dict[int, Reason] = {}
+    flags: list[tuple[int, ...]] = []
+    for number, found in enumerate(_counted(decode(source, catalogue.used, task), "decoded", say)):
+        if isinstance(found, Reason):
+            failed[number] = found
+        elif found.mask is not None and task is not None:
+            flags.append(shown(found.mask, task))
+    catalogue = catalogue.without(failed)
+    if flags:
+        catalogue = replace(catalogue, rows=with_shown(catalogue.rows, flags))
+    return account(catalogue, task=task, split=splits, crossing=crossing)
 
 
 def _counted(things: Iterable[T], done: str, say: Callable[[str], None]) -> Iterator[T]:

@@ -28,11 +28,11 @@ from server.clone import toml_of
 from server.journal import read_records
 from server.records import RoundCommitted, RoundOpened, UpdateReady
 from server.study_folder import Request, StudyFolder
+from shared.classification import Classification
 from shared.console import progress_console, table
 from shared.ledger import read_entries
 from shared.metrics import auroc_exact
 from shared.study import Study, parse_study
-from shared.tasks import task_for
 
 FAST, SLOW = ("east", "north"), "south"
 IMAGES = 160  # of a fast site, where none are given
@@ -192,7 +192,7 @@ def _auroc(model: Path, study: Study, data: Mapping[str, DataSettings], root: Pa
     trial = Trial(study, sites, place)
     trial.model = model
     logits, targets, _ = trial.test_logits()
-    margins, truth = task_for(study.task).one_vs_rest(logits, targets)
+    margins, truth = Classification(study.task).one_vs_rest(logits, targets)
     figures = [auroc_exact(margins[:, i], truth[:, i]) for i in range(margins.shape[1])]
     return float(np.mean([figure for figure in figures if figure is not None]))
 

@@ -55,6 +55,10 @@ class Timed:
             self.slowest_file_s = max(self.slowest_file_s, took[row.file])
             yield image
 
+    def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
+        """Those of the source."""
+        return self._source.masks(rows)
+
     @property
     def labels_unused(self) -> int:
         """Those of the source."""

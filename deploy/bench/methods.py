@@ -24,12 +24,12 @@ from deploy.bench.flower_rules import differences
 from deploy.bench.trial import Trial
 from deploy.demo.cast import Cast, npz_cast
 from server.advice import advise
+from shared.classification import Classification
 from shared.console import progress_console, table
 from shared.errors import ConfigError
 from shared.metrics import Integers, Interval
 from shared.resampling import Figure, balanced_accuracy, bootstrap_interval, difference, macro_auroc
 from shared.study import Study
-from shared.tasks import task_for
 
 LARGEST_DIFFERENCE = 1e-6
 DRAWS = 2000
@@ -183,7 +183,7 @@ def varied(study: Study, method: str) -> Study:
 
 def _scored(trial: Trial) -> Scored:
     logits, targets, strata = trial.test_logits()
-    margins, truth = task_for(trial.study.task).one_vs_rest(logits, targets)
+    margins, truth = Classification(trial.study.task).one_vs_rest(logits, targets)
     return Scored(
         {"auroc": macro_auroc(margins, truth), "balanced_accuracy": balanced_accuracy(margins, truth)}, strata
     )

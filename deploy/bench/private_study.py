@@ -23,12 +23,12 @@ from deploy.simulation.run import run as simulate
 from deploy.simulation.virtual import Wish
 from server.clone import toml_of
 from server.launch import FINAL_MODEL
+from shared.classification import Classification
 from shared.ledger import read_entries
 from shared.metrics import Integers
 from shared.privacy import Mechanism, epsilon_of
 from shared.resampling import Figure, macro_auroc
 from shared.study import Study
-from shared.tasks import task_for
 
 DELTA = 1e-6
 _SEED = 0  # of the division, which is the same for all studies
@@ -139,7 +139,7 @@ def train(setting: Setting, folder: Path, *, seed: int, noise: float | None) -> 
     logits, targets, strata = trial.test_logits()
     ledgers = (folder / "sites" / name / LEDGER_FILE for name in setting.data)
     return Trained(
-        macro_auroc(*task_for(asked.task).one_vs_rest(logits, targets)),
+        macro_auroc(*Classification(asked.task).one_vs_rest(logits, targets)),
         strata,
         None if noise is None else max(map(_charged, ledgers)),
     )

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from client.device import resolve_device
-from client.evaluate import logits_by_patient
+from client.evaluate import measured_by_patient
 from client.imaging.examples import SiteData
 from client.local_work import LocalWork
 from client.methods import method_for
@@ -76,7 +76,7 @@ class Trial:
         for number, (name, data) in enumerate(self.sites.items()):
             kept = dict(PackedFile(self.kept[name]).items()) if name in self.kept else {}
             load_state(network, method.begin(incoming, kept))
-            logits, targets = logits_by_patient(network, data.test, task=task, device="cpu")
+            logits, targets = measured_by_patient(network, data.test, task=task, device="cpu")
             found.append((logits, targets, np.full(len(logits), number)))
         logits, targets, strata = (np.concatenate(parts) for parts in zip(*found, strict=True))
         return logits, targets, strata

@@ -3,13 +3,16 @@
 By default four phantom hospitals; for measurements, one .npz divided over sites.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.imaging.settings import DataSettings
+from deploy.partition import PartitionedSite, partition
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
@@ -71,6 +74,37 @@ quorum = {sites}
 deadline_s = 600
 """
 
+MASKS_STUDY = """\
+[study]
+name = "{name}"
+seed = {seed}
+
+[task]
+kind = "segmentation"
+mode = "{mode}"
+classes = [{classes}]
+
+[images]
+size_px = {size_px}
+channels = {channels}
+augment = "light"
+
+[model]
+name = "unet"
+norm = "group"
+
+[training]
+optimizer = "adamw"
+learning_rate = 0.002
+batch_size = 32
+epochs_per_round = 1
+
+[rounds]
+count = {rounds}
+quorum = {sites}
+deadline_s = 1800
+"""
+
 
 @dataclass(frozen=True)
 class Cast:
@@ -97,30 +131,43 @@ def phantom_cast(root: Path, *, rounds: int, seed: int) -> Cast:
     return Cast(data, PHANTOM_STUDY.format(rounds=rounds, seed=seed, sites=len(data)))
 
 
-def npz_cast(root: Path, file: Path, *, scheme: str, sites: int, rounds: int, seed: int) -> Cast:
-    """Divide one .npz over sites under `root`, and derive the study from its shape and labels.
+def npz_cast(
+    root: Path, file: Path, *, scheme: str, sites: int | None, rounds: int, seed: int, study: str = NPZ_STUDY
+) -> Cast:
+    """Divide one .npz over sites under `root`, and derive the study from its shape and its labels or masks.
 
     Raises:
         ConfigError: the file is absent or not in one of the known forms.
     """
-    from deploy.partition import partition
-
     parts = partition(file, scheme=scheme, sites=sites, seed=seed, out=root)
     data = {part.name: DataSettings(kind="npz", file=part.file) for part in parts}
     with np.load(parts[0].file, allow_pickle=False) as arrays:
-        images, labels = arrays["images"], arrays["labels"]
-        side, channels = images.shape[1], 3 if images.ndim == 4 else 1
-        if labels.ndim > 1 and labels.shape[1] > 1:
-            raise ConfigError("The demo knows single-label arrays.", remedy="Use a file with one label per image.")
-    numbers = sorted({int(label) for part in parts for split in part.counts.values() for label in split})
-    text = NPZ_STUDY.format(
+        images = arrays["images"]
+        names = _structures(arrays) if study == MASKS_STUDY else _classes(arrays, parts)
+    text = study.format(
         name=file.stem.lower().replace("_", "-")[:48],
         seed=seed,
-        mode="binary" if len(numbers) == 2 else "multiclass",
-        classes='"positive"' if len(numbers) == 2 else ", ".join(f'"class {n}"' for n in numbers),
-        size_px=max(16, side),
-        channels=channels,
+        mode="binary" if len(names) == 1 else "multiclass",
+        classes=", ".join(f'"{name}"' for name in names),
+        size_px=max(16, images.shape[1]),
+        channels=3 if images.ndim == 4 else 1,
         rounds=rounds,
         sites=len(parts),
     )
     return Cast(data, text)
+
+
+def _classes(arrays: Mapping[str, NDArray[Any]], parts: Sequence[PartitionedSite]) -> list[str]:
+    labels = arrays["labels"]
+    if labels.ndim > 1 and labels.shape[1] > 1:
+        raise ConfigError("The demo knows single-label arrays.", remedy="Use a file with one label per image.")
+    numbers = sorted({int(label) for part in parts for split in part.counts.values() for label in split})
+    return ["positive"] if len(numbers) == 2 else [f"class {number}" for number in numbers]
+
+
+def _structures(arrays: Mapping[str, NDArray[Any]]) -> list[str]:
+    if "masks" not in arrays:
+        raise ConfigError("The array file has no `masks`.", remedy="Use --task classification, or another file.")
+    masks = arrays["masks"]
+    most = int(masks.max()) if masks.ndim > 2 else 1  # packed bits are of one structure
+    return ["structure"] if most <= 1 or most == np.iinfo(np.uint8).max else [f"structure {n + 1}" for n in range(most)]

@@ -10,13 +10,13 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from deploy.demo.cast import Cast, npz_cast, phantom_cast
+from deploy.demo.cast import MASKS_STUDY, NPZ_STUDY, Cast, npz_cast, phantom_cast
 from deploy.demo.follow import follow
 from deploy.local import LocalFederation, wardround_command
 from server.launch import START_MODEL
@@ -30,6 +30,10 @@ app = typer.Typer(help="Run a whole federation here: four hospitals, one study."
 
 DEFAULT_FOLDER = Path("wardround-demo")
 _MARK = ".wardround-demo"
+_BESIDE = {
+    "auroc": "Balanced accuracy at the threshold chosen on validation patients, or of the likeliest class.",
+    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image.",
+}
 _STUDY_PATIENCE_S = 3600.0
 
 
@@ -39,7 +43,12 @@ def demo(
     *,
     npz: Annotated[Path | None, typer.Option(help="Measure on this .npz instead of the phantom hospitals.")] = None,
     partition: Annotated[str, typer.Option(help="iid, dirichlet:ALPHA or natural (with --npz).")] = "iid",
-    sites: Annotated[int, typer.Option(min=1, max=64, help="Number of sites (with --npz).")] = 4,
+    task: Annotated[
+        Literal["classification", "segmentation"], typer.Option(help="What to learn (with --npz): labels or masks.")
+    ] = "classification",
+    sites: Annotated[
+        int | None, typer.Option(min=1, max=64, help="Number of sites (with --npz): 4, or as many as are natural.")
+    ] = None,
     rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of the study.")] = 10,
     seed: Annotated[int, typer.Option(min=0, help="Seed of pictures, partition and study.")] = 0,
     keep: Annotated[Path, typer.Option(help="Folder for everything; an earlier demo there is replaced.")] = (
@@ -51,12 +60,13 @@ def demo(
     console = progress_console()
     started = time.monotonic()
     root = fresh_folder(keep)
-    console.print("Drawing four hospitals ..." if npz is None else f"Dividing {npz.name} over {sites} sites ...")
+    console.print("Drawing four hospitals ..." if npz is None else f"Dividing {npz.name} over its sites ...")
     images = root / "images"
     if npz is None:
         cast = phantom_cast(images, rounds=rounds, seed=seed)
     else:
-        cast = npz_cast(images, npz, scheme=partition, sites=sites, rounds=rounds, seed=seed)
+        asked = MASKS_STUDY if task == "segmentation" else NPZ_STUDY
+        cast = npz_cast(images, npz, study=asked, scheme=partition, sites=sites, rounds=rounds, seed=seed)
     (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
     data = run_study(root, cast, console=console, device=device)
     console.print("Training each site alone and all pooled, for comparison ...")
@@ -156,17 +166,19 @@ def show(data: dict[str, Any]) -> Group:
     rows = [(f"{row['site']} alone", *_cells(row)) for row in data["local"]]
     rows += [("federated", *_cells(data["federated"])), ("pooled", *_cells(data["pooled"]))]
     gap = data["pooled_minus_federated"]
+    merit = _merit(gap)
     lines = [
         f"\nAll on the same {data['test_patients']} test patients of {data['sites']} sites.",
-        f"Pooled minus federated: {gap['auroc']:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), paired.",
+        f"Pooled minus federated: {gap[merit]:+.3f} ({gap['low']:+.3f} to {gap['high']:+.3f}), paired.",
         f"{data['bytes_up']:,} bytes left the sites, {data['bytes_down']:,} came in; {data['wall_s']} s in all.",
-        "Balanced accuracy at the threshold chosen on validation patients.\n",
+        f"{_BESIDE[merit]}\n",
         f"report   {_near(data['report'])}",
         f"model    {_near(data['model'])}",
         f"ledgers  {_near(next(iter(data['ledgers'].values())))} ...",
     ]
-    name = "macro AUROC" if "macro_auroc" in gap else "AUROC"
-    return Group(table(("model", name, "95 % interval", "balanced acc."), rows), Text("\n".join(lines)))
+    name = "Dice" if merit == "dice" else "macro AUROC" if "macro_auroc" in gap else "AUROC"
+    beside = "HD95" if merit == "dice" else "balanced acc."
+    return Group(table(("model", name, "95 % interval", beside), rows), Text("\n".join(lines)))
 
 
 def _near(path: str) -> str:
@@ -195,11 +207,11 @@ def _checked(local: LocalFederation) -> Callable[[], None]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, str, str]:
-    if row["auroc"] is None:
+    value, beside = row[_merit(row)], row.get("balanced_accuracy", row.get("hd95"))
+    if value is None:
         return ("undefined", "one class only", "")
-    accuracy = row["balanced_accuracy"]
-    return (
-        f"{row['auroc']:.3f}",
-        f"{row['low']:.3f} to {row['high']:.3f}",
-        "" if accuracy is None else f"{accuracy:.3f}",
-    )
+    return (f"{value:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", "" if beside is None else f"{beside:.3f}")
+
+
+def _merit(row: dict[str, Any]) -> str:
+    return "dice" if "dice" in row else "auroc"

@@ -2,10 +2,8 @@
 
 Runs in a process of its own (`python -m deploy.demo.compare`), because it needs torch and all
 sites' images at once, which no real federation has. Each local model gets its site's own number of
-optimiser steps, the pooled model the sum of all; all start from the study's start model.
-
-The AUROC of several classes is the macro mean one-vs-rest, as in the report; it then stands under
-`macro_auroc` too, so that nobody takes it for the AUROC of one class.
+optimiser steps, the pooled model the sum of all; all start from the study's start model. By which figures they
+are compared is `deploy/demo/yardstick.py`'s.
 """
 
 import json
@@ -19,18 +17,18 @@ import numpy as np
 import torch
 
 from client.device import use_threads
-from client.evaluate import logits_by_patient
+from client.evaluate import measured_by_patient
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
 from client.settings import load_settings
 from client.train import fit
+from deploy.demo.yardstick import Named, beside, figure_of, named
 from shared.enrolment import read_invitation
-from shared.metrics import Interval
 from shared.models import build_model, load_state
 from shared.parent import end_if_asked
 from shared.randomness import StudyRandom
-from shared.resampling import bootstrap_interval, difference, macro_auroc
+from shared.resampling import Figure, bootstrap_interval, difference
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile
@@ -42,7 +40,7 @@ DRAWS = 2000
 class Scored:
     """One model on the union of all sites' test patients, and on that of validation patients."""
 
-    test: np.ndarray[Any, Any]  # (patients, outputs) logits
+    test: np.ndarray[Any, Any]  # (patients, columns), what the task measures
     validation: np.ndarray[Any, Any]
 
 
@@ -116,46 +114,34 @@ class Comparison:
         return self._score()
 
     def _score(self) -> Scored:
-        test, _ = logits_by_patient(self._model, self._test, task=self._task, device="cpu")
-        validation, _ = logits_by_patient(self._model, self._validation, task=self._task, device="cpu")
+        test, _ = measured_by_patient(self._model, self._test, task=self._task, device="cpu")
+        validation, _ = measured_by_patient(self._model, self._validation, task=self._task, device="cpu")
         return Scored(test, validation)
 
     def _figures(self, scored: Scored) -> dict[str, Any]:
-        margins, truth = self._one_vs_rest(scored)
-        rng = np.random.default_rng(self._study.study.seed)
-        found = bootstrap_interval(macro_auroc(margins, truth), self._strata, rng=rng, draws=DRAWS)
-        return {**self._named(found), **self._at_threshold(scored)}
+        return {**self._interval(self._figure(scored)), **self._beside(scored)}
 
-    def _at_threshold(self, scored: Scored) -> dict[str, Any]:
-        """Balanced accuracy on test patients at the threshold chosen on validation patients."""
+    def _beside(self, scored: Scored) -> Named:
         parts = {"validation": (scored.validation, self._validation), "test": (scored.test, self._test)}
         scores = {
-            split: self._task.score(logits, self._targets(part), model_digest="0" * 64, split=split)  # type: ignore[arg-type]
-            for split, (logits, part) in parts.items()
+            split: self._task.score(measured, self._targets(part), model_digest="0" * 64, split=split)  # type: ignore[arg-type]
+            for split, (measured, part) in parts.items()
         }
-        thresholds = self._task.thresholds(scores["validation"].statistics)
-        if thresholds is None:
-            return {"balanced_accuracy": None}
-        at = self._task.figures_at(scores["test"].statistics, thresholds)
-        return {"balanced_accuracy": at.get("balanced_accuracy")}
+        return beside(self._task, scores["validation"], scores["test"])
 
-    def _difference(self, first: Scored, second: Scored) -> dict[str, Any]:
-        (one, truth), (two, _) = self._one_vs_rest(first), self._one_vs_rest(second)
+    def _difference(self, first: Scored, second: Scored) -> Named:
+        return self._interval(difference(self._figure(first), self._figure(second)))
+
+    def _figure(self, scored: Scored) -> Figure | None:
+        return figure_of(self._task, scored.test, self._targets(self._test))
+
+    def _interval(self, figure: Figure | None) -> Named:
         rng = np.random.default_rng(self._study.study.seed)
-        gap = difference(macro_auroc(one, truth), macro_auroc(two, truth))
-        return self._named(bootstrap_interval(gap, self._strata, rng=rng, draws=DRAWS))
-
-    def _one_vs_rest(self, scored: Scored) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, np.dtype[np.bool_]]]:
-        return self._task.one_vs_rest(scored.test, self._targets(self._test))
-
-    def _named(self, found: Interval | None) -> dict[str, float | None]:
-        value, low, high = (None, None, None) if found is None else (round(float(v), 4) for v in found)
-        macro = {"macro_auroc": value} if self._task.outputs > 1 else {}
-        return {"auroc": value, **macro, "low": low, "high": high}
+        return named(self._task, bootstrap_interval(figure, self._strata, rng=rng, draws=DRAWS))
 
     def _targets(self, part: Examples) -> np.ndarray[Any, Any]:
-        logits = np.zeros((len(part), self._task.outputs), np.float32)
-        return self._task.by_patient(logits, part.labels, part.patients)[1]
+        measured = np.zeros((len(part), self._task.columns), np.float32)
+        return self._task.by_patient(measured, part.labels, part.patients)[1]
 
 
 def _steps(examples: int, batch: int, epochs: int) -> int:
@@ -164,12 +150,14 @@ def _steps(examples: int, batch: int, epochs: int) -> int:
 
 def _union(parts: list[Examples]) -> Examples:
     """Several sites' examples as one; patients stay apart."""
+    masks = [part.masks for part in parts if part.masks is not None]
     offsets = np.cumsum([0, *(part.patient_count for part in parts[:-1])])
     return Examples(
         images=np.concatenate([part.images for part in parts]),
         labels=np.concatenate([part.labels for part in parts]),
         patients=np.concatenate([part.patients + o for part, o in zip(parts, offsets, strict=True)]),
         clinical=np.concatenate(known) if (known := [p.clinical for p in parts if p.clinical is not None]) else None,
+        masks=np.concatenate(masks) if masks else None,
     )
 
 

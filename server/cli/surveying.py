@@ -47,7 +47,8 @@ def cohort(
     assert history.started is not None
     silent = {site: (history.missing or {}).get(site, "nothing counted") for site in history.started.cohort}
     silent = {site: why for site, why in silent.items() if site not in told}
-    chances = expected(told, study.task.classes, auroc=auroc)
+    classes = study.task.classes if study.task.kind == "classification" else ()  # masks have no AUROC
+    chances = expected(told, classes, auroc=auroc)
     data = {
         "study": study.name,
         "survey": folder.name,

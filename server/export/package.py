@@ -5,7 +5,8 @@ The folder is there whole or not at all. Which study's model may leave is decide
 1. the study has finished, so that the model is the final one and test patients have scored it;
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
-4. it is a whole model: with fedbn each site has the rest of it.
+4. it is a whole model: with fedbn each site has the rest of it;
+5. it classifies: the card tells how a probability is read, and a mask has none.
 """
 
 import shutil
@@ -154,6 +155,12 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
         raise StudyError(
             f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
             remedy="Train by another algorithm to export a model.",
+        )
+    # 5. a classifier
+    if evidence.study.task.kind != "classification":
+        raise StudyError(
+            f"{folder.name} finds masks, and a package is of a model that tells probabilities.",
+            remedy=f"Use {evidence.model_file.path} of the study's folder; `study report` has its figures.",
         )
 
 

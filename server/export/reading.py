@@ -11,11 +11,11 @@ import numpy as np
 from server.report.scores import NOBODY, UNRELEASED, Scores
 from shared import metrics
 from shared.calibration import FEWEST, Scaling, agreement, fit_scaling, probabilities, reliability
-from shared.metrics import BINS, Integers, Interval
+from shared.metrics import BINS, Integers, Interval, Statistics
 from shared.model_card import AtCut, Calibration, CalibrationBin, ClassCalibration, Figure, Operating
 from shared.operating import Performance, cut_at_specificity, performance_at, wilson
 from shared.study import TaskSpec
-from shared.tasks import Statistics, task_for
+from shared.tasks import task_for
 
 TOLD = (0.8, 0.9, 0.95)  # specificities at which sensitivity is told
 NO_TEST = "no test patients, or fewer than are told"

@@ -13,8 +13,8 @@ from server.report.chance import Area, Difference, Heterogeneity, difference, ga
 from server.report.scores import KEPT, Estimate, Scores, site_score
 from server.report.words import sites_in_order
 from shared import metrics
-from shared.metrics import Score
-from shared.tasks import Task, Thresholds
+from shared.metrics import Score, Thresholds
+from shared.tasks import Task
 
 LONELY = "fewer than two sites can be compared"
 LEVEL = 0.05  # of every test here

@@ -14,8 +14,8 @@ from server.pooling import How, Together, how_of, releasing, tells, together
 from server.records import Split
 from server.report.words import sites_in_order
 from shared import metrics
-from shared.metrics import Score
-from shared.tasks import Task, Thresholds
+from shared.metrics import Score, Thresholds
+from shared.tasks import Task
 
 Scores = dict[str, Score]  # by site
 

@@ -56,6 +56,7 @@ def told(policy: Policy, study: Study, *scores: Score) -> Ready:
     return message
 
 
+MASKS = a_study(task={"kind": "segmentation", "classes": ["lesion"]}, model={"name": "unet"})
 ENOUGH = [0] * 10 + [1] * 10
 
 
@@ -162,3 +163,17 @@ def test_the_door_withholds_by_the_sites_policy_and_the_ledger_names_it(tmp_path
     assert (agreed["floors"]["smallest_cell"], agreed["floors"]["score_histograms"]) == (11, 1)
     assert "withheld.validation" in released["tells"]
     site.close()
+
+
+@pytest.mark.parametrize(("measured", "leaves"), [(20, True), (10, True), (9, False), (0, False)])
+def test_a_dice_is_told_of_enough_patients_in_whom_it_was_measured(measured: int, leaves: bool) -> None:
+    rows = np.full((20, 3), 0.5, np.float32)
+    rows[measured:, :2] = np.nan
+    found = task_for(MASKS.task).score(rows, np.zeros((20, 1), np.int64), model_digest=MODEL, split="validation")
+    fine, coarse = told(ALL, MASKS, found), told(Policy(smallest_cell=10), MASKS, found)
+    assert [bool(report.scores) for report in (fine, coarse)] == [leaves] * 2
+    assert fine.withheld == coarse.withheld == (() if leaves else ("validation",))
+    if leaves:
+        assert fine.scores[0].statistics["excluded"] == (20 - measured,)
+        assert coarse.scores[0].figures == {"dice": 0.5, "dice_low": 0.5, "dice_high": 0.5}
+        assert not coarse.scores[0].statistics

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from client.evaluate import evaluate, logits_by_patient
+from client.evaluate import evaluate, measured_by_patient
 from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
 from shared.images import ImageSpec
@@ -28,7 +28,7 @@ def network(norm: str = "group") -> torch.nn.Module:
 
 def test_one_row_per_patient_is_the_mean_over_the_images() -> None:
     model, examples = network(), images(12, per_patient=3)
-    logits, targets = logits_by_patient(model, examples, task=TASK, device="cpu")
+    logits, targets = measured_by_patient(model, examples, task=TASK, device="cpu")
     with torch.no_grad():
         single = model(to_network(examples.images)).numpy()
     assert logits.dtype == np.float32
@@ -39,19 +39,19 @@ def test_one_row_per_patient_is_the_mean_over_the_images() -> None:
 @pytest.mark.parametrize("batch_size", [1, 5, 7, 100])
 def test_the_batch_size_does_not_matter(batch_size: int) -> None:
     model, examples = network("batch"), images(10)
-    whole, _ = logits_by_patient(model, examples, task=TASK, device="cpu", batch_size=10)
-    parts, _ = logits_by_patient(model, examples, task=TASK, device="cpu", batch_size=batch_size)
+    whole, _ = measured_by_patient(model, examples, task=TASK, device="cpu", batch_size=10)
+    parts, _ = measured_by_patient(model, examples, task=TASK, device="cpu", batch_size=batch_size)
     assert parts == pytest.approx(whole, abs=1e-5)
 
 
 def test_scoring_leaves_the_model_as_it_was() -> None:
     model = network("batch")
     before = pack(state_arrays(model))
-    logits_by_patient(model, images(8), task=TASK, device="cpu")
+    measured_by_patient(model, images(8), task=TASK, device="cpu")
     assert pack(state_arrays(model)) == before
     assert model.training
     model.eval()
-    logits_by_patient(model, images(8), task=TASK, device="cpu")
+    measured_by_patient(model, images(8), task=TASK, device="cpu")
     assert not model.training
 
 
@@ -75,6 +75,6 @@ def test_findings_are_scored_per_label() -> None:
     labels = np.array([[1, 0], [0, 1], [0, 0], [1, 1]])
     examples = Examples(images(4).images, labels, np.array([0, 0, 1, 2]))
     model = build_model(ModelSpec(width=8), images=ImageSpec(size_px=16), outputs=2, random=StudyRandom(0))
-    logits, targets = logits_by_patient(model, examples, task=task, device="cpu")
+    logits, targets = measured_by_patient(model, examples, task=task, device="cpu")
     assert logits.shape == (3, 2)
     assert targets.tolist() == [[1, 1], [0, 0], [1, 1]]

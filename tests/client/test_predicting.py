@@ -1,6 +1,7 @@
 """A released model on real images: nothing without its signature, every exam once, and the answer our network gives."""
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +27,10 @@ from shared.errors import ConfigError, TrustError
 from shared.key_card import KeyCard
 from shared.keys import identity_hex, make_identity_key
 from shared.model_card import RESEARCH_ONLY
+from shared.model_package import CARD, MANIFEST, Manifest, listed, sign_manifest
 from shared.models import build_model, load_state
 from shared.randomness import StudyRandom
+from shared.study import TaskSpec
 
 
 class Ward:
@@ -125,6 +128,23 @@ def test_a_site_goes_by_its_own_invitation_and_its_own_rules(ward: Ward, tmp_pat
     assert (said["reports"], said["unreported"], report.stem) == (1, 0, there.stem)
     assert ward.exported.card.weights.sha256.encode() in report.read_bytes()
     assert pydicom.dcmread(report).SeriesDescription == RESEARCH_ONLY
+
+
+def test_a_model_that_finds_masks_is_refused_before_its_network_is_built(ward: Ward, tmp_path: Path) -> None:
+    card, package = ward.exported.card, tmp_path / "package"
+    shutil.copytree(ward.exported.folder, package)
+    task = TaskSpec(kind="segmentation", classes=card.inputs.task.classes)
+    inputs = card.inputs.model_copy(update={"task": task})
+    (package / CARD).write_text(card.model_copy(update={"inputs": inputs}).model_dump_json())
+    manifest = Manifest.model_validate_json((package / MANIFEST).read_bytes())
+    files = manifest.files | {CARD: listed((package / CARD).read_bytes())}
+    key = load_federation(ward.made.place.federation).coordinator_key
+    for name, data in sign_manifest(manifest.model_copy(update={"files": files}), key=key).items():
+        (package / name).write_bytes(data)
+    asked = ("--model", package, "--coordinator", identity_hex(ward.key), "--json")
+    status, remedy = failed(wardround(*ward.asked(tmp_path / "out", *asked)))
+    assert status == ConfigError.exit_code
+    assert "classification" in remedy
 
 
 def test_a_report_is_of_a_dicom_exam(ward: Ward, tmp_path: Path) -> None:

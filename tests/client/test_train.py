@@ -219,9 +219,9 @@ def test_steps_by_time_are_the_first_ones_of_a_round_by_steps() -> None:
 def test_an_epoch_sees_every_image_once_in_an_order_of_the_study() -> None:
     seen: list[Any] = []
 
-    def spy(batch: torch.Tensor, rng: np.random.Generator) -> torch.Tensor:
+    def spy(batch: torch.Tensor, targets: torch.Tensor, _: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         seen.append(batch.clone())
-        return batch
+        return batch, targets
 
     examples = images(20)
     trained(asked(epochs_per_round=2), examples, augment=spy)

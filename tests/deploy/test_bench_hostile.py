@@ -76,6 +76,9 @@ class SlowFrames:
             self.now += number
             yield Reason.UNREADABLE
 
+    def masks(self, rows: Iterable[Row]) -> Iterator[Reason]:
+        return iter(())
+
 
 def test_a_file_is_timed_to_its_last_frame() -> None:
     frames = SlowFrames()

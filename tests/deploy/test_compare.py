@@ -64,7 +64,7 @@ def test_a_model_that_ranks_every_class_right_is_perfect_whatever_its_first_logi
     sure = 8.0 * np.eye(3, dtype=np.float32)[truth]
     figures = comparison[0]._figures(Scored(sure, sure[:24]))
     assert (figures["auroc"], figures["macro_auroc"], figures["low"], figures["high"]) == (1.0, 1.0, 1.0, 1.0)
-    assert figures["balanced_accuracy"] is None  # the likeliest class is called; there is no threshold
+    assert figures["balanced_accuracy"] == 1.0  # the likeliest class is called; there is no threshold
 
 
 def test_the_figure_is_the_macro_mean_over_classes(comparison: tuple[Comparison, Path]) -> None:

@@ -62,11 +62,13 @@ def _arrays(site: PartitionedSite) -> dict[str, np.ndarray]:
 def test_what_is_known_beside_an_image_goes_with_it(tmp_path: Path, write: Write) -> None:
     images, age = np.zeros((40, 8, 8), dtype=np.uint8), np.arange(40.0)
     images[:, 0, 0] = np.arange(40)
-    whole = write(images=images, labels=np.arange(40) % 2, age=age, masks=np.zeros((40, 3), dtype=np.uint8))
+    beside = {"age": age, "masks": images[:, :, 0], "curve": np.zeros((40, 3), dtype=np.uint8)}
+    whole = write(images=images, labels=np.arange(40) % 2, **beside)
     for site in partition(whole, scheme="iid", sites=2, seed=0, out=tmp_path / "out"):
         arrays = _arrays(site)
         np.testing.assert_array_equal(arrays["age"], arrays["images"][:, 0, 0])
-        assert "masks" not in arrays
+        np.testing.assert_array_equal(arrays["masks"], arrays["images"][:, :, 0])
+        assert "curve" not in arrays
 
 
 def _identities(site: PartitionedSite) -> list[tuple[int, int]]:

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from client.evaluate import logits_by_patient
+from client.evaluate import measured_by_patient
 from client.imaging.examples import Examples
 from client.private_training import gradients_of
 from client.train import fit
@@ -69,7 +69,7 @@ def known_examples(count: int = 120) -> Examples:
 def test_it_learns_from_what_stands_beside_the_image() -> None:
     model, examples = network(), known_examples()
     done = fit(model, examples, SPEC, task=TASK, random=StudyRandom(0), device="cpu")
-    logits, targets = logits_by_patient(model, examples, task=TASK, device="cpu")
+    logits, targets = measured_by_patient(model, examples, task=TASK, device="cpu")
     assert done.steps == 15
     assert examples.missing is not None
     known = ~examples.missing[:, 0]

@@ -87,10 +87,31 @@ def test_monai_networks_take_their_norms(name: str, norm: str) -> None:
     assert {str(a.dtype) for a in state_arrays(model).values()} <= {"float32", "int64"}
 
 
-@pytest.mark.parametrize("name", ["resnet18", "densenet121", "efficientnet-b0"])
+@pytest.mark.parametrize("name", ["resnet18", "densenet121", "efficientnet-b0", "unet", "segresnet"])
 def test_monai_networks_refuse_to_do_without_a_norm(name: str) -> None:
     with pytest.raises(ConfigError, match=f"norm = none does not go with model.name = {name}"):
         built(name, "none", size_px=64)
+
+
+@pytest.mark.parametrize("name", ["unet", "segresnet"])
+@pytest.mark.parametrize("norm", ["batch", "group", "instance"])
+def test_networks_that_mask_answer_at_each_place(name: str, norm: str) -> None:
+    model = built(name, norm, size_px=48, channels=3)
+    logits = model(torch.rand(2, 3, 48, 48))
+    assert logits.shape == (2, 2, 48, 48)
+    logits.square().sum().backward()
+    assert all(p.grad is not None for p in model.parameters())
+    layers = {type(layer).__name__ for layer in model.modules()}
+    wanted = {"batch": "BatchNorm2d", "group": "GroupNorm", "instance": "InstanceNorm2d"}
+    assert layers & set(wanted.values()) == {wanted[norm]}
+    assert not varying_layers(model)
+
+
+@pytest.mark.parametrize("name", ["unet", "segresnet"])
+def test_networks_that_mask_have_three_dimensions_for_volumes(name: str) -> None:
+    model = built(name, "instance", slices=16, size_px=32)
+    assert model.eval()(torch.rand(1, 1, 16, 32, 32)).shape == (1, 2, 16, 32, 32)
+    assert not {"Conv2d", "InstanceNorm2d"} & {type(layer).__name__ for layer in model.modules()}
 
 
 def test_a_size_that_a_network_cannot_take_is_refused_by_name() -> None:

@@ -6,6 +6,7 @@ import pytest
 
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
+from shared.task_words import asked_in_words
 
 STUDY = """
 [study]
@@ -168,3 +169,67 @@ def test_more_sites_than_a_ledger_s_entry_names_are_refused() -> None:
     named = ", ".join(f'"{n:0>48}"' for n in range(10_001))
     with pytest.raises(ConfigError, match=r"rounds\.sites"):
         study(rounds=f"sites = [{named}]")
+
+
+MASKS = """
+[study]
+name = "lesions"
+[task]
+kind = "segmentation"
+{task}
+[model]
+name = "{model}"
+[training]
+epochs_per_round = 1
+{more}
+"""
+
+
+AGE = "[clinical.age]\nlow = 0\nhigh = 100\nmean = 50\nsd = 10"
+
+
+def masks(task: str = 'classes = ["lesion"]', model: str = "unet", more: str = "") -> Study:
+    return parse_study(MASKS.format(task=task, model=model, more=more))
+
+
+def test_the_question_of_masks_is_where() -> None:
+    assert asked_in_words(masks().task) == "where an image shows lesion"
+
+
+def test_structures_have_a_logit_each_and_several_one_more_for_none_of_them() -> None:
+    assert masks().task.outputs == 1
+    assert masks('mode = "multiclass"\nclasses = ["liver", "spleen"]', "segresnet").task.outputs == 3
+
+
+@pytest.mark.parametrize(
+    ("task", "model", "more", "fault"),
+    [
+        ('classes = ["a", "b"]', "unet", "", "exactly one class"),
+        ('mode = "multiclass"\nclasses = ["a"]', "unet", "", "one structure is a binary task"),
+        ('mode = "multilabel"\nclasses = ["a", "b"]', "unet", "", "nothing overlaps"),
+        ('classes = ["a"]', "basic_cnn", "", "goes with model.name = unet or segresnet"),
+        ('classes = ["a"]', "unet", '[selection]\nmetric = "auroc"', "is one of dice, loss, and not auroc"),
+        ('classes = ["a"]', "unet", "[images]\nslices = 16", r"images\.slices goes with classification"),
+        ('classes = ["a"]', "unet", "[images]\nhu = [-100, 300]", r"images\.hu goes with classification"),
+        ('classes = ["a"]', "unet", AGE, r"\[clinical\] goes with classification"),
+    ],
+)
+def test_what_does_not_go_with_segmentation_is_refused(task: str, model: str, more: str, fault: str) -> None:
+    with pytest.raises(ConfigError, match=fault):
+        masks(task, model, more)
+
+
+def test_classes_are_not_told_by_a_network_that_masks_nor_judged_by_dice() -> None:
+    with pytest.raises(ConfigError, match=r"goes with task\.kind = segmentation"):
+        parse_study(STUDY.format(training="epochs_per_round = 1", rounds="") + '[model]\nname = "unet"')
+    with pytest.raises(ConfigError, match="is one of auroc, balanced_accuracy, loss, and not dice"):
+        parse_study(STUDY.format(training="epochs_per_round = 1", rounds="") + '[selection]\nmetric = "dice"')
+
+
+def test_models_that_segment_are_compared_by_dice_unless_it_is_said() -> None:
+    assert masks().selection.metric == "dice"
+    assert masks(more='[selection]\nmodel = "best"').selection.metric == "dice"
+    assert masks(more='[selection]\nmetric = "loss"').selection.metric == "loss"
+    assert study().selection.metric == "auroc"
+    sent = Study.model_validate_json(masks().canonical())
+    assert sent == masks()

@@ -54,6 +54,14 @@ def test_a_model_without_its_norms_is_no_model(tmp_path: Path) -> None:
         exported(made, tmp_path / "package")
 
 
+def test_a_model_that_finds_masks_is_no_package(tmp_path: Path) -> None:
+    made = finished_study(tmp_path, kind="segmentation", model="unet", size_px=32)
+    with pytest.raises(StudyError, match="finds masks") as refused:
+        exported(made, tmp_path / "package")
+    assert "models/round-00001.safetensors" in refused.value.remedy
+    assert not (tmp_path / "package").exists()
+
+
 def test_a_study_that_runs_has_no_final_model(tmp_path: Path) -> None:
     made = finished_study(tmp_path)
     made.folder.move(StudyState.RUNNING, now="2026-01-02T03:04:05Z")

@@ -25,7 +25,7 @@ MEAN = "mean of the sites' own"
 
 
 def kept(score: Score) -> Score:
-    figures = {name: round(score.figures[name], 2) for name in COARSE_FIGURES}
+    figures = {name: round(score.figures[name], 2) for name in COARSE_FIGURES if name in score.figures}
     return score.model_copy(update={"statistics": {}, "figures": figures})
 
 
@@ -61,13 +61,13 @@ def test_by_default_the_result_is_a_mean_and_says_so(wards: Any, mode: str) -> N
     ward = study(wards, coarse=SITES, mode=mode)
     found = facts(ward)
     assert (found.test.how, found.test.sites, found.test.releasing, found.test.figures) == ("mean", SITES, (), {})
-    assert (found.test.auroc.value, found.test.auroc.why) == (pytest.approx(mean(ward, SITES, "test")), NO_MEANS)
+    assert (found.test.merit.value, found.test.merit.why) == (pytest.approx(mean(ward, SITES, "test")), NO_MEANS)
     assert f"{MEAN} test " in found.headline.sentence and "on 180 test patients of 3 sites" in page(found)
     assert found.threshold.why == UNRELEASED
     assert {point.how for point in found.curve} == {"mean"}
     assert found.matrix is not None and found.matrix.how == "mean"
     assert found.matrix.rows[-1].pooled.value == pytest.approx(mean(ward, SITES, "validation"))
-    assert [site.test.auroc.low for site in found.sites] == [
+    assert [site.test.merit.low for site in found.sites] == [
         kept(ward.score(2, site, "test")).figures["auroc_low"] for site in SITES
     ]
 
@@ -97,7 +97,7 @@ def test_where_one_site_keeps_its_statistics_the_others_are_pooled_beside_the_me
 def test_who_withholds_is_named_and_in_no_figure(wards: Any) -> None:
     found = facts(study(wards, withheld=("north",)))
     assert (found.test.how, found.test.sites, found.test.withheld) == ("pooled", ("south", "west"), ("north",))
-    assert found.sites[0].test.auroc.why == found.sites[0].validation.auroc.why == WITHHELD
+    assert found.sites[0].test.merit.why == found.sites[0].validation.merit.why == WITHHELD
     assert "Not among these figures: north" in page(found) and WITHHELD in page(found)
     said = {(scope, site, metric): value for scope, site, _, metric, value in rows(found)}
     assert said[("pooled", "north", "test.withheld")] == 1
@@ -106,7 +106,7 @@ def test_who_withholds_is_named_and_in_no_figure(wards: Any) -> None:
 
 def test_where_all_withhold_there_is_no_result_and_the_reason(wards: Any) -> None:
     found = facts(study(wards, withheld=SITES))
-    assert (found.test.auroc.why, found.curve, found.matrix) == (ALL_WITHHELD, (), None)
+    assert (found.test.merit.why, found.curve, found.matrix) == (ALL_WITHHELD, (), None)
     assert "was scored, but every site that scored it withholds its score" in found.headline.sentence
     assert "There are no test figures" in page(found)
 

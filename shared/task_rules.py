@@ -1,0 +1,55 @@
+"""Which keys of a study go with which task; the keys themselves are `shared/study.py`'s."""
+
+from typing import Any
+
+from shared.images import ImageSpec
+
+_MASKING = ("unet", "segresnet")  # networks that give an answer at each place
+
+
+def mode_fault(kind: str, mode: str, classes: int) -> str | None:
+    """Why a task of this kind and mode does not go with so many classes, in words; None if it does."""
+    if mode == "binary" and classes != 1:
+        return "a binary task names exactly one class, the positive one"
+    if kind == "segmentation":
+        if mode == "multilabel":
+            return "segmentation is binary or multiclass: a mask has one value at each place, so that nothing overlaps"
+        return "one structure is a binary task" if mode == "multiclass" and classes < 2 else None
+    if mode == "multiclass" and classes < 3:
+        return "a multiclass task names at least three classes; use binary for two"
+    return None
+
+
+def network_fault(kind: str, name: str) -> str | None:
+    """Why a network cannot do a task, in words; None if it can."""
+    masking = name in _MASKING
+    if kind == "segmentation" and not masking:
+        return f"segmentation goes with model.name = {' or '.join(_MASKING)}: {name} gives one answer for a whole image"
+    if kind != "segmentation" and masking:
+        return f"model.name = {name} goes with task.kind = segmentation"
+    return None
+
+
+def inputs_fault(kind: str, images: ImageSpec, *, clinical: bool) -> str | None:
+    """Why a task cannot be done on such images, or with clinical columns beside them, in words; None if it can."""
+    if kind != "segmentation":
+        return None
+    for key in ("slices", "hu"):
+        if getattr(images, key) is not None:
+            return f"images.{key} goes with classification: masks come with pictures and array files, which are no CT"
+    return "[clinical] goes with classification: a network that finds masks takes images alone" if clinical else None
+
+
+def metric_fault(kind: str, metric: str) -> str | None:
+    """Why models of a task cannot be compared by a figure, in words; None if they can."""
+    known = ("dice", "loss") if kind == "segmentation" else ("auroc", "balanced_accuracy", "loss")
+    return None if metric in known else f"selection.metric of {kind} is one of {', '.join(known)}, and not {metric}"
+
+
+def with_metric(given: Any) -> Any:
+    """A study as it is given, its models compared by Dice if they segment and nothing else is said."""
+    task, selection = (given.get("task"), given.get("selection", {})) if isinstance(given, dict) else (None, None)
+    kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
+    if kind != "segmentation" or not isinstance(selection, dict):
+        return given
+    return given | {"selection": {"metric": "dice"} | selection}
