@@ -1,8 +1,8 @@
 """Whether a site does otherwise than it used to: its figures of a round beside those of its own earlier rounds.
 
-Watched are the norm of its update, its training time, how many images it trained on, and loss and AUROC that it
+Watched are the norm of its update, its training time, how many images it trained on, and loss and AUROC or Dice that it
 released of the incoming model, if it has enough validation patients. Bytes are not: every update of a study has
-the same size. A figure is unusual if, on its scale (ratios, but for the AUROC),
+the same size. A figure is unusual if, on its scale (ratios, but for AUROC and Dice),
 
 1. it lies farther from what the site's own last rounds lead to expect than `WIDTH` robust standard deviations of
    these (1.4826 median absolute deviations), and than the least change that matters to anyone. To be expected is
@@ -10,7 +10,7 @@ the same size. A figure is unusual if, on its scale (ratios, but for the AUROC),
    which a few strange rounds do not bend) and where it goes in one more round, for training goes on or levels off;
 2. and it still does when what the other sites moved in the same round, the median of theirs, is taken off. Else
    all moved alike, and it is the round, not the site. Where fewer than two others can be asked nothing is taken
-   off; then a move that training itself makes (norm and loss down, AUROC up) is not called unusual either.
+   off; then a move that training itself makes (norm and loss down, AUROC and Dice up) is not called unusual either.
 
 Unusual is a reason to ask the site, and nothing else: this excludes nobody and changes no weight. Of sites whose
 figures vary by chance alone, by 5 % from round to round, less than 1 value in 1,000 is called unusual, and if they
@@ -26,6 +26,7 @@ from statistics import median
 
 from server.record import Record
 from server.records import RoundCommitted, RoundOpened, UpdateAdmitted, UpdateReady
+from shared.metrics import MERITS
 
 FEWEST_ROUNDS = 6  # of a site before it is judged: the spread of fewer is too uncertain, and a default study has 10
 MOST_ROUNDS = 12  # so that a change which lasts becomes what is usual, after about half as many rounds
@@ -41,7 +42,7 @@ class Figure:
     """A figure that is watched.
 
     Attributes:
-        name: `norm`, `seconds`, `examples`, `loss` or `auroc`.
+        name: `norm`, `seconds`, `examples`, `loss`, `auroc` or `dice`.
         ratio: whether changes are ratios; else they are differences.
         least: the smallest change that matters, as a ratio or difference.
         floor: smaller values are taken as this one, below which no change matters.
@@ -76,7 +77,7 @@ FIGURES = {
         Figure("seconds", ratio=True, least=1.5, floor=1.0, learning=0),
         Figure("examples", ratio=True, least=1.1, floor=1.0, learning=0),
         Figure("loss", ratio=True, least=1.25, floor=0.01, learning=-1),
-        Figure("auroc", ratio=False, least=0.05, floor=0.0, learning=1),
+        *(Figure(merit, ratio=False, least=0.05, floor=0.0, learning=1) for merit in MERITS),
     )
 }
 Place = tuple[str, str]  # site, figure
@@ -157,7 +158,7 @@ class Habits:
         for score in report.scores:
             here = (score.split, score.model_digest) == ("validation", self._model)
             if here and score.patients >= FEWEST_PATIENTS:
-                found |= {name: score.figures[name] for name in ("loss", "auroc") if name in score.figures}
+                found |= {name: score.figures[name] for name in ("loss", *MERITS) if name in score.figures}
         return found
 
     def _note(self, site: str, figures: Mapping[str, float]) -> None:

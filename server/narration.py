@@ -42,8 +42,19 @@ from server.records import (
     UpdateSpooled,
 )
 from server.report.unusual import told_shortly
-from server.report.words import counted, duration, model_after, plain, share, size, why_chosen, why_ended
+from server.report.words import (
+    METRICS,
+    counted,
+    duration,
+    model_after,
+    plain,
+    share,
+    size,
+    why_chosen,
+    why_ended,
+)
 from server.rounds import Phase
+from shared.metrics import MERITS
 from shared.rehearsal import MEANINGS, Code
 
 SPLITS: tuple[Split, ...] = get_args(Split)
@@ -198,6 +209,7 @@ def _without(sites: Iterable[str]) -> str:
 
 
 def _areas(record: SiteScored | SiteValidated | OwnModelScored) -> str:
-    areas = [f"{s.split} {share(s.figures['auroc'])}" for s in record.scores if "auroc" in s.figures]
+    told = [(s.split, merit, s.figures[merit]) for s in record.scores for merit in MERITS if merit in s.figures]
+    areas = [f"{split} {share(value)}" for split, _, value in told]
     kept = f"; withheld: {', '.join(record.withheld)}" if record.withheld else ""
-    return (f"; AUROC {', '.join(areas)}" if areas else "") + kept
+    return (f"; {METRICS[told[0][1]]} {', '.join(areas)}" if told else "") + kept

@@ -2,8 +2,9 @@
 
 Pure. Where all sites that told a figure released statistics, these add, and the figure is exact of all their
 patients (`pooled`). Where one did not, because its policy keeps them, nothing adds: then the figure is the plain
-mean of the sites' own AUROCs (`mean`), each site as much as another however many patients it has, and no other
-figure is known. A site that withheld its score, or has no AUROC of its own, is in no mean.
+mean of the sites' own AUROCs, or of what else the task is known by (`mean`), each site as much as another however
+many patients it has, and no other figure is known. A site that withheld its score, or has no such figure of its own,
+is in no mean.
 """
 
 from collections.abc import Mapping
@@ -24,7 +25,7 @@ class Together:
 
     Attributes:
         how: what the figures are.
-        figures: the task's of added statistics, or `auroc` alone, the mean; empty if there is none.
+        figures: the task's of added statistics, or the one of merit alone, the mean; empty if there is none.
         sites: those in the figures, in the order in which they were given.
         patients: of these.
     """
@@ -42,12 +43,12 @@ def together(task: Task, scores: Mapping[str, Score], *, how: How | None = None)
         ValueError: they are to be pooled, and do not add.
     """
     how = how or how_of(scores)
-    taken = {site: score for site, score in scores.items() if how == "pooled" or "auroc" in score.figures}
+    taken = {site: score for site, score in scores.items() if how == "pooled" or task.merit in score.figures}
     patients = sum(score.patients for score in taken.values())
     if how == "pooled":
         figures = task.figures(metrics.add(score.statistics for score in taken.values()))
     else:
-        figures = {"auroc": fmean(score.figures["auroc"] for score in taken.values())} if taken else {}
+        figures = {task.merit: fmean(score.figures[task.merit] for score in taken.values())} if taken else {}
     return Together(how, figures, tuple(taken), patients)
 
 
@@ -63,4 +64,4 @@ def releasing(scores: Mapping[str, Score]) -> dict[str, Score]:
 
 def tells(score: Score) -> bool:
     """Whether there is any figure in it."""
-    return bool(score.statistics) or "auroc" in score.figures
+    return bool(score.statistics) or any(merit in score.figures for merit in metrics.MERITS)

@@ -21,11 +21,11 @@ from shared.tasks import Task
 
 @dataclass(frozen=True)
 class Validated:
-    """A model on validation patients: after how many rounds, at how many sites, its AUROC and how it was made."""
+    """A model on validation patients: after how many rounds, at how many sites, its figure and how it was made."""
 
     model: int
     sites: int
-    auroc: float
+    merit: float
     how: How = "pooled"
 
 
@@ -71,8 +71,8 @@ class Progress:
         """The last model that a site scored on its validation patients."""
         for model, scores in sorted(self._scores.items(), reverse=True):
             found = together(task, scores)
-            if "auroc" in found.figures:
-                return Validated(model, len(found.sites), found.figures["auroc"], found.how)
+            if task.merit in found.figures:
+                return Validated(model, len(found.sites), found.figures[task.merit], found.how)
         return None
 
     @property

@@ -119,4 +119,4 @@ def assert_told(folder: StudyFolder, federation: Path, last: int, best: int) -> 
     console.file.close()
     shown = " ".join(console.export_text().split())
     assert f"training stopped after round {last}: no better model since that of round" in shown
-    assert f"chosen the model of round {best}: its log loss on the validation patients of 2 sites is" in shown
+    assert f"chosen the model of round {best}: its loss on the validation patients of 2 sites is" in shown

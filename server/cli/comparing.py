@@ -9,7 +9,7 @@ from rich.text import Text
 from server.pooling import How
 from server.report.comparison import Comparison, Side
 from server.report.scores import Estimate
-from server.report.words import duration, share, size
+from server.report.words import METRICS, duration, share, size
 from shared.console import table
 
 _UNSET = "\N{EN DASH}"
@@ -20,12 +20,13 @@ def show_comparison(found: Comparison) -> Group:
     heads = ("", found.a.study, found.b.study)
     settings = table(heads, ((s.key, _value(s.a), _value(s.b)) for s in found.differ))
     one, other = _figures(found.a), _figures(found.b)
-    figures = table(heads, ((name, one[name], other[name]) for name in one))
+    figures = table(heads, ((_name(found, name), one[name], other[name]) for name in one))
     above = settings if found.differ else Text("Both study files say the same.")
     equal = "The two models are equal byte for byte." if found.same_model else "The two models differ."
-    note = "Intervals are 95 %, DeLong; they do not test a difference."
+    method = "" if "dice" in (found.a.measure, found.b.measure) else ", DeLong"
+    note = f"Intervals are 95 %{method}; they do not test a difference."
     if "mean" in {how for side in (found.a, found.b) for how in (side.validation_how, side.test_how)}:
-        note += "\n* mean of the sites' own AUROC, where not all release statistics to pool."
+        note += "\n* mean of the sites' own figures, where not all release statistics to pool."
     return Group(above, Text(), figures, Text(f"\n{equal}\n{note}"))
 
 
@@ -36,8 +37,8 @@ def _figures(side: Side) -> dict[str, str]:
         "sites": str(side.sites),
         "training patients": _UNSET if side.patients is None else f"{side.patients:,}",
         "updates counted": f"{side.counted} of {side.seats}",
-        "validation AUROC": _estimate(side.validation, side.validation_how),
-        "test AUROC": _estimate(side.test, side.test_how),
+        "validation": _estimate(side.validation, side.validation_how),
+        "test": _estimate(side.test, side.test_how),
         "worst site": _worst(side),
         "gap to the best": share(side.gap),
         "updates received": size(side.update_bytes),
@@ -47,6 +48,12 @@ def _figures(side: Side) -> dict[str, str]:
     }
 
 
+def _name(found: Comparison, row: str) -> str:
+    """What a row is called; a figure by its name, if it is the same of both."""
+    known = row not in ("validation", "test") or found.a.measure != found.b.measure
+    return row if known else f"{row} {METRICS[found.a.measure]}"
+
+
 def _estimate(found: Estimate, how: How) -> str:
     if found.low is None or found.high is None:
         return share(found.value) + " *" * (how == "mean" and found.value is not None)
@@ -54,7 +61,7 @@ def _estimate(found: Estimate, how: How) -> str:
 
 
 def _worst(side: Side) -> str:
-    return share(None) if side.worst_site is None else f"{share(side.worst_auroc)} ({side.worst_site})"
+    return share(None) if side.worst_site is None else f"{share(side.worst_merit)} ({side.worst_site})"
 
 
 def _value(value: Any) -> str:

@@ -2,8 +2,10 @@
 
 from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
+from shared.metrics import MERITS
 from shared.selection import SelectionSpec
 from shared.study import RoundsSpec, Study
+from shared.tasks import task_for
 from shared.training import TrainingSpec
 
 SITE_SIZES = (100, 300, 1000, 3000)  # training patients
@@ -75,8 +77,8 @@ def explain_selection(
 
 def _explain_kept(selection: SelectionSpec) -> str:
     """What becomes of the comparison where a site's policy keeps its statistics."""
-    if selection.metric == "auroc":
-        instead = "the plain mean of the sites' own AUROC takes its place"
+    if selection.metric in MERITS:
+        instead = f"the plain mean of the sites' own {METRICS[selection.metric]} takes its place"
     else:
         instead = f"no model can be compared by {METRICS[selection.metric]}, and the last one is taken"
     return f"Where the policy of a site does not release statistics (score_histograms), {instead}."
@@ -114,9 +116,11 @@ def explain_scores(study: Study) -> str:
     """What is known of the final model in the end."""
     if study.privacy is not None and study.privacy.test_scores == "withheld":
         return "The final model is not scored here: a study of kind evaluate scores it, with exact figures."
+    name = METRICS[task_for(study.task).merit]
+    such_as = "Dice, HD95 and loss" if name == "Dice" else "thresholds, Brier score and log loss"
     return (
         "The final model is scored once on test patients of every site. What a site tells of scores is its policy's"
-        " matter: by default its own AUROC with interval, rounded, and nothing of fewer than 11 patients or of a class"
-        " with fewer (smallest_cell), which is then named as withheld. Figures of all sites' patients together, such as"
-        " thresholds, Brier score and log loss, need sites that release statistics (score_histograms)."
+        f" matter: by default its own {name} with interval, rounded, and nothing of fewer than 11 patients or of a"
+        " class with fewer (smallest_cell), which is then named as withheld. Figures of all sites' patients together,"
+        f" such as {such_as}, need sites that release statistics (score_histograms)."
     )

@@ -64,13 +64,14 @@ def compare(
     from server.cli.comparing import show_comparison
     from server.report import compare as put_side_by_side
     from server.report import compare_by_letter
+    from server.report.comparison import in_json
 
     one, other = (find_launched(federation, name, done="compared") for name in (a, b))
     if letters:
         found, key = compare_by_letter(one, other, roster=names_of(federation))
-        return Answer(asdict(found) | {"letters": key}, Group(show_comparison(found), show_key(key)))
+        return Answer(in_json(found) | {"letters": key}, Group(show_comparison(found), show_key(key)))
     found = put_side_by_side(one, other)
-    return Answer(asdict(found), show_comparison(found))
+    return Answer(in_json(found), show_comparison(found))
 
 
 @app.command()

@@ -18,10 +18,23 @@ from server.progress import Progress
 from server.records import ModelChosen, TrainingEnded
 from server.report.privacy import WITHHELD, Privacy, privacy_of
 from server.report.unusual import question, told
-from server.report.words import counted, duration, mean_over, model_after, plain, share, size, why_chosen, why_ended
+from server.report.words import (
+    METRICS,
+    by_name,
+    counted,
+    duration,
+    mean_over,
+    model_after,
+    plain,
+    share,
+    size,
+    why_chosen,
+    why_ended,
+)
 from server.rounds import Phase
 from server.study_folder import ENDED, StudyFolder, StudyState
 from shared.console import facts, printable, table
+from shared.metrics import MERITS
 from shared.study import Study
 from shared.tasks import task_for
 
@@ -86,7 +99,8 @@ def show_waits(waits: Iterable[tuple[str, Mapping[str, Any]]]) -> Table:
 
 
 def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict[str, Any]:
-    scored = progress.validation(task_for(study.task))
+    task = task_for(study.task)
+    scored = progress.validation(task)
     left = 0 if data.get("trained") else max(study.rounds.count - data["committed"], 0)
     privacy = privacy_of(study, committed=data["committed"])
     return {
@@ -95,7 +109,7 @@ def _progress(progress: Progress, study: Study, data: Mapping[str, Any]) -> dict
         "left_s": progress.left_s(left),
         "received_bytes": progress.received_bytes,
         "sent_bytes": data.get("sent_bytes", 0),
-        "validation": None if scored is None else asdict(scored),
+        "validation": None if scored is None else asdict(scored, dict_factory=by_name(task.merit)),
         "withheld": progress.withheld,
     }
 
@@ -113,10 +127,11 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
         shown |= {"privacy": Privacy(**found["privacy"]).words, "validation": WITHHELD}
     if scored := found["validation"]:
         after = f"after round {scored['model']}" if scored["model"] else "start model"
-        name, sites = "AUROC", f", {counted(scored['sites'], 'site')}"
+        merit = next(merit for merit in MERITS if merit in scored)
+        name, sites = METRICS[merit], f", {counted(scored['sites'], 'site')}"
         if scored["how"] == "mean":
-            name, sites = mean_over(scored["sites"]), ""
-        shown["validation"] = f"{name} {share(scored['auroc'])}, {after}{sites}"
+            name, sites = mean_over(scored["sites"], name), ""
+        shown["validation"] = f"{name} {share(scored[merit])}, {after}{sites}"
     if found["withheld"]:
         shown["withheld"] = f"by {', '.join(found['withheld'])}: too few patients for their smallest cell"
     return shown

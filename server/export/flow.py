@@ -37,7 +37,7 @@ def flow_of(facts: Facts, *, smallest: int) -> Flow:
 def performance_of(facts: Facts, *, smallest: int) -> Performance:
     """The pooled figures, and each site beside the others."""
     test, counted = facts.test, _scored_patients(facts, smallest)
-    figures = {"auroc": _figure(test.auroc)}
+    figures = {"auroc": _figure(test.merit)}
     figures |= {FIGURES[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in FIGURES}
     hidden = facts.privacy is not None or counted.total is None
     return Performance(
@@ -61,7 +61,7 @@ def _sentence(facts: Facts, smallest: int) -> str:
     totals = (_patients(facts, "train", smallest).total, _scored_patients(facts, smallest).total)
     if None not in totals:
         return facts.headline.sentence
-    found = facts.test.auroc
+    found = facts.test.merit
     return f"The model's test AUROC is {share(found.value)}." if found.value is not None else "The model has no score."
 
 
@@ -92,7 +92,7 @@ def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, patients: i
         site=site.site,
         split=facts.fairness.split,
         patients=None if facts.privacy else patients,
-        auroc=_figure(_scored(site, facts).auroc),
+        auroc=_figure(_scored(site, facts).merit),
         sensitivity=at.get("sensitivity"),
         specificity=at.get("specificity"),
     )

@@ -1,5 +1,7 @@
 """Whether AUROCs of different patients differ by more than chance: pure formulas over figures and their errors.
 
+A mean Dice, which is a share with an error, too, is compared in the same way.
+
 All tests are made on the logit scale, where an AUROC near 1 is not taken for more certain than it is: on its
 own scale twenty alike sites of 20 patients each are called unlike in a quarter of all cases where 5 % was asked
 for, on the logit scale in at most 10 % (`tests/server/report/test_chance.py` measures both). Snell et al., Stat
@@ -21,7 +23,8 @@ _SLICES = 2000  # of the integral behind `gap_by_chance`
 
 @dataclass(frozen=True)
 class Area:
-    """An AUROC, its standard error, and how many patients stand on the smaller side of a class."""
+    """An AUROC or mean Dice, its standard error, and how many patients stand on the smaller side of a class, or are
+    measured."""
 
     value: float
     error: float

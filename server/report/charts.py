@@ -96,10 +96,10 @@ class Grid:
 
 
 def curve_of(
-    points: Sequence[Point], *, chosen: int | None = None, width: float = 720, height: float = 290
+    points: Sequence[Point], *, name: str = "AUROC", chosen: int | None = None, width: float = 720, height: float = 290
 ) -> Curve | None:
-    """The curve of those models whose pooled AUROC is defined; None if there are none."""
-    drawn = [point for point in points if point.auroc.value is not None]
+    """The curve of those models whose pooled figure, called `name`, is defined; None if there are none."""
+    drawn = [point for point in points if point.merit.value is not None]
     if not drawn:
         return None
     left, right, top, bottom = 44.0, width - 64, 16.0, height - 40
@@ -107,7 +107,7 @@ def curve_of(
     last = max(drawn[-1].model, 1)
     x, y = Scale(0, last, left + 10, right), Scale(floor, 1.0, bottom, top)
     most = max(point.sites for point in drawn)
-    dots = tuple(_dot(point, x, y, most=most) for point in drawn)
+    dots = tuple(_dot(point, x, y, most=most, name=name) for point in drawn)
     names = sites_in_order({site for point in drawn for site in point.by_site})
     return Curve(
         width=width,
@@ -121,7 +121,7 @@ def curve_of(
         sites=tuple(path((x(p.model), y(p.by_site[s])) for p in drawn if s in p.by_site) for s in names),
         dots=dots if len(dots) <= MOST_DOTS else (),
         last=dots[-1],
-        last_label=f"{drawn[-1].auroc.value:.3f}",
+        last_label=f"{drawn[-1].merit.value:.3f}",
         chosen=next((dot for point, dot in zip(drawn, dots, strict=True) if point.model == chosen), None),
     )
 
@@ -166,7 +166,7 @@ def path(points: Iterable[tuple[float, float]]) -> str:
 
 
 def _values(points: Iterable[Point]) -> list[float]:
-    found = [v for point in points for v in (point.auroc.value, point.auroc.low, *point.by_site.values())]
+    found = [v for point in points for v in (point.merit.value, point.merit.low, *point.by_site.values())]
     return [value for value in found if value is not None]
 
 
@@ -192,18 +192,18 @@ def _whole_ticks(last: int) -> list[int]:
     return list(range(0, last + 1, _tick_every(last)))
 
 
-def _dot(point: Point, x: Scale, y: Scale, *, most: int) -> Dot:
-    value = point.auroc.value
+def _dot(point: Point, x: Scale, y: Scale, *, most: int, name: str) -> Dot:
+    value = point.merit.value
     assert value is not None
-    name = "start model" if point.model == 0 else f"model after round {point.model}"
-    area = "AUROC" if point.how == "pooled" else "mean of the sites' own AUROC"
-    title = f"{name}: {area} {value:.3f}, {point.patients} patients of {point.sites} sites"
+    model = "start model" if point.model == 0 else f"model after round {point.model}"
+    area = name if point.how == "pooled" else f"mean of the sites' own {name}"
+    title = f"{model}: {area} {value:.3f}, {point.patients} patients of {point.sites} sites"
     return Dot(x(point.model), y(value), point.sites == most, title)
 
 
 def _band(points: Sequence[Point], x: Scale, y: Scale) -> str:
     """One area per run of models that have an interval."""
-    ends = [(x(p.model), p.auroc.low, p.auroc.high) for p in points]
+    ends = [(x(p.model), p.merit.low, p.merit.high) for p in points]
     areas = []
     for known, run in itertools.groupby(ends, key=lambda end: end[1] is not None and end[2] is not None):
         whole = [(at, y(low), y(high)) for at, low, high in run if low is not None and high is not None]

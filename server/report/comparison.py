@@ -5,7 +5,7 @@ whether they differ. A setting is one key of the study file, its default include
 """
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
 
@@ -13,6 +13,8 @@ from server.pooling import How
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
 from server.report.scores import Estimate
+from server.report.words import by_name
+from shared.metrics import Merit
 
 IDENTITY = ("study.name", "study.description")  # these always differ, and change nothing
 
@@ -39,11 +41,12 @@ class Side:
         model_digest: the final model, the last committed one unless another was chosen.
         model_round: the rounds behind it.
         validation_how, test_how: whether the figure of all sites is pooled, or a mean of their own.
-        worst_site, worst_auroc, gap: the site that the final model serves worst, and how far the best one lies
+        worst_site, worst_merit, gap: the site that the final model serves worst, and how far the best one lies
             above it, on test patients, or on validation patients where no test patient was scored.
     """
 
     study: str
+    measure: Merit
     state: str
     rounds: int
     rounds_planned: int
@@ -56,7 +59,7 @@ class Side:
     validation_how: How
     test_how: How
     worst_site: str | None
-    worst_auroc: float | None
+    worst_merit: float | None
     gap: float | None
     update_bytes: int
     seconds: float | None
@@ -82,6 +85,12 @@ def compared(a: Evidence, b: Evidence) -> Comparison:
     return Comparison(one, other, settings_that_differ(a, b), same)
 
 
+def in_json(found: Comparison) -> dict[str, Any]:
+    """A comparison as JSON values."""
+    sides = {name: asdict(side, dict_factory=by_name(side.measure)) for name, side in (("a", found.a), ("b", found.b))}
+    return asdict(found) | sides
+
+
 def settings_that_differ(a: Evidence, b: Evidence) -> tuple[Setting, ...]:
     """The keys on which two study files do not say the same, in the order of the file."""
     one, other = (dict(_keys(study.model_dump(mode="json"))) for study in (a.study, b.study))
@@ -95,6 +104,7 @@ def side_of(facts: Facts) -> Side:
     seconds = [opened.seconds for opened in facts.rounds if opened.seconds is not None]
     return Side(
         study=facts.about.name,
+        measure=facts.about.measure,
         state=facts.about.state,
         rounds=facts.about.rounds_committed,
         rounds_planned=facts.about.rounds_planned,
@@ -102,12 +112,12 @@ def side_of(facts: Facts) -> Side:
         counted=sum(seat.state == "counted" for seat in seats),
         seats=len(seats),
         patients=facts.patients.get("train"),
-        validation=facts.validation.auroc,
-        test=facts.test.auroc,
+        validation=facts.validation.merit,
+        test=facts.test.merit,
         validation_how=facts.validation.how,
         test_how=facts.test.how,
         worst_site=facts.fairness.worst,
-        worst_auroc=facts.fairness.worst_auroc,
+        worst_merit=facts.fairness.worst_merit,
         gap=facts.fairness.gap,
         update_bytes=sum(site.work.update_bytes for site in facts.sites),
         seconds=facts.about.seconds,

@@ -18,6 +18,8 @@ from server.report.matrix import Matrix, matrix_of, own_matrix_of
 from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
 from server.report.privacy import Privacy, privacy_of
 from server.report.scores import (
+    LIKELIEST,
+    NO_CUT,
     AtThreshold,
     Point,
     Pooled,
@@ -41,8 +43,9 @@ from server.report.work import (
     work_by_round,
     work_of,
 )
-from shared.metrics import Score
+from shared.metrics import Merit, Score
 from shared.private_training import scores_may_leave
+from shared.study import TaskSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 
@@ -53,7 +56,8 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 class About:
     """What the study asked for, and when it ran (RFC 3339, UTC; None if it did not).
 
-    `by_letter`: the sites' names are left out. `cross_site`: the sites' own models were to be scored, too.
+    `measure` is the figure by which its models are known. `by_letter`: the sites' names are left out.
+    `cross_site`: the sites' own models were to be scored, too.
     """
 
     name: str
@@ -61,6 +65,8 @@ class About:
     description: str
     state: str
     remedy: str | None
+    task: str
+    measure: Merit
     mode: str
     classes: tuple[str, ...]
     image: str
@@ -145,7 +151,7 @@ def facts_of(evidence: Evidence) -> Facts:
         own_models=None if evidence.by_letter else own_matrix_of(task, history, _cohort(history)),
         validation=pooled(task, classes, validation, withheld=withheld["validation"], private=private["validation"]),
         test=pooled_test,
-        threshold=at_threshold(task, validation, test, multiclass=study.task.mode == "multiclass"),
+        threshold=at_threshold(task, validation, test, uncut=_uncut(study.task)),
         sites=tuple(_site(evidence, site, rounds, validation.get(site), test.get(site)) for site in _cohort(history)),
         fairness=fairness_of(task, validation, test, cuts_of(task, validation)),
         drift=drift_of(evidence),
@@ -156,6 +162,12 @@ def facts_of(evidence: Evidence) -> Facts:
         losses=losses_of(history),
         integrity=integrity_of(evidence),
     )
+
+
+def _uncut(task: TaskSpec) -> str | None:
+    if task.kind == "segmentation":
+        return NO_CUT
+    return LIKELIEST if task.mode == "multiclass" else None
 
 
 def _cohort(history: StudyHistory) -> list[str]:
@@ -201,6 +213,8 @@ def _about(evidence: Evidence) -> About:
         description=study.study.description,
         state=standing.state.value,
         remedy=standing.remedy,
+        task=study.task.kind,
+        measure=task_for(study.task).merit,
         mode=study.task.mode,
         classes=study.task.classes,
         image=images.words,

@@ -13,7 +13,7 @@ from server.report.chance import Area, Difference, Heterogeneity, difference, ga
 from server.report.scores import KEPT, Estimate, Scores, site_score
 from server.report.words import sites_in_order
 from shared import metrics
-from shared.metrics import Score, Thresholds
+from shared.metrics import Merit, Score, Thresholds
 from shared.tasks import Task
 
 LONELY = "fewer than two sites can be compared"
@@ -34,8 +34,8 @@ class SiteFairness:
     """One site and the final model.
 
     Attributes:
-        auroc: as the site released it.
-        others: pooled AUROC of all other sites' patients.
+        merit: its AUROC or other figure of merit, as the site released it.
+        others: pooled, that of all other sites' patients.
         versus: the site less the others; None if `why` says so.
         p_holm: `versus.p` adjusted for the number of sites that are compared.
         at_threshold: the site's figures at the federation's threshold; empty where there is none.
@@ -43,7 +43,7 @@ class SiteFairness:
 
     site: str
     patients: int
-    auroc: Estimate
+    merit: Estimate
     others: float | None = None
     versus: Difference | None = None
     p_holm: float | None = None
@@ -56,7 +56,7 @@ class Fairness:
     """All sites that scored the final model.
 
     Attributes:
-        best, worst: the sites with the highest and the lowest AUROC, of those that are compared; of all where
+        best, worst: the sites with the highest and the lowest figure, of those that are compared; of all where
             fewer than two are; None if fewer than two have one.
         gap: between these two.
         gap_by_chance: what the gap would be on average if the compared sites did not differ.
@@ -85,23 +85,27 @@ class Fairness:
         return self.heterogeneity is not None and self.heterogeneity.p < LEVEL
 
     @property
-    def worst_auroc(self) -> float | None:
-        """The AUROC of the worst site."""
-        return self._auroc(self.worst)
+    def worst_merit(self) -> float | None:
+        """The figure of the worst site."""
+        return self._merit(self.worst)
 
     @property
-    def best_auroc(self) -> float | None:
-        """The AUROC of the best site."""
-        return self._auroc(self.best)
+    def best_merit(self) -> float | None:
+        """The figure of the best site."""
+        return self._merit(self.best)
 
-    def _auroc(self, name: str | None) -> float | None:
-        return next((site.auroc.value for site in self.sites if site.site == name), None)
+    def _merit(self, name: str | None) -> float | None:
+        return next((site.merit.value for site in self.sites if site.site == name), None)
 
 
 def fairness_of(task: Task, validation: Scores, test: Scores, cuts: Thresholds | None) -> Fairness:
     """The final model over the sites; `cuts` are the thresholds that the validation patients chose."""
     scores = test or validation
-    areas = {site: area for site, score in scores.items() if (area := _area(_figures(task, score))) and not area.fault}
+    areas = {
+        site: area
+        for site, score in scores.items()
+        if (area := _area(_figures(task, score), task.merit)) and not area.fault
+    }
     sites = _adjusted([_site(task, site, scores, areas, cuts if test else None) for site in sites_in_order(scores)])
     compared, enough = list(areas.values()), len(areas) > 1
     return Fairness(
@@ -118,15 +122,15 @@ def fairness_of(task: Task, validation: Scores, test: Scores, cuts: Thresholds |
 def _site(task: Task, site: str, scores: Scores, areas: Mapping[str, Area], cuts: Thresholds | None) -> SiteFairness:
     shown, figures = site_score(task, scores[site]), _figures(task, scores[site])
     rest = _figures(task, *(score for name, score in scores.items() if name != site))
-    own, others = _area(figures), _area(rest)
-    fault = own.fault if own else shown.auroc.why if scores[site].statistics else KEPT
+    own, others = _area(figures, task.merit), _area(rest, task.merit)
+    fault = own.fault if own else shown.merit.why if scores[site].statistics else KEPT
     if fault is None and (others is None or others.fault):
         fault = OTHERS
     return SiteFairness(
         site=site,
         patients=shown.patients,
-        auroc=shown.auroc,
-        others=rest.get("auroc"),
+        merit=shown.merit,
+        others=rest.get(task.merit),
         versus=difference(own, others) if own and others and fault is None else None,
         why=fault,
         at_threshold=task.figures_at(scores[site].statistics, cuts) if cuts else {},
@@ -137,10 +141,10 @@ def _figures(task: Task, *scores: Score) -> dict[str, float]:
     return task.figures(metrics.add(score.statistics for score in scores)) if scores else {}
 
 
-def _area(figures: Mapping[str, float]) -> Area | None:
-    if "auroc_error" not in figures:
+def _area(figures: Mapping[str, float], merit: Merit) -> Area | None:
+    if f"{merit}_error" not in figures:
         return None
-    return Area(figures["auroc"], figures["auroc_error"], int(figures["auroc_fewest"]))
+    return Area(figures[merit], figures[f"{merit}_error"], int(figures[f"{merit}_fewest"]))
 
 
 def _adjusted(sites: Sequence[SiteFairness]) -> tuple[SiteFairness, ...]:
@@ -151,7 +155,7 @@ def _adjusted(sites: Sequence[SiteFairness]) -> tuple[SiteFairness, ...]:
 
 def _extremes(sites: Sequence[SiteFairness]) -> Extremes:
     """The first of the highest and of the lowest, of those compared if there are two; none if all are alike."""
-    shown = {site.site: site.auroc.value for site in sites if site.auroc.value is not None}
+    shown = {site.site: site.merit.value for site in sites if site.merit.value is not None}
     compared = {site.site: shown[site.site] for site in sites if site.versus and site.site in shown}
     known = compared if len(compared) > 1 else shown
     if len(known) < 2:

@@ -5,8 +5,9 @@ from dataclasses import dataclass
 from server.report.evidence import Evidence
 from server.report.privacy import privacy_of, rounded_up
 from server.report.scores import Estimate, Pooled
-from server.report.words import counted, model_after
+from server.report.words import counted, merit_in_words, model_after
 from server.study_folder import StudyState
+from shared.tasks import task_for
 
 NOT_FOR = (
     "For research only. Do not use this model for diagnosis, triage, treatment or any decision about a patient:"
@@ -49,16 +50,18 @@ def headline_of(evidence: Evidence, test: Pooled, *, sites: int, train_patients:
         return Headline(f"After {trained} ({cost}) there is a model, and no score of it: scores are withheld.", "", "")
     if not test.sites:
         subject = f"The model after {trained}" if trains else "The model under study"
-        how = f"was scored, but {test.auroc.why}" if test.withheld else "was not scored on test patients"
+        how = f"was scored, but {test.merit.why}" if test.withheld else "was not scored on test patients"
         return Headline(f"{subject} {how}, so there is no result.", "", "")
     measured = f" on {counted(test.patients, 'test patient')} of {counted(len(test.sites), 'site')}"
     subject = f"After {trained}, {_subject(evidence)}" if trains else "The model under study"
-    if test.auroc.value is None:
-        return Headline(f"{subject} was scored{measured}, but its AUROC is not defined: {test.auroc.why}.", "", "")
+    if test.merit.value is None:
+        return Headline(
+            f"{subject} was scored{measured}, but its {_area(evidence)} is not defined: {test.merit.why}.", "", ""
+        )
     reaches = f"reaches a test {_area(evidence)} of "
     if test.how == "mean":
         reaches = f"reaches, as the mean of the sites' own test {_area(evidence)}, "
-    return Headline(f"{subject} {reaches}", f"{test.auroc.value:.3f}", f"{_range(test.auroc)}{measured}.")
+    return Headline(f"{subject} {reaches}", f"{test.merit.value:.3f}", f"{_range(test.merit)}{measured}.")
 
 
 def notice_of(evidence: Evidence) -> str | None:
@@ -89,7 +92,8 @@ def _subject(evidence: Evidence) -> str:
 
 
 def _area(evidence: Evidence) -> str:
-    return "macro AUROC" if len(evidence.study.task.classes) > 1 else "AUROC"
+    task = evidence.study.task
+    return merit_in_words(task_for(task).merit, classes=len(task.classes))
 
 
 def _range(estimate: Estimate) -> str:

@@ -2,7 +2,8 @@
 
 The models of a study are many; the rows are the start model, a few between, the final one and the last. Where
 the study asked for it there is a second matrix, of the final model and the sites' own models.
-All figures are AUROCs on validation patients, as the sites released them, with intervals from their statistics.
+All figures are AUROCs, or the task's other figure of merit, on validation patients, as the sites released them, with
+intervals from their statistics.
 """
 
 from collections.abc import Sequence
@@ -106,7 +107,7 @@ def _row(
 
 
 def _all(task: Task, scores: Scores, how: How) -> Estimate:
-    return estimate_of(together(task, scores, how=how)) if scores else Estimate(why=NOBODY)
+    return estimate_of(task, together(task, scores, how=how)) if scores else Estimate(why=NOBODY)
 
 
 def _role(number: int, history: StudyHistory) -> str:

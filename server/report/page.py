@@ -17,7 +17,7 @@ from server.report.multiples import HEIGHT, WIDTH, multiples_of
 from server.report.participation import Seat
 from server.report.privacy import rounded_up
 from server.report.unusual import NAMES, doubt, figure_in_words
-from server.report.words import counted, duration, share, size, spans
+from server.report.words import METRICS, counted, duration, merit_in_words, share, size, spans
 
 _DOING = {"score": "scoring", "train": "training"}
 INTERVAL_WIDTH = 150.0
@@ -37,14 +37,20 @@ class Missed:
 
 def render(facts: Facts, *, table: str = "report.csv") -> str:
     """The report as one HTML document; `table` is the name of the file with the same figures."""
-    estimates = [facts.test.auroc, *(site.test.auroc for site in facts.sites)]
+    estimates = [facts.test.merit, *(site.test.merit for site in facts.sites)]
     machines = [site.machine for site in facts.sites if site.machine]
     return (
         _environment(table)
         .get_template("page.html.jinja")
         .render(
             facts=facts,
-            curve=curve_of(facts.curve, chosen=facts.choice.round if facts.choice else None),
+            name=METRICS[facts.about.measure],
+            area=merit_in_words(facts.about.measure, classes=len(facts.about.classes)),
+            curve=curve_of(
+                facts.curve,
+                name=METRICS[facts.about.measure],
+                chosen=facts.choice.round if facts.choice else None,
+            ),
             grid=grid_of(facts.rounds, [site.site for site in facts.sites]),
             interval=interval_scale(estimates, width=INTERVAL_WIDTH),
             forest=forest_of(facts.fairness.sites, level=LEVEL),
@@ -77,8 +83,8 @@ def gaps(facts: Facts) -> dict[tuple[str, str], list[str]]:
     found: dict[tuple[str, str], list[str]] = {}
     for site in facts.sites:
         for split, scored in (("validation", site.validation), ("test", site.test)):
-            if scored.auroc.why:
-                found.setdefault((split, scored.auroc.why), []).append(site.site)
+            if scored.merit.why:
+                found.setdefault((split, scored.merit.why), []).append(site.site)
     return found
 
 
@@ -88,7 +94,10 @@ def doing(phase: str) -> str:
 
 
 def heat(area: float) -> int:
-    """How much of the colour, in percent, stands behind an AUROC: none for chance, and text stays legible on most."""
+    """How much of the colour, in percent, stands behind a figure, so that text stays legible on most.
+
+    None stands behind figures up to 0.5, which is chance for an AUROC.
+    """
     return round(MOST_HEAT * max(0.0, min(1.0, 2 * area - 1)))
 
 

@@ -11,6 +11,7 @@ from server.report.facts import facts_of
 from server.report.letters import Letters, by_letter, letters_key, sites_of
 from server.report.page import render
 from server.report.table import as_csv
+from server.report.words import by_name
 from server.study_folder import StudyFolder
 from shared.durable import write_atomically
 from shared.errors import ResourceError
@@ -60,7 +61,7 @@ def report_data(folder: StudyFolder, *, lettered: bool = False, roster: Iterable
     if lettered:
         evidence, _ = without_names(folder, evidence, roster=roster)
     facts = facts_of(evidence)
-    return asdict(facts) | {"sentence": facts.headline.sentence}
+    return asdict(facts, dict_factory=by_name(facts.about.measure)) | {"sentence": facts.headline.sentence}
 
 
 def compare(a: StudyFolder, b: StudyFolder) -> Comparison:

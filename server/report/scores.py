@@ -2,7 +2,8 @@
 
 The scores that arrive with the updates of round r are of the model that entered it, the model after
 round r - 1; those of the validation trip are of the last model, those of the closing trip of the final
-one. How figures of several sites are made, `server/pooling.py` decides; a site's own AUROC is the figure it released.
+one. How figures of several sites are made, `server/pooling.py` decides; a site's own figure is the one that it
+released. Which figure that is, the AUROC or another, the task says: it is called the merit here.
 """
 
 import math
@@ -14,7 +15,7 @@ from server.pooling import How, Together, how_of, releasing, tells, together
 from server.records import Split
 from server.report.words import sites_in_order
 from shared import metrics
-from shared.metrics import Score, Thresholds
+from shared.metrics import Merit, Score, Thresholds
 from shared.tasks import Task
 
 Scores = dict[str, Score]  # by site
@@ -28,12 +29,15 @@ UNRELEASED = "no site releases statistics to pool"
 WITHHELD = "the site withholds it: it is about fewer patients than the site's smallest cell"
 KEPT = "the site releases no statistics to compare it by"
 NO_MEANS = "no interval: it is a mean of the sites' own figures"
-NO_OWN = "no site tells an AUROC of its own"
+NO_OWN = "no site tells a figure of its own"
 ONE_CLASS = "not every class is present among its patients"
 NO_SPREAD = "no interval: every patient is ranked right, and the method then has no spread to go by"
 TOO_FEW_BINS = "no interval: the scores fall into too few bins"
+NOT_MEASURED = "in none of its patients there is anything to measure"
+ALL_ALIKE = "no interval: all patients have the same Dice"
 TOO_FEW = "no interval: too few patients of a class"
 NO_THRESHOLD = "no threshold: not every class is present among the validation patients"
+NO_CUT = "a mask is where a structure is likelier than not, so there is no threshold"
 LIKELIEST = "the likeliest class is called, so there is no threshold, and no sensitivity and specificity of it"
 
 
@@ -49,10 +53,10 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Point:
-    """The model after `model` rounds, on validation patients; `by_site` are the AUROCs released."""
+    """The model after `model` rounds, on validation patients; `by_site` are the figures released."""
 
     model: int
-    auroc: Estimate
+    merit: Estimate
     loss: float | None
     sites: int
     patients: int
@@ -65,13 +69,13 @@ class Pooled:
     """One model on one split at several sites.
 
     Attributes:
-        auroc: made as `how` says, over `sites`, of `patients`.
+        merit: made as `how` says, over `sites`, of `patients`.
         releasing: the sites that released statistics; `figures` and `classes` are of these, added.
-        classes: the AUROC of each class; None stands where one is not defined.
+        classes: the merit of each class; None stands where one is not defined.
         withheld: the sites that scored it and withheld the score.
     """
 
-    auroc: Estimate
+    merit: Estimate
     how: How = "pooled"
     sites: tuple[str, ...] = ()
     patients: int = 0
@@ -95,10 +99,10 @@ class AtThreshold:
 
 @dataclass(frozen=True)
 class SiteScore:
-    """A site's own AUROC of the final model on one split, as released; the interval from its statistics."""
+    """A site's own figure of the final model on one split, as released; the interval from its statistics."""
 
     patients: int
-    auroc: Estimate
+    merit: Estimate
 
 
 def validation_curve(task: Task, history: StudyHistory) -> tuple[Point, ...]:
@@ -131,25 +135,28 @@ def pooled(
     found, added = together(task, scores), together(task, releasing(scores))
     figures = added.figures
     return Pooled(
-        auroc=estimate_of(found),
+        merit=estimate_of(task, found),
         how=found.how,
         sites=tuple(sites_in_order(found.sites)),
         patients=found.patients,
         releasing=tuple(sites_in_order(added.sites)),
-        figures={name: value for name, value in figures.items() if not name.startswith("auroc")},
-        classes={name: figures.get(f"auroc.{name}") for name in classes} if len(classes) > 1 and figures else {},
+        figures={name: value for name, value in figures.items() if not name.startswith(task.merit)},
+        classes={name: figures.get(f"{task.merit}.{name}") for name in classes} if len(classes) > 1 and figures else {},
         withheld=kept,
     )
 
 
-def at_threshold(task: Task, validation: Scores, test: Scores, *, multiclass: bool) -> AtThreshold:
-    """Test figures at the threshold that validation patients choose, both of the sites that release statistics."""
+def at_threshold(task: Task, validation: Scores, test: Scores, *, uncut: str | None) -> AtThreshold:
+    """Test figures at the threshold that validation patients choose, both of the sites that release statistics.
+
+    `uncut` is why models of such a task have no threshold, if they have none.
+    """
     if not validation or not test:
         return AtThreshold(why=NOBODY)
     if not releasing(validation) or not releasing(test):
         return AtThreshold(why=UNRELEASED)
-    if multiclass:
-        return AtThreshold(why=LIKELIEST)
+    if uncut:
+        return AtThreshold(why=uncut)
     cuts = cuts_of(task, validation)
     if cuts is None:
         return AtThreshold(why=NO_THRESHOLD)
@@ -167,8 +174,8 @@ def site_score(task: Task, score: Score | None, *, withheld: bool = False, priva
     if score is None:
         return SiteScore(0, Estimate(why=PRIVATE if private else WITHHELD if withheld else NOT_HERE))
     if not score.statistics:
-        return SiteScore(score.patients, _estimate(score.figures))
-    found, released = _estimate(task.figures(score.statistics)), score.figures.get("auroc")
+        return SiteScore(score.patients, _estimate(score.figures, task.merit))
+    found, released = _estimate(task.figures(score.statistics), task.merit), score.figures.get(task.merit)
     why = found.why if released is not None else found.why or "the site did not release it"
     return SiteScore(score.patients, Estimate(released, found.low, found.high, why))
 
@@ -204,27 +211,28 @@ def _matching(scores: Iterable[Score], digest: str | None, split: Split) -> Iter
     return (score for score in scores if (score.model_digest, score.split) == (digest, split))
 
 
-def estimate_of(found: Together) -> Estimate:
-    """The AUROC of several sites; a mean has no interval."""
+def estimate_of(task: Task, found: Together) -> Estimate:
+    """The figure of several sites; a mean has no interval."""
     if found.how == "pooled":
-        return _estimate(found.figures)
-    return Estimate(found.figures["auroc"], why=NO_MEANS) if found.figures else Estimate(why=NO_OWN)
+        return _estimate(found.figures, task.merit)
+    return Estimate(found.figures[task.merit], why=NO_MEANS) if found.figures else Estimate(why=NO_OWN)
 
 
 def _point(task: Task, number: int, scores: Scores, how: How) -> Point:
     found = together(task, scores, how=how)
     ordered = ((site, scores[site].figures) for site in sites_in_order(scores))
-    released = {site: figures["auroc"] for site, figures in ordered if "auroc" in figures}
+    released = {site: figures[task.merit] for site, figures in ordered if task.merit in figures}
     loss = found.figures.get("loss")
-    return Point(number, estimate_of(found), loss, len(found.sites), found.patients, released, how)
+    return Point(number, estimate_of(task, found), loss, len(found.sites), found.patients, released, how)
 
 
-def _estimate(figures: dict[str, float]) -> Estimate:
-    value, low, high = (figures.get(name) for name in ("auroc", "auroc_low", "auroc_high"))
+def _estimate(figures: dict[str, float], merit: Merit) -> Estimate:
+    value, low, high = (figures.get(name) for name in metrics.coarse_figures(merit))
     if value is None:
-        return Estimate(why=ONE_CLASS)
+        return Estimate(why=NOT_MEASURED if merit == "dice" else ONE_CLASS)
     if low is None or high is None:
         return Estimate(value, why=TOO_FEW)
     if low == high:
-        return Estimate(value, why=NO_SPREAD if value == 1.0 else TOO_FEW_BINS)
+        alike = ALL_ALIKE if merit == "dice" else TOO_FEW_BINS
+        return Estimate(value, why=NO_SPREAD if (merit, value) == ("auroc", 1.0) else alike)
     return Estimate(value, low, high)

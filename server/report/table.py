@@ -36,7 +36,7 @@ def rows(facts: Facts) -> Iterator[Row]:
     """The rows of the table: the study, its models, its sites, its rounds, what was refused."""
     yield from _study(facts)
     for split, scored in (("validation", facts.validation), ("test", facts.test)):
-        yield from _pooled(split, scored)
+        yield from _pooled(split, scored, facts.about.measure)
     cuts, names = facts.threshold.probabilities, facts.about.classes
     yield from (("pooled", "", "", f"threshold.{name}", cut) for name, cut in zip(names, cuts, strict=False))
     yield from (("pooled", "", "", f"test.at_threshold.{k}", v) for k, v in facts.threshold.figures.items())
@@ -44,9 +44,9 @@ def rows(facts: Facts) -> Iterator[Row]:
         yield "pooled", "", "", "threshold.why", facts.threshold.why
     yield from _models(facts)
     for site in facts.sites:
-        yield from _site(site)
+        yield from _site(site, facts.about.measure)
         yield from _proof(site.site, facts)
-    yield from _fairness(facts.fairness)
+    yield from _fairness(facts.fairness, facts.about.measure)
     yield from _drift(facts.drift)
     for opened in facts.rounds:
         yield from _round(opened, facts)
@@ -66,11 +66,11 @@ def _models(facts: Facts) -> Iterator[Row]:
     if facts.choice:
         yield from _choice(facts.choice)
     for point in facts.curve:
-        yield from _point(point)
+        yield from _point(point, facts.about.measure)
     for shown in facts.matrix.rows if facts.matrix else ():
-        yield from _matrix(shown)
+        yield from _matrix(shown, facts.about.measure)
     for shown in facts.own_models.rows if facts.own_models else ():
-        yield from _own_model(shown)
+        yield from _own_model(shown, facts.about.measure)
 
 
 def _study(facts: Facts) -> Iterator[Row]:
@@ -79,6 +79,7 @@ def _study(facts: Facts) -> Iterator[Row]:
         "name": about.name,
         "state": about.state,
         "kind": about.kind,
+        "task": about.task,
         "mode": about.mode,
         "image": about.image,
         "model": about.model,
@@ -118,16 +119,16 @@ def _estimate(scope: str, site: str, number: int | str, metric: str, found: Esti
         yield scope, site, number, f"{metric}.why", found.why
 
 
-def _pooled(split: str, scored: Pooled) -> Iterator[Row]:
+def _pooled(split: str, scored: Pooled, measure: str) -> Iterator[Row]:
     yield "pooled", "", "", f"{split}.patients", scored.patients
     yield "pooled", "", "", f"{split}.sites", len(scored.sites)
     yield "pooled", "", "", f"{split}.how", scored.how
     yield "pooled", "", "", f"{split}.releasing", len(scored.releasing)
     yield from (("pooled", site, "", f"{split}.withheld", 1) for site in scored.withheld)
-    yield from _estimate("pooled", "", "", f"{split}.auroc", scored.auroc)
+    yield from _estimate("pooled", "", "", f"{split}.{measure}", scored.merit)
     yield from (("pooled", "", "", f"{split}.{name}", value) for name, value in scored.figures.items())
     for name, value in scored.classes.items():
-        yield "pooled", "", "", f"{split}.auroc.{name}", "" if value is None else value
+        yield "pooled", "", "", f"{split}.{measure}.{name}", "" if value is None else value
 
 
 def _choice(choice: Choice) -> Iterator[Row]:
@@ -144,42 +145,43 @@ def _choice(choice: Choice) -> Iterator[Row]:
     yield from (("model", "", number, "candidate", 1) for number in choice.candidates)
 
 
-def _point(point: Point) -> Iterator[Row]:
+def _point(point: Point, measure: str) -> Iterator[Row]:
     """`round` is the number of rounds behind the model, 0 for the start model."""
     yield "model", "", point.model, "validation.patients", point.patients
     yield "model", "", point.model, "validation.sites", point.sites
-    yield from _estimate("model", "", point.model, "validation.auroc", point.auroc)
+    yield from _estimate("model", "", point.model, f"validation.{measure}", point.merit)
     if point.loss is not None:
         yield "model", "", point.model, "validation.loss", point.loss
-    yield from (("model", site, point.model, "validation.auroc", area) for site, area in point.by_site.items())
+    yield from (("model", site, point.model, f"validation.{measure}", v) for site, v in point.by_site.items())
 
 
-def _matrix(shown: MatrixRow) -> Iterator[Row]:
-    """The intervals; the AUROCs themselves stand there of every model."""
+def _matrix(shown: MatrixRow, measure: str) -> Iterator[Row]:
+    """The intervals; the figures themselves stand there of every model."""
     if shown.role:
         yield "model", "", shown.model, "role", shown.role
     for site, scored in shown.by_site.items():
-        found = Estimate(None, scored.auroc.low, scored.auroc.high, scored.auroc.why)
-        yield from _estimate("model", site, shown.model, "validation.auroc", found)
+        found = Estimate(None, scored.merit.low, scored.merit.high, scored.merit.why)
+        yield from _estimate("model", site, shown.model, f"validation.{measure}", found)
 
 
-def _own_model(shown: MatrixRow) -> Iterator[Row]:
+def _own_model(shown: MatrixRow, measure: str) -> Iterator[Row]:
     """`site` is whose patients they are; without one, those of all sites."""
-    metric = f"{shown.of or shown.role}.validation.auroc"
+    whose = f"{shown.of or shown.role}.validation"
+    metric = f"{whose}.{measure}"
     yield from _estimate("own_model", "", shown.model, metric, shown.pooled)
     for site, scored in shown.by_site.items():
-        yield from _estimate("own_model", site, shown.model, metric, scored.auroc)
-        yield "own_model", site, shown.model, metric.replace("auroc", "patients"), scored.patients
+        yield from _estimate("own_model", site, shown.model, metric, scored.merit)
+        yield "own_model", site, shown.model, f"{whose}.patients", scored.patients
 
 
-def _site(found: SiteFacts) -> Iterator[Row]:
+def _site(found: SiteFacts, measure: str) -> Iterator[Row]:
     name, work = found.site, found.work
     for split, number in (found.patients or {}).items():
         yield "site", name, "", f"patients.{split}", number
     for split, number in (found.examples or {}).items():
         yield "site", name, "", f"examples.{split}", number
-    yield from _estimate("site", name, "", "validation.auroc", found.validation.auroc)
-    yield from _estimate("site", name, "", "test.auroc", found.test.auroc)
+    yield from _estimate("site", name, "", f"validation.{measure}", found.validation.merit)
+    yield from _estimate("site", name, "", f"test.{measure}", found.test.merit)
     yield "site", name, "", "validation.patients", found.validation.patients
     yield "site", name, "", "test.patients", found.test.patients
     if found.machine:
@@ -194,7 +196,7 @@ def _site(found: SiteFacts) -> Iterator[Row]:
     yield from (("site", name, "", f"rounds.{state}", n) for state, n in found.seats.items())
 
 
-def _fairness(found: Fairness) -> Iterator[Row]:
+def _fairness(found: Fairness, measure: str) -> Iterator[Row]:
     """Under `fairness` and the split; of the federation without a site."""
     said: dict[str, str | int | float | None] = {
         "split": found.split,
@@ -209,18 +211,18 @@ def _fairness(found: Fairness) -> Iterator[Row]:
         if value is not None:
             yield "fairness", "", "", name, value
     for site in found.sites:
-        yield from _site_fairness(site)
+        yield from _site_fairness(site, measure)
 
 
-def _site_fairness(found: SiteFairness) -> Iterator[Row]:
-    said: dict[str, str | int | float | None] = {"patients": found.patients, "others.auroc": found.others}
+def _site_fairness(found: SiteFairness, measure: str) -> Iterator[Row]:
+    said: dict[str, str | int | float | None] = {"patients": found.patients, f"others.{measure}": found.others}
     if found.versus:
         less = found.versus
         said |= {"difference": less.value, "difference.low": less.low, "difference.high": less.high}
         said |= {"difference.p": less.p, "difference.p_holm": found.p_holm}
     said |= {f"at_threshold.{name}": value for name, value in found.at_threshold.items()}
     said |= {"difference.why": found.why}
-    yield from _estimate("fairness", found.site, "", "auroc", found.auroc)
+    yield from _estimate("fairness", found.site, "", measure, found.merit)
     yield from (("fairness", found.site, "", name, value) for name, value in said.items() if value is not None)
 
 

@@ -9,6 +9,7 @@ NAMES = {
     "examples": "images trained on",
     "loss": "validation loss",
     "auroc": "validation AUROC",
+    "dice": "validation Dice",
 }
 _ASK = {
     "norm": "its images, labels, preprocessing or software have changed",
@@ -16,6 +17,7 @@ _ASK = {
     "examples": "images were added or taken away",
     "loss": "its validation patients, labels or preprocessing have changed",
     "auroc": "its validation patients, labels or preprocessing have changed",
+    "dice": "its validation patients, masks or preprocessing have changed",
 }
 
 

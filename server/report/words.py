@@ -1,12 +1,14 @@
 """Codes of a journal in plain words, and figures as people read them; what is no code is shown as it was written."""
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
+from typing import Any
 
 from server.claim import AdmissionReason as Why
 from server.records import ModelChosen, TrainingEnded
 from server.rounds import Phase
 from shared.errors import TEMPLATES
+from shared.metrics import Merit
 
 _MISSING = "\N{EN DASH}"
 _ADMISSION = {
@@ -48,7 +50,23 @@ def plain(code: str) -> str:
     return _WORDS.get(code) or f"{code[:1].upper()}{code[1:].rstrip('.')}."
 
 
-METRICS: dict[str, str] = {"auroc": "AUROC", "balanced_accuracy": "balanced accuracy", "loss": "log loss"}
+METRICS: dict[str, str] = {
+    "auroc": "AUROC",
+    "balanced_accuracy": "balanced accuracy",
+    "loss": "loss",
+    "dice": "Dice",
+}
+
+
+def merit_in_words(merit: Merit, *, classes: int) -> str:
+    """The figure by which models are known; of several classes or structures it is a mean."""
+    several = {"auroc": "macro AUROC", "dice": "mean Dice"}
+    return several[merit] if classes > 1 else METRICS[merit]
+
+
+def by_name(merit: Merit) -> Callable[[list[tuple[str, Any]]], dict[str, Any]]:
+    """Makes JSON of fields: what is called the merit here bears its name there (`dataclasses.asdict`)."""
+    return lambda fields: {name.replace("merit", merit): value for name, value in fields}
 
 
 def model_after(number: int) -> str:
@@ -77,13 +95,13 @@ def why_chosen(chosen: ModelChosen) -> str:
     candidates = counted(len(chosen.candidates), "model")
     figure = f"its {metric} on the validation patients of {sites}"
     if chosen.how == "mean":
-        figure = f"the {mean_over(len(chosen.cohort))} on validation patients"
+        figure = f"the {mean_over(len(chosen.cohort), metric)} on validation patients"
     return f"{figure} is {share(chosen.value)}, the best of {candidates}"
 
 
-def mean_over(sites: int) -> str:
-    """What stands in the place of a pooled AUROC where not all sites release statistics."""
-    return f"mean of the sites' own AUROC over {counted(sites, 'site')}"
+def mean_over(sites: int, metric: str) -> str:
+    """What stands in the place of a pooled figure where not all sites release statistics."""
+    return f"mean of the sites' own {metric} over {counted(sites, 'site')}"
 
 
 def sites_in_order(sites: Iterable[str]) -> list[str]:

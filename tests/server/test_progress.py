@@ -93,4 +93,4 @@ def test_the_last_scored_model_is_the_one_that_entered_the_round(study: Growing)
     assert first is not None
     assert second is not None
     assert (first.model, second.model, second.sites) == (0, 1, 1)
-    assert first.auroc < second.auroc == 1.0
+    assert first.merit < second.merit == 1.0

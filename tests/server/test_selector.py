@@ -273,4 +273,4 @@ def test_a_site_that_withholds_is_in_no_figure_and_the_journal_names_it(ward: Wa
 def test_what_only_statistics_tell_compares_no_models_without_them(ward: Ward) -> None:
     found = chosen(ward.run(Script(keeps=SITES), rounds=ROUNDS, selection=BEST | {"metric": "loss"}).history)
     assert (found.round, found.cause, found.how, found.value) == (5, "undefined", "mean", None)
-    assert "not all release the statistics of which the log loss is made" in why_chosen(found)
+    assert "not all release the statistics of which the loss is made" in why_chosen(found)

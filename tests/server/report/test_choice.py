@@ -22,8 +22,8 @@ def test_the_chosen_model_is_the_final_one_everywhere(wards: Any) -> None:
     assert proof.model_file.path == "models/round-00002.safetensors"
     assert facts.test.patients == 180
     north = facts.sites[0]
-    assert north.validation.auroc.value == ward.score(2, "north").figures["auroc"]
-    assert north.test.auroc.value == ward.score(2, "north", "test").figures["auroc"]
+    assert north.validation.merit.value == ward.score(2, "north").figures["auroc"]
+    assert north.test.merit.value == ward.score(2, "north", "test").figures["auroc"]
 
 
 def test_the_curve_reaches_the_last_model_and_marks_the_chosen_one(wards: Any) -> None:

@@ -23,7 +23,7 @@ def test_figures_stand_beside_each_other(wards: Any) -> None:
     assert found.a.test.low is not None
     fair = facts_of(read_evidence(one.folder)).fairness
     assert found.b.test.why == "no site scored it"
-    assert (found.a.worst_auroc, found.a.gap) == (fair.worst_auroc, fair.gap)
+    assert (found.a.worst_merit, found.a.gap) == (fair.worst_merit, fair.gap)
     assert found.a.worst_site in one.sites
     assert (found.a.patients, found.b.patients) == (600, 300)
     assert not found.same_model

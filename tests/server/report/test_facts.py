@@ -19,7 +19,7 @@ def facts(ward: Any) -> Facts:
 
 def test_a_finished_study_in_one_sentence(wards: Any) -> None:
     found = facts(wards.finished())
-    area = found.test.auroc
+    area = found.test.merit
     assert found.notice is None
     assert found.headline.sentence == (
         "After 3 rounds on 600 training patients at 3 sites, the model reaches a test AUROC of"

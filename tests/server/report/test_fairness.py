@@ -41,7 +41,7 @@ def test_a_site_stands_beside_all_other_sites_pooled(wards: Any, mode: str) -> N
     north = found.sites[0]
     assert north.others == others["auroc"]
     assert north.versus is not None
-    assert north.versus.value == pytest.approx(north.auroc.value - others["auroc"], abs=0.002)
+    assert north.versus.value == pytest.approx(north.merit.value - others["auroc"], abs=0.002)
     assert north.versus.low < north.versus.value < north.versus.high
     assert north.p_holm is not None
     assert north.p_holm >= north.versus.p
@@ -49,9 +49,9 @@ def test_a_site_stands_beside_all_other_sites_pooled(wards: Any, mode: str) -> N
 
 def test_the_extremes_and_the_gap(wards: Any) -> None:
     found = fairness(wards.finished())
-    values = {site.site: site.auroc.value for site in found.sites}
+    values = {site.site: site.merit.value for site in found.sites}
     assert found.best == max(values, key=lambda site: values[site])
-    assert (found.worst_auroc, found.gap) == (min(values.values()), max(values.values()) - min(values.values()))
+    assert (found.worst_merit, found.gap) == (min(values.values()), max(values.values()) - min(values.values()))
     assert found.heterogeneity is not None
     assert found.heterogeneity.df == 2
 

@@ -39,8 +39,8 @@ def test_a_cell_is_the_figure_that_the_site_released(wards: Any) -> None:
     ]
     for row in facts.matrix.rows:
         for site in ward.sites:
-            assert row.by_site[site].auroc.value == ward.score(row.model, site).figures["auroc"]
-    assert facts.matrix.rows[2].pooled == facts.curve[2].auroc
+            assert row.by_site[site].merit.value == ward.score(row.model, site).figures["auroc"]
+    assert facts.matrix.rows[2].pooled == facts.curve[2].merit
 
 
 def test_a_site_that_did_not_score_a_model_has_a_dash_there(wards: Any) -> None:
@@ -49,7 +49,7 @@ def test_a_site_that_did_not_score_a_model_has_a_dash_there(wards: Any) -> None:
     facts = facts_of(read_evidence(ward.folder))
     assert facts.matrix is not None
     assert facts.matrix.sites == ("north", "south", "west")
-    assert facts.matrix.rows[1].by_site["west"].auroc.why == "the site did not score it"
+    assert facts.matrix.rows[1].by_site["west"].merit.why == "the site did not score it"
     page = render(facts)
     section = page[page.index('id="matrix"') : page.index('id="participation"')]
     assert section.count('title="the site did not score it"') == 1
@@ -80,7 +80,7 @@ def test_every_figure_is_in_the_table(wards: Any) -> None:
     assert facts.matrix is not None
     for row in facts.matrix.rows:
         for site, scored in row.by_site.items():
-            for name, value in (("", scored.auroc.value), (".low", scored.auroc.low), (".high", scored.auroc.high)):
+            for name, value in (("", scored.merit.value), (".low", scored.merit.low), (".high", scored.merit.high)):
                 assert cells.get((site, row.model, f"validation.auroc{name}")) == value
 
 
@@ -103,7 +103,7 @@ def test_the_sites_own_models_stand_below_the_final_one(wards: Any) -> None:
         ("the own model of north", ""),
         ("the own model of west", ""),
     ]
-    north = {site: scored.auroc.value for site, scored in facts.own_models.rows[1].by_site.items()}
+    north = {site: scored.merit.value for site, scored in facts.own_models.rows[1].by_site.items()}
     assert None not in north.values()
     assert north["north"] == max(north.values(), key=lambda area: area or 0)
     page = render(facts)
@@ -131,7 +131,7 @@ def test_the_figures_of_own_models_are_in_the_table_under_a_scope_of_their_own(w
         name = f"{row.of or 'final'}.validation.auroc"
         assert cells["", name] == row.pooled.value
         for site, scored in row.by_site.items():
-            assert (cells[site, name], cells[site, f"{name}.low"]) == (scored.auroc.value, scored.auroc.low)
+            assert (cells[site, name], cells[site, f"{name}.low"]) == (scored.merit.value, scored.merit.low)
 
 
 def test_a_study_that_did_not_ask_for_them_says_nothing_of_own_models(wards: Any) -> None:

@@ -21,7 +21,7 @@ def test_the_scores_of_a_round_are_drawn_at_the_model_that_entered_it(wards: Any
     assert [point.model for point in found] == [0, 1, 2, 3]
     for point in found:
         assert point.by_site == {s: ward.score(point.model, s).figures["auroc"] for s in ward.sites}
-    assert found[0].auroc.value < found[3].auroc.value
+    assert found[0].merit.value < found[3].merit.value
 
 
 def test_a_score_of_another_model_is_not_drawn(wards: Any) -> None:
@@ -56,8 +56,8 @@ def test_pooled_figures_are_those_of_the_added_statistics(wards: Any, mode: str)
     ward = wards.finished(mode)
     task, found = task_for(ward.study.task), facts(ward)
     expected = task.figures(add(ward.score(3, site, "test").statistics for site in ward.sites))
-    assert found.test.auroc.value == expected["auroc"]
-    assert (found.test.auroc.low, found.test.auroc.high) == (expected["auroc_low"], expected["auroc_high"])
+    assert found.test.merit.value == expected["auroc"]
+    assert (found.test.merit.low, found.test.merit.high) == (expected["auroc_low"], expected["auroc_high"])
     assert found.test.figures["brier"] == expected["brier"]
     assert (found.test.patients, found.test.sites) == (180, ward.sites)
     names = ward.study.task.classes if mode != "binary" else ()
@@ -84,16 +84,16 @@ def test_multiclass_has_no_threshold_and_says_why(wards: Any) -> None:
 def test_a_sites_own_figure_is_the_one_it_released(wards: Any) -> None:
     ward = wards.finished()
     north = facts(ward).sites[0]
-    assert north.test.auroc.value == ward.score(3, "north", "test").figures["auroc"]
-    assert north.test.auroc.low < north.test.auroc.value < north.test.auroc.high
+    assert north.test.merit.value == ward.score(3, "north", "test").figures["auroc"]
+    assert north.test.merit.low < north.test.merit.value < north.test.merit.high
     assert (north.validation.patients, north.test.patients) == (40, 60)
 
 
 def test_what_is_not_known_says_why(wards: Any) -> None:
     ward = wards.new().begin().whole_round(1).closing_trip(1, "north")
     north, south, _ = facts(ward).sites
-    assert north.test.auroc.value is not None
-    assert (south.test.auroc.value, south.test.auroc.why) == (None, NOT_HERE)
+    assert north.test.merit.value is not None
+    assert (south.test.merit.value, south.test.merit.why) == (None, NOT_HERE)
 
 
 def test_one_class_gives_neither_area_nor_threshold(wards: Any) -> None:
@@ -106,7 +106,7 @@ def test_one_class_gives_neither_area_nor_threshold(wards: Any) -> None:
     )
     ward.say(wards.scored("north", digest, both))
     found = facts(ward)
-    assert (found.test.auroc.value, found.test.auroc.why) == (None, ONE_CLASS)
+    assert (found.test.merit.value, found.test.merit.why) == (None, ONE_CLASS)
     assert (found.threshold.probabilities, found.threshold.why) == ((), NO_THRESHOLD)
     assert "not defined" in found.headline.sentence
 
@@ -115,7 +115,7 @@ def test_a_perfect_ranking_is_not_given_an_interval_of_no_width(wards: Any) -> N
     ward = wards.new().begin().whole_round(1)
     score = ward.score(1, "north", "test", skill=50.0)
     ward.say(wards.scored("north", score.model_digest, (score,)))
-    area = facts(ward).test.auroc
+    area = facts(ward).test.merit
     assert (area.value, area.low, area.high, area.why) == (1.0, None, None, NO_SPREAD)
 
 
@@ -125,5 +125,5 @@ def test_scores_in_one_bin_are_not_called_a_perfect_ranking(wards: Any) -> None:
     logits, targets = wards.array([[0.5]] * 6), wards.array([0, 1] * 3)
     score = task.score(logits, targets, model_digest=digest, split="test")
     ward.say(wards.scored("north", digest, (score,)))
-    area = facts(ward).test.auroc
+    area = facts(ward).test.merit
     assert (area.value, area.low, area.high, area.why) == (0.5, None, None, TOO_FEW_BINS)

@@ -26,11 +26,11 @@ def table(ward: Any) -> Cells:
 def test_figures_of_every_scope(wards: Any) -> None:
     ward = wards.finished()
     cells, found = table(ward), facts_of(read_evidence(ward.folder))
-    assert float(cells["pooled", "", "", "test.auroc"]) == found.test.auroc.value
-    assert float(cells["pooled", "", "", "test.auroc.low"]) == found.test.auroc.low
+    assert float(cells["pooled", "", "", "test.auroc"]) == found.test.merit.value
+    assert float(cells["pooled", "", "", "test.auroc.low"]) == found.test.merit.low
     assert float(cells["pooled", "", "", "threshold.opacity"]) == found.threshold.probabilities[0]
     assert float(cells["pooled", "", "", "test.at_threshold.sensitivity"]) == found.threshold.figures["sensitivity"]
-    assert float(cells["model", "", "2", "validation.auroc"]) == found.curve[2].auroc.value
+    assert float(cells["model", "", "2", "validation.auroc"]) == found.curve[2].merit.value
     assert float(cells["model", "south", "2", "validation.auroc"]) == found.curve[2].by_site["south"]
     fair = found.fairness
     assert float(cells["fairness", "south", "", "difference.p_holm"]) == fair.sites[1].p_holm
