@@ -36,6 +36,7 @@ class FolderSource:
         command: what decodes the files (`decoder.decoding_command`).
         rules: which images the site wants.
         volume: the shape of every image, in a study of volumes.
+        masked: whether an image needs the mask that the table names for it, a picture of its size in the folder.
         salt: the federation's salt, for pseudonyms.
 
     Raises:
@@ -53,6 +54,7 @@ class FolderSource:
         salt: bytes,
         rules: Rules = USUAL,
         volume: tuple[int, ...] | None = None,
+        masked: bool = False,
     ) -> None:
         if not folder.is_dir():
             raise ResourceError("The folder of images does not exist.", remedy="Correct data.folder in site.toml.")
@@ -65,6 +67,7 @@ class FolderSource:
         self._rules = rules
         self.unmapped = Unmapped()
         self._volume = volume
+        self._masked = masked
         self._nameless = table is None and source in _NAMELESS
 
     def rows(self) -> Iterator[Row]:
@@ -76,9 +79,10 @@ class FolderSource:
     def found(self) -> Iterator[tuple[Row, Facts | None]]:
         """One row per file, and what its header says if it is an image, in the order of the paths."""
         seen: set[str] = set()
+        no_images = self._table.masks if self._table and self._masked else frozenset()
         with Decoder(self._command, volume=self._volume) as decoder:
             for path in _files(self._folder):
-                if path != self._skip:
+                if path != self._skip and self._name(path) not in no_images:
                     yield self._found(path, decoder, seen)
 
     @property
@@ -93,18 +97,22 @@ class FolderSource:
                 yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        """None: nothing beside the files names masks."""
-        yield from (Reason.NO_MASK for _ in rows)
+        """The stored values of each row's mask, or why it has none."""
+        with Decoder(self._command) as decoder:
+            for row in rows:
+                assert row.mask is not None
+                yield from decoder.pixels(row.mask, content=row.mask_content, frames=[0])
 
     def _found(self, path: Path, decoder: Decoder, seen: set[str]) -> tuple[Row, Facts | None]:
-        row = Row(self._source, path.relative_to(self._folder).as_posix())
+        row = Row(self._source, self._name(path))
         if self._table and self._table.key == "file":
             self._table.find(row.file)  # its line is answered, whatever becomes of the file
         content, facts = decoder.facts(row.file)
         row = replace(row, content=content)
         if isinstance(facts, Reason):
             return replace(row, set_aside=facts), None
-        return self._judged(replace(row, about=facts.about), facts, seen), facts
+        row = self._judged(replace(row, about=facts.about), facts, seen)
+        return self._with_mask(row, decoder) if self._masked else row, facts
 
     def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}
@@ -129,11 +137,26 @@ class FolderSource:
             labels=entry.labels,
             clinical=entry.clinical,
             split=entry.split,
+            mask=entry.mask if self._masked else None,
             set_aside=reason,
             by_header=told is None,
             birth=self._pseudonym(facts.birth),
             sex=self._pseudonym(facts.sex if facts.sex in _SEXES else ""),
         )
+
+    def _with_mask(self, row: Row, decoder: Decoder) -> Row:
+        if row.set_aside is not None or row.mask is None:
+            return replace(row, set_aside=row.set_aside or Reason.NO_MASK)
+        mask = self._folder / row.mask
+        if not mask.resolve().is_relative_to(self._folder.resolve()):
+            return replace(row, set_aside=Reason.MASK_UNREADABLE)
+        content, facts = decoder.facts(row.mask)
+        return replace(
+            row, mask_content=content, set_aside=Reason.MASK_UNREADABLE if isinstance(facts, Reason) else None
+        )
+
+    def _name(self, path: Path) -> str:
+        return path.relative_to(self._folder).as_posix()
 
     def _entry(self, row: Row, facts: Facts) -> Entry:
         if self._table is None:

@@ -45,10 +45,10 @@ class ClinicalSource(Section):
 class LabelSettings(Section):
     """The site's dictionary: on the left what stands in its table, on the right what the study calls it.
 
-    `columns` leads from the table's names of columns to `file`, `accession`, `patient`, `label`, `split` or a class
-    of the study. `words` leads from what stands in the cells to a class, `positive`, `negative`, or `unlabelled`.
-    `clinical` says the same of what is known beside the image. Case and outer blanks do not count. The separator of
-    the columns is seen from the first line.
+    `columns` leads from the table's names of columns to `file`, `accession`, `patient`, `label`, `split`, `mask`
+    or a class of the study. `words` leads from what stands in the cells to a class, `positive`, `negative`, or
+    `unlabelled`. `clinical` says the same of what is known beside the image. Case and outer blanks do not count. The
+    separator of the columns is seen from the first line.
     """
 
     encoding: Literal["utf-8", "utf-16", "windows-1252"] = "utf-8"

@@ -1,8 +1,8 @@
 """The hospital's CSV or TSV table of labels: which line speaks about which image.
 
 Decides how a line is found (by `file`, else `accession`, else `patient`) and what it says (labels,
-patient, split). What the words mean is left to `vocabulary`. Messages never quote a cell or a name of a column
-that site.toml does not have.
+patient, split, the file of the mask). What the words mean is left to `vocabulary`. Messages never quote a cell or a
+name of a column that site.toml does not have.
 """
 
 import csv
@@ -44,6 +44,7 @@ class Entry:
     reason: Reason | None = None
     unknown: tuple[str, ...] = field(default=(), repr=False, compare=False)
     clinical: Clinical = field(default_factory=dict, repr=False, compare=False)
+    mask: str | None = None
 
 
 def split_of(word: str) -> Split | None:
@@ -71,6 +72,11 @@ class LabelTable:
         value = _normal(self.key, value)
         self._asked.add(value)
         return self._entries.get(value, Entry(None, reason=Reason.UNLABELLED))
+
+    @property
+    def masks(self) -> frozenset[str]:
+        """The files that it calls masks, which are no images."""
+        return frozenset(entry.mask for entry in self._entries.values() if entry.mask)
 
     @property
     def unused(self) -> int:
@@ -166,19 +172,20 @@ def _entry(
 ) -> Entry:
     patient = cells.get("patient", "").strip() or None
     flags = None if "label" in cells else [cells.get(name, "") for name in classes]
+    mask = _normal("file", cells.get("mask", "")) or None
     try:
         if vocabulary is None:
             labels = None
         else:
             labels = vocabulary.from_word(cells["label"]) if flags is None else vocabulary.from_flags(flags)
         known = clinical.read(cells) if clinical else {}
-        return Entry(labels, patient, split_of(cells.get("split", "")), clinical=known)
+        return Entry(labels, patient, split_of(cells.get("split", "")), clinical=known, mask=mask)
     except SetAside as error:
         unknown: tuple[str, ...] = ()
         if vocabulary is not None and error.reason is Reason.LABEL_UNKNOWN:
             in_word, in_flags = vocabulary.unknown_words, vocabulary.unknown_flags
             unknown = in_word(cells["label"]) if flags is None else in_flags(flags)
-        return Entry(None, patient, reason=error.reason, unknown=unknown)
+        return Entry(None, patient, reason=error.reason, unknown=unknown, mask=mask)
 
 
 def _normal(key: Key, value: str) -> str:

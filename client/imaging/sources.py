@@ -30,6 +30,7 @@ from shared.study import TaskSpec
 Kind = Literal["dicom", "nifti", "pictures", "npz"]
 _VOLUMES: tuple[Kind, ...] = ("dicom", "nifti")
 _MEASURED: tuple[Kind, ...] = ("dicom", "nifti")
+_MASKED: tuple[Kind, ...] = ("pictures", "npz")
 
 
 class Source(Protocol):
@@ -81,15 +82,13 @@ def open_source(
         ResourceError: the folder or array file is not there.
     """
     images = images or ImageSpec()
-    check_kind(settings.kind, images)
     masked = task is not None and task.kind == "segmentation"
+    check_kind(settings.kind, images, masked=masked)
     vocabulary = Vocabulary(task, labels.words) if task and not masked else None
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
         return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader, masked=masked)
-    if masked:
-        raise ConfigError("Masks are read from array files.", remedy='Use data.kind = "npz" with the array `masks`.')
     assert settings.images is not None and settings.labels is not None
     folder, table = base / settings.images, base / settings.labels
     if settings.pacs and not folder.is_dir():
@@ -102,6 +101,7 @@ def open_source(
         skip=table,
         rules=Rules(keep=settings.keep, views=settings.views),
         salt=salt,
+        masked=masked,
     )
 
 
@@ -114,6 +114,7 @@ def source_of(
     table: LabelTable | None = None,
     skip: Path | None = None,
     rules: Rules = USUAL,
+    masked: bool = False,
 ) -> Source:
     """The source of a folder; arguments as of `FolderSource`.
 
@@ -121,19 +122,27 @@ def source_of(
         ConfigError: such files hold nothing such as `images`.
         ResourceError: there is no such folder.
     """
-    check_kind(kind, images)
+    check_kind(kind, images, masked=masked)
     volume = images.grid if images.slices else None
     command = decoding_command(kind, folder, images=images)
     files = FolderSource(
-        folder, table=table, skip=skip, source=kind, command=command, salt=salt, rules=rules, volume=volume
+        folder,
+        table=table,
+        skip=skip,
+        source=kind,
+        command=command,
+        salt=salt,
+        rules=rules,
+        volume=volume,
+        masked=masked,
     )
     if volume is not None and kind == "dicom":
         return SeriesSource(files, command=command, volume=volume)
     return files
 
 
-def check_kind(kind: Kind, images: ImageSpec) -> None:
-    """Insist that such files can hold what a study's model sees.
+def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
+    """Insist that such files can hold what a study's model sees, and come with masks where it needs them.
 
     Raises:
         ConfigError: they never do.
@@ -147,4 +156,9 @@ def check_kind(kind: Kind, images: ImageSpec) -> None:
         raise ConfigError(
             f"The study asks for CT in Hounsfield units, and {kind} files do not say them.",
             remedy=f"Name a source of kind {' or '.join(_MEASURED)}, or leave this study.",
+        )
+    if masked and kind not in _MASKED:
+        raise ConfigError(
+            f"The images of kind {kind} come without masks.",
+            remedy='Use data.kind = "pictures", its label table with a column `mask`, or "npz" with an array `masks`.',
         )

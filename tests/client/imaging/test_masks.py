@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
+from client.imaging.label_settings import LabelSettings
 from client.imaging.masks import structures
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.settings import DataSettings
@@ -148,3 +150,64 @@ def test_what_values_mean(values: list[int], task: TaskSpec, found: Any) -> None
 def test_a_coloured_mask_is_unknown() -> None:
     with pytest.raises(SetAside, match=Reason.MASK_UNKNOWN.value):
         structures(np.array([[[0, 0, 257]]], np.uint16), LESION)
+
+
+# ------------------------------------------------------------------ masks beside pictures
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_table: Write) -> Path:
+    """Eight pictures; the fifth has no mask, the sixth one of another size, the seventh none that is there, the eighth
+    one outside of the folder."""
+    images, masks = drawn(8)
+    (place := tmp_path / "exams").mkdir()
+    (place / "masks").mkdir()
+    for number, (image, mask) in enumerate(zip(images, masks, strict=True)):
+        Image.fromarray(image).save(place / f"{number}.png")
+        cut = mask[:, :-1] if number == 5 else mask
+        if number not in (4, 6, 7):
+            Image.fromarray(cut * 255).save(place / "masks" / f"{number}.png")
+    Image.fromarray(masks[7]).save(tmp_path / "7.png")
+    named = {number: f"masks/{number}.png" for number in range(8)} | {4: "", 7: "../7.png"}
+    lines = [(f"{number}.png", f"P{number}", mask) for number, mask in named.items()]
+    write_table(["file", "patient", "mask"], *lines)
+    return place
+
+
+def pictures(base: Path, task: TaskSpec = LESION, kind: str = "pictures", labels: Any = None) -> SiteData:
+    settings = DataSettings.model_validate({"kind": kind, "folder": "exams", "labels": "labels.csv"})
+    spec, mapping = ImageSpec(size_px=32), LabelSettings.model_validate(labels or {})
+    where = {"salt": bytes(32), "base": base, "cache": base / "cache"}
+    return prepare(settings, task=task, images=spec, labels=mapping, **where)
+
+
+def test_the_label_table_names_the_mask_of_a_picture(tmp_path: Path, folder: Path) -> None:
+    data = pictures(tmp_path)
+    assert data.counts.found == 8  # masks are no images
+    assert data.counts.set_aside == {"no_mask": 1, "mask_size": 1, "mask_unreadable": 2}
+    for part in parts(data):
+        assert part.masks is not None
+        bright = part.images[:, 0] > 30000
+        shared = (bright & (part.masks == 1)).sum() / max((bright | (part.masks == 1)).sum(), 1)
+        assert shared > 0.9 or not part.masks.any()
+    assert sum(counts.get("lesion", 0) for counts in data.counts.classes.values()) == 3
+
+
+def test_a_site_may_call_the_column_of_masks_otherwise(tmp_path: Path, folder: Path) -> None:
+    before, table = pictures(tmp_path), tmp_path / "labels.csv"
+    table.write_text(table.read_text().replace("mask", "Umriss", 1).replace(",", ";"))
+    assert pictures(tmp_path, labels={"columns": {"umriss": "mask"}}).manifest == before.manifest
+    assert pictures(tmp_path).counts.set_aside["no_mask"] > before.counts.set_aside["no_mask"]
+
+
+def test_a_mask_that_was_drawn_anew_is_read_anew(tmp_path: Path, folder: Path) -> None:
+    before = pictures(tmp_path)
+    Image.new("L", (20, 12)).save(folder / "masks" / "1.png")
+    after = pictures(tmp_path)
+    assert before.manifest != after.manifest
+    assert [sum(c.get("negative", 0) for c in d.counts.classes.values()) for d in (before, after)] == [1, 2]
+
+
+def test_other_kinds_of_images_come_without_masks(tmp_path: Path, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="come without masks"):
+        pictures(tmp_path, kind="dicom")
