@@ -16,7 +16,7 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from deploy.demo.cast import MASKS_STUDY, NPZ_STUDY, Cast, npz_cast, phantom_cast
+from deploy.demo.cast import LABELS_STUDY, MASKS_STUDY, Cast, npz_cast, phantom_cast
 from deploy.demo.follow import follow
 from deploy.local import LocalFederation, wardround_command
 from server.launch import START_MODEL
@@ -65,7 +65,7 @@ def demo(
     if npz is None:
         cast = phantom_cast(images, rounds=rounds, seed=seed)
     else:
-        asked = MASKS_STUDY if task == "segmentation" else NPZ_STUDY
+        asked = MASKS_STUDY if task == "segmentation" else LABELS_STUDY
         cast = npz_cast(images, npz, study=asked, scheme=partition, sites=sites, rounds=rounds, seed=seed)
     (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
     data = run_study(root, cast, console=console, device=device)
