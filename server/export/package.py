@@ -6,7 +6,7 @@ The folder is there whole or not at all. Which study's model may leave is decide
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
 4. it is a whole model: with fedbn each site has the rest of it;
-5. it classifies: the card tells how a probability is read, and a mask has none.
+5. it is one that a card, a bundle and `wardround predict` tell truly: it classifies single images, by themselves.
 """
 
 import shutil
@@ -30,6 +30,7 @@ from shared.identity import COORDINATOR
 from shared.ledger import read_lines, verify
 from shared.model_card import ModelCard
 from shared.model_package import CARD, MANIFEST, SIGNATURE, Format, Manifest, listed, sign_manifest
+from shared.study import Study
 from shared.update import CONTROL, PackedFile, Piece, pack_pieces
 
 PAGE = "model-card.html"
@@ -156,12 +157,23 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
             f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
             remedy="Train by another algorithm to export a model.",
         )
-    # 5. a classifier
-    if evidence.study.task.kind != "classification":
+    # 5. a classifier of single images
+    if (more := _more(evidence.study)) is not None:
         raise StudyError(
-            f"{folder.name} finds masks, and a package is of a model that tells probabilities.",
+            f"{folder.name} {more}, and a package is of a model that classifies single images, by themselves.",
             remedy=f"Use {evidence.model_file.path} of the study's folder; `study report` has its figures.",
         )
+
+
+def _more(study: Study) -> str | None:
+    """What the study's model does that no package tells of; None if nothing."""
+    if study.task.kind != "classification":
+        return "finds masks"
+    if study.clinical:
+        return "takes clinical columns"
+    if study.images.slices is not None:
+        return "sees volumes"
+    return "sees CT in the study's own window" if study.images.hu is not None else None
 
 
 def _model(path: Path) -> bytes:

@@ -1,7 +1,9 @@
 """Which model leaves as a package, and that the package is whole, signed and the journal's."""
 
 import os
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,9 @@ from live_federation import answer, wardround
 from server.export import Asked, Exported, evidence_for, export_model
 from server.federation import load_federation
 from server.study_folder import StudyState
+from shared.clinical import ClinicalColumn
 from shared.errors import ConfigError, StudyError, TrustError
+from shared.images import ImageSpec
 from shared.model_package import open_package
 from shared.update import PackedFile
 
@@ -60,6 +64,27 @@ def test_a_model_that_finds_masks_is_no_package(tmp_path: Path) -> None:
         exported(made, tmp_path / "package")
     assert "models/round-00001.safetensors" in refused.value.remedy
     assert not (tmp_path / "package").exists()
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"images": ImageSpec(slices=16)}, "sees volumes"),
+        ({"images": ImageSpec(hu=(-1000, 400))}, "CT in the study's own window"),
+        ({"clinical": {"age": ClinicalColumn(low=0, high=100)}}, "takes clinical columns"),
+    ],
+)
+def test_no_package_tells_of_a_model_that_sees_more(ward: Finished, tmp_path: Path, more: Any, words: str) -> None:
+    evidence, _ = evidence_for(ward.folder, roster=None)
+    evidence = replace(evidence, study=evidence.study.model_copy(update=more))
+    key = load_federation(ward.place.federation).coordinator_key
+    with pytest.raises(StudyError, match=words):
+        export_model(ward.folder, evidence, ASKED, to=tmp_path / "package", form="safetensors", key=key)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished_study(tmp_path_factory.mktemp("ward"))
 
 
 def test_a_study_that_runs_has_no_final_model(tmp_path: Path) -> None:
