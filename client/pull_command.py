@@ -112,7 +112,9 @@ def _shown(account: "Account") -> dict[str, object]:
 
 
 def _remarks(account: "Account") -> Iterator[str]:
-    if account.others:
+    if account.others and not account.instances:
+        yield f"\nThis query finds nothing; the {account.others:,} files of earlier pulls stay, and are still used."
+    elif account.others:
         yield (
             f"\n{account.others:,} files of earlier pulls are not what this query finds, and are still used. "
             "Remove pacs/images and pull again to have this query's alone."

@@ -41,7 +41,7 @@ _MOST_ANSWERS = 2_000_000
 _PIECE_BYTES = 256 << 10
 _PATIENCE = httpx.Timeout(60.0, connect=15.0)  # seconds; a PACS may fetch from tape, but says so or sends something
 _PLAIN = "*?/:@!$'(),;"
-_GONE, _BUSY = (404, 410), (429, 503)
+_GONE, _BUSY = (404, 410), (429, 502, 503, 504)  # a proxy before a PACS that restarts says 502 or 504
 
 
 class Web:
@@ -74,7 +74,10 @@ class Web:
         seen: set[str] = set()
         offset = 0
         while offset < _MOST_ANSWERS:
-            answers = self._page(path, [*parameters, ("limit", str(self._page_size)), ("offset", str(offset))])
+            paging = [("limit", str(self._page_size)), ("offset", str(offset))]
+            # A PACS where no exam fits says so: that there is no such address is an answer only below an exam.
+            absent = level is not Level.EXAM or offset > 0
+            answers = self._page(path, [*parameters, *paging], may_be_absent=absent)
             new = [answer for answer in answers if answer[_OWN[level]] not in seen]
             if not new:
                 return
@@ -105,12 +108,13 @@ class Web:
             except BadAnswer:
                 intake.fail(uid, "not_dicom")
 
-    def _page(self, path: str, parameters: Iterable[tuple[str, str]]) -> list[Keys]:
+    def _page(self, path: str, parameters: Iterable[tuple[str, str]], *, may_be_absent: bool) -> list[Keys]:
         with self._answer(path, parameters, _JSON) as answer:
-            if answer.status_code in (httpx.codes.NO_CONTENT, *_GONE):
+            status = answer.status_code
+            if status == httpx.codes.NO_CONTENT or (status in _GONE and may_be_absent):
                 return []
-            if answer.status_code != httpx.codes.OK:
-                raise _refused(answer.status_code)
+            if status != httpx.codes.OK:
+                raise _unfound(status)
             body = bytearray()
             for piece in answer.iter_bytes(_PIECE_BYTES):
                 body += piece
@@ -127,7 +131,7 @@ class Web:
                 if answer.status_code in (401, 403) or answer.is_redirect:
                     raise _refused(answer.status_code)
                 if answer.status_code in _BUSY:
-                    raise Away(f"The PACS is busy (HTTP {answer.status_code}).", remedy=_AGAIN)
+                    raise _away(answer.status_code)
                 yield answer
         except httpx.TransportError as error:
             raise _broken(error) from None
@@ -157,15 +161,31 @@ def _answers(body: bytes) -> list[Keys]:
         parsed = json.loads(body)
     except (ValueError, RecursionError):
         raise _senseless() from None
-    if not isinstance(parsed, list):
+    if not isinstance(parsed, list) or not all(isinstance(one, dict) for one in parsed):
         raise _senseless()
-    return [{name: _text(one.get(tag)) for name, tag in _TAGS.items()} for one in parsed if isinstance(one, dict)]
+    return [{name: _text(one.get(tag)) for name, tag in _TAGS.items()} for one in parsed]
 
 
 def _text(element: Any) -> str:
     values = element.get("Value") if isinstance(element, Mapping) else None
     first = values[0] if isinstance(values, list) and values else ""
     return first[:1024] if isinstance(first, str) else ""
+
+
+def _away(status: int) -> Away:
+    return Away(f"The PACS cannot answer now (HTTP {status}).", remedy=_AGAIN)
+
+
+def _unfound(status: int) -> LinkError:
+    """Why nothing was found; an instance with the same status fails alone."""
+    if status == httpx.codes.INTERNAL_SERVER_ERROR:
+        return _away(status)
+    if status in _GONE:
+        return LinkError(
+            f"There is no DICOMweb service at the address of the PACS (HTTP {status}).",
+            remedy="Correct data.pacs.web.url in site.toml.",
+        )
+    return _refused(status)
 
 
 def _refused(status: int) -> LinkError:

@@ -148,6 +148,23 @@ def test_an_address_that_is_no_dicomweb_is_named(web_site: Site, front: str) -> 
     assert (code, said["error"]["code"]) == (6, "link")
 
 
+def test_a_wrong_path_is_no_empty_pacs(web_site: Site, front: str) -> None:
+    answer("site", "pull", "--config", web_site(ALL))
+    config = web_site(ALL, url=f"{front}-elsewhere")
+    code, said = refused("--config", config)
+    assert (code, said["error"]["code"], said["data"]["others"]) == (6, "link", None)
+    assert "data.pacs.web.url" in said["error"]["remedy"]
+    assert "Remove" not in wardround("site", "pull", "--config", config).output
+
+
+def test_of_a_query_that_finds_nothing_no_removal_is_advised(web_site: Site) -> None:
+    answer("site", "pull", "--config", web_site(ALL))
+    nothing = wardround("site", "pull", "--config", web_site('description = "nothing of the kind"'))
+    assert (nothing.exit_code, "finds nothing" in nothing.output, "Remove" in nothing.output) == (0, True, False)
+    some = wardround("site", "pull", "--config", web_site('modalities = ["MR"]'))
+    assert "6 files of earlier pulls are not what this query finds" in " ".join(some.output.split())
+
+
 def test_outside_the_hours_nothing_comes(web_site: Site) -> None:
     day = (datetime.now() + timedelta(days=3)).strftime("%a").lower()
     code, said = refused("--config", web_site(ALL, f'[policy]\nhours = ["{day} 00:00-24:00"]'))
