@@ -20,6 +20,7 @@ from shared.errors import ConfigError
 
 Keys = Mapping[str, str]  # DICOM keyword -> value; empty where nothing was said, or nothing is asked
 _UID = re.compile(r"(0|[1-9][0-9]*)(\.(0|[1-9][0-9]*))*")  # PS3.5 9.1, at most 64 characters
+_DAY = re.compile(r"[0-9]{8}")  # VR DA, PS3.5 6.2
 _MOST_ACCESSIONS = 100_000
 _MOST_BYTES = 4 << 20
 _ACCESSION = re.compile(r"[^\\*?\x00-\x1f]{1,16}")  # VR SH, without what a PACS would take for a pattern
@@ -95,8 +96,8 @@ class Query:
         wanted = self._settings
         if not is_uid(answer.get("StudyInstanceUID", "")):
             return LeftOut.BAD_UID
-        first, last = _day(wanted.first_day), _day(wanted.last_day)
-        if (first or last) and not first <= answer.get("StudyDate", "") <= (last or "99999999"):
+        first, last, day = _day(wanted.first_day), _day(wanted.last_day), answer.get("StudyDate", "").strip()
+        if (first or last) and not (_DAY.fullmatch(day) and first <= day <= (last or "99999999")):
             return LeftOut.DAY
         if wanted.accessions and answer.get("AccessionNumber", "").strip() not in self._accessions:
             return LeftOut.ACCESSION

@@ -45,6 +45,16 @@ def test_exams_are_held_against_the_query(answer: dict[str, str], reason: LeftOu
     assert asked.leaves_exam(sound | answer) is reason
 
 
+@pytest.mark.parametrize("days", [{"first_day": date(1900, 1, 1)}, {"last_day": date(2024, 12, 31)}])
+@pytest.mark.parametrize("said", ["", "2024", "2024-06-01", "20240601-20240602", "\u0662\u0660240601", "unknown"])
+def test_an_exam_without_a_day_is_of_no_day_that_is_asked_for(days: dict[str, date], said: str) -> None:
+    exam = {"StudyInstanceUID": "1.2.3", "StudyDate": "20240601 "}
+    assert query(**days).leaves_exam(exam) is None
+    assert query(**days).leaves_exam(exam | {"StudyDate": said}) is LeftOut.DAY
+    assert query(**days).leaves_exam({"StudyInstanceUID": "1.2.3"}) is LeftOut.DAY
+    assert query(description="*").leaves_exam(exam | {"StudyDate": said}) is None
+
+
 def test_a_pacs_that_passes_over_the_accession_number_is_not_believed() -> None:
     asked = query(accessions=("A-1", "A-2"))
     assert asked.leaves_exam({"StudyInstanceUID": "1.2", "AccessionNumber": "A-2 "}) is None
