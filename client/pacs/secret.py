@@ -25,7 +25,13 @@ def authorization(settings: WebSettings, base: Path) -> dict[str, str]:
         TrustError: the file is not there, is open to other accounts, or does not hold what it should.
     """
     if settings.token_file:
-        return {"Authorization": f"Bearer {_read(base / settings.token_file, 'token_file')}"}
+        token = _read(base / settings.token_file, "token_file")
+        if not token.isascii():
+            raise TrustError(
+                "token_file holds letters that no token has (not ASCII).",
+                remedy="Write the token into it as the PACS gave it, as plain text.",
+            )
+        return {"Authorization": f"Bearer {token}"}
     if settings.login_file:
         login = _read(base / settings.login_file, "login_file")
         if ":" not in login:
