@@ -34,7 +34,8 @@ def is_known(folder: Path, identifier: str, *, say: Callable[[str], None] = lamb
 def _patients(folder: Path, say: Callable[[str], None]) -> Iterator[str | None]:
     """The pseudonym of each image, as a study would have it."""
     salt = bytes.fromhex(patient_salt(folder))
-    source = open_source(load_settings(folder / FILE_NAME).data, task=None, salt=salt, base=folder)
+    settings = load_settings(folder / FILE_NAME)
+    source = open_source(settings.data, task=None, salt=salt, base=folder, labels=settings.labels)
     for number, row in enumerate(source.rows(), start=1):
         yield row.patient
         if number % _EVERY == 0:

@@ -11,11 +11,15 @@ import pytest
 from few_patients import PRIVATE, site_of_few
 from live_federation import answer, wardround
 from lone_site import START, LoneSite, a_study
+from PIL import Image
 
 from client.claims import Claim, note_claim
 from client.image_lists import ImageLists
+from client.imaging.label_settings import LabelSettings
+from client.imaging.settings import DataSettings
 from client.jobs import OpenJob
 from client.patients import KEY_FILE
+from client.settings import load_settings, write_settings
 from client.withdrawn import FILE_NAME, Withdrawn
 from client.workbench import Workbench
 from server.launch import start_state
@@ -283,6 +287,27 @@ def test_an_identifier_that_no_image_carries_withdraws_nobody_and_writes_nothing
     assert refused.exit_code == ConfigError.exit_code and typed not in refused.output
     assert "No image here carries this identifier" in refused.stderr or "not valid UTF-8" in refused.stderr
     assert not (site.folder / FILE_NAME).exists() and (site.folder / "ledger.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("file", ["file", "Bild"])
+def test_a_patient_is_found_in_a_table_of_other_words(tmp_path: Path, file: str) -> None:
+    lone = LoneSite(tmp_path / "ward")
+    (tmp_path / "pictures").mkdir()
+    Image.new("L", (32, 32)).save(tmp_path / "pictures" / "one.png")
+    (tmp_path / "table.csv").write_text(f"{file};Schlüssel;Befund\none.png;M-17;x\n", encoding="windows-1252")
+    columns = {"Schlüssel": "patient"} | ({"Bild": "file"} if file == "Bild" else {})
+    labels = LabelSettings(encoding="windows-1252", columns=columns)
+    data = DataSettings(kind="pictures", folder=tmp_path / "pictures", labels=tmp_path / "table.csv")
+    written = lone.folder / "site.toml"
+    settings = load_settings(written).model_copy(update={"data": data, "labels": labels})
+    written.unlink()
+    write_settings(written, settings)
+    config = ("--config", written)
+    try:
+        assert wardround("site", "withdraw", "M-18", *config).exit_code == ConfigError.exit_code
+        assert answer("site", "withdraw", "M-17", *config)["new"]
+    finally:
+        lone.close()
 
 
 def test_a_patient_whose_images_come_later_withdraws_unseen(site: LoneSite) -> None:
