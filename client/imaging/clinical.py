@@ -87,7 +87,9 @@ class _Column:
             return float(self._values[word])
         if word in _EMPTY:
             return Missing.EMPTY
-        return Missing.UNREADABLE if self._column.values else self._number(word.replace(decimal, "."))
+        if self._column.values or "." in word.replace(decimal, ""):  # beside a decimal comma it groups thousands
+            return Missing.UNREADABLE
+        return self._number(word.replace(decimal, "."))
 
     def _number(self, word: str) -> float | Missing:
         low, high = self._column.low, self._column.high

@@ -54,6 +54,9 @@ def test_words_and_units_become_the_studys() -> None:
         ({"age": "inf"}, "age", "unreadable"),
         ({"age": "1_0"}, "age", "unreadable"),
         ({"age": "121"}, "age", "out_of_range"),
+        ({"age": "1.234"}, "age", "unreadable"),  # or 1234: a point groups thousands beside a decimal comma
+        ({"krea": "1.0"}, "creatinine", "unreadable"),
+        ({"krea": "1.234,5"}, "creatinine", "unreadable"),
         ({"krea": "0,01"}, "creatinine", "out_of_range"),
         ({"geschl": "D"}, "sex", "empty"),
         ({"geschl": "x"}, "sex", "unreadable"),
