@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 
 from client.imaging.about import About
 from client.imaging.catalogue import Row
+from client.imaging.clinical import merged
 from client.imaging.decoder import Decoder
 from client.imaging.folder import FolderSource
 from client.imaging.form import Facts, Pixels
@@ -84,7 +85,9 @@ class _Pile:
 
     def add(self, piece: Piece, position_mm: Vector, row: Row) -> None:
         self.pieces.append((piece, position_mm))
-        self.said.setdefault((row.set_aside, row.labels, row.patient, row.split), row)
+        key = (row.set_aside, row.labels, row.patient, row.split)
+        known = self.said.get(key, row)
+        self.said[key] = replace(known, clinical=merged(known.clinical, row.clinical))
 
     def rows(self) -> Iterator[Row]:
         """One row for the volume, or one per file if there is none."""

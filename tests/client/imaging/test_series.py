@@ -13,7 +13,9 @@ from pydicom.uid import generate_uid
 
 from client.imaging.account import account
 from client.imaging.catalogue import Catalogue, Row
+from client.imaging.clinical import ClinicalReader, Missing
 from client.imaging.dicom_volume import DicomVolumes
+from client.imaging.label_settings import LabelSettings
 from client.imaging.labels import KEYS, read_labels
 from client.imaging.planes import Plane
 from client.imaging.reasons import Reason
@@ -21,6 +23,7 @@ from client.imaging.rules import USUAL, Rules
 from client.imaging.sources import Source, source_of
 from client.imaging.stacks import Piece, stack_of
 from client.imaging.vocabulary import Vocabulary
+from shared.clinical import ClinicalColumn
 from shared.images import ImageSpec
 from shared.study import TaskSpec
 
@@ -218,6 +221,18 @@ def test_the_table_names_any_slice(
     volumes = [row for row in rows if row.set_aside is None]
     assert [(row.labels, row.file[0], len(row.files)) for row in volumes] == [((1,), "a", 4)]
     assert by_reason(rows) == {"used": 4, "label_conflict": 4, "unlabelled": 4}
+
+
+@pytest.mark.parametrize("ages", [("", "50", "50"), ("50", "", "50"), ("50", "51", "50")])
+def test_what_is_known_of_a_volume_is_what_all_its_lines_say(
+    folder: Path, make_dicom: Make, write_table: Callable[..., Path], binary: TaskSpec, salt: bytes, ages: Sequence[str]
+) -> None:
+    write(folder, "a", slices(make_dicom, count=3))
+    table = write_table(["file", "label", "patient", "age"], *([f"a0{n}", "1", "p", age] for n, age in enumerate(ages)))
+    reader = ClinicalReader({"age": ClinicalColumn(low=0, high=120)}, LabelSettings())
+    lines = read_labels(table, Vocabulary(binary, {}), keys=KEYS["dicom"], clinical=reader)
+    (row,) = source_of(folder, kind="dicom", images=IMAGES, salt=salt, table=lines).rows()
+    assert row.clinical == {"age": Missing.CONFLICT if "51" in ages else 50}
 
 
 def test_a_real_series_is_a_volume(shared_data: Path, salt: bytes) -> None:
