@@ -56,7 +56,6 @@ def predict(
     from client.dicom_reports import DicomReports
     from client.explained_page import write_page
     from client.explaining import Gallery
-    from client.imaging.decoder import decoding_command
     from client.predicting import predict as run
     from client.released_model import load_released
     from shared.keys import fingerprint, identity_hex
@@ -72,7 +71,7 @@ def predict(
         if dicom_sr:
             reports.hear(said)
 
-    command, say = decoding_command(kind, images), progress_console().print
+    command, say = _decoding(kind, images, released.card), progress_console().print
     found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=hear)
     if explain:
         write_page(out / PAGE, gallery.explained, model=released.card.weights.sha256)
@@ -109,6 +108,15 @@ def _insist(images: Path, out: Path, kind: "FolderKind | None", *, dicom_sr: boo
     if dicom_sr and kind != "dicom":
         raise ConfigError("A DICOM SR is of a DICOM exam.", remedy="Leave --dicom-sr out for other images.")
     return kind
+
+
+def _decoding(kind: "FolderKind", folder: Path, card: "ModelCard") -> tuple[str, ...]:
+    """What decodes the folder as the model's study did, if such files hold what the model sees."""
+    from client.imaging.decoder import decoding_command
+    from client.imaging.sources import check_kind
+
+    check_kind(kind, card.inputs.images)
+    return decoding_command(kind, folder, images=card.inputs.images)
 
 
 def _rules(config: Path | None) -> Rules:

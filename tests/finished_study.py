@@ -44,6 +44,7 @@ classes = [{classes}]
 [images]
 size_px = {size_px}
 channels = {channels}
+{images}
 [model]
 name = "{model}"
 norm = "{norm}"
@@ -75,6 +76,7 @@ def finished_study(
     norm: str = "group",
     size_px: int = 28,
     channels: int = 1,
+    images: str = "",
     length: str = "epochs_per_round = 1",
     extra: str = "",
     releasing: bool = True,
@@ -87,6 +89,7 @@ def finished_study(
     Args:
         root: a new folder.
         kind, mode, model, norm, size_px, channels: of the study.
+        images: further lines of its section on images.
         length: lines of its section on training.
         extra: further lines of the file.
         releasing: whether the sites release statistics that add.
@@ -97,7 +100,7 @@ def finished_study(
     place = provision(root, name="lung", host="127.0.0.1", fleet_port=9, sites=list(SITES), now=1_700_000_000)
     classes = CLASSES[mode]
     parts = {"mode": mode, "classes": classes, "size_px": size_px, "channels": channels, "model": model, "norm": norm}
-    text = TEXT.format(**parts, kind=kind, length=length, extra=extra)
+    text = TEXT.format(**parts, kind=kind, images=images, length=length, extra=extra)
     text = text.replace("seed = 3", f'seed = 3\ndescription = "{description}"')
     study = parse_study(text)
     folder = launch(place.federation, study, source=text, start_model=None, now="2026-01-01T00:00:00.000Z")

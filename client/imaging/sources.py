@@ -150,12 +150,12 @@ def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
     if images.slices is not None and kind not in _VOLUMES:
         raise ConfigError(
             f"The study asks for volumes, and {kind} files are none.",
-            remedy=f"Name a source of kind {' or '.join(_VOLUMES)}, or leave this study.",
+            remedy=f"Name images of kind {' or '.join(_VOLUMES)}; the study's model can see no others.",
         )
     if images.hu is not None and kind not in _MEASURED:
         raise ConfigError(
             f"The study asks for CT in Hounsfield units, and {kind} files do not say them.",
-            remedy=f"Name a source of kind {' or '.join(_MEASURED)}, or leave this study.",
+            remedy=f"Name images of kind {' or '.join(_MEASURED)}; the study's model can see no others.",
         )
     if masked and kind not in _MASKED:
         raise ConfigError(

@@ -12,6 +12,7 @@ from importlib.metadata import version
 from typing import Any
 
 from server.export.bundle_network import network_of
+from shared.errors import ConfigError
 from shared.model_card import ModelCard
 
 MODEL = "models/model.safetensors"
@@ -46,8 +47,13 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration.
+        ConfigError: the network cannot be spelled out in a configuration, or sees CT, which no picture is.
     """
+    if card.inputs.images.hu is not None:
+        raise ConfigError(
+            "The model sees CT in Hounsfield units, and a MONAI bundle reads pictures.",
+            remedy="Use --format safetensors; `wardround predict` reads CT as the study did.",
+        )
     documents = {INFERENCE: _inference(card), METADATA: _metadata(card)}
     files = {path: json.dumps(document, indent=4).encode() for path, document in documents.items()}
     return files | {README: _readme(card).encode()}

@@ -10,6 +10,7 @@ from importlib.metadata import version
 
 from server.export.flow import flow_of, performance_of
 from server.export.guidelines import guidelines_of
+from server.export.preprocessing import preprocessing_of
 from server.export.reading import Reading
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
@@ -33,13 +34,6 @@ LIMITS = (
 SUBGROUPS = dict.fromkeys(
     ("sex", "age band", "vendor of the scanner"),
     "not available: the sites tell figures by site alone, and no clinical column travels",
-)
-PREPROCESSING = (
-    "DICOM: modality rescale, then the file's own VOI window or its 0.5th to 99.5th percentile; MONOCHROME1 inverted.",
-    "PNG, JPEG, TIFF: 0 to 255 (or 65535) spans the window, turned upright as EXIF says.",
-    "Resized with the aspect ratio kept (Lanczos), padded with black to a square; colour to one channel by Rec. 601,"
-    " one channel to three by repetition.",
-    "Scaled to -1 (black) to 1 (white).",
 )
 
 
@@ -77,7 +71,7 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         made=asked.made,
         by_letter=evidence.by_letter,
         inputs=Inputs(task=study.task, images=study.images, model=study.model),
-        preprocessing=PREPROCESSING,
+        preprocessing=preprocessing_of(study.images),
         weights=_weights(facts, packed.table(), sha256=sha256, size=size),
         origin=_origin(evidence, facts, asked),
         flow=flow_of(facts, smallest=asked.smallest),

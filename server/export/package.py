@@ -171,9 +171,7 @@ def _more(study: Study) -> str | None:
         return "finds masks"
     if study.clinical:
         return "takes clinical columns"
-    if study.images.slices is not None:
-        return "sees volumes"
-    return "sees CT in the study's own window" if study.images.hu is not None else None
+    return "sees volumes" if study.images.slices is not None else None
 
 
 def _model(path: Path) -> bytes:

@@ -70,7 +70,6 @@ def test_a_model_that_finds_masks_is_no_package(tmp_path: Path) -> None:
     ("more", "words"),
     [
         ({"images": ImageSpec(slices=16)}, "sees volumes"),
-        ({"images": ImageSpec(hu=(-1000, 400))}, "CT in the study's own window"),
         ({"clinical": {"age": ClinicalColumn(low=0, high=100)}}, "takes clinical columns"),
     ],
 )
