@@ -8,8 +8,8 @@ A package is believed if, in this order:
 
 1. the signature is the coordinator's, for this purpose, over that very manifest;
 2. the manifest is in its form, and its paths lead nowhere but into the folder;
-3. every file that it names is there with that length and digest, and no other file is: a further one could be
-   taken for a part of the model;
+3. every file that it names is there with that length and digest, and no other file or link is: a further one could be
+   taken for a part of the model, and a link leads to what nobody signed;
 4. the card is in its form and names the model file that lies here.
 
 Nothing of a package is used before all four hold. No file in it is code or is unpickled.
@@ -87,6 +87,8 @@ def open_package(folder: Path, *, coordinator: Ed25519PublicKey) -> Package:
     if not {manifest.model, CARD} <= manifest.files.keys():
         raise TrustError("The manifest names no model or no card.", remedy=_AGAIN)
     # 3. files
+    if any(_links(folder)):
+        raise TrustError("The package holds a link instead of a file or folder.", remedy=_AGAIN)
     for name, listed in manifest.files.items():
         if _look(folder / name) != listed:
             raise TrustError(f"{name} is missing or is another file than was signed.", remedy=_AGAIN)
@@ -129,6 +131,11 @@ def _look(path: Path) -> Listed | None:
 def _names(folder: Path) -> Iterator[str]:
     for parent, _, names in os.walk(folder):
         yield from (Path(parent, name).relative_to(folder).as_posix() for name in names)
+
+
+def _links(folder: Path) -> Iterator[bool]:
+    for parent, folders, names in os.walk(folder):
+        yield from (Path(parent, name).is_symlink() for name in (*folders, *names))
 
 
 def _card(path: Path) -> ModelCard:

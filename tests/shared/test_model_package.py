@@ -92,6 +92,18 @@ def _add(folder: Path) -> None:
     (folder / "scripts" / "__init__.py").write_text("")
 
 
+def _link_a_folder(folder: Path) -> None:
+    outside = folder.parent / "outside"
+    outside.mkdir()
+    (outside / "__init__.py").write_text("")
+    (folder / "scripts").symlink_to(outside)
+
+
+def _link_the_model(folder: Path) -> None:
+    model = folder / "model.safetensors"
+    model.symlink_to(model.rename(folder.parent / "elsewhere"))
+
+
 def _soften(folder: Path) -> None:
     card = folder / CARD
     card.write_text(card.read_text().replace("research use only", "cleared for all use"))
@@ -106,7 +118,9 @@ def _for_another_purpose(folder: Path) -> None:
     (folder / SIGNATURE).write_bytes(seal(body, key=KEY, signer="coordinator", purpose="roster"))
 
 
-@pytest.mark.parametrize("harm", [_grow, _swap, _lose, _add, _soften, _rewrite, _for_another_purpose])
+@pytest.mark.parametrize(
+    "harm", [_grow, _swap, _lose, _add, _link_a_folder, _link_the_model, _soften, _rewrite, _for_another_purpose]
+)
 def test_a_harmed_package_opens_not(package: Path, harm: Callable[[Path], None]) -> None:
     harm(package)
     with pytest.raises(TrustError):
