@@ -35,6 +35,7 @@ def write_page(path: Path, explained: Sequence[Explained], *, model: str) -> Non
     page = environment.get_template("explained.html.jinja").render(
         shown=shown, model=model, notice=RESEARCH_ONLY, edge=_EDGE
     )
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)  # no exam may have been answered
     write_atomically(path, page.encode(), mode=0o600)
 
 

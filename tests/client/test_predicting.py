@@ -91,6 +91,13 @@ def test_the_answer_is_what_the_network_says_calibrated(ward: Ward, tmp_path: Pa
     assert (tmp_path / f"{file.name}.json").stat().st_mode & 0o777 == 0o600
 
 
+def test_a_page_of_no_exam_is_written_all_the_same(ward: Ward, tmp_path: Path) -> None:
+    (tmp_path / "images").mkdir()
+    said = ward.run(tmp_path / "deep" / "out", "--input", tmp_path / "images", "--explain", 2)
+    assert (said["exams"], said["explained"]) == (0, 0)
+    assert (tmp_path / "deep" / "out" / "explained.html").is_file()
+
+
 def test_what_is_answered_is_kept_and_the_rest_is_made(ward: Ward, tmp_path: Path) -> None:
     first = ward.run(tmp_path)
     places = sorted(tmp_path.rglob("*.json"))
