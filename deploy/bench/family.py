@@ -34,6 +34,7 @@ def _below(pid: int, programs: dict[str, str]) -> dict[str, int]:
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                words = {Path(word).name for word in process.cmdline()[:4]}  # python -P -m NAME
+                # A worker is `python -P -m client.worker FOLDER`: its name is the fourth word.
+                words = {Path(word).name for word in process.cmdline()[:4]}
                 found |= {programs[program]: process.pid for program in words & programs.keys()}
     return found

@@ -105,14 +105,25 @@ def test_the_disk_is_counted_in_what_is_kept_and_the_rest(tmp_path: Path) -> Non
     assert disk_of(tmp_path) == {"kept": 12, "rest": 11}
 
 
+SUPERVISOR = "import subprocess, sys; subprocess.run([sys.executable, sys.argv[1]])"
+AGENT = """
+import sys, time
+from pathlib import Path
+from client.jobs import ProbeJob
+from client.worker_process import WorkerProcess
+worker = WorkerProcess(Path(sys.argv[1]))
+worker.submit(ProbeJob())
+time.sleep(600)
+"""
+
+
 def test_the_parts_of_a_federation_are_found_by_their_commands(tmp_path: Path) -> None:
     federation = LocalFederation(tmp_path / "bed", draw_sites(tmp_path, {"a": 8}, seed=0))
-    parent = "import subprocess, sys; subprocess.run([sys.executable, sys.argv[1]])"
-    programs = {"server": tmp_path / "flower-superlink", "a": tmp_path / "client.worker"}
+    superlink = tmp_path / "flower-superlink"
+    superlink.write_text("import time; time.sleep(600)")
     with federation:
-        for name, program in programs.items():
-            program.write_text("import time; time.sleep(600)")
-            federation.start_command(name, [sys.executable, "-c", parent, str(program)])
+        federation.start_command("server", [sys.executable, "-c", SUPERVISOR, str(superlink)])
+        federation.start_command("a", [sys.executable, "-c", AGENT, str(federation.sites["a"])])
         federation.wait_for(lambda: "superlink" in server_parts(federation), patience_s=60, what="start")
         federation.wait_for(lambda: "a worker" in site_parts(federation), patience_s=60, what="start")
         server, site = server_parts(federation), site_parts(federation)
