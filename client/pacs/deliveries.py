@@ -94,7 +94,7 @@ class Deliveries:
             batch = self._waiting.pop(uid, None)
         if batch is None:
             return _NOT_ASKED
-        if batch.error:
+        if batch.error or batch.overflowed:  # of a line that was hung up, what had already come is still read
             return _NO_MORE
         try:
             batch.intake.turn()

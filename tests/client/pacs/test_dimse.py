@@ -4,11 +4,13 @@ import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 from live_federation import answer, wardround
 from pacs_bed import ROOT, instances, pixels, pulled
+from pynetdicom import evt
 
 from client.pacs.account import Account
 from client.pacs.deliveries import Deliveries
@@ -106,6 +108,15 @@ def test_a_message_without_an_end_costs_itself(dimse_site: Site, tmp_path: Path)
         pull.run(pull.exams(), lanes=2)
     assert account.as_json()["failed"] == {"too_large": 2}
     assert pulled(tmp_path).keys() == instances("MR").keys()
+
+
+def test_of_a_line_that_was_hung_up_nothing_more_is_kept(tmp_path: Path) -> None:
+    deliveries, inflow = Deliveries(), Inflow(Shelf(tmp_path, free_bytes=0), Account(), in_hours=lambda: True)
+    sent = SimpleNamespace(request=SimpleNamespace(AffectedSOPInstanceUID="1.2.3"))
+    with deliveries.waiting(["1.2.3"], inflow) as batch:
+        batch.overflowed = True
+        assert dict(deliveries.handlers(batch))[evt.EVT_C_STORE](sent) == 0xA700
+    assert batch.left == {"1.2.3"}
 
 
 def test_what_nobody_asked_for_is_refused(dimse_site: Site, orthanc: Orthanc, tmp_path: Path) -> None:
