@@ -50,8 +50,8 @@ def test_images_come_as_they_are_stored_and_once(dimse_site: Site, orthanc: Orth
     ("query", "found"),
     [
         ('description = "*CHEST R*"\nbody_parts = ["CHEST"]', (1, 1, 3)),
-        ("first_day = 2024-03-02\nlast_day = 2024-12-31", (1, 2, 3)),
-        ('accessions = "list.txt"\nmodalities = ["MR"]', (2, 1, 2)),
+        pytest.param("first_day = 2024-03-02\nlast_day = 2024-12-31", (1, 2, 3), marks=pytest.mark.slow),
+        pytest.param('accessions = "list.txt"\nmodalities = ["MR"]', (2, 1, 2), marks=pytest.mark.slow),
     ],
 )
 def test_a_query_finds_what_it_says(dimse_site: Site, query: str, found: tuple[int, int, int]) -> None:
@@ -87,6 +87,7 @@ def pulling(
         archive.close()
 
 
+@pytest.mark.slow
 def test_a_line_that_is_cut_and_comes_back_loses_nothing(dimse_site: Site, orthanc: Orthanc, tmp_path: Path) -> None:
     with Relay(orthanc.dicom_port) as relay:
 
