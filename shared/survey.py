@@ -7,7 +7,10 @@ This module decides the only form that it has:
 2. a cell is a number, or None where it is withheld;
 3. `covered` withholds a cell of fewer patients than the site's smallest cell, or that all but so few are in, and as
    many of the next smallest ones as it takes until those withheld together are so many: else a sum would tell them.
-   Intensities are told only of as many training patients. A split without anybody is told: it is no trait of anyone.
+   Intensities are told only of as many training patients. A split without anybody is told: it is no trait of anyone;
+4. a split is told whole or not at all: neither its total nor another class once a class is withheld, for the total of
+   a study with one class less would tell that class. Where a split is withheld, so are a maker, `found` and `used`,
+   from which the total of all splits would follow.
 
 Counting is left to `client/surveying.py`, the door to `client/disclosure.py`.
 """
@@ -102,8 +105,8 @@ class Survey(Section):
     """What one site has for a study.
 
     Attributes:
-        found, used: images.
-        set_aside: images that are not used, by reason; who has withdrawn counts under `other`.
+        found, used: images, not patients.
+        set_aside: images that are not used, by reason; those of who has withdrawn count under `other`.
         splits: the patients whose images are used.
         vendors: patients by the maker of the machine.
         missing: by clinical column of the study, patients without a value.
@@ -147,17 +150,17 @@ def covered(survey: Survey, *, smallest: int) -> Survey:
     if smallest == 1:
         return survey
     patients = sum(split.patients or 0 for split in survey.splits.values())
-    splits = {name: _split(split, smallest) for name, split in survey.splits.items()}
-    kept = _cells({name: split.patients for name, split in survey.splits.items()}, None, smallest)
+    hidden = _hidden_splits(survey.splits, smallest)
     aside = sum(cell or 0 for cell in survey.set_aside.values())
+    vendors = {name: _side(cell, patients, smallest) for name, cell in survey.vendors.items()}
     return Survey(
-        found=_one(survey.found, smallest) if not 0 < aside < smallest else None,
-        used=_one(survey.used, smallest),
-        set_aside=_cells(survey.set_aside, None, smallest),
-        splits={name: split.model_copy(update={"patients": kept[name]}) for name, split in splits.items()},
-        vendors=_cells(survey.vendors, patients, smallest),
+        found=_one(survey.found, smallest) if not hidden and not 0 < aside < smallest else None,
+        used=_one(survey.used, smallest) if not hidden else None,
+        set_aside=_apart(survey.set_aside, _told(survey.set_aside, smallest), smallest),
+        splits={name: _silent(part) if name in hidden else part for name, part in survey.splits.items()},
+        vendors=_apart(survey.vendors, vendors, smallest, one=bool(hidden)),
         missing={name: _side(cell, patients, smallest) for name, cell in survey.missing.items()},
-        intensity=survey.intensity if kept["train"] is not None else None,
+        intensity=survey.intensity if (survey.splits["train"].patients or 0) >= smallest else None,
     )
 
 
@@ -169,19 +172,37 @@ def cells_of(survey: Survey) -> Iterator[Cell]:
         yield from (split.patients, *split.classes.values())
 
 
-def _split(split: SurveyedSplit, smallest: int) -> SurveyedSplit:
-    whole = split.patients or 0
-    return SurveyedSplit(patients=split.patients, classes=_cells(split.classes, whole, smallest))
+def _hidden_splits(splits: Mapping[Split, SurveyedSplit], smallest: int) -> set[Split]:
+    totals: dict[Split, Cell] = {name: part.patients for name, part in splits.items()}
+    told: dict[Split, Cell] = {
+        name: None if _is_small(part, smallest) else totals[name] for name, part in splits.items()
+    }
+    return {name for name, cell in _apart(totals, told, smallest).items() if cell is None}
 
 
-def _cells(cells: Mapping[Name, Cell], whole: int | None, smallest: int) -> dict[Name, Cell]:
-    """Rule 3 for the parts of a whole; without one they are no traits, and nobody in them is told."""
-    if whole is None:
-        told = {name: cell if cell == 0 else _one(cell, smallest) for name, cell in cells.items()}
-    else:
-        told = {name: _side(cell, whole, smallest) for name, cell in cells.items()}
+def _is_small(part: SurveyedSplit, smallest: int) -> bool:
+    """Whether a split has too few patients, or too few on a side of one of its classes."""
+    whole = part.patients
+    if not whole:
+        return whole is None
+    return whole < smallest or any(_side(cell, whole, smallest) is None for cell in part.classes.values())
+
+
+def _silent(part: SurveyedSplit) -> SurveyedSplit:
+    return SurveyedSplit(patients=None, classes=dict.fromkeys(part.classes))
+
+
+def _told(cells: Mapping[Name, Cell], smallest: int) -> dict[Name, Cell]:
+    """Cells that are no traits: nobody in one is told."""
+    return {name: cell if cell == 0 else _one(cell, smallest) for name, cell in cells.items()}
+
+
+def _apart(
+    cells: Mapping[Name, Cell], told: Mapping[Name, Cell], smallest: int, *, one: bool = False
+) -> dict[Name, Cell]:
+    """The parts of a whole without those that the whole would tell of those withheld; at least `one` withheld."""
     hidden = [name for name, cell in told.items() if cell is None]
-    if hidden:
+    if hidden or one:
         for name in sorted((name for name in told if name not in hidden), key=lambda name: cells[name] or 0):
             if sum(cells[other] or 0 for other in hidden) >= smallest:
                 break

@@ -412,6 +412,7 @@ def test_a_survey_leaves_through_the_door_without_its_small_cells(site: LoneSite
     told = site.answers[-1].survey
     assert told.splits["train"].classes == {"opacity": 25, "negative": 15}
     assert told.splits["test"].classes == {"opacity": None, "negative": None}
+    assert (told.splits["train"].patients, told.splits["test"].patients) == (40, None)
     (release,) = site.entries("release")
     assert release["tells"] == ["survey"]
     assert release["survey"] == told.model_dump(mode="json")

@@ -1,9 +1,11 @@
 """What a survey may tell, and what it withholds."""
 
+from collections.abc import Iterator, Sequence
 from typing import get_args
 
+import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from lone_site import a_study
 
@@ -20,23 +22,33 @@ def survey(*, patients: int = 100, vendors: dict[str, Cell] | None = None, **cla
     return Survey.model_validate(fields | {"vendors": vendors or {}})
 
 
-def told(**classes: int) -> dict[str, Cell]:
-    return covered(survey(**classes), smallest=11).splits["train"].classes
+def told(**classes: int) -> tuple[Cell, dict[str, Cell]]:
+    train = covered(survey(**classes), smallest=11).splits["train"]
+    return train.patients, train.classes
 
 
-def test_a_small_cell_is_withheld_and_one_more_so_that_no_sum_tells_it() -> None:
-    assert told(a=60, b=35, c=5) == {"a": 60, "b": None, "c": None}
-    assert told(a=60, b=20, c=20) == {"a": 60, "b": 20, "c": 20}
-    assert told(a=76, b=12, c=6, d=6) == {"a": 76, "b": 12, "c": None, "d": None}  # the two together are twelve
+def test_a_split_with_a_small_class_is_withheld_whole() -> None:
+    assert told(a=60, b=20, c=20) == (100, {"a": 60, "b": 20, "c": 20})
+    assert told(a=60, b=35, c=5) == (None, {"a": None, "b": None, "c": None})
+    assert told(a=60, b=40, c=0) == (None, {"a": None, "b": None, "c": None})  # that nobody has it is told of all
 
 
 def test_a_side_that_nearly_everybody_is_on_is_withheld() -> None:
-    assert told(opacity=95, negative=5) == {"opacity": None, "negative": None}
-    assert told(opacity=100, negative=0) == {"opacity": None, "negative": None}
-    assert told(mass=40, nodule=92) == {"mass": 40, "nodule": None}  # eight are without a nodule
+    assert told(opacity=95, negative=5) == (None, {"opacity": None, "negative": None})
+    assert told(mass=40, nodule=92) == (None, {"mass": None, "nodule": None})  # eight are without a nodule
 
 
-def test_the_same_goes_for_vendors_and_splits_and_columns() -> None:
+def test_a_study_with_one_class_more_tells_no_small_class_by_the_difference() -> None:
+    fewer, more = (
+        covered(survey(patients=n, vendors={"ge": 60, "siemens": n - 60}, **classes), smallest=11)
+        for n, classes in ((100, {"a": 60, "b": 40}), (105, {"a": 60, "b": 40, "c": 5}))
+    )
+    assert fewer.splits["train"].patients == 100
+    assert (more.splits["train"].patients, more.found, more.used) == (None, None, None)
+    assert more.vendors == {"ge": 60, "siemens": None} or more.vendors == {"ge": None, "siemens": 45}
+
+
+def test_makers_and_columns_are_withheld_as_classes_are() -> None:
     few = covered(survey(vendors={"ge": 96, "siemens": 4}), smallest=11)
     assert few.vendors == {"ge": None, "siemens": None}
     assert [few.splits[name].patients for name in SPLITS] == [100, 0, 0]
@@ -48,14 +60,53 @@ def test_a_site_may_withhold_nothing() -> None:
     assert covered(survey(a=1), smallest=1) == survey(a=1)
 
 
-@given(st.dictionaries(st.sampled_from("abcdef"), st.integers(0, 40)), st.integers(2, 20))
-def test_no_cell_and_no_sum_of_those_withheld_is_small(cells: dict[str, int], smallest: int) -> None:
-    whole = sum(cells.values())
-    classes = covered(survey(patients=whole, **cells), smallest=smallest).splits["train"].classes
-    hidden = [cells[name] for name, cell in classes.items() if cell is None]
-    assert all(cell is None or smallest <= cell <= whole - smallest for cell in classes.values())
-    assert not hidden or sum(hidden) >= smallest or len(hidden) == len(cells)
-    assert all(cell in (None, cells[name]) for name, cell in classes.items())
+def one_image_each(rows: Sequence[tuple[int, int]], vendor: float, asides: tuple[int, int]) -> Survey:
+    """Patients of one class and one image each, which lets a reader add up most."""
+    parts = {
+        name: SurveyedSplit(patients=a + b, classes={"a": a, "b": b}) for name, (a, b) in zip(SPLITS, rows, strict=True)
+    }
+    used = sum(a + b for a, b in rows)
+    ge = round(vendor * used)
+    aside = dict(zip(("duplicate", "unreadable"), asides, strict=True))
+    fields = {"found": used + sum(asides), "used": used, "set_aside": aside, "missing": {}, "splits": parts}
+    return Survey.model_validate(fields | {"vendors": {"ge": ge, "siemens": used - ge}})
+
+
+def unknown_by_sums(whole: Survey, shown: Survey) -> Iterator[tuple[int, bool]]:
+    """Each cell that is not told, and whether it follows from those told and from what adds up to what."""
+    cells, seen = list(cells_of(whole)), list(cells_of(shown))
+    found, used, *others = np.eye(len(cells))  # in the order of `cells_of`
+    aside, vendors, splits = others[:2], others[2:4], [others[n : n + 3] for n in (4, 7, 10)]
+    sums = [found - used - sum(aside), used - sum(vendors), used - sum(total for total, *_ in splits)]
+    sums += [total - a - b for total, a, b in splits]
+    hidden = [n for n, cell in enumerate(seen) if cell is None]
+    known = np.array(sums)[:, hidden]
+    for column, n in enumerate(hidden):
+        unit = np.eye(len(hidden))[column]
+        ranks = [np.linalg.matrix_rank(rows) for rows in (known, np.vstack([known, unit]))]
+        yield cells[n] or 0, ranks[0] == ranks[1]
+
+
+COUNT = st.integers(0, 60)
+
+
+@given(
+    st.lists(st.tuples(COUNT, COUNT), min_size=3, max_size=3),
+    st.floats(0, 1),
+    st.tuples(COUNT, COUNT),
+    st.integers(2, 20),
+)
+@example([(40, 25), (2, 3), (25, 25)], 0.5, (20, 20), 11)
+def test_no_small_cell_that_is_withheld_follows_from_sums(
+    rows: list[tuple[int, int]], vendor: float, asides: tuple[int, int], smallest: int
+) -> None:
+    whole = one_image_each(rows, vendor, asides)
+    shown = covered(whole, smallest=smallest)
+    small = [cell for cell, follows in unknown_by_sums(whole, shown) if follows and cell < smallest]
+    assert not small or not whole.found  # of nobody there is nothing to keep
+    pairs = zip(cells_of(whole), cells_of(shown), strict=True)
+    assert all(shown_cell in (None, cell) for cell, shown_cell in pairs)
+    assert all(cell is None or cell == 0 or cell >= smallest for cell in cells_of(shown))
 
 
 def test_every_cell_is_looked_at() -> None:

@@ -17,8 +17,9 @@ def test_the_coordinator_sees_what_the_sites_have(federation: LiveFederation) ->
     assert (list(said["sites"]), said["silent"]) == (sorted(federation.sites), {})
     for site, counts in said["sites"].items():
         survey = Survey.model_validate(counts)
-        assert survey.used is not None and survey.splits["train"].patients is not None
-        assert survey.splits["test"].patients is None  # fewer than eleven
+        assert survey.intensity is not None
+        test = survey.splits["test"]
+        assert (test.patients, set(test.classes.values())) == (None, {None})  # fewer than eleven
         (release,) = federation.ledger(site, "release", said["survey"])
         assert release["survey"] == counts
         assert federation.ledger_verdict(site).ok
