@@ -43,6 +43,13 @@ class DicomReports:
         write_atomically(place_of(self._out, said.exam).with_suffix(".dcm"), report, mode=0o600)
         self.written += 1
 
+    def keep(self, said: Prediction) -> None:
+        """An exam was answered by an earlier run, which may have written no report, or one of an answer before."""
+        answer = place_of(self._out, said.exam)
+        report = answer.with_suffix(".dcm")
+        if not report.exists() or report.stat().st_mtime_ns < answer.stat().st_mtime_ns:
+            self.hear(said)
+
     def _headers(self, said: Prediction) -> Iterator[Header]:
         for file in said.files:
             data = (self._folder / file.file).read_bytes()

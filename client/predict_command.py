@@ -64,7 +64,7 @@ def predict(
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
     kind = _insist(images, out, kind, dicom_sr=dicom_sr)
     reports = DicomReports(images, out, now=lambda: datetime.now(UTC))
-    gallery = Gallery(released, most=explain)
+    gallery, keep = Gallery(released, most=explain), reports.keep if dicom_sr else lambda _: None
 
     def hear(said: "Prediction", read: "list[Pixels]", logits: "Floats") -> None:
         gallery.hear(said, read, logits)
@@ -72,7 +72,7 @@ def predict(
             reports.hear(said)
 
     command, say = _decoding(kind, images, released.card), progress_console().print
-    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=hear)
+    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=hear, keep=keep)
     if explain:
         write_page(out / PAGE, gallery.explained, model=released.card.weights.sha256)
     data = {"folder": str(out), "explained": len(gallery.explained), "signed_by": fingerprint(identity_hex(key))}

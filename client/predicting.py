@@ -67,6 +67,7 @@ def predict(
     rules: Rules,
     say: Callable[[str], None] = lambda _: None,
     hear: Hear = lambda *_: None,
+    keep: Callable[[Prediction], None] = lambda _: None,
 ) -> Tally:
     """Answer every exam of a folder that is not answered yet.
 
@@ -78,6 +79,7 @@ def predict(
         rules: which images are wanted.
         say: hears how far it is, now and then.
         hear: hears each answer once it is written, with the exam's images and their (images, outputs) logits.
+        keep: hears each answer that was there already.
 
     Raises:
         ConfigError: `out` holds answers of another model.
@@ -85,7 +87,7 @@ def predict(
     called, counts = Counter[str](), Counter[str]()
     with Decoder(command) as decoder:
         found = find_exams(folder, decoder, rules=rules)
-        waiting = list(_unanswered(found, out, model.card.weights.sha256))
+        waiting = list(_unanswered(found, out, model.card.weights.sha256, keep))
         for one, logits in _computed(model, _decoded(waiting, decoder, model.card.inputs.images)):
             found.set_aside += one.set_aside
             counts.update({"images": len(one.images), "predicted" if one.images else "unread": 1})
@@ -107,14 +109,15 @@ def predict(
     )
 
 
-def _unanswered(found: Found, out: Path, model: str) -> Iterator[Exam]:
-    """The exams without an answer; what an answer says was set aside is counted."""
+def _unanswered(found: Found, out: Path, model: str, keep: Callable[[Prediction], None]) -> Iterator[Exam]:
+    """The exams without an answer; one that is there is heard, and what it says was set aside is counted."""
     for exam in found.exams:
-        there = kept_answer(out, exam.name, model=model, contents=frozenset(file.content for file in exam.files))
+        there = kept_answer(out, exam.name, model=model, files={file.content: file.file for file in exam.files})
         if there is None:
             yield exam
         else:
             found.set_aside.update({Reason(reason): n for reason, n in there.set_aside.items()})
+            keep(there)
 
 
 def _decoded(exams: Iterable[Exam], decoder: Decoder, spec: ImageSpec) -> Iterator[_Decoded]:

@@ -4,6 +4,7 @@ An answer is kept if it is of this model and of the same images, to the byte. It
 exam and its files.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -68,8 +69,14 @@ def place_of(out: Path, exam: str) -> Path:
     return out / f"{exam}.json"
 
 
-def kept_answer(out: Path, exam: str, *, model: str, contents: frozenset[str]) -> Prediction | None:
+def kept_answer(out: Path, exam: str, *, model: str, files: Mapping[str, str]) -> Prediction | None:
     """The answer that is there already; None if it cannot be read, or is of other images, and is to be made again.
+
+    Args:
+        out: the folder of the answers.
+        exam: its name.
+        model: SHA-256 of the model file.
+        files: the exam's, the path in the folder of images by SHA-256; the answer is returned with these paths.
 
     Raises:
         ConfigError: answers of another model lie there.
@@ -82,7 +89,10 @@ def kept_answer(out: Path, exam: str, *, model: str, contents: frozenset[str]) -
         raise ConfigError(
             "The folder for the answers holds some of another model.", remedy="Name another folder with --out."
         )
-    return there if contents == frozenset(file.sha256 for file in there.files) else None
+    if files.keys() != {file.sha256 for file in there.files}:
+        return None
+    named = tuple(file.model_copy(update={"file": files[file.sha256]}) for file in there.files)
+    return there.model_copy(update={"files": named})
 
 
 def write_answer(out: Path, said: Prediction) -> None:

@@ -1,6 +1,7 @@
 """A released model on real images: nothing without its signature, every exam once, and the answer our network gives."""
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -135,6 +136,20 @@ def test_a_site_goes_by_its_own_invitation_and_its_own_rules(ward: Ward, tmp_pat
     assert (said["reports"], said["unreported"], report.stem) == (1, 0, there.stem)
     assert ward.exported.card.weights.sha256.encode() in report.read_bytes()
     assert pydicom.dcmread(report).SeriesDescription == RESEARCH_ONLY
+
+
+def test_an_answer_that_is_kept_has_its_report_made_good(ward: Ward, tmp_path: Path, shared_data: Path) -> None:
+    (images := tmp_path / "images").mkdir()
+    shutil.copy(shared_data / "dicom" / "pydicom_test_files" / "CT_small.dcm", images / "one.dcm")
+    more, out = ("--input", images), tmp_path / "out"
+    assert (ward.run(out, *more)["predicted"], list(out.glob("*.dcm"))) == (1, [])
+    (images / "one.dcm").rename(images / "moved.dcm")
+    asked = [ward.run(out, *more, "--dicom-sr") for _ in range(2)]
+    assert [(said["kept"], said["reports"], said["unreported"]) for said in asked] == [(1, 1, 0), (1, 0, 0)]
+    (report,), (there,) = out.glob("*.dcm"), out.glob("*.json")
+    assert pydicom.dcmread(report).SeriesDescription == RESEARCH_ONLY
+    os.utime(report, ns=(0, there.stat().st_mtime_ns - 1))  # of an answer that was replaced since
+    assert ward.run(out, *more, "--dicom-sr")["reports"] == 1
 
 
 def test_a_model_that_finds_masks_is_refused_before_its_network_is_built(ward: Ward, tmp_path: Path) -> None:
