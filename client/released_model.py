@@ -33,7 +33,7 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -
     """Check a package and build its network on a device, named as torch names it.
 
     Raises:
-        ConfigError: there is no package, its network is none of this wheel's, or its answers are masks.
+        ConfigError: there is no package, its network is none of this wheel's, or it does not classify single images.
         TrustError: it is not what the coordinator signed, or its tensors are not the network's.
     """
     package = open_package(folder, coordinator=coordinator)
@@ -42,6 +42,11 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -
         raise ConfigError(
             "The model of this package finds masks, and an answer here is a probability of each class.",
             remedy="Ask for the package of a study whose task.kind is classification.",
+        )
+    if inputs.images.slices is not None:
+        raise ConfigError(
+            "The model of this package sees volumes, and here it would be shown single images.",
+            remedy="Ask for the package of a study without images.slices.",
         )
     random = StudyRandom(0)  # draws what the file replaces
     network = build_model(inputs.model, images=inputs.images, outputs=inputs.task.outputs, random=random)
