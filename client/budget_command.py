@@ -7,6 +7,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
+from client.about_site import DEFAULT_CONFIG, Config
 from client.budget import Budget
 from client.budget_file import open_budget
 from client.budget_standing import standing
@@ -21,8 +22,6 @@ from shared.heads import LostTail
 
 app = typer.Typer(no_args_is_help=True, help="Privacy that patients have paid, and may still.")
 
-Config = Annotated[Path, typer.Option("--config", help="The site's configuration file.")]
-DEFAULT_CONFIG = Path("site.toml")
 _WITHDRAWN_SINCE = """\
 Whoever withdrew within that end may be missing on the list: nobody trains yet.
 Ask who has withdrawn since the backup was made, and enter each of them:

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 from rich.text import Text
 
+from client.about_site import DEFAULT_CONFIG, Config
 from client.image_lists import ImageLists
 from client.join import load_enrolment
 from client.list_showings import Showing, keep_showing, note_showings
@@ -28,7 +29,7 @@ def image_list(
     study: Annotated[str, typer.Argument(help="The study, by name.")],
     *,
     to: Annotated[Path, typer.Option(help="The file to write, for the auditor's eyes alone.")],
-    config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
+    config: Config = DEFAULT_CONFIG,
     by: By = None,
 ) -> Answer:
     """Show an auditor the list of a study's images, who holds it against the ledger; that too stands there."""

@@ -1,9 +1,7 @@
 """`wardround site pull`: what the site's query finds in its PACS, into the site's own folder."""
 
-import logging
-import warnings
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -17,6 +15,7 @@ from client.hours import within
 from client.settings import FILE_NAME, SiteSettings, folder_of, load_settings
 from shared.console import Answer, answering, facts, progress_console
 from shared.errors import ConfigError, ResourceError, WardroundError
+from shared.quiet import quiet
 
 if TYPE_CHECKING:
     from client.pacs.account import Account
@@ -41,7 +40,7 @@ def pull(
         raise ConfigError("This site names no PACS.", remedy=f"Write [data.pacs] into {FILE_NAME}, or use data.folder.")
     account, error = Account(), None
     try:
-        with _quiet():
+        with quiet():
             _pull(settings, settings.data.pacs, folder, account, dry=dry_run)
     except WardroundError as caught:  # with the counts of what came all the same
         error = caught
@@ -119,16 +118,3 @@ def _remarks(account: "Account") -> Iterator[str]:
             f"\n{account.others:,} files of earlier pulls are not what this query finds, and are still used. "
             "Remove pacs/images and pull again to have this query's alone."
         )
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # The libraries' warnings and log lines quote UIDs, addresses and values of headers.
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

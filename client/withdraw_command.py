@@ -8,6 +8,7 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
+from client.about_site import DEFAULT_CONFIG, Config
 from client.person import By, named_person
 from client.receipts import LEDGER_FILE
 from client.site_folder import joined_folder
@@ -24,7 +25,7 @@ def withdraw(
         str | None, typer.Argument(help="The identifier that the images carry; asked for without.")
     ] = None,
     *,
-    config: Annotated[Path, typer.Option("--config", help="The site's configuration file.")] = Path("site.toml"),
+    config: Config = DEFAULT_CONFIG,
     by: By = None,
     unknown: Annotated[
         bool, typer.Option("--unknown", help="Take the identifier unseen: the patient's images come later.")

@@ -6,11 +6,8 @@ syntax may differ by one grey level between two decoders; display values are com
 reference's stored values. Files are opened in this very process: name a folder that you trust.
 """
 
-import logging
-import warnings
 from collections import defaultdict
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +29,7 @@ from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
 from shared.console import table
 from shared.errors import ConfigError
+from shared.quiet import quiet
 
 _LOSSY = frozenset({"jpeg_baseline", "jpeg_extended", "jpeg_ls_near_lossless", "jpeg_2000", "htj2k"})
 _NATIVE = "pydicom"
@@ -58,7 +56,7 @@ def run(folder: Path) -> dict[str, Any]:
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
     found: dict[str, _Found] = defaultdict(_Found)
     files = sorted(path for path in folder.rglob("*") if path.is_file())
-    with Decoder(decoding_command("dicom", folder)) as decoder, _quiet():
+    with Decoder(decoding_command("dicom", folder)) as decoder, quiet():
         for path in files:
             content, facts = decoder.facts(name := path.relative_to(folder).as_posix())
             if isinstance(facts, Facts):
@@ -148,16 +146,3 @@ def _alike(image: Pixels | Reason, values: NDArray[Any], meaning: Dataset, limit
     except SetAside as error:
         return image is error.reason
     return isinstance(image, np.ndarray) and np.array_equal(image, expected)
-
-
-@contextmanager
-def _quiet() -> Iterator[None]:
-    # Warnings and log lines of the decoders quote values of the header, so of patients.
-    before = logging.root.manager.disable
-    logging.disable(logging.CRITICAL)
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")
-            yield
-    finally:
-        logging.disable(before)

@@ -11,7 +11,7 @@ from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from server.cli.arguments import HERE, Federation, a_number, about, read_study
+from server.cli.arguments import HERE, Federation, StartModel, a_number, about, read_study
 from server.cli.running import ask_to_stop, follow
 from server.forecast import Forecast, Seen, forecast, sites_of
 from server.report.words import coarse
@@ -25,6 +25,9 @@ app = typer.Typer()
 
 DEADLINE_S = 1800.0  # a first look at all images may take long; the second finds them decoded
 STOP_PATIENCE_S = 20.0
+Deadline = Annotated[
+    float, typer.Option(min=1, max=LONGEST_WAIT_S, callback=a_number, help="Seconds that a site may take.")
+]
 _NOT_REACHED = "\N{EN DASH}"
 
 
@@ -33,10 +36,8 @@ _NOT_REACHED = "\N{EN DASH}"
 def rehearse(
     path: Annotated[Path, typer.Argument(help="The study file.")],
     federation: Federation = HERE,
-    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
-    deadline: Annotated[
-        float, typer.Option(min=1, max=LONGEST_WAIT_S, callback=a_number, help="Seconds that a site may take.")
-    ] = DEADLINE_S,
+    start_model: StartModel = None,
+    deadline: Deadline = DEADLINE_S,
 ) -> Answer:
     """Let every site do one step of a round on its real images and say whether it can, and how fast; Ctrl-C ends it."""
     study = read_study(path)

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from server.cli import exporting, records, rehearsing, replaying, running, surveying
-from server.cli.arguments import HERE, Federation, Name, about, read_study
+from server.cli.arguments import HERE, Federation, Name, StartModel, about, read_study
 from server.cli.explain import explain_length, explain_privacy, explain_rounds, explain_scores, explain_selection
 from server.study_folder import all_studies, find_launched
 from shared.command_line import typed
@@ -120,7 +120,7 @@ def check(
 def launch(
     path: Annotated[Path, typer.Argument(help="The study file.")],
     federation: Federation = HERE,
-    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
+    start_model: StartModel = None,
 ) -> Answer:
     """Queue a study; the running server starts it."""
     from server.cohort import choose

@@ -9,12 +9,12 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from server.cli.arguments import HERE, Federation, a_number
-from server.cli.rehearsing import DEADLINE_S, begin, follow_to_end
+from server.cli.arguments import HERE, Federation, StartModel, a_number
+from server.cli.rehearsing import DEADLINE_S, Deadline, begin, follow_to_end
 from server.feasibility import ASSUMED_AUROC, Expected, expected
 from shared.console import Answer, answering, table
 from shared.errors import StudyError
-from shared.study import LONGEST_WAIT_S, Study
+from shared.study import Study
 from shared.survey import SPLITS, Cell, Survey, surveyable
 
 app = typer.Typer()
@@ -27,10 +27,8 @@ WITHHELD = "few"  # what stands for a cell that is not told
 def cohort(
     path: Annotated[Path, typer.Argument(help="The study file.")],
     federation: Federation = HERE,
-    start_model: Annotated[Path | None, typer.Option(help="The model file that the study pins.")] = None,
-    deadline: Annotated[
-        float, typer.Option(min=1, max=LONGEST_WAIT_S, callback=a_number, help="Seconds that a site may take.")
-    ] = DEADLINE_S,
+    start_model: StartModel = None,
+    deadline: Deadline = DEADLINE_S,
     auroc: Annotated[
         float, typer.Option(min=0.5, max=0.99, callback=a_number, help="The AUROC that you expect.")
     ] = ASSUMED_AUROC,
