@@ -19,9 +19,9 @@ from shared.canonical import canonical, parse_canonical
 from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
+from shared.fields import Digest, Name
 from shared.section import Section
 from shared.site_terms import SiteTerms
-from shared.study import Digest, Name
 
 PURPOSE = "wardround decision"
 

@@ -19,9 +19,9 @@ from typing import Annotated, Any
 from pydantic import ConfigDict, Field
 
 from client.patients import KEYED_BYTES
+from shared.fields import Digest, Name
 from shared.privacy import History, Mechanism
 from shared.section import Section
-from shared.study import Digest, Name
 
 Patients = frozenset[bytes]  # keyed hashes of patients
 Rounds = Annotated[int, Field(ge=0)]

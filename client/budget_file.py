@@ -26,10 +26,10 @@ from client.receipts import LEDGER_FILE
 from shared.durable import write_atomically
 from shared.enrolment import read_invitation
 from shared.errors import Refusal, WireCode, naming_disk_full
+from shared.fields import Digest
 from shared.ledger import Entry, Ledger, entry_of, read_types, read_whole_lines
 from shared.randomness import PrivateRandom
 from shared.section import Section
-from shared.study import Digest
 
 FILE_NAME = "budget.json"
 RESERVED, CHARGED, RETURNED, RECONCILED = "budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"

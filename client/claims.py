@@ -21,11 +21,11 @@ from pydantic import Field, ValidationError
 from client.lost_tail import losses
 from client.receipts import LEDGER_FILE, entries_among, recent_receipts
 from shared.durable import write_atomically
+from shared.fields import Name
 from shared.heads import Head
 from shared.ledger import read_types
 from shared.receipt import Receipt
 from shared.section import Section
-from shared.study import Name
 
 FILE_NAME = "claims.json"
 DISMISSED = "claim_dismissed"

@@ -9,10 +9,11 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, TypeAdapter
 
 from shared.errors import WireCode
+from shared.fields import Digest
 from shared.metrics import Score
 from shared.rehearsal import LONGEST_S, Findings
 from shared.section import Section
-from shared.study import Digest, Study
+from shared.study import Study
 from shared.survey import Survey
 from shared.update import Tensors
 from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work

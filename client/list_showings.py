@@ -15,9 +15,9 @@ from client.person import Person
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
 from shared.errors import TrustError
+from shared.fields import Digest, Name
 from shared.ledger import Ledger
 from shared.section import Section
-from shared.study import Digest, Name
 
 FILE_NAME = "image-list-shown.jsonl"
 ENTRY = "image_list_shown"

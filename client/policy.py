@@ -33,9 +33,10 @@ from client.budget_settings import BudgetSettings
 from client.hours import Window
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
+from shared.fields import Name
 from shared.section import Section
 from shared.site_terms import LONGEST_DAYS
-from shared.study import Name, Study
+from shared.study import Study
 
 Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]

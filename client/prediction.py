@@ -14,10 +14,10 @@ from shared.calibration import probabilities
 from shared.classification import Classification
 from shared.durable import write_atomically
 from shared.errors import ConfigError
+from shared.fields import Digest
 from shared.metrics import Floats
 from shared.model_card import RESEARCH_ONLY, ModelCard
 from shared.section import Section
-from shared.study import Digest
 
 
 class Finding(Section):

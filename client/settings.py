@@ -14,8 +14,8 @@ from client.imaging.settings import DataSettings
 from client.policy import Policy
 from shared.durable import write_atomically
 from shared.errors import ConfigError
+from shared.fields import Name
 from shared.section import Section, wrong_keys
-from shared.study import Name
 
 FILE_NAME = "site.toml"
 _BARE = re.compile(r"[A-Za-z0-9_-]+")

@@ -13,8 +13,8 @@ from importlib.metadata import PackageNotFoundError, distribution
 from pathlib import Path
 
 from shared.canonical import canonical, digest
+from shared.fields import Digest
 from shared.section import Section
-from shared.study import Digest
 
 PACKAGES = ("client", "deploy", "server", "shared")
 

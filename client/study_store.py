@@ -8,9 +8,9 @@ from pydantic import Field, ValidationError
 from shared.contract import Contract, derive_contract
 from shared.durable import write_atomically
 from shared.errors import Refusal, WireCode
+from shared.fields import Digest
 from shared.section import Section
 from shared.site_terms import SiteTerms
-from shared.study import Digest
 from shared.wire import Open
 
 

@@ -28,10 +28,10 @@ from client.receipts import LEDGER_FILE
 from shared.chain import Entry
 from shared.durable import locked, write_atomically
 from shared.errors import Refusal, WireCode
+from shared.fields import Digest
 from shared.ledger import Ledger, read_types
 from shared.randomness import PrivateRandom
 from shared.section import Section
-from shared.study import Digest
 
 FILE_NAME = "withdrawn.jsonl"
 ENTRY = "patient_withdrawn"

@@ -15,7 +15,7 @@ from typing import Annotated, NamedTuple
 from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.errors import ConfigError
-from shared.study import ClassName, Name
+from shared.fields import ClassName, Name
 from shared.wire import Count
 
 SKEWED = 0.05

@@ -22,8 +22,8 @@ from server.norms import NormHistory
 from server.records import RoundCommitted
 from shared.durable import write_atomically
 from shared.errors import ResourceError, StudyError
+from shared.fields import Digest
 from shared.section import Section
-from shared.study import Digest
 from shared.update import Piece, Tensors, pack_pieces
 
 _RECORD = re.compile(r"round-(\d{5,})\.json")

@@ -24,6 +24,7 @@ from pydantic import ValidationError
 from server.authority import certificate_pem, issue_authority, issue_server
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
+from shared.fields import Name
 from shared.identity import Host, Port, Roster, read_roster, sign_roster
 from shared.keys import (
     fingerprint,
@@ -34,7 +35,6 @@ from shared.keys import (
     save_key,
 )
 from shared.section import Section, wrong_keys
-from shared.study import Name
 
 _SETTINGS_TEXT = """\
 # The federation, as made by `wardround federation init`.

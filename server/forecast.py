@@ -15,7 +15,8 @@ from server.report.words import coarse
 from server.rounds import Phase
 from shared.errors import TEMPLATES, WireCode
 from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, fixes, told
-from shared.study import LONGEST_WAIT_S, Study
+from shared.schedule import LONGEST_WAIT_S
+from shared.study import Study
 from shared.training import LONGEST_TRAINING_S
 
 SEVERAL_FOLD = 3.0  # so much longer than the median site is worth a word

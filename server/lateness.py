@@ -14,7 +14,7 @@ from collections.abc import Iterable
 from server.history import LiveHistory
 from server.norms import HISTORY_ROUNDS, NormHistory
 from server.rounds import Phase
-from shared.study import RoundsSpec
+from shared.schedule import RoundsSpec
 from shared.wire import Late
 
 

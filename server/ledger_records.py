@@ -1,8 +1,8 @@
 """What the journal of a study says of the sites' ledgers: their heads, and the ends that sites have lost."""
 
 from server.record import Record
+from shared.fields import Digest, Name
 from shared.heads import Head, LostTail
-from shared.study import Digest, Name
 from shared.wire import Count, Stage
 
 

@@ -7,7 +7,7 @@ next one, too: the answer is awaited on, or the site would never take part.
 from collections.abc import Mapping
 
 from server.reception import Question
-from shared.study import RoundsSpec
+from shared.schedule import RoundsSpec
 from shared.wire import Stage
 
 

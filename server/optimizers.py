@@ -15,7 +15,7 @@ import numpy as np
 
 from server.aggregate import Folded
 from server.moments import Moments
-from shared.study import ServerSpec
+from shared.server_step import ServerSpec
 from shared.update import Array, PackedFile, Piece
 
 

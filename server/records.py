@@ -14,10 +14,10 @@ from server.ledger_records import HeadsNoted, SiteClosed, TailLost
 from server.pooling import How
 from server.record import Record
 from shared.errors import WardroundError, WireCode
+from shared.fields import Digest, Name
 from shared.metrics import Score
 from shared.rehearsal import Coarse, Findings
 from shared.selection import Metric
-from shared.study import Digest, Name
 from shared.survey import Survey
 from shared.wire import Count, PolicyKey, Seconds
 

@@ -22,9 +22,11 @@ from pydantic import Field, ValidationError
 from shared.canonical import canonical, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
+from shared.fields import Digest, Name
 from shared.identity import COORDINATOR
+from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
-from shared.study import Digest, Name, RoundsSpec, Study
+from shared.study import Study
 from shared.wire import MOST_AMENDMENTS
 
 PURPOSE = "amendment"

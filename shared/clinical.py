@@ -1,7 +1,7 @@
 """The clinical columns of a study: what is known of a patient beside the image, such as age, sex and laboratory values.
 
 Decides what a column is, in which unit and range its values count, and how wide it is for a network. How a hospital's
-table is read is left to `client/imaging/clinical.py`, how columns join an image to `shared/fusion.py`.
+table is read is left to `client/imaging/clinical.py`, how columns join an image to `shared/networks/`.
 """
 
 from collections.abc import Mapping

@@ -7,7 +7,8 @@ That the sites are hospitals, the rule does not show.
 from collections.abc import Iterator, Sequence
 
 from shared.canonical import canonical, digest
-from shared.study import RoundsSpec, Study
+from shared.schedule import RoundsSpec
+from shared.study import Study
 
 _DRAWN_BY = {"sites", "quorum", "sample", "buffer"}
 

@@ -26,12 +26,13 @@ from pydantic import Field
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.cohort_rule import cohort_rule
+from shared.fields import Digest, Name
 from shared.metrics import COARSE_FIGURES, MetricRule, Score
 from shared.privacy import Mechanism
 from shared.private_training import PrivacySpec, mechanism_of, scores_may_leave
 from shared.section import Section
 from shared.site_terms import SiteTerms
-from shared.study import Digest, Name, Study
+from shared.study import Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
 from shared.wire import Counts, Open, Opened, Ready, Stage

@@ -18,10 +18,10 @@ from pydantic import Field
 from shared.canonical import canonical, digest
 from shared.envelope import open_envelope, seal
 from shared.errors import TrustError
+from shared.fields import Digest, Name
 from shared.identity import Host, IdentityKey, Port, Secret, SiteName, TransportKey, UnixSeconds, read_record
 from shared.keys import fingerprint, identity_hex, read_identity_hex
 from shared.section import Section
-from shared.study import Digest, Name
 from shared.wire import PROTOCOL
 
 JOIN_PURPOSE = "join request"

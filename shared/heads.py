@@ -12,10 +12,10 @@ from typing import Annotated, Self
 from pydantic import Field, model_validator
 
 from shared.canonical import canonical
+from shared.fields import Digest, Name
 from shared.ledger import Ledger
 from shared.merkle import paths_of, root_along, root_of
 from shared.section import Section
-from shared.study import Digest, Name
 
 LEAF_PURPOSE = b"wardround site head 1\n"
 MOST_LOST = 4  # the latest declarations of one site are told on; more are for people to talk about

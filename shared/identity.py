@@ -23,9 +23,9 @@ from pydantic import AfterValidator, Field, ValidationError, model_validator
 from shared.canonical import canonical, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ProtocolError, TrustError
+from shared.fields import Digest, Name
 from shared.keys import fingerprint, identity_hex, read_identity_hex, read_transport_pem
 from shared.section import Section
-from shared.study import Digest, Name
 from shared.wire import PROTOCOL
 
 COORDINATOR = "coordinator"

@@ -19,8 +19,8 @@ from pydantic import Field, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import TrustError
+from shared.fields import Digest, Name
 from shared.section import Section
-from shared.study import Digest, Name
 
 LONGEST_LIST = 256 << 20  # bytes of one list
 LONGEST_SHOWN = 1 << 30  # bytes of what an auditor is shown, with all lists of a study

@@ -7,10 +7,10 @@ compares both fingerprints with what stands elsewhere, above all in the agreemen
 from typing import Literal
 
 from shared.canonical import canonical
+from shared.fields import Name
 from shared.identity import IdentityKey, SiteName, TransportKey, read_record
 from shared.keys import fingerprint
 from shared.section import Section
-from shared.study import Name
 from shared.wire import PROTOCOL
 
 

@@ -13,8 +13,8 @@ from typing import Annotated, Any, Literal, NamedTuple, get_args
 import numpy as np
 from pydantic import Field
 
+from shared.fields import Digest
 from shared.section import Section
-from shared.study import Digest
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]

@@ -13,9 +13,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.calibration import Scaling
+from shared.fields import Digest
 from shared.images import ImageSpec
+from shared.networks.spec import ModelSpec
 from shared.section import Section
-from shared.study import Digest, ModelSpec, TaskSpec
+from shared.study import TaskSpec
 
 RESEARCH_ONLY = "research use only, not for diagnosis"
 Words = Annotated[str, Field(max_length=4000)]

@@ -27,10 +27,10 @@ from pydantic import Field, ValidationError
 from shared.canonical import canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
+from shared.fields import Digest, Name
 from shared.identity import COORDINATOR, read_record
 from shared.model_card import ModelCard
 from shared.section import Section
-from shared.study import Digest, Name
 
 PURPOSE = "model package 1"
 MANIFEST, SIGNATURE, CARD = "manifest.json", "manifest.sig", "model-card.json"

@@ -11,54 +11,19 @@ from collections.abc import Mapping
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from shared.clinical import Columns
 from shared.errors import ConfigError
-from shared.fusion import EMBEDDING, Fusion
 from shared.images import ImageSpec
+from shared.networks.basic_cnn import BasicCnn
+from shared.networks.fusion import EMBEDDING, Fusion
+from shared.networks.norms import replace_batch_norms
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ModelSpec
 from shared.update import Array
 
-_GROUPS = 8
-_CHANNELS = (16, 32, 64)
-_GRID = 4  # the hidden layer sees at most 4 places along each axis
 _DTYPES = {torch.float32: "float32", torch.int64: "int64"}
-
-
-class BasicCnn(nn.Module):
-    """Three blocks of convolution, norm, ReLU and max pooling by two; one hidden layer.
-
-    Pools never overlap, so that their gradients are deterministic on every device. Images whose
-    last map has more than 4 places along an axis are pooled once more, down to at most that.
-
-    Shapes: (batch, *images.shape) float32 to (batch, outputs) float32.
-    """
-
-    def __init__(self, *, images: ImageSpec, outputs: int, norm: str, width: int) -> None:
-        super().__init__()
-        layers: list[nn.Module] = []
-        before: int = images.channels
-        flat = images.slices is None
-        convolution, pool = (nn.Conv2d, nn.MaxPool2d) if flat else (nn.Conv3d, nn.MaxPool3d)
-        for after in _CHANNELS:
-            block = convolution(before, after, 3, padding=1)
-            layers += [block, *_norm(norm, after, flat=flat), nn.ReLU(), pool(2)]
-            before = after
-        sides = [side // 2 ** len(_CHANNELS) for side in images.grid]
-        last = tuple(math.ceil(side / _GRID) for side in sides)
-        if max(last) > 1:
-            layers.append(pool(last))
-        self.features = nn.Sequential(*layers)
-        places = math.prod(side // by for side, by in zip(sides, last, strict=True))
-        self.hidden = nn.Linear(before * places, width)
-        self.head = nn.Linear(width, outputs)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Logits of a batch of images."""
-        hidden = torch.relu(self.hidden(self.features(images).flatten(1)))
-        return self.head(hidden)  # type: ignore[no-any-return]
 
 
 def build_model(
@@ -122,7 +87,7 @@ def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Modul
         )
     network = _monai(model.name, dims=len(images.grid), channels=images.channels, outputs=outputs)
     if model.norm != "batch":
-        _replace_batch_norms(network, model.norm)
+        replace_batch_norms(network, model.norm)
     return network
 
 
@@ -142,25 +107,6 @@ def _monai(name: str, *, dims: int, channels: int, outputs: int) -> nn.Module:
     else:
         network = nets.EfficientNetBN(name, False, spatial_dims=dims, in_channels=channels, num_classes=outputs)
     return network  # type: ignore[no-any-return]
-
-
-def _norm(name: str, channels: int, *, flat: bool) -> list[nn.Module]:
-    if name == "none":
-        return []
-    if name == "group":
-        return [nn.GroupNorm(_GROUPS, channels)]
-    if name == "batch":
-        return [nn.BatchNorm2d(channels) if flat else nn.BatchNorm3d(channels)]
-    return [(nn.InstanceNorm2d if flat else nn.InstanceNorm3d)(channels, affine=True)]
-
-
-def _replace_batch_norms(network: nn.Module, norm: str) -> None:
-    """MONAI's own norm option leaves the batch norms in the shortcuts of its resnet18."""
-    for parent in list(network.modules()):
-        for name, child in list(parent.named_children()):
-            if isinstance(child, nn.BatchNorm2d | nn.BatchNorm3d):
-                flat = isinstance(child, nn.BatchNorm2d)
-                setattr(parent, name, *_norm(norm, child.num_features, flat=flat))
 
 
 def _initialise(network: nn.Module, random: StudyRandom) -> None:

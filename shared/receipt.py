@@ -14,9 +14,9 @@ from pydantic import Field, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import TrustError
+from shared.fields import Digest, Name
 from shared.heads import Head
 from shared.section import Section
-from shared.study import Digest, Name
 
 PURPOSE = b"wardround receipt 1\n"
 LONGEST = 4096  # bytes of a line, newline included

@@ -10,8 +10,8 @@ from typing import Annotated
 
 from pydantic import AfterValidator, Field
 
+from shared.fields import Digest
 from shared.section import Section
-from shared.study import Digest
 
 LONGEST_DAYS = 3650  # of a contract
 _AHEAD = timedelta(days=2)  # what clocks may differ by: beyond 26 hours a site gets no line

@@ -10,26 +10,23 @@ from collections.abc import Mapping
 from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, ValidationError, field_validator, model_validator
+from pydantic import Field, ValidationError, model_validator
 
-from shared.buffering import buffer_fault, study_fault
+from shared.buffering import study_fault
 from shared.canonical import canonical, digest
 from shared.clinical import ClinicalSpec
 from shared.errors import ConfigError
+from shared.fields import ClassName, Name
 from shared.images import ImageSpec
+from shared.networks.spec import ModelSpec
 from shared.plain_text import PlainText
 from shared.private_training import PrivacySpec, privacy_fault
+from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
+from shared.server_step import ServerSpec
 from shared.task_rules import inputs_fault, metric_fault, mode_fault, network_fault, with_metric
 from shared.training import TrainingSpec
-
-Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
-ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
-Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]
-
-
-LONGEST_WAIT_S = 7 * 86400  # of a round for its sites
 
 
 class About(Section):
@@ -70,115 +67,6 @@ class TaskSpec(Section):
     def outputs(self) -> int:
         """Number of logits the model gives for one image, or for one place of it, where none of several is one more."""
         return len(self.classes) + (self.kind == "segmentation" and self.mode == "multiclass")
-
-
-class ModelSpec(Section):
-    """One of the networks in the wheel, by name.
-
-    `width` scales `basic_cnn` only (features of its hidden layer). `start_sha256` pins the
-    safetensors file that the study starts from; without it the seed initialises the weights.
-    """
-
-    name: Literal["basic_cnn", "resnet18", "densenet121", "efficientnet-b0", "unet", "segresnet"] = "basic_cnn"
-    norm: Literal["none", "batch", "group", "instance"] = "group"
-    width: Annotated[int, Field(ge=8, le=65536)] = 128
-    start_sha256: Digest | None = None
-
-
-_SERVER_DEFAULTS: dict[str, dict[str, float]] = {
-    "fedavg": {"learning_rate": 1.0},
-    "fedavgm": {"learning_rate": 1.0, "momentum": 0.9},  # Hsu, Qi and Brown 2019
-    "fedadam": {"learning_rate": 0.1, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},  # Reddi et al. 2021, and
-    "fedyogi": {"learning_rate": 0.01, "beta_1": 0.9, "beta_2": 0.99, "tau": 1e-3},  # rates as in Flower
-    "fedadagrad": {"learning_rate": 0.1, "tau": 1e-3},
-}
-
-
-class ServerSpec(Section):
-    """How the server moves the global model along the sites' mean change, once per round.
-
-    A key that is not given has its optimizer's own default; one that does not belong to the optimizer
-    is refused, and stays None.
-    """
-
-    optimizer: Literal["fedavg", "fedavgm", "fedadam", "fedyogi", "fedadagrad"] = "fedavg"
-    learning_rate: Annotated[float, Field(gt=0, le=10)] | None = None
-    momentum: Annotated[float, Field(ge=0, lt=1)] | None = None
-    beta_1: Annotated[float, Field(ge=0, lt=1)] | None = None
-    beta_2: Annotated[float, Field(ge=0, lt=1)] | None = None
-    tau: Annotated[float, Field(gt=0, le=1)] | None = None
-
-    @model_validator(mode="before")
-    @classmethod
-    def _with_defaults(cls, given: Any) -> Any:
-        name = given.get("optimizer", "fedavg") if isinstance(given, dict) else None
-        if not isinstance(name, str) or name not in _SERVER_DEFAULTS:
-            return given  # for the fields to refuse
-        return _SERVER_DEFAULTS[name] | {key: value for key, value in given.items() if value is not None}
-
-    @model_validator(mode="after")
-    def _keys_belong(self) -> Self:
-        known = _SERVER_DEFAULTS[self.optimizer]
-        if foreign := self.model_dump(exclude={"optimizer"}, exclude_none=True).keys() - known.keys():
-            raise ValueError(f"{self.optimizer} takes {', '.join(known)}; it has no {', '.join(sorted(foreign))}")
-        return self
-
-
-class RoundsSpec(Section):
-    """How many rounds, with whom, and how long the server waits.
-
-    `sites` empty means every site on the roster. A round closes when all cohort sites are done,
-    or at `deadline_s` (seconds after the round opened) if at least `quorum` sites counted, or
-    `grace_s` (seconds) after the quorum was complete; None waits for the others until the deadline.
-
-    `sample` is how many of the cohort are asked in a round, or which share of it if it is below 1; None
-    asks everybody. Who, is drawn anew for each round from the study's seed.
-
-    Work that is late is lost with `late = "drop"`. With `next` it counts in the round that is open when
-    it comes, in the place of new work, its weight times (1 + rounds that it is late)**-staleness_exponent.
-
-    With `buffer` a round closes as soon as so many sites counted (FedBuff, Nguyen et al. 2022): nobody is
-    waited for, `late` is `next`, and late work moves the model by less instead of weighing less among others.
-
-    With `keep_updates` the server keeps each update that counted, so that an auditor can make each model again.
-    """
-
-    count: Annotated[int, Field(ge=1, le=100_000)] = 10
-    sites: Annotated[tuple[Name, ...], Field(max_length=10_000)] = ()  # a site's ledger may name them all in an entry
-    sample: Annotated[int, Field(ge=1, le=10_000)] | Annotated[float, Field(gt=0, lt=1)] | None = None
-    quorum: Annotated[int, Field(ge=1, le=10_000)] = 1
-    deadline_s: Annotated[float, Field(gt=0, le=LONGEST_WAIT_S)] = 3600.0
-    grace_s: Annotated[float, Field(ge=0, le=LONGEST_WAIT_S)] | None = None
-    late: Literal["drop", "next"] = "drop"
-    staleness_exponent: Annotated[float, Field(ge=0, le=10)] = 0.5
-    buffer: Annotated[int, Field(ge=1, le=10_000)] | None = None
-    keep_updates: bool = False
-
-    @field_validator("sites")
-    @classmethod
-    def _each_site_once(cls, sites: tuple[str, ...]) -> tuple[str, ...]:
-        if twice := sorted({site for site in sites if sites.count(site) > 1}):
-            raise ValueError(f"named more than once: {', '.join(twice)}")
-        return sites
-
-    @model_validator(mode="before")
-    @classmethod
-    def _late_counts_with_buffer(cls, given: Any) -> Any:
-        buffered = isinstance(given, dict) and given.get("buffer") is not None
-        return {"late": "next"} | given if buffered else given
-
-    @model_validator(mode="after")
-    def _buffer_fits(self) -> Self:
-        quorum, sample, grace_s = self.quorum, self.sample, self.grace_s
-        if fault := buffer_fault(self.buffer, late=self.late, grace_s=grace_s, quorum=quorum, sample=sample):
-            raise ValueError(fault)
-        return self
-
-    @model_validator(mode="after")
-    def _sample_reaches_quorum(self) -> Self:
-        if isinstance(self.sample, int) and self.sample < self.quorum:
-            raise ValueError("sample is smaller than quorum: a round could never close")
-        return self
 
 
 class AdmissionSpec(Section):

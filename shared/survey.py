@@ -21,8 +21,9 @@ from typing import Annotated, Literal, TypeVar
 from pydantic import Field
 
 from shared.clinical import ColumnName
+from shared.fields import ClassName
 from shared.section import Section
-from shared.study import ClassName, Study
+from shared.study import Study
 
 Name = TypeVar("Name", bound=str)
 NEGATIVE = "negative"  # who has none of the classes

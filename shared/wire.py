@@ -28,13 +28,14 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
+from shared.fields import Digest, Name
 from shared.heads import Head, Held, Losses
 from shared.metrics import Score
 from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
 from shared.section import Section, says
 from shared.site_terms import SiteTerms
-from shared.study import Digest, Name, Study
+from shared.study import Study
 from shared.survey import Survey
 from shared.update import TensorSpec
 from shared.version import VERSION

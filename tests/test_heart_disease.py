@@ -18,7 +18,7 @@ from client.change import change_of
 from server.aggregate import fold
 from server.moments import Moments
 from server.optimizers import optimizer_for
-from shared.study import ServerSpec
+from shared.server_step import ServerSpec
 from shared.update import Array, PackedFile, join, pack
 
 HOSPITALS = ("cleveland", "hungarian", "switzerland", "va")

@@ -40,9 +40,10 @@ from shared.canonical import canonical, digest
 from shared.clinical import Columns
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import DiskFull, ResourceError
+from shared.fields import Digest
 from shared.images import ImageSpec
 from shared.section import Section
-from shared.study import Digest, TaskSpec
+from shared.study import TaskSpec
 
 _DECIDE = ("numpy", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")  # the pixels
 _DECIDE_ALSO = {"nifti": "nibabel"}  # by source

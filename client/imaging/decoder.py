@@ -25,9 +25,9 @@ from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason
 from client.imaging.requests import Request, StackRequest
 from client.imaging.stacks import Stack
+from shared.fields import Digest
 from shared.images import ImageSpec
 from shared.section import Section
-from shared.study import Digest
 
 _LINE_BYTES = 4 * 2**20  # a header with the planes of `MAX_FRAMES` frames
 _CHUNK_BYTES = 2**20

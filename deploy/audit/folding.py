@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from shared.study import ServerSpec, Study
+from shared.server_step import ServerSpec
+from shared.study import Study
 from shared.update import CONTROL, Array, PackedFile
 
 State = Mapping[str, Array]

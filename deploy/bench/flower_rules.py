@@ -17,7 +17,7 @@ from flwr.supercore.task_identity import TaskIdentity
 from server.aggregate import fold
 from server.moments import Moments
 from server.optimizers import optimizer_for
-from shared.study import ServerSpec
+from shared.server_step import ServerSpec
 from shared.update import Array, PackedFile, join, pack
 
 ROUNDS, EXAMPLES = 5, (30, 50, 120)

@@ -3,8 +3,9 @@
 from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
 from shared.metrics import MERITS
+from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
-from shared.study import RoundsSpec, Study
+from shared.study import Study
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 

@@ -19,7 +19,8 @@ from server.study_folder import ENDED, StudyFolder, StudyState, all_studies
 from shared.console import Answer, Interrupted, answering, facts, printable
 from shared.errors import StudyError
 from shared.rehearsal import Check, Outcome, Terms, outcome
-from shared.study import LONGEST_WAIT_S, Study
+from shared.schedule import LONGEST_WAIT_S
+from shared.study import Study
 
 app = typer.Typer()
 

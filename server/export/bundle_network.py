@@ -1,7 +1,7 @@
 """The networks of the wheel as MONAI's configuration describes them: of torch's and MONAI's parts alone.
 
 A bundle is to run where no Wardround is installed, so that a network is spelled out here, under the names that the
-tensors have in `shared/models.py`. Nothing but a test keeps the two alike: it builds both and compares.
+tensors have there. Nothing but a test keeps the two alike: it builds both and compares.
 """
 
 import math
@@ -11,7 +11,7 @@ from shared.errors import ConfigError
 from shared.model_card import Inputs
 
 Config = dict[str, Any]
-_CHANNELS, _GRID, _GROUPS = (16, 32, 64), 4, 8  # as in shared/models.py
+_CHANNELS, _GRID, _GROUPS = (16, 32, 64), 4, 8  # as in shared/networks/
 _MONAI = {
     "resnet18": ("monai.networks.nets.resnet18", "n_input_channels", "num_classes", {}),
     "densenet121": ("monai.networks.nets.DenseNet121", "in_channels", "out_channels", {}),

@@ -7,8 +7,9 @@ from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
 from shared.images import ImageSpec
 from shared.models import build_model, state_arrays
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
 from shared.update import pack
 

@@ -6,7 +6,8 @@ from lone_site import TENSORS, TERMS, a_study
 from client.explain import explain
 from client.policy import Policy
 from shared.contract import derive_contract
-from shared.study import RoundsSpec, Study
+from shared.schedule import RoundsSpec
+from shared.study import Study
 from shared.wire import Address, Open, Stage
 
 

@@ -11,9 +11,10 @@ from torch import nn
 from client.explained_page import write_page
 from client.explaining import Explained, Maps, explain, last_convolution
 from client.prediction import Finding, Prediction
+from shared.images import ImageSpec
 from shared.models import build_model
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec
 
 
 class Corner(nn.Module):

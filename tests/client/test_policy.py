@@ -16,7 +16,8 @@ from client.jobs import OpenJob
 from client.policy import Policy, check_federation, permit, permit_patients
 from shared.contract import contract_of
 from shared.errors import ConfigError, Refusal, WireCode
-from shared.study import RoundsSpec, Study
+from shared.schedule import RoundsSpec
+from shared.study import Study
 from shared.update import payload_limit
 
 BOUND = BudgetSettings(lifetime_epsilon=8.0)

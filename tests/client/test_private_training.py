@@ -23,9 +23,10 @@ from client.private_training import (
 )
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays
+from shared.networks.spec import ModelSpec
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom, StudyRandom
-from shared.study import ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import Task, task_for
 from shared.training import TrainingSpec
 from shared.update import pack

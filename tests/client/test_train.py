@@ -16,8 +16,9 @@ from client.imaging.transforms import light, to_network
 from client.train import Fit, fit, layout_for
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 from shared.update import pack
@@ -269,7 +270,8 @@ from client.train import fit
 from shared.models import build_model, state_arrays
 from shared.randomness import StudyRandom
 from shared.images import ImageSpec
-from shared.study import ModelSpec, TaskSpec
+from shared.networks.spec import ModelSpec
+from shared.study import TaskSpec
 from shared.training import TrainingSpec
 from shared.tasks import task_for
 from shared.update import pack

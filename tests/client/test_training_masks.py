@@ -9,10 +9,12 @@ from client.imaging.examples import Examples
 from client.imaging.transforms import light, to_network
 from client.private_training import gradients_of
 from client.train import fit
+from shared.images import ImageSpec
 from shared.metrics import Score
 from shared.models import build_model
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 

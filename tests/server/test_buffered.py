@@ -13,7 +13,7 @@ from server.journal import read_history, read_records
 from server.lateness import slots_for
 from server.records import UpdateAdmitted
 from shared.errors import StudyError
-from shared.study import RoundsSpec
+from shared.schedule import RoundsSpec
 from shared.wire import Late, Open, Stage, Work
 
 ROUNDS = {"count": 5, "buffer": 2, "quorum": 1}

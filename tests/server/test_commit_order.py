@@ -29,7 +29,7 @@ from server.owner import claim
 from server.records import *
 from server.spool import UpdateSpool
 from shared.ledger import timestamp
-from shared.study import ServerSpec
+from shared.server_step import ServerSpec
 from shared.update import PackedFile, pack
 
 folder, die_at = Path(sys.argv[1]), int(sys.argv[2])

@@ -11,7 +11,7 @@ from server.history import LiveHistory
 from server.lateness import cut_off, discount, norms_for, owed
 from server.norms import NormHistory
 from server.records import RoundCommitted
-from shared.study import RoundsSpec
+from shared.schedule import RoundsSpec
 from shared.wire import Grant, Late, Stage, Work
 
 NEXT = RoundsSpec(late="next")

@@ -9,7 +9,7 @@ from deploy.bench.flower_rules import differences
 from server.aggregate import Folded, fold
 from server.moments import Moments
 from server.optimizers import FedAvg, optimizer_for
-from shared.study import ServerSpec
+from shared.server_step import ServerSpec
 from shared.update import PIECE_ELEMENTS, PackedFile, Piece, join, pack
 
 

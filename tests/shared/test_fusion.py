@@ -12,10 +12,12 @@ from client.imaging.examples import Examples
 from client.private_training import gradients_of
 from client.train import fit
 from shared.clinical import ClinicalColumn
-from shared.fusion import Fusion
+from shared.images import ImageSpec
 from shared.models import build_model, state_arrays
+from shared.networks.fusion import Fusion
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 

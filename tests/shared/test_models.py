@@ -9,8 +9,8 @@ import torch
 from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays, varying_layers
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ModelSpec
 from shared.update import pack, table_of
 
 NORMS = ("none", "batch", "group", "instance")
@@ -194,7 +194,8 @@ def test_only_overlapping_pools_are_named_as_varying() -> None:
 
 def test_the_basic_cnn_does_not_import_monai() -> None:
     code = (
-        "import sys; from shared.models import build_model; from shared.study import *;"
+        "import sys; from shared.models import build_model; from shared.images import *;"
+        "from shared.networks.spec import *;"
         "from shared.randomness import StudyRandom;"
         "build_model(ModelSpec(), images=ImageSpec(), outputs=1, random=StudyRandom(0));"
         "sys.exit('monai' in sys.modules)"

@@ -17,7 +17,8 @@ from client.imaging.settings import DataSettings
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import ClinicalColumn
 from shared.errors import ConfigError
-from shared.study import ImageSpec, TaskSpec
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 
 COLUMNS = {
     "age": ClinicalColumn(unit="years", low=0, high=120),

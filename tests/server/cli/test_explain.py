@@ -1,8 +1,8 @@
 """`study check` says in plain words what the rounds' keys mean."""
 
 from server.cli.explain import explain_length, explain_rounds, explain_selection
+from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
-from shared.study import RoundsSpec
 from shared.training import TrainingSpec
 
 

@@ -18,10 +18,12 @@ from server.export import Asked, evidence_for, export_model
 from server.export.bundle_network import network_of
 from server.federation import load_federation
 from shared.calibration import probabilities
+from shared.images import ImageSpec
 from shared.model_card import Inputs, ModelCard
 from shared.models import build_model, load_state, state_arrays
+from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
-from shared.study import ImageSpec, ModelSpec, TaskSpec
+from shared.study import TaskSpec
 from shared.tasks import task_for
 
 IMPORTS = ["$import collections", "$import torch"]

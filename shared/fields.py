@@ -1,0 +1,9 @@
+"""Words that may stand in studies, rosters and messages: what a name, a class and a digest look like."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+Name = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}$")]
+ClassName = Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9 _-]{0,47}$")]
+Digest = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")]

@@ -1,0 +1,1 @@
+"""The networks in the wheel: which there are, and those that no library gives."""
