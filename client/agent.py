@@ -21,6 +21,7 @@ from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
 from client.site import Site, write_status
 from client.starting import note_start
+from shared.address import UNADDRESSED
 from shared.errors import (
     TEMPLATES,
     DiskFull,
@@ -32,7 +33,6 @@ from shared.errors import (
     WireCode,
     naming_disk_full,
 )
-from shared.wire import UNADDRESSED
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)

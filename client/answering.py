@@ -31,17 +31,10 @@ from client.study_store import StudyRecord
 from client.traffic import write_traffic
 from client.unforeseen import refusing_the_unforeseen
 from client.workload import Task, Workload
+from shared.address import UNADDRESSED
 from shared.errors import ELSEWHERE, NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
-from shared.wire import (
-    UNADDRESSED,
-    Close,
-    Closed,
-    FromServer,
-    Grant,
-    Open,
-    Work,
-)
+from shared.wire import Close, Closed, FromServer, Grant, Open, Work
 
 WORKER_TRIES = 3
 

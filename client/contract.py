@@ -23,17 +23,7 @@ from shared.contract import Contract, opening_fault, report_fault
 from shared.errors import Refusal, TrustError, WireCode
 from shared.rehearsal_contract import rehearsal_fault
 from shared.update import PackedFile
-from shared.wire import (
-    Closed,
-    Message,
-    Opened,
-    Ready,
-    Refused,
-    Rehearsed,
-    Uploaded,
-    decode_to_server,
-    has_place,
-)
+from shared.wire import Closed, Message, Opened, Ready, Refused, Rehearsed, Uploaded, decode_to_server, has_place
 
 MAY_LEAVE = (Opened, Ready, Uploaded, Closed, Rehearsed, Refused)
 

@@ -27,9 +27,10 @@ from client.price import dearest
 from client.receipts import LEDGER_FILE
 from client.site import Site, open_site
 from client.worker import do_job
+from shared.address import UNADDRESSED
 from shared.durable import show_file
 from shared.errors import TrustError, WireCode
-from shared.wire import UNADDRESSED, Refused
+from shared.wire import Refused
 
 if TYPE_CHECKING:
     from client.networks import Networks

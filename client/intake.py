@@ -18,6 +18,7 @@ import numpy as np
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from client.study_store import StudyRecord
+from shared.address import Stage
 from shared.amendment import trail
 from shared.envelope import open_envelope
 from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireCode
@@ -25,7 +26,7 @@ from shared.heads import MOST_TOLD
 from shared.identity import COORDINATOR
 from shared.study import Study
 from shared.update import PackedFile, Tensors
-from shared.wire import Close, FromServer, Message, Open, Stage, Work, decode_to_site, to_site
+from shared.wire import Close, FromServer, Message, Open, Work, decode_to_site, to_site
 
 
 def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> FromServer:

@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter
 
+from shared.address import Stage
 from shared.errors import WireCode
 from shared.fields import Digest
 from shared.metrics import Score
@@ -16,7 +17,7 @@ from shared.section import Section
 from shared.study import Study
 from shared.survey import Survey
 from shared.update import Tensors
-from shared.wire import Count, Counts, Device, Seconds, Software, Stage, Work
+from shared.wire import Count, Counts, Device, Seconds, Software, Work
 
 UPDATE_FILE = "update.safetensors"
 STATE_FILE = "state.safetensors"

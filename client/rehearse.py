@@ -28,6 +28,7 @@ from client.rehearsal_limit import refuse_beyond_limit
 from client.site import Site
 from client.spool import written_update
 from client.workload import Task, Workload
+from shared.address import Stage
 from shared.contract import Contract, contract_of
 from shared.durable import wait_for_disk
 from shared.errors import DiskFull, Refusal, TrustError, WireCode
@@ -44,7 +45,7 @@ from shared.rehearsal import (
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
 from shared.survey import Survey
 from shared.update import payload_limit
-from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Rehearsed, Stage
+from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Rehearsed
 
 if TYPE_CHECKING:
     from client.link import Parcel

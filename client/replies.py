@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 from client.egress import Released
 from client.site import Site
 from client.study_store import StudyRecord
+from shared.address import Address
 from shared.errors import NOT_YET, Refusal
-from shared.wire import Address, Message, Refused
+from shared.wire import Message, Refused
 
 if TYPE_CHECKING:
     from client.link import Parcel

@@ -23,10 +23,11 @@ from pathlib import Path
 import numpy as np
 
 from client.policy import Policy
+from shared.address import Stage
 from shared.durable import name_again
 from shared.errors import TrustError, WireCode
 from shared.update import PackedFile
-from shared.wire import Stage, Work
+from shared.wire import Work
 
 FLOOR = 0.01  # root mean square of the values
 _KEY = "model_change_at_most"

@@ -16,12 +16,13 @@ from server.history import LiveHistory, StudyHistory
 from server.journal import read_history
 from server.records import StudyAmended
 from server.study_folder import StudyFolder
+from shared.address import Stage
 from shared.amendment import Amendment, Terms, read_amendment, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.durable import write_atomically
 from shared.errors import ConfigError, StudyError
 from shared.study import Study
-from shared.wire import MOST_AMENDMENTS, Stage
+from shared.wire import MOST_AMENDMENTS
 
 
 @dataclass(frozen=True)

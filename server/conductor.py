@@ -33,12 +33,13 @@ from server.selector import Selector
 from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from server.trips import Trip, Trips
+from shared.address import Stage
 from shared.durable import name_again, rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.receipt import Receipt
 from shared.update import PackedFile
-from shared.wire import Close, Message, Stage, Work
+from shared.wire import Close, Message, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0

@@ -16,6 +16,7 @@ from server.reception import Question
 from server.record import Record
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
+from shared.address import Address, Stage
 from shared.contract import Contract, contract_of
 from shared.envelope import seal
 from shared.identity import COORDINATOR, Roster
@@ -23,7 +24,7 @@ from shared.rehearsal import Terms
 from shared.rehearsal_contract import rehearsal_contract
 from shared.study import Study
 from shared.update import Tensors, payload_limit
-from shared.wire import Address, Message, Open, Stage, encode, to_site
+from shared.wire import Message, Open, encode, to_site
 
 SLOT_FLOOR_BYTES = 256 * 10**6
 

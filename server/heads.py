@@ -10,8 +10,9 @@ on. Whether a head is in its ledger is for the site to say, and afterwards for a
 from collections.abc import Iterator, Mapping
 
 from server.ledger_records import HeadsNoted, TailLost
+from shared.address import Stage
 from shared.heads import MOST_LOST, Head, Held, Losses, held_by_site, held_for, root_over
-from shared.wire import Report, Stage
+from shared.wire import Report
 
 
 class Heads:

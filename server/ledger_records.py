@@ -1,9 +1,10 @@
 """What the journal of a study says of the sites' ledgers: their heads, and the ends that sites have lost."""
 
 from server.record import Record
+from shared.address import Stage
 from shared.fields import Digest, Name
 from shared.heads import Head, LostTail
-from shared.wire import Count, Stage
+from shared.wire import Count
 
 
 class SiteClosed(Record):

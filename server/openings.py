@@ -7,8 +7,8 @@ next one, too: the answer is awaited on, or the site would never take part.
 from collections.abc import Mapping
 
 from server.reception import Question
+from shared.address import Stage
 from shared.schedule import RoundsSpec
-from shared.wire import Stage
 
 
 def lasting(asked: Mapping[str, Question], *, stage: Stage, rounds: RoundsSpec) -> dict[str, Question]:

@@ -8,7 +8,8 @@ the journal says was admitted, and the spool still holds, is examined again and 
 from server.history import LiveHistory
 from server.records import UpdateReady
 from server.spool import UpdateSpool
-from shared.wire import Address, Counts, Late, Ready
+from shared.address import Address
+from shared.wire import Counts, Late, Ready
 
 
 def admitted_before(history: LiveHistory, spool: UpdateSpool, *, address: Address) -> dict[str, Ready]:

@@ -21,6 +21,7 @@ from typing import TypeGuard
 
 from server.arrival import Arrival
 from server.claim import AdmissionReason
+from shared.address import Address, Stage
 from shared.contract import Contract, opening_fault, report_fault
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError, WireCode
@@ -29,7 +30,6 @@ from shared.rehearsal_contract import rehearsal_fault
 from shared.site_terms import end_fault
 from shared.wire import (
     TO_SERVER,
-    Address,
     Closed,
     FromSite,
     Opened,
@@ -37,7 +37,6 @@ from shared.wire import (
     Refused,
     Rehearsed,
     Report,
-    Stage,
     Uploaded,
     decode_to_server,
 )

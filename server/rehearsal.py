@@ -26,9 +26,10 @@ from server.requests import PauseAsked, StopAsked
 from server.rounds import Ask, Phase, Round
 from server.stage import StageRun
 from server.study_folder import StudyState
+from shared.address import Stage
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.study import Study
-from shared.wire import Close, Message, Rehearse, Stage
+from shared.wire import Close, Message, Rehearse
 
 SUFFIX = "-rehearsal"
 ABSENCE_S = 60.0  # a site that is not connected holds up nobody for longer

@@ -7,7 +7,7 @@ sites already work on, and leaves the study open at the sites.
 
 from server.rounds import Round
 from server.study_folder import Request, StudyFolder
-from shared.wire import Stage
+from shared.address import Stage
 
 
 class StopAsked(Exception):

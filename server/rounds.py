@@ -31,7 +31,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from server.seats import IN_HAND, LONGEST_WAIT_S, SETTLED, Phase, Seat
-from shared.wire import Ready, Stage
+from shared.address import Stage
+from shared.wire import Ready
 
 __all__ = ["IN_HAND", "LONGEST_WAIT_S", "SETTLED", "Ask", "Closing", "Phase", "Round", "Seat"]
 

@@ -24,8 +24,9 @@ from server.records import LINE_LOST, SiteRefused, UpdateAdmitted, UpdateRefused
 from server.requests import heed
 from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
+from shared.address import Stage
 from shared.errors import NOT_YET, WireCode
-from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Stage, Uploaded
+from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Uploaded
 from shared.wire import Refused as SaidNo
 
 TURN_S = 0.1

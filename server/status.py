@@ -9,7 +9,7 @@ from server.lateness import owed
 from server.pulse import Pulse
 from server.records import SiteHeld
 from server.rounds import SETTLED, Phase, Round, Seat
-from shared.wire import Stage
+from shared.address import Stage
 
 DOING = {
     Phase.WAITING: "waiting",

@@ -23,7 +23,8 @@ from server.record import Record
 from server.records import OwnModelCompared
 from server.rounds import Closing
 from server.selector import Selector
-from shared.wire import Ready, Stage
+from shared.address import Stage
+from shared.wire import Ready
 
 
 @dataclass(frozen=True)

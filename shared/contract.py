@@ -23,6 +23,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from shared.address import Stage
 from shared.canonical import canonical, digest
 from shared.chain import LONGEST_LINE
 from shared.cohort_rule import cohort_rule
@@ -35,7 +36,7 @@ from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit
-from shared.wire import Counts, Open, Opened, Ready, Stage
+from shared.wire import Counts, Open, Opened, Ready
 
 SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
 

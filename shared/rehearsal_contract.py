@@ -7,11 +7,12 @@ check one of the listed codes, and counts only if a survey was asked for.
 
 from pydantic import ValidationError
 
+from shared.address import Stage
 from shared.contract import Contract
 from shared.rehearsal import Check, Code, codes_of
 from shared.study import Study
 from shared.survey import Surveyable, surveyable
-from shared.wire import Rehearsed, Stage
+from shared.wire import Rehearsed
 
 
 class RehearsalContract(Contract):

@@ -21,11 +21,11 @@ in is no message of this protocol; a site that has not opened the study, or has 
 in the midst of a round, at that round's number and the stage open.
 """
 
-from enum import StrEnum
 from typing import Annotated, Any, Literal
 
 from pydantic import Field, TypeAdapter, ValidationError
 
+from shared.address import Address, Stage
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.fields import Digest, Name
@@ -60,31 +60,6 @@ Seconds = dict[Literal["score", "train"], Annotated[float, Field(ge=0, le=1e9)]]
 def to_site(site: str) -> str:
     """The envelope purpose of messages to one site; another site's envelope does not open with it."""
     return f"wardround to site {site}"
-
-
-class Stage(StrEnum):
-    """The named steps of a study's protocol."""
-
-    OPEN = "open"
-    TRAIN = "train"
-    UPLOAD = "upload"
-    VALIDATE = "validate"
-    EVALUATE = "evaluate"
-    CLOSE = "close"
-    REHEARSE = "rehearse"
-
-
-class Address(Section):
-    """Where a message belongs. `round` is 0 for open and counts from 1; `attempt` counts resends."""
-
-    study: Name
-    epoch: Annotated[int, Field(ge=1, le=2**31)]
-    round: Annotated[int, Field(ge=0, le=2**31)]
-    attempt: Annotated[int, Field(ge=1, le=2**31)]
-    stage: Stage
-
-
-UNADDRESSED = Address(study="unknown", epoch=1, round=0, attempt=1, stage=Stage.OPEN)  # answers what cannot be read
 
 
 class Message(Section):

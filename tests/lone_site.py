@@ -27,6 +27,7 @@ from client.software import Software
 from client.training_patients import TrainingPatients
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.errors import LinkError, TrustError, WireCode
@@ -39,21 +40,7 @@ from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import pack, table_of
-from shared.wire import (
-    TO_SERVER,
-    Address,
-    Close,
-    Counts,
-    Grant,
-    Message,
-    Open,
-    Report,
-    Stage,
-    Work,
-    decode_to_server,
-    encode,
-    to_site,
-)
+from shared.wire import TO_SERVER, Close, Counts, Grant, Message, Open, Report, Work, decode_to_server, encode, to_site
 
 NOW = 1_800_000_000
 TELLS: dict[str, Any] = {"smallest_cell": 1, "score_histograms": True}  # the few patients here are nobody's

@@ -28,6 +28,7 @@ from server.record import Record
 from server.records import EpochClaimed, StudyStarted
 from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
+from shared.address import Stage
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.heads import Head
@@ -45,7 +46,6 @@ from shared.wire import (
     Opened,
     Ready,
     Report,
-    Stage,
     Work,
     decode_to_site,
     encode,

@@ -15,10 +15,10 @@ from client.budget_file import open_budget
 from server.heads import Heads
 from server.ledger_records import TailLost
 from server.study_folder import StudyFolder, StudyState
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.heads import Held
-from shared.wire import Stage
 
 
 class Study:

@@ -18,6 +18,7 @@ from client.egress import Egress, Released
 from client.join import load_enrolment
 from client.site import Site, open_site
 from deploy.bench.attacks import ATTACK_IN, Answer, Attack, attack_of, tamper
+from shared.address import Stage
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.envelope import seal
@@ -25,7 +26,7 @@ from shared.heads import Losses, head_of
 from shared.keys import make_identity_key
 from shared.ledger import Ledger
 from shared.update import PackedFile
-from shared.wire import TO_SERVER, Message, Ready, Stage, encode
+from shared.wire import TO_SERVER, Message, Ready, encode
 
 
 @dataclass(frozen=True)

@@ -20,10 +20,11 @@ from typing import Any
 import numpy as np
 
 from deploy.bench.attacks import Answer, Attack, State, tamper
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.contract import Contract
 from shared.update import pack
-from shared.wire import Address, Open, Ready, Stage, Work
+from shared.wire import Open, Ready, Work
 
 ONE_IMAGE = "one-image-a-step"
 

@@ -24,6 +24,7 @@ from deploy.bench.pictures import SIDE_PX, draw_sites
 from deploy.local import LocalFederation
 from server.federation import load_federation
 from server.study_folder import StudyFolder
+from shared.address import Address, Stage
 from shared.chain import Entry
 from shared.envelope import seal
 from shared.errors import LinkError, Refusal, ResourceError, TrustError
@@ -31,7 +32,7 @@ from shared.identity import COORDINATOR
 from shared.ledger import read_entries
 from shared.tasks import task_for
 from shared.update import PackedFile
-from shared.wire import Address, Message, Ready, Stage, encode, to_site
+from shared.wire import Message, Ready, encode, to_site
 
 SITE = "west"
 PATIENCE_S = 60.0

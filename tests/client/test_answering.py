@@ -14,13 +14,14 @@ from client.answering import WORKER_TRIES
 from client.jobs import CloseJob, Failed, OpenJob, Progress, RoundJob, ScoreJob
 from client.join import load_enrolment
 from server.federation import load_federation
+from shared.address import Stage
 from shared.amendment import Amendment, Terms, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, Refusal, WireCode, refusing_disk_full
 from shared.keys import make_identity_key
 from shared.ledger import read_entries, read_lines, verify
 from shared.update import pack
-from shared.wire import Open, Stage, encode
+from shared.wire import Open, encode
 
 NEXT = START.replace(b"\x00\x00\xa0@", b"\x00\x00\xb0@")  # 5.0 -> 5.5: another model of the same table
 

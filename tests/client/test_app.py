@@ -21,6 +21,7 @@ from deploy.local import TELLS_ALL
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
 from server.launch import START_MODEL
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, WireCode
@@ -28,7 +29,6 @@ from shared.ledger import read_entries, read_lines, verify
 from shared.update import PackedFile, payload_limit
 from shared.wire import (
     TO_SERVER,
-    Address,
     Close,
     Closed,
     Grant,
@@ -36,7 +36,6 @@ from shared.wire import (
     Opened,
     Ready,
     Refused,
-    Stage,
     Uploaded,
     Work,
     decode_to_server,

@@ -12,8 +12,9 @@ from lone_site import TENSORS, LoneSite
 
 from client.hours import within
 from client.jobs import OpenJob
+from shared.address import Stage
 from shared.errors import WireCode
-from shared.wire import Close, Rehearse, Stage
+from shared.wire import Close, Rehearse
 
 
 @pytest.fixture

@@ -10,12 +10,13 @@ from lone_site import COUNTS, TENSORS, LoneSite, a_study
 from client.contract import check_release
 from client.disclosure import disclosed
 from client.policy import Policy
+from shared.address import Address, Stage
 from shared.contract import Contract, contract_of
 from shared.errors import Refusal
 from shared.metrics import Score
 from shared.study import Study
 from shared.tasks import task_for
-from shared.wire import Address, Ready, Stage
+from shared.wire import Ready
 
 MODEL = "a" * 64
 ALL = Policy(smallest_cell=10, score_histograms=True)

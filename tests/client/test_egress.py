@@ -10,12 +10,13 @@ import pytest
 from lone_site import COUNTS, UPDATE, LoneSite, a_score, a_study
 
 from client.egress import Released
+from shared.address import UNADDRESSED, Stage
 from shared.canonical import digest
 from shared.contract import Contract, derive_contract
 from shared.errors import Refusal, StaleEpoch, WireCode
 from shared.heads import head_of
 from shared.update import Array, pack
-from shared.wire import UNADDRESSED, Closed, Message, Ready, Refused, Stage, Uploaded
+from shared.wire import Closed, Message, Ready, Refused, Uploaded
 
 MODEL = "a" * 64
 FLOATS = np.full((2, 3), 0.5, np.float32)

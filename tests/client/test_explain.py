@@ -5,10 +5,11 @@ from lone_site import TENSORS, TERMS, a_study
 
 from client.explain import explain
 from client.policy import Policy
+from shared.address import Address, Stage
 from shared.contract import derive_contract
 from shared.schedule import RoundsSpec
 from shared.study import Study
-from shared.wire import Address, Open, Stage
+from shared.wire import Open
 
 
 def said(study: Study, **floors: int) -> str:

@@ -10,12 +10,12 @@ from lone_site import START, LoneSite
 from client import receipts as store
 from client.claims import open_claims
 from client.receipts import RECEIPTS_FILE, keep_receipts, recent_receipts
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.heads import MOST_LOST, MOST_TOLD, Head, Held, LostTail, head_of
 from shared.keys import make_identity_key
 from shared.receipt import Receipt, read_receipt
-from shared.wire import Stage
 
 STRANGE = Head(n=2, hash="9" * 64)
 

@@ -9,11 +9,12 @@ from lone_site import START, TENSORS, TERMS, LoneSite
 
 from client.intake import check_epoch, check_model, open_message
 from client.study_store import StudyRecord
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import ProtocolError, Refusal, TrustError, WireCode
 from shared.keys import make_identity_key
 from shared.update import pack
-from shared.wire import Closed, Stage, encode
+from shared.wire import Closed, encode
 
 
 @pytest.fixture(scope="module")

@@ -20,6 +20,7 @@ from client.jobs import Failed, RehearseDone, RehearseJob, RoundJob
 from client.join import load_enrolment
 from client.rehearsal_limit import MOST, refuse_beyond_limit
 from client.site import LEDGER_FILE
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, Refusal, WireCode
 from shared.ledger import read_lines, verify
@@ -27,7 +28,7 @@ from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
 from shared.survey import SPLITS, Survey
 from shared.update import pack
-from shared.wire import Closed, Opened, Ready, Refused, Rehearse, Rehearsed, Stage, Uploaded
+from shared.wire import Closed, Opened, Ready, Refused, Rehearse, Rehearsed, Uploaded
 
 STUDY = a_study("lungs-rehearsal")
 WELL = dict.fromkeys((Check.VERSION, Check.DEVICE, Check.IMAGES, Check.MEMORY, Check.WORK, Check.DISK), Code.PASS)

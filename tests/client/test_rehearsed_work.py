@@ -17,11 +17,12 @@ from client.rehearsed_work import Watch, shortened, some
 from client.workbench import Workbench
 from client.worker_process import WorkerProcess
 from server.launch import start_state
+from shared.address import Stage
 from shared.canonical import digest
 from shared.rehearsal import Check, Code
 from shared.study import Study
 from shared.update import PackedFile, pack, table_of
-from shared.wire import Rehearse, Stage
+from shared.wire import Rehearse
 
 SPLITS = ("train", "val", "test")
 WELL = dict.fromkeys((Check.VERSION, Check.DEVICE, Check.IMAGES, Check.MEMORY, Check.WORK, Check.DISK), Code.PASS)

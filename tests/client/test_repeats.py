@@ -13,8 +13,8 @@ from deploy.audit.examine import Findings, examine
 from deploy.audit.keys import Signer
 from deploy.audit.reconcile import reconcile
 from deploy.audit.releases import Releases
+from shared.address import Stage
 from shared.ledger import read_entries, read_lines
-from shared.wire import Stage
 
 TIMES = MOST + 10
 

@@ -9,10 +9,10 @@ from lone_site import START, LoneSite, a_study
 
 from client.policy import Policy
 from client.seen_model import FLOOR, check_moved, model_change
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import Refusal, WireCode
 from shared.update import pack
-from shared.wire import Stage
 
 NORM = float(np.linalg.norm(np.arange(6)))  # of START's one floating-point tensor
 UPDATE_OF_ANOTHER = pack({"w": np.zeros((3, 3), np.float32), "n": np.array(1, np.int64)})

@@ -10,12 +10,12 @@ from client.repeats import MOST as MOST_REPEATED
 from client.seldom import MOST
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer
+from shared.address import Stage
 from shared.durable import never_waiting
 from shared.errors import WireCode
 from shared.heads import Head
 from shared.keys import make_identity_key
 from shared.ledger import read_entries, read_lines
-from shared.wire import Stage
 
 TIMES = 2 * MOST_REPEATED
 

@@ -8,10 +8,10 @@ import pytest
 from lone_site import START, UPDATE, LoneSite, a_study
 
 from client.jobs import STATE_FILE, RoundJob, ScoreJob
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import WireCode
 from shared.update import pack
-from shared.wire import Stage
 
 MODELS = [START, *(pack({"w": np.full((2, 3), n, np.float32), "n": np.array(3, np.int64)}) for n in (1, 2, 3))]
 KEEPS = {"steps_per_round": 2, "batch_size": 8, "algorithm": "fedbn"}

@@ -12,8 +12,9 @@ from lone_site import COUNTS, UPDATE, LoneSite, a_score, a_study
 from client.jobs import OpenDone, OpenJob, Place, RoundDone, RoundJob
 from client.worker_process import WorkerProcess
 from client.workload import RESTART
+from shared.address import Stage
 from shared.errors import DiskFull, WireCode
-from shared.wire import Counts, Stage
+from shared.wire import Counts
 
 PRIVATE = a_study(
     model={"norm": "none"},

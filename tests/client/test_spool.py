@@ -7,9 +7,10 @@ import pytest
 from lone_site import COUNTS, DRAWN, UPDATE
 
 from client.spool import SiteSpool, Spooled
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.errors import Refusal, WireCode
-from shared.wire import Address, Ready, Stage, Work
+from shared.wire import Ready, Work
 
 MODEL, OTHER = "a" * 64, "b" * 64
 

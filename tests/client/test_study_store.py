@@ -6,8 +6,9 @@ import pytest
 from lone_site import TENSORS, TERMS, a_study
 
 from client.study_store import StudyRecord, StudyStore
+from shared.address import Address, Stage
 from shared.errors import Refusal, WireCode
-from shared.wire import Address, Open, Stage
+from shared.wire import Open
 
 A, B, C = "a" * 64, "b" * 64, "c" * 64
 

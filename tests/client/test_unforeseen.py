@@ -8,9 +8,9 @@ from lone_site import START, LoneSite
 
 from client.jobs import RoundDone
 from client.unforeseen import refusing_the_unforeseen
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import LinkError, Refusal, WireCode
-from shared.wire import Stage
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from deploy.local import LocalFederation
 from server.claim import AdmissionReason
 from server.record import Record
 from server.records import RoundCommitted, UpdateRefused
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.console import Answer as Said
 from shared.console import envelope
@@ -24,7 +25,7 @@ from shared.envelope import open_envelope
 from shared.errors import TrustError
 from shared.study import Study
 from shared.update import PackedFile, pack, table_of
-from shared.wire import TO_SERVER, Address, Counts, Open, Ready, Stage, decode_to_server
+from shared.wire import TO_SERVER, Counts, Open, Ready, decode_to_server
 
 STATE = {
     "body.weight": np.arange(6, dtype=np.float32).reshape(2, 3),

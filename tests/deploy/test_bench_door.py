@@ -9,12 +9,13 @@ from lone_site import COUNTS, TERMS, UPDATE, LoneSite, a_score
 from deploy.bench.bypass import planted_bypass_caught
 from deploy.bench.door import missed, run, show, worst
 from deploy.bench.door_attacks import ATTACKS, ONE_IMAGE, Offer, batch_of_one
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.console import Answer, envelope
 from shared.contract import derive_contract
 from shared.errors import Refusal, WireCode
 from shared.update import PackedFile
-from shared.wire import Address, Ready, Stage
+from shared.wire import Ready
 
 CASES = {
     "extra_key": "the update's tensors are not the agreed ones",

@@ -14,10 +14,11 @@ from deploy.bench.aftermath import held_locks
 from server.federation import load_federation
 from server.study_folder import StudyFolder
 from server.superlink_control import Control
+from shared.address import Address, Stage
 from shared.envelope import open_envelope, seal
 from shared.errors import WireCode
 from shared.identity import COORDINATOR
-from shared.wire import TO_SERVER, Address, Close, Refused, Stage, decode_to_server, encode, to_site
+from shared.wire import TO_SERVER, Close, Refused, decode_to_server, encode, to_site
 
 SITE = "site-1"
 SENDER = """

@@ -9,11 +9,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load
 
 from client.contract import check_release
+from shared.address import Address, Stage
 from shared.canonical import digest
 from shared.contract import contract_of
 from shared.errors import Refusal, TrustError, WireCode
 from shared.metrics import MetricRule, Score
-from shared.wire import Address, Ready, Stage, decode_to_server, encode
+from shared.wire import Ready, decode_to_server, encode
 
 MODEL = "a" * 64
 STUDY = a_study()

@@ -8,13 +8,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lone_site import COUNTS, TENSORS, a_score, a_study
 from mutations import OF_TEXT, Input, changed, judge, sizes
 
+from shared.address import Address, Stage
 from shared.envelope import open_envelope, seal
 from shared.errors import TrustError, WireCode
 from shared.heads import Head, Held
 from shared.receipt import Receipt
 from shared.site_terms import SiteTerms
 from shared.wire import (
-    Address,
     Close,
     Closed,
     Grant,
@@ -23,7 +23,6 @@ from shared.wire import (
     Opened,
     Ready,
     Refused,
-    Stage,
     Uploaded,
     Work,
     decode_to_server,

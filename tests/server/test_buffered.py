@@ -12,9 +12,10 @@ from server.desk import utc_now
 from server.journal import read_history, read_records
 from server.lateness import slots_for
 from server.records import UpdateAdmitted
+from shared.address import Stage
 from shared.errors import StudyError
 from shared.schedule import RoundsSpec
-from shared.wire import Late, Open, Stage, Work
+from shared.wire import Late, Open, Work
 
 ROUNDS = {"count": 5, "buffer": 2, "quorum": 1}
 FAST = ("east", "north")

@@ -5,10 +5,11 @@ import pytest
 from server.cohort import MOST_SITES, choose
 from server.heads import Heads
 from server.history import LiveHistory
+from shared.address import Address, Stage
 from shared.chain import LONGEST_LINE, Tip
 from shared.errors import StudyError
 from shared.heads import MOST_TOLD, Head, LostTail, root_over
-from shared.wire import Address, Closed, Refused, Stage, WireCode
+from shared.wire import Closed, Refused, WireCode
 
 PLACE = Address(study="lungs", epoch=1, round=1, attempt=1, stage=Stage.CLOSE)
 

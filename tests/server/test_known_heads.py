@@ -10,10 +10,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from server.known_heads import Known, known_by
 from server.ledger_records import HeadsNoted, SiteClosed, TailLost
 from server.record import Record
+from shared.address import Stage
 from shared.heads import Head, LostTail
 from shared.identity import COORDINATOR
 from shared.ledger import Ledger
-from shared.wire import Stage
 
 NOW = "2026-01-02T03:04:05Z"
 LOST = LostTail(since=2, entry=9, hash="a" * 64, declared=NOW)

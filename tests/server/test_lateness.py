@@ -11,8 +11,9 @@ from server.history import LiveHistory
 from server.lateness import cut_off, discount, norms_for, owed
 from server.norms import NormHistory
 from server.records import RoundCommitted
+from shared.address import Stage
 from shared.schedule import RoundsSpec
-from shared.wire import Grant, Late, Stage, Work
+from shared.wire import Grant, Late, Work
 
 NEXT = RoundsSpec(late="next")
 

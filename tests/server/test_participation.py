@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 from scripted_ward import SITES, PowerCut, Reply, Ward, ready, trained
 
-from shared.wire import Grant, Refused, Stage, Work
+from shared.address import Stage
+from shared.wire import Grant, Refused, Work
 
 
 @pytest.fixture

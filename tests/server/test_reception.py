@@ -14,6 +14,7 @@ from server.arrival import Arrival
 from server.claim import AdmissionReason
 from server.federation import load_federation
 from server.reception import ANSWERS, NotAsAsked, Question, read_answer
+from shared.address import UNADDRESSED, Address, Stage
 from shared.contract import derive_contract
 from shared.envelope import seal
 from shared.errors import WireCode
@@ -22,21 +23,7 @@ from shared.keys import make_identity_key
 from shared.rehearsal import Check, Code
 from shared.rehearsal_contract import rehearsal_contract
 from shared.site_terms import until
-from shared.wire import (
-    TO_SERVER,
-    UNADDRESSED,
-    Address,
-    Closed,
-    Message,
-    Opened,
-    Ready,
-    Refused,
-    Rehearsed,
-    Stage,
-    Uploaded,
-    encode,
-    to_site,
-)
+from shared.wire import TO_SERVER, Closed, Message, Opened, Ready, Refused, Rehearsed, Uploaded, encode, to_site
 
 MODEL = "a" * 64
 HEAD = Head(n=3, hash="3" * 64)

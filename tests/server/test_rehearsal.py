@@ -13,11 +13,12 @@ from server.history import StudyHistory
 from server.journal import Journal, read_history
 from server.rehearsal import Rehearsal, rehearsal_of
 from server.study_folder import REHEARSAL, Request, StudyFolder, StudyState
+from shared.address import UNADDRESSED
 from shared.errors import StudyError, WireCode
 from shared.rehearsal import Check, Code, Terms
 from shared.rehearsal_contract import rehearsal_contract
 from shared.update import pack
-from shared.wire import UNADDRESSED, Close, Closed, Refused, Rehearse, Rehearsed
+from shared.wire import Close, Closed, Refused, Rehearse, Rehearsed
 
 STUDY = a_study("lungs-rehearsal")
 

@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 
 from server.rounds import LONGEST_WAIT_S, SETTLED, Phase, Round
-from shared.wire import Address, Counts, Ready, Stage
+from shared.address import Address, Stage
+from shared.wire import Counts, Ready
 
 SITES = ("east", "north", "south", "west")
 MODEL = "a" * 64

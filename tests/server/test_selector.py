@@ -13,10 +13,11 @@ from server.history import StudyHistory
 from server.records import ModelChosen, TrainingEnded
 from server.report.words import why_chosen
 from server.study_folder import StudyFolder
+from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import StudyError
 from shared.metrics import Score
-from shared.wire import Counts, Stage, Work
+from shared.wire import Counts, Work
 
 BEST: dict[str, Any] = {"model": "best"}
 ROUNDS = {"count": 5, "quorum": 2}

@@ -37,25 +37,13 @@ from server.rounds import Phase, Round
 from server.spool import UpdateSpool
 from server.stage import StageRun
 from server.study_folder import Request, StudyFolder, StudyState
+from shared.address import Stage
 from shared.canonical import digest
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, DiskFull, ResourceError, StaleEpoch, StudyError, WireCode
 from shared.heads import Head
 from shared.update import pack, table_of
-from shared.wire import (
-    TO_SERVER,
-    Closed,
-    Message,
-    Open,
-    Opened,
-    Refused,
-    Report,
-    Stage,
-    Work,
-    decode_to_site,
-    encode,
-    to_site,
-)
+from shared.wire import TO_SERVER, Closed, Message, Open, Opened, Refused, Report, Work, decode_to_site, encode, to_site
 
 SITES = ("north", "south")
 STATE = {"w": np.zeros(3, np.float32)}

@@ -7,7 +7,7 @@ import pytest
 from server.pulse import Pulse, pulses_of
 from server.rounds import Phase, Seat
 from server.status import DOING, seat_view
-from shared.wire import Stage
+from shared.address import Stage
 
 ALIVE, SILENT = Pulse(age_s=4.04, alive=True), Pulse(age_s=31.0, alive=False)
 

@@ -8,8 +8,9 @@ import pytest
 from scripted_ward import EXAMPLES, SITES, PowerCut, Reply, Run, Ward, change, ranked, ready, trained
 
 from server.history import StudyHistory
+from shared.address import Stage
 from shared.update import PackedFile, pack
-from shared.wire import Late, Stage, Work
+from shared.wire import Late, Work
 
 ROUNDS = {"count": 2, "quorum": 2, "sites": SITES}
 CROSS = {"cross_site": True}

@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from shared.address import Address, Stage
 from shared.contract import derive_contract, opening_fault, report_fault
 from shared.errors import ConfigError
 from shared.privacy import Mechanism
@@ -12,7 +13,7 @@ from shared.private_training import history_of, mechanism_of, scores_may_leave
 from shared.study import Study, parse_study
 from shared.tasks import task_for
 from shared.update import TensorSpec
-from shared.wire import Address, Counts, Open, Opened, Ready, Stage
+from shared.wire import Counts, Open, Opened, Ready
 
 STUDY = """
 [study]

@@ -5,13 +5,14 @@ import json
 import pytest
 from pydantic import ValidationError
 
+from shared.address import Address, Stage
 from shared.canonical import canonical
 from shared.contract import Contract
 from shared.errors import ProtocolError, TrustError, WireCode
 from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, codes_of, fixes, outcome, told, two_digits
 from shared.rehearsal_contract import rehearsal_contract, rehearsal_fault
 from shared.study import parse_study
-from shared.wire import Address, Closed, Rehearsed, Stage, decode_to_server, encode, has_place
+from shared.wire import Closed, Rehearsed, decode_to_server, encode, has_place
 
 STUDY = parse_study('[study]\nname = "lungs"\n[task]\nclasses = ["opacity"]\n[training]\nsteps_per_round = 2\n')
 CONTRACT = rehearsal_contract(STUDY, site="north")

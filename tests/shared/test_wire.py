@@ -2,22 +2,10 @@
 
 import pytest
 
+from shared.address import Address, Stage
 from shared.errors import TrustError, WireCode
 from shared.version import VERSION
-from shared.wire import (
-    Address,
-    Close,
-    Closed,
-    Grant,
-    Message,
-    Refused,
-    Stage,
-    Uploaded,
-    Work,
-    decode_to_server,
-    decode_to_site,
-    encode,
-)
+from shared.wire import Close, Closed, Grant, Message, Refused, Uploaded, Work, decode_to_server, decode_to_site, encode
 
 DIGEST = "a" * 64
 
