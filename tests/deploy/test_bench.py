@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,8 @@ def test_a_process_that_names_the_folder_is_found_wherever_it_hangs(idle: LocalF
         assert strays(idle) == 0
         held = {process.pid for process in psutil.process_iter() if process.pid == idle.processes["a"].pid}
         lost = idle.processes.pop("a")
+        while not psutil.Process(lost.pid).cmdline():  # just after exec the kernel has none yet
+            time.sleep(0.01)
         found = remains(idle, [], patience_s=0.2)
         assert held == {lost.pid}
         assert (found.processes, found.ports, found.count) == (1, 0, 1)
