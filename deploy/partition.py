@@ -24,6 +24,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from deploy.beside import read_beside
 from shared.errors import ConfigError
 
 _SPLITS = ("train", "validation", "test")
@@ -68,7 +69,9 @@ class _Table:
         return np.where(self.labels.any(axis=1), self.labels.argmax(axis=1), -1).astype(np.int64)
 
 
-def partition(file: Path, *, scheme: str, sites: int | None, seed: int, out: Path) -> list[PartitionedSite]:
+def partition(
+    file: Path, *, scheme: str, sites: int | None, seed: int, out: Path, beside: Path | None = None
+) -> list[PartitionedSite]:
     """Divide an array file over sites and write `out/NAME/images.npz` for each.
 
     Args:
@@ -77,16 +80,20 @@ def partition(file: Path, *, scheme: str, sites: int | None, seed: int, out: Pat
         sites: how many; None for as many as are natural, or else four.
         seed: of every draw; equal arguments give equal bytes.
         out: made where absent.
+        beside: a CSV whose columns are added to what the file says of its images (`deploy/beside.py`).
 
     Raises:
-        ConfigError: the scheme is unknown, the file is in neither form, a patient is in two splits,
-            or there are too few patients for the sites.
+        ConfigError: the scheme is unknown, the file is in neither form, a patient is in two splits, the table cannot
+            be used, or there are too few patients for the sites.
         ValueError: fewer than one site.
     """
     if sites is not None and sites < 1:
         raise ValueError("there must be at least one site")
     rng = np.random.default_rng(seed)
-    table = _carved(_load(file), rng)
+    table = _load(file)
+    if beside is not None:
+        table = replace(table, beside=table.beside | read_beside(beside, table.beside))
+    table = _carved(table, rng)
     names, owner = _assign(table, scheme, sites, rng)
     return [_write(table, np.flatnonzero(owner == number), name, out) for number, name in enumerate(names)]
 

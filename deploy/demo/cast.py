@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from client.imaging.settings import DataSettings
 from deploy.partition import PartitionedSite, partition
+from server.cli.arguments import read_study
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
@@ -169,6 +170,23 @@ def npz_cast(
         sites=len(parts),
     )
     return Cast(data, text)
+
+
+def own_cast(
+    root: Path, file: Path, *, study: Path, scheme: str, sites: int | None, seed: int, beside: Path | None = None
+) -> Cast:
+    """Divide one .npz over sites under `root`, for a study that is given.
+
+    Raises:
+        ConfigError: the study, the array file or the table beside it cannot be used.
+    """
+    asked = read_study(study)
+    if asked.model.start_sha256 is not None:
+        raise ConfigError("A demo's study starts from its seed.", remedy="Leave model.start_sha256 out of the study.")
+    parts = partition(file, scheme=scheme, sites=sites, seed=seed, out=root, beside=beside)
+    return Cast(
+        {part.name: DataSettings(kind="npz", file=part.file) for part in parts}, study.read_text(encoding="utf-8")
+    )
 
 
 def _classes(arrays: Mapping[str, NDArray[Any]], parts: Sequence[PartitionedSite]) -> list[str]:

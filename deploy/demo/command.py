@@ -16,7 +16,7 @@ import typer
 from rich.console import Console, Group
 from rich.text import Text
 
-from deploy.demo.cast import LABELS_STUDY, MASKS_STUDY, Cast, npz_cast, phantom_cast
+from deploy.demo.cast import LABELS_STUDY, MASKS_STUDY, Cast, npz_cast, own_cast, phantom_cast
 from deploy.demo.follow import follow
 from deploy.local import LocalFederation, wardround_command
 from server.launch import START_MODEL
@@ -35,6 +35,7 @@ _BESIDE = {
     "dice": "Dice is a mean over patients; HD95 is in diagonals of an image.",
 }
 _STUDY_PATIENCE_S = 3600.0
+_ROUNDS = 10
 
 
 @app.command()
@@ -49,7 +50,16 @@ def demo(
     sites: Annotated[
         int | None, typer.Option(min=1, max=64, help="Number of sites (with --npz): 4, or as many as are natural.")
     ] = None,
-    rounds: Annotated[int, typer.Option(min=1, max=1000, help="Rounds of the study.")] = 10,
+    study: Annotated[
+        Path | None,
+        typer.Option(help="A study file (with --npz) in place of the usual study."),
+    ] = None,
+    beside: Annotated[
+        Path | None, typer.Option(help="A CSV of what is known of each image (with --study), such as age and sex.")
+    ] = None,
+    rounds: Annotated[
+        int | None, typer.Option(min=1, max=1000, help="Rounds of the study; 10, or as its file says.")
+    ] = None,
     seed: Annotated[int, typer.Option(min=0, help="Seed of pictures, partition and study.")] = 0,
     keep: Annotated[Path, typer.Option(help="Folder for everything; an earlier demo there is replaced.")] = (
         DEFAULT_FOLDER
@@ -59,20 +69,32 @@ def demo(
     """Run a whole federation on this machine and compare alone, federated and pooled."""
     console = progress_console()
     started = time.monotonic()
+    _check_options(npz=npz, study=study, beside=beside, rounds=rounds)
     root = fresh_folder(keep)
     console.print("Drawing four hospitals ..." if npz is None else f"Dividing {npz.name} over its sites ...")
-    images = root / "images"
+    images, count = root / "images", rounds or _ROUNDS
     if npz is None:
-        cast = phantom_cast(images, rounds=rounds, seed=seed)
+        cast = phantom_cast(images, rounds=count, seed=seed)
+    elif study is not None:
+        cast = own_cast(images, npz, study=study, scheme=partition, sites=sites, seed=seed, beside=beside)
     else:
         asked = MASKS_STUDY if task == "segmentation" else LABELS_STUDY
-        cast = npz_cast(images, npz, study=asked, scheme=partition, sites=sites, rounds=rounds, seed=seed)
+        cast = npz_cast(images, npz, study=asked, scheme=partition, sites=sites, rounds=count, seed=seed)
     (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
     data = run_study(root, cast, console=console, device=device)
     console.print("Training each site alone and all pooled, for comparison ...")
     data |= compare(root, cast, data, say=lambda doing: console.print(f"  {doing} ..."))
     data["wall_s"] = round(time.monotonic() - started, 1)
     return Answer(data, show(data))
+
+
+def _check_options(*, npz: Path | None, study: Path | None, beside: Path | None, rounds: int | None) -> None:
+    if study is not None and npz is None:
+        raise ConfigError("--study goes with --npz.", remedy="Name the images that the study is to be measured on.")
+    if beside is not None and study is None:
+        raise ConfigError("--beside goes with --study.", remedy="Name the study that asks for its columns.")
+    if study is not None and rounds is not None:
+        raise ConfigError("--rounds does not go with --study.", remedy="The study file says it: rounds.count.")
 
 
 def run_study(root: Path, cast: Cast, *, console: Console, device: str) -> dict[str, Any]:

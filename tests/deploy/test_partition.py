@@ -266,3 +266,46 @@ def test_ham10000_by_its_sources(tmp_path: Path, shared_data: Path) -> None:
         "vidir-molemax": 3155,
     }
     assert sum(sum(site.counts["test"].values()) for site in sites) == 997
+
+
+# ------------------------------------------------------------------ a table beside the file
+
+
+def _beside(folder: Path, text: str) -> Path:
+    (folder / "beside.csv").write_text(text, encoding="utf-8")
+    return folder / "beside.csv"
+
+
+@pytest.fixture
+def named(write: Write) -> Path:
+    """Sixty images that have names."""
+    numbers = np.arange(60)
+    images = np.zeros((60, 8, 8), dtype=np.uint8)
+    return write(images=images, labels=numbers % 2, split=(numbers % 6 == 0).astype(np.uint8), image_id=numbers)
+
+
+def test_what_a_table_says_of_an_image_goes_with_it(named: Path, tmp_path: Path) -> None:
+    lines = "".join(f"{30 + number},{number},{number % 2}\n" for number in range(1, 60))
+    table = _beside(tmp_path, f"age,image_id,sex\n{lines}")
+    sites = partition(named, scheme="iid", sites=3, seed=0, out=tmp_path / "sites", beside=table)
+    said = {}
+    for arrays in map(_arrays, sites):
+        said |= dict(zip(arrays["image_id"].tolist(), arrays["age"].tolist(), strict=True))
+    assert said == {number: str(30 + number) if number else "" for number in range(60)}
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("age,name\n40,1\n", "called as an array"),
+        ("image_id,age\n1,40\n1,50\n", "twice"),
+        ("image_id,age\n77,40\n", "names no image"),
+        ("", "called as an array"),
+        ('image_id,age\n1,"40\n', "cannot be read"),
+    ],
+)
+def test_a_table_that_cannot_be_used(named: Path, tmp_path: Path, text: str, words: str) -> None:
+    with pytest.raises(ConfigError, match=words):
+        partition(named, scheme="iid", sites=3, seed=0, out=tmp_path / "sites", beside=_beside(tmp_path, text))
+    with pytest.raises(ConfigError, match="cannot be read"):
+        partition(named, scheme="iid", sites=3, seed=0, out=tmp_path / "sites", beside=tmp_path / "nowhere.csv")
