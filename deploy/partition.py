@@ -92,7 +92,8 @@ def partition(
     rng = np.random.default_rng(seed)
     table = _load(file)
     if beside is not None:
-        table = replace(table, beside=table.beside | read_beside(beside, table.beside))
+        found = read_beside(beside, table.beside)
+        table = replace(table, beside=table.beside | {name: found[name] for name in found if name not in _READ})
     table = _carved(table, rng)
     names, owner = _assign(table, scheme, sites, rng)
     return [_write(table, np.flatnonzero(owner == number), name, out) for number, name in enumerate(names)]

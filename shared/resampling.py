@@ -103,7 +103,7 @@ def difference(first: Figure | None, second: Figure | None) -> Figure | None:
 def _columns(values: Any) -> Any:
     """(n,) or (n, classes) to (classes, n)."""
     array = np.asarray(values)
-    return array.reshape(len(array), -1).T
+    return array.reshape(len(array), array.shape[1] if array.ndim > 1 else 1).T
 
 
 def _resamples(sites: Sequence[Any] | Integers, *, rng: np.random.Generator, draws: int) -> Iterable[Floats]:

@@ -286,11 +286,12 @@ def named(write: Write) -> Path:
 
 def test_what_a_table_says_of_an_image_goes_with_it(named: Path, tmp_path: Path) -> None:
     lines = "".join(f"{30 + number},{number},{number % 2}\n" for number in range(1, 60))
-    table = _beside(tmp_path, f"age,image_id,sex\n{lines}")
+    table = _beside(tmp_path, f"age,image_id,split\n{lines}")
     sites = partition(named, scheme="iid", sites=3, seed=0, out=tmp_path / "sites", beside=table)
     said = {}
     for arrays in map(_arrays, sites):
         said |= dict(zip(arrays["image_id"].tolist(), arrays["age"].tolist(), strict=True))
+        assert set(arrays["split"].tolist()) <= {"train", "validation", "test"}
     assert said == {number: str(30 + number) if number else "" for number in range(60)}
 
 

@@ -9,7 +9,7 @@ from sklearn.metrics import balanced_accuracy_score, roc_auc_score
 
 from shared import metrics
 from shared.metrics import Interval
-from shared.resampling import Figure, balanced_accuracy, bootstrap_interval, difference, macro_auroc
+from shared.resampling import Figure, balanced_accuracy, bootstrap_interval, difference, macro_auroc, mean_share
 
 Drawn = tuple[NDArray[Any], NDArray[Any]]
 
@@ -108,3 +108,11 @@ def test_of_several_classes_the_largest_margin_is_called() -> None:
     share = found(balanced_accuracy(margins, labels[:, None] == np.arange(4)), [0] * 300, draws=200)
     assert share.value == pytest.approx(balanced_accuracy_score(labels, margins.argmax(axis=1)))
     assert share.low < share.value < share.high
+
+
+@pytest.mark.parametrize("shape", [(0,), (0, 3)])
+def test_of_no_patients_nothing_is_defined(shape: tuple[int, ...]) -> None:
+    scores, truth = np.zeros(shape), np.zeros(shape, dtype=bool)
+    assert macro_auroc(scores, truth) is None
+    assert balanced_accuracy(scores, truth) is None
+    assert mean_share(scores) is None
