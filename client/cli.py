@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import psutil
 import typer
-from pydantic import ValidationError
 from rich.console import Group
 from rich.text import Text
 
@@ -20,7 +19,6 @@ from client.approve_command import approve, deny
 from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
-from client.imaging.settings import DataSettings
 from client.pull_command import pull
 from client.settings import folder_of
 from client.site_folder import joined_folder
@@ -29,7 +27,6 @@ from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import NOT_YET, ConfigError, ResourceError
 from shared.parent import end_if_asked
-from shared.section import wrong_keys
 
 if TYPE_CHECKING:
     from client.approvals import Approvals
@@ -53,16 +50,19 @@ def join(
     folder: Annotated[Path, typer.Argument(help="The site's new folder.")],
     *,
     kind: Annotated[Literal["dicom", "nifti", "pictures", "npz"], typer.Option(help="What the images are.")] = "dicom",
-    data: Annotated[Path, typer.Option(help="Folder of images, or the .npz file.")],
+    data: Annotated[Path | None, typer.Option(help="Folder of images, or the .npz file.")] = None,
+    pacs: Annotated[str | None, typer.Option(help="In place of --data: https://HOST/PATH, or AE@HOST:PORT.")] = None,
+    modality: Annotated[list[str] | None, typer.Option(help="What to pull of the PACS, such as CR; repeat it.")] = None,
     labels: Annotated[Path | None, typer.Option(help="CSV table of labels (not for npz).")] = None,
 ) -> Answer:
     """Make the site's keys here and write the join request to send back."""
+    from client.data_options import DataOptions
     from client.join import join as answer_invitation
     from client.join import load_enrolment
     from client.settings import FILE_NAME, AboutSite, SiteSettings, write_settings
     from shared.keys import fingerprint, identity_hex, transport_pem
 
-    described = _described(kind, data, labels)
+    described = DataOptions(kind, data, labels, pacs, modality or ()).settings()
     request = answer_invitation(invitation, folder, now=int(time.time()))
     enrolment = load_enrolment(folder)
     site, theirs = enrolment.invitation.site, enrolment.invitation.coordinator_fingerprint()
@@ -95,35 +95,10 @@ def join(
             *([] if written else [Text(kept)]),
             Text("\nSend the request to the coordinator, and call by a number that you know:"),
             Text("compare both fingerprints. If one differs, do not start."),
+            *([Text(f"Meanwhile: {about_site(config, 'pull')}")] if pacs else []),
             Text(f"Then: {about_site(config, 'start')}"),
         ),
     )
-
-
-def _described(kind: Literal["dicom", "nifti", "pictures", "npz"], data: Path, labels: Path | None) -> DataSettings:
-    """The `[data]` table that the options say, if what they name is there."""
-    try:
-        described = DataSettings(
-            kind=kind,
-            file=data.resolve() if kind == "npz" else None,
-            folder=data.resolve() if kind != "npz" else None,
-            labels=labels.resolve() if labels else None,
-        )
-    except ValidationError as error:
-        raise ConfigError(
-            wrong_keys("data", DataSettings, error),
-            remedy="Give --labels, unless it is npz, which has its own.",
-        ) from None
-    there = data.is_file() if kind == "npz" else data.is_dir()
-    for option, what, found in (
-        ("--data", "file" if kind == "npz" else "folder", there),
-        ("--labels", "file", labels is None or labels.is_file()),
-    ):
-        if not found:
-            raise ConfigError(
-                f"{option} names no {what} that is here; nothing was made.", remedy=f"Correct {option} and join again."
-            )
-    return described
 
 
 @app.command()

@@ -59,6 +59,7 @@ class Web:
     def __init__(self, settings: PacsSettings, base: Path, *, page: int = _PAGE) -> None:
         assert settings.web is not None
         self._page_size = page
+        self._served = False
         self._url = settings.web.url.rstrip("/")
         self._client = httpx.Client(
             headers=authorization(settings.web, base) | {"Accept-Encoding": "identity"},
@@ -75,7 +76,7 @@ class Web:
         offset = 0
         while offset < _MOST_ANSWERS:
             paging = [("limit", str(self._page_size)), ("offset", str(offset))]
-            # A PACS where no exam fits says so: that there is no such address is an answer only below an exam.
+            # Below an exam, that there is no such address is an answer; of exams, only where the service is known.
             absent = level is not Level.EXAM or offset > 0
             answers = self._page(path, [*parameters, *paging], may_be_absent=absent)
             new = [answer for answer in answers if answer[_OWN[level]] not in seen]
@@ -111,7 +112,7 @@ class Web:
     def _page(self, path: str, parameters: Iterable[tuple[str, str]], *, may_be_absent: bool) -> list[Keys]:
         with self._answer(path, parameters, _JSON) as answer:
             status = answer.status_code
-            if status == httpx.codes.NO_CONTENT or (status in _GONE and may_be_absent):
+            if status == httpx.codes.NO_CONTENT or (status in _GONE and (may_be_absent or self._serves())):
                 return []
             if status != httpx.codes.OK:
                 raise _unfound(status)
@@ -120,7 +121,16 @@ class Web:
                 body += piece
                 if len(body) > _PAGE_BYTES:
                     raise _senseless()
-        return _answers(bytes(body))
+        found = _answers(bytes(body))
+        self._served = True
+        return found
+
+    def _serves(self) -> bool:
+        """Whether the service is there: some PACS say 404 where no exam fits (PS3.18 2011), as a wrong address does."""
+        if not self._served:
+            with self._answer("/studies", [("limit", "1")], _JSON) as answer:
+                self._served = answer.status_code in (httpx.codes.OK, httpx.codes.NO_CONTENT)
+        return self._served
 
     @contextmanager
     def _answer(self, path: str, parameters: Iterable[tuple[str, str]], kind: str) -> Iterator[httpx.Response]:

@@ -8,6 +8,7 @@ import pytest
 import tiny_federation
 from live_federation import CalmStudy, LiveFederation, answer, wardround
 
+from client.settings import load_settings
 from server.enrolment import invite
 from server.federation import create_federation
 
@@ -125,13 +126,58 @@ def test_joining_with_other_data_says_that_the_configuration_is_kept(tmp_path: P
         ("--data", "nowhere", "--labels", "f/salt"),
         ("--data", "f", "--labels", "nowhere.csv"),
         ("--data", "f"),
+        ("--labels", "f/salt"),
+        ("--labels", "f/salt", "--modality", "CR"),
     ],
 )
 def test_join_makes_no_keys_for_data_that_are_not_there(
     tmp_path: Path, invitation: Path, options: tuple[str, ...]
 ) -> None:
-    words = [tmp_path / word if n % 2 and options[n - 1] != "--kind" else word for n, word in enumerate(options)]
+    words = [
+        tmp_path / word if n % 2 and options[n - 1] in ("--data", "--labels") else word
+        for n, word in enumerate(options)
+    ]
     done = wardround("site", "join", invitation, tmp_path / "ward", *words, "--json")
     assert done.exit_code == 3
     assert "--" in str(json.loads(done.stdout)["error"])
+    assert not (tmp_path / "ward").exists()
+
+
+@pytest.mark.parametrize(
+    ("pacs", "spoken_to"),
+    [
+        ("https://pacs.example/dicom-web", {"web": {"url": "https://pacs.example/dicom-web"}}),
+        ("MAIN PACS@10.0.0.7:11112", {"dimse": {"called": "MAIN PACS", "host": "10.0.0.7", "port": 11112}}),
+    ],
+)
+def test_a_site_with_a_pacs_alone_joins(
+    tmp_path: Path, invitation: Path, pacs: str, spoken_to: dict[str, dict[str, object]]
+) -> None:
+    words = ("--pacs", pacs, "--modality", "CR", "--modality", "DX", "--labels", tmp_path / "f" / "salt")
+    shown = wardround("site", "join", invitation, tmp_path / "ward", *words).stdout
+    assert "site pull" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+    found = load_settings(tmp_path / "ward" / "site.toml").data.pacs
+    assert found is not None
+    assert found.model_dump(exclude_defaults=True) == spoken_to | {"query": {"modalities": ("CR", "DX")}}
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("--pacs", "pacs.example", "--modality", "CR"),
+        ("--pacs", "AE@host:99999", "--modality", "CR"),
+        ("--pacs", "https://pacs.example/dicom-web"),
+        ("--pacs", "https://pacs.example/dicom-web", "--modality", "chest"),
+        ("--pacs", "https://pacs.example/dicom-web", "--modality", "CR", "--kind", "nifti"),
+        ("--pacs", "https://pacs.example/dicom-web", "--modality", "CR", "--data", "."),
+    ],
+)
+def test_a_pacs_that_is_not_named_soundly_makes_no_keys(
+    tmp_path: Path, invitation: Path, words: tuple[str, ...]
+) -> None:
+    labels = ("--labels", tmp_path / "f" / "salt")
+    done = wardround("site", "join", invitation, tmp_path / "ward", *words, *labels, "--json")
+    assert done.exit_code == 3
+    assert json.loads(done.stdout)["error"]["remedy"]
     assert not (tmp_path / "ward").exists()

@@ -74,6 +74,15 @@ def test_that_nothing_is_at_the_address_is_no_empty_pacs(asking: Asking, status:
     assert "data.pacs.web.url" in caught.value.remedy
 
 
+@pytest.mark.parametrize("known", [(200, []), (204, []), AN_EXAM])
+def test_a_pacs_that_says_404_where_no_exam_fits_is_asked_whether_it_is_there(
+    asking: Asking, known: tuple[int, object]
+) -> None:
+    with asking([(404, []), known, (404, [])]) as web:
+        assert list(web.find(Level.EXAM, EXAM)) == []
+        assert list(web.find(Level.EXAM, EXAM)) == []  # and not asked again: that would be a third answer of 404
+
+
 @pytest.mark.parametrize("status", [204, 404, 410])
 def test_an_exam_that_went_meanwhile_has_nothing_below_it(asking: Asking, status: int) -> None:
     with asking([(status, [])]) as web:
