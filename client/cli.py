@@ -5,7 +5,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -90,15 +90,16 @@ def join(
             "config": str(config),
             "config_written": written,
         },
-        Group(
-            facts(shown),
-            *([] if written else [Text(kept)]),
-            Text("\nSend the request to the coordinator, and call by a number that you know:"),
-            Text("compare both fingerprints. If one differs, do not start."),
-            *([Text(f"Meanwhile: {about_site(config, 'pull')}")] if pacs else []),
-            Text(f"Then: {about_site(config, 'start')}"),
-        ),
+        Group(facts(shown), *([] if written else [Text(kept)]), *_next_steps(config, pulls=pacs is not None)),
     )
+
+
+def _next_steps(config: Path, *, pulls: bool) -> Iterator[Text]:
+    yield Text("\nSend the request to the coordinator, and call by a number that you know:")
+    yield Text("compare both fingerprints. If one differs, do not start.")
+    if pulls:
+        yield Text(f"Meanwhile: {about_site(config, 'pull')}")
+    yield Text(f"Then: {about_site(config, 'start')}")
 
 
 @app.command()
