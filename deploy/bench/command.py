@@ -255,6 +255,23 @@ def pacs(
     return _answer(lambda: run(patients=patients, seed=seed, keep=keep), show=show, missed=missed)
 
 
+@app.command()
+@answering("bench.explain")
+def explain(
+    demo: Annotated[Path, typer.Option(help="A kept demo of an array file with masks.")],
+    images: Annotated[int, typer.Option(min=1, max=100_000, help="Test images that are explained, at most.")] = 200,
+    seed: Seed = 0,
+) -> Answer:
+    """Hold what Grad-CAM and occlusion point at against the outlines of the test images."""
+    from tempfile import TemporaryDirectory
+
+    from deploy.bench.explain import missed, run, show
+
+    with TemporaryDirectory(prefix="wardround-bench-") as scratch:
+        place = Path(scratch)
+        return _answer(lambda: run(demo, images=images, seed=seed, scratch=place), show=show, missed=missed)
+
+
 def _answer(
     run: Callable[[], Facts],
     *,
