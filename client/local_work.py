@@ -32,6 +32,7 @@ from shared.private_training import scores_may_leave
 from shared.randomness import PrivateRandom, StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
+from shared.training import TrainingSpec
 from shared.update import PackedFile, Tensors, pack, table_of
 from shared.version import VERSION
 from shared.wire import Counts, Seconds, Software
@@ -92,8 +93,12 @@ class LocalWork:
         start = start_network(study)
         self._table = table_of(travelling(start, study.training))
         own = own_tensors(start, study.training)
-        fresh = {name: value for name, value in state_arrays(start).items() if name in own}
-        self._method = method_for(study.training, own=fresh)
+        self._fresh = {name: value for name, value in state_arrays(start).items() if name in own}
+
+    def _asked(self, number: int) -> TrainingSpec:
+        """What the study asks in a round."""
+        assert self._study.training is not None
+        return self._study.training.at(number, of=self._study.rounds.count)
 
     @property
     def _model(self) -> nn.Module:
@@ -126,42 +131,45 @@ class LocalWork:
             number: the round, counted from 1.
             on_step: as in `client.train.fit`.
         """
-        assert self._study.training is not None
+        asked = self._asked(number)
         if self._study.privacy is not None:
-            return self._train_privately(incoming, on_step=on_step)
+            return self._train_privately(incoming, asked, on_step=on_step)
         started = time.monotonic()
         before, own = dict(PackedFile(incoming).items()), _unpacked(kept)
-        load_state(self._model, self._method.begin(before, own))
+        method = method_for(asked, own=self._fresh)
+        load_state(self._model, method.begin(before, own))
         scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
         scored = time.monotonic()
         done = fit(
             self._model,
             self._data.train,
-            self._study.training,
+            asked,
             task=self._task,
             random=self._random.child("train", number, self._site),
             device=self._device,
             augment=augmentation(self._study.images.augment),
-            correction=self._method.correction(before, own),
+            correction=method.correction(before, own),
             on_step=on_step,
         )
-        change, own = self._method.end(before, own, state_arrays(self._model), steps=done.steps)
+        change, own = method.end(before, own, state_arrays(self._model), steps=done.steps)
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
         update, state = pack(apply(change, self._steps)), pack(own) if own else None
         return Worked(update, state, counts, scores, _rounded(seconds), done.drawn)
 
-    def _train_privately(self, incoming: Path, *, on_step: Callable[[int, int | None], None] | None) -> Worked:
+    def _train_privately(
+        self, incoming: Path, asked: TrainingSpec, *, on_step: Callable[[int, int | None], None] | None
+    ) -> Worked:
         """Train; of what is found besides the noised change, nothing is said."""
         from client.private_training import fit_privately  # Opacus takes seconds to import
 
         study, before = self._study, dict(PackedFile(incoming).items())
-        assert study.training is not None and study.privacy is not None
+        assert study.privacy is not None
         load_state(self._model, before)
         steps = fit_privately(
             self._model,
             self._data.train,
-            study.training,
+            asked,
             study.privacy,
             task=self._task,
             private=self._private,
@@ -177,7 +185,8 @@ class LocalWork:
     ) -> Worked:
         """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
-        load_state(self._model, self._method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
+        method = method_for(self._study.training, own=self._fresh)
+        load_state(self._model, method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
         said = (
             split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study.privacy, split)
         )

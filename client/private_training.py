@@ -32,6 +32,7 @@ from torch.optim import Optimizer
 
 from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
+from client.losses import Loss, loss_for
 from client.train import local_optimizer
 from shared.metrics import Integers
 from shared.private_training import PrivacySpec
@@ -40,6 +41,7 @@ from shared.tasks import Task
 from shared.training import TrainingSpec
 
 Drawn = Sequence[Integers]  # for each patient who entered, the indices of its images
+_NOBODYS = np.zeros(0, np.int64)  # labels: no loss of a private study may weigh by those of the site
 _MIXING = nn.modules.batchnorm._BatchNorm
 
 
@@ -62,7 +64,7 @@ def fit_privately(
         examples: the site's training split.
         spec: optimiser, steps, and how many images are worked on at a time (`batch_size`).
         privacy: rate, bound and noise.
-        task: gives the loss.
+        task: what is learned.
         private: where every draw comes from.
         device: where to compute.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
@@ -186,7 +188,8 @@ class _Trainer:
         self._device = device
         self._model = model.to(device).train()
         self._optimizer = PatientOptimizer(local_optimizer(model, spec), privacy, private)
-        self._gradients = gradients_of(model, task)
+        cost = loss_for(spec, task=task, labels=_NOBODYS, device=device)
+        self._gradients = gradients_of(model, cost)
         if spec.proximal_mu:
             incoming = [(p, p.detach().clone()) for p in self._optimizer.params]
             self._optimizer.attach_step_hook(lambda _: _pull_back(incoming, spec.proximal_mu))
@@ -229,7 +232,7 @@ class _Trainer:
             parameter.grad_sample = found[name]  # type: ignore[attr-defined]
 
 
-def gradients_of(model: nn.Module, task: Task) -> Callable[..., dict[str, Tensor]]:
+def gradients_of(model: nn.Module, cost: Loss) -> Callable[..., dict[str, Tensor]]:
     """A function of (n, ...) images, targets and perhaps clinical values: the gradients of each image, by parameter.
 
     They have the shape (n, *shape).
@@ -237,7 +240,7 @@ def gradients_of(model: nn.Module, task: Task) -> Callable[..., dict[str, Tensor
 
     def loss(weights: dict[str, Tensor], image: Tensor, target: Tensor, known: tuple[Tensor, ...]) -> Tensor:
         seen = (image[None], *(values[None] for values in known))
-        return task.loss(functional_call(model, weights, seen), target[None])
+        return cost(functional_call(model, weights, seen), target[None])
 
     each = vmap(grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
 

@@ -1,8 +1,8 @@
 """A site's local work in one round: so many steps of an optimiser from the incoming weights.
 
-Decides the order of batches, the loss per batch and the step. A fresh optimiser serves each round;
-nothing is kept between rounds. What may be asked is `TrainingSpec`'s; the loss is the task's; what
-happens to the result is `client.change`'s. On the CPU the same model, examples, spec, randomness
+Decides the order of batches and the step. A fresh optimiser serves each round; nothing is kept between
+rounds. What may be asked is `TrainingSpec`'s; what a batch costs, `client.losses`'; what happens to the
+result is `client.change`'s. On the CPU the same model, examples, spec, randomness
 and thread count give the same weights byte for byte.
 """
 
@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, Optimizer
@@ -19,7 +20,10 @@ from client.device import seed_layers
 from client.floors import Tally
 from client.imaging.examples import Examples
 from client.imaging.transforms import Augment, to_network
+from client.imbalance import draw_balanced
 from client.jobs import Drawn
+from client.losses import Loss, loss_for
+from client.mixup import mixup
 from shared.metrics import Integers
 from shared.randomness import StudyRandom
 from shared.tasks import Task
@@ -63,9 +67,9 @@ def fit(
     Args:
         model: holds the incoming weights; it is moved to the device and left there.
         examples: the site's training split.
-        spec: optimiser, batch size, and epochs, steps or seconds.
-        task: gives the loss.
-        random: the study's randomness at (round, site); decides order, augmentation and dropout.
+        spec: optimiser, loss, batch size, and epochs, steps or seconds.
+        task: what is learned.
+        random: the study's randomness at (round, site); decides order, augmentation, mixup and dropout.
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
@@ -73,17 +77,20 @@ def fit(
         clock: seconds, for `Fit.seconds` and for the time that a round may take.
     """
     started = clock()
-    trainer = _Trainer(model, spec, task=task, device=torch.device(device), correction=correction or {})
+    cost = loss_for(spec, task=task, labels=examples.labels, device=device)
+    trainer = _Trainer(model, spec, loss=cost, device=torch.device(device), correction=correction or {})
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
     smallest, tally = smallest_batch(model), Tally(examples.patients, batch_size=spec.batch_size)
     planned = planned_steps(len(examples), spec, smallest=smallest)
-    noise = random.child("augment").generator()
+    ways = (("augment", augment), ("mixup", mixup(spec.mixup, task=task) if spec.mixup else None))
+    varied = [(vary, random.child(name).generator()) for name, vary in ways if vary is not None]
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         seed_layers(random.child("layers").integer(), trainer.device)
         batches = _batches(examples, spec, smallest=smallest, random=random)
         for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
             images, targets = to_network(examples.images[batch]), torch.from_numpy(examples.targets(batch))
-            images, targets = (images, targets) if augment is None else augment(images, targets, noise)
+            for vary, draws in varied:
+                images, targets = vary(images, targets, draws)
             known = map(torch.from_numpy, examples.beside(batch))
             loss += trainer.step(images, targets, *known) * len(batch)
             seen, steps = seen + len(batch), steps + 1
@@ -100,7 +107,7 @@ class _Trainer:
         model: nn.Module,
         spec: TrainingSpec,
         *,
-        task: Task,
+        loss: Loss,
         device: torch.device,
         correction: Mapping[str, Array],
     ) -> None:
@@ -109,7 +116,7 @@ class _Trainer:
         self._amp = spec.amp and self._cuda
         self._layout = layout_for(model) if self._cuda else torch.contiguous_format
         self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
-        self._task = task
+        self._loss = loss
         self._optimizer = local_optimizer(model, spec)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
         self._mu = spec.proximal_mu
@@ -128,7 +135,7 @@ class _Trainer:
         known = [self._to_device(values) for values in beside]
         self._optimizer.zero_grad(set_to_none=True)
         with torch.autocast(self.device.type, enabled=self._amp):
-            loss = self._task.loss(self._model(images, *known).float(), targets)
+            loss = self._loss(self._model(images, *known).float(), targets)
         self._scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
         if self._incoming or self._correction:
             self._scaler.unscale_(self._optimizer)
@@ -203,11 +210,16 @@ def _batches(examples: Examples, spec: TrainingSpec, *, smallest: int, random: S
     epochs = count() if spec.epochs_per_round is None else range(spec.epochs_per_round)
     if min(len(examples), spec.batch_size) < smallest:
         return iter(())
-    orders = (random.child("order", epoch).generator().permutation(len(examples)) for epoch in epochs)
+    orders = (_order(examples, spec, random.child("order", epoch).generator()) for epoch in epochs)
     starts = range(0, len(examples), spec.batch_size)
     batches = (order[start : start + spec.batch_size] for order in orders for start in starts)
     most = STEPS_BOUND if spec.steps_per_round is None else spec.steps_per_round
     return islice((batch for batch in batches if len(batch) >= smallest), most)
+
+
+def _order(examples: Examples, spec: TrainingSpec, rng: np.random.Generator) -> Integers:
+    """Indices of an epoch: every image once, or as many as there are, drawn by their classes."""
+    return rng.permutation(len(examples)) if spec.sampling == "uniform" else draw_balanced(examples.labels, rng)
 
 
 def _in_time(

@@ -17,6 +17,11 @@ _UNSHOWN = {
     "fedbn": "fedbn is not shown to be private here; use fedavg or fedprox",
     "scaffold": "scaffold releases control variates that are not shown to be private; use fedavg or fedprox",
 }
+_UNEQUAL = (
+    "[privacy] draws every patient with one probability and bounds what each alone adds: it goes with neither"
+    " sampling = class_balanced nor mixup nor loss = weighted, whose weights are counts of the site's patients;"
+    " use uniform, mixup = 0, and cross_entropy or focal"
+)
 
 
 class PrivacySpec(Section):
@@ -96,6 +101,8 @@ def _training_fault(privacy: PrivacySpec, training: TrainingSpec) -> str | None:
         return unshown
     if training.amp:
         return "[privacy] does not go with training.amp: gradients that overflow cannot be clipped; use amp = false"
+    if training.sampling != "uniform" or training.mixup or training.loss == "weighted":
+        return _UNEQUAL
     if privacy.images_per_patient > training.batch_size:
         return (
             "privacy.images_per_patient is larger than training.batch_size,"

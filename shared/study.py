@@ -25,7 +25,7 @@ from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
 from shared.server_step import ServerSpec
-from shared.task_rules import inputs_fault, metric_fault, mode_fault, network_fault, with_metric
+from shared.task_rules import inputs_fault, metric_fault, mode_fault, network_fault, training_fault, with_metric
 from shared.training import TrainingSpec
 
 
@@ -113,6 +113,7 @@ class Study(Section):
             raise ValueError("a study of kind train needs a [training] section")
         task, name = self.task.kind, self.model.name
         fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
+        fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
         if fault := fault or inputs_fault(task, self.images, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:

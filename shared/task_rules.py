@@ -3,6 +3,7 @@
 from typing import Any
 
 from shared.images import ImageSpec
+from shared.training import TrainingSpec
 
 _MASKING = ("unet", "segresnet")  # networks that give an answer at each place
 
@@ -38,6 +39,20 @@ def inputs_fault(kind: str, images: ImageSpec, *, clinical: bool) -> str | None:
         if getattr(images, key) is not None:
             return f"images.{key} goes with classification: masks come with pictures and array files, which are no CT"
     return "[clinical] goes with classification: a network that finds masks takes images alone" if clinical else None
+
+
+def training_fault(kind: str, training: TrainingSpec | None, *, clinical: bool) -> str | None:
+    """Why a task cannot be trained so, in words; None if it can."""
+    if training is None:
+        return None
+    if training.mixup and clinical:
+        return "training.mixup mixes images, and a mean of two patients' [clinical] values is nobody's; use mixup = 0"
+    if kind != "segmentation":
+        return None
+    for key, usual in (("loss", "cross_entropy"), ("sampling", "uniform"), ("mixup", 0.0)):
+        if getattr(training, key) != usual:
+            return f"training.{key} goes with classification: segmentation is trained by Dice and cross-entropy"
+    return None
 
 
 def metric_fault(kind: str, metric: str) -> str | None:

@@ -1,6 +1,7 @@
 """What a study asks of a site in one round: how it trains, and for how long. How it is done is `client/train.py`'s."""
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -16,6 +17,11 @@ class TrainingSpec(Section):
     `steps_per_round = 0` asks the sites only to score the model and send it back unchanged. With
     `seconds_per_round` a site takes as many steps as fit into so many seconds of its own clock, at least
     one: what the sites take differs, and a repeated round would take others.
+
+    `weighted` and `class_balanced` go by the classes of the site's own training images, so that no count leaves.
+    `focal_gamma` is that of the focal loss and is 2 without being given. `mixup` is the alpha of the Beta
+    distribution from which the shares of two mixed images are drawn; 0 mixes none. With `cosine` the learning
+    rate falls from round to round, see `at`.
     """
 
     algorithm: Literal["fedavg", "fedprox", "fednova", "fedbn", "scaffold"] = "fedavg"
@@ -29,6 +35,23 @@ class TrainingSpec(Section):
     steps_per_round: Annotated[int, Field(ge=0, le=STEPS_BOUND)] | None = None
     seconds_per_round: Annotated[float, Field(gt=0, le=LONGEST_TRAINING_S)] | None = None
     amp: bool = False
+    loss: Literal["cross_entropy", "weighted", "focal"] = "cross_entropy"
+    focal_gamma: Annotated[float, Field(gt=0, le=10)] | None = None
+    sampling: Literal["uniform", "class_balanced"] = "uniform"
+    mixup: Annotated[float, Field(ge=0, le=10)] = 0.0
+    schedule: Literal["constant", "cosine"] = "constant"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_gamma(cls, given: Any) -> Any:
+        focal = isinstance(given, dict) and given.get("loss") == "focal" and given.get("focal_gamma") is None
+        return given | {"focal_gamma": 2.0} if focal else given  # Lin et al. 2017
+
+    @model_validator(mode="after")
+    def _gamma_is_of_focal(self) -> Self:
+        if self.loss != "focal" and self.focal_gamma is not None:
+            raise ValueError("focal_gamma goes with loss = focal, and only with it")
+        return self
 
     @model_validator(mode="after")
     def _one_length(self) -> Self:
@@ -48,3 +71,14 @@ class TrainingSpec(Section):
         if self.algorithm == "scaffold" and self.seconds_per_round is not None:
             raise ValueError("scaffold does not go with seconds_per_round: it expects as many steps of every site")
         return self
+
+    def at(self, number: int, *, of: int) -> Self:
+        """What is asked in one of `of` rounds, counted from 1: the same, at that round's learning rate.
+
+        `cosine` falls from `learning_rate` in the first round along half a cosine, towards 0 after the last one
+        (Loshchilov and Hutter 2017, without restarts).
+        """
+        if self.schedule == "constant":
+            return self
+        share = (1 + math.cos(math.pi * (min(number, of) - 1) / of)) / 2
+        return self.model_copy(update={"learning_rate": self.learning_rate * share})

@@ -39,7 +39,7 @@ MAY_KNOW = {
         *("shared/segmentation.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
-        "client/explaining.py",
+        *("client/explaining.py", "client/losses.py", "client/mixup.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
     ),
     "opacus": ("client/private_training.py",),

@@ -2,7 +2,8 @@
 
 Runs in a process of its own (`python -m deploy.demo.compare`), because it needs torch and all
 sites' images at once, which no real federation has. Each local model gets its site's own number of
-optimiser steps, the pooled model the sum of all; all start from the study's start model. By which figures they
+optimiser steps, the pooled model the sum of all, at the learning rates of the study's rounds and by its loss and
+sampling; all start from the study's start model. By which figures they
 are compared is `deploy/demo/yardstick.py`'s.
 """
 
@@ -100,12 +101,15 @@ class Comparison:
         load_state(self._model, self._start)
         examples = parts[0] if len(parts) == 1 else _union(parts)
         random = StudyRandom(self._study.study.seed).child("comparison")
-        for number in range(1, self._study.rounds.count + 1):
+        rounds = self._study.rounds.count
+        for number in range(1, rounds + 1):
             steps = sum(_steps(len(part), spec.batch_size, spec.epochs_per_round or 0) for part in parts)
             fit(
                 self._model,
                 examples,
-                spec.model_copy(update={"epochs_per_round": None, "steps_per_round": spec.steps_per_round or steps}),
+                spec.at(number, of=rounds).model_copy(
+                    update={"epochs_per_round": None, "steps_per_round": spec.steps_per_round or steps}
+                ),
                 task=self._task,
                 random=random.child(number, len(parts)),
                 device="cpu",

@@ -10,6 +10,7 @@ from shared.tasks import task_for
 from shared.training import TrainingSpec
 
 SITE_SIZES = (100, 300, 1000, 3000)  # training patients
+_BOUNDED = "but no image more than about ten times as much; it goes by its own training images, and no count leaves."
 
 
 def explain_rounds(rounds: RoundsSpec) -> list[str]:
@@ -49,6 +50,22 @@ def explain_length(training: TrainingSpec) -> str:
     if training.epochs_per_round:
         return counted(training.epochs_per_round, "epoch")
     return counted(training.steps_per_round or 0, "step")
+
+
+def explain_learning(training: TrainingSpec) -> list[str]:
+    """How rare classes count, what is mixed, and how the learning rate falls, where that is not as usual."""
+    gamma, rate = training.focal_gamma or 0, training.learning_rate
+    said = (
+        (training.loss == "weighted", f"In the loss each class that a site has weighs alike, {_BOUNDED}"),
+        (training.loss == "focal", f"The loss is focal (gamma {gamma:g}): what the model is sure of counts little."),
+        (training.sampling == "class_balanced", f"Each class that a site has is drawn alike often, {_BOUNDED}"),
+        (
+            training.mixup > 0,
+            f"Images are mixed two by two, at shares from Beta({training.mixup:g}, {training.mixup:g}).",
+        ),
+        (training.schedule == "cosine", f"The learning rate falls from {rate:g} along a cosine, towards 0."),
+    )
+    return [words for asked, words in said if asked]
 
 
 def explain_selection(

@@ -8,7 +8,14 @@ import typer
 
 from server.cli import exporting, records, rehearsing, replaying, running, surveying
 from server.cli.arguments import HERE, Federation, Name, StartModel, about, read_study
-from server.cli.explain import explain_length, explain_privacy, explain_rounds, explain_scores, explain_selection
+from server.cli.explain import (
+    explain_learning,
+    explain_length,
+    explain_privacy,
+    explain_rounds,
+    explain_scores,
+    explain_selection,
+)
 from server.study_folder import all_studies, find_launched
 from shared.command_line import typed
 from shared.console import Answer, answering
@@ -175,6 +182,7 @@ def explain_study(study: Study, *, model_bytes: int) -> list[str]:
             f"In each of {rounds.count} rounds a site takes {work} of {train.optimizer}"
             f" (learning rate {train.learning_rate:g}, batches of {train.batch_size}), by {train.algorithm}."
         )
+        lines += explain_learning(train)
         move = study.server.model_dump(exclude={"optimizer"}, exclude_none=True)
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")

@@ -5,7 +5,7 @@ BMJ 385, 2024, by its numbers. The topics are in our own words; an answer is wha
 where the guideline asks for it.
 """
 
-from server.report.words import counted
+from server.report.words import counted, learning
 from shared.model_card import Flow, Item, ModelCard
 from shared.study import Study
 
@@ -88,7 +88,8 @@ def _training(study: Study) -> str:
         return "None in this study."
     return (
         f"{train.algorithm} over at most {counted(study.rounds.count, 'round')}, {train.optimizer} at"
-        f" {train.learning_rate:g}, batches of {train.batch_size}, augmentation {study.images.augment}."
+        f" {train.learning_rate:g}, batches of {train.batch_size}{learning(train)},"
+        f" augmentation {study.images.augment}."
     )
 
 

@@ -32,7 +32,7 @@ from server.report.scores import (
     validation_curve,
     withheld_by,
 )
-from server.report.words import counted, sites_in_order
+from server.report.words import counted, learning, sites_in_order
 from server.report.work import (
     Machine,
     RoundWork,
@@ -242,7 +242,7 @@ def _training(training: TrainingSpec | None) -> str | None:
     proximal = f" (mu {training.proximal_mu:g})" if training.proximal_mu else ""
     return (
         f"{training.algorithm}{proximal}, {length} per round, {training.optimizer}"
-        f" at {training.learning_rate:g}, batches of {training.batch_size}"
+        f" at {training.learning_rate:g}, batches of {training.batch_size}{learning(training)}"
     )
 
 

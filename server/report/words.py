@@ -9,6 +9,7 @@ from server.records import ModelChosen, TrainingEnded
 from server.rounds import Phase
 from shared.errors import TEMPLATES
 from shared.metrics import Merit
+from shared.training import TrainingSpec
 
 _MISSING = "\N{EN DASH}"
 _ADMISSION = {
@@ -158,3 +159,14 @@ def coarse(seconds: float) -> str:
 def share(value: float | None) -> str:
     """A figure between 0 and 1 to three decimals."""
     return _MISSING if value is None else f"{value:.3f}"
+
+
+def learning(training: TrainingSpec) -> str:
+    """What of loss, sampling, mixup and schedule is not as usual, each after a comma; nothing if all is."""
+    loss = f", focal loss (gamma {training.focal_gamma:g})" if training.focal_gamma else ""
+    return (
+        f"{', weighted loss' if training.loss == 'weighted' else loss}"
+        f"{', balanced classes' if training.sampling == 'class_balanced' else ''}"
+        f"{f', mixup {training.mixup:g}' if training.mixup else ''}"
+        f"{', cosine schedule' if training.schedule == 'cosine' else ''}"
+    )

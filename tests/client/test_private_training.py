@@ -353,7 +353,7 @@ def assert_equal_gradients(name: str, norm: str, *, size_px: int, slices: int | 
             layer.p = 0.0
     pixels = torch.from_numpy(np.random.default_rng(0).normal(size=(2, *images.shape)))
     targets = torch.tensor([0, 2])
-    found, expected = gradients_of(model, task)(pixels, targets), slowly(model, task, pixels, targets)
+    found, expected = gradients_of(model, task.loss)(pixels, targets), slowly(model, task, pixels, targets)
     assert found.keys() == expected.keys()
     for key, gradients in expected.items():
         assert torch.allclose(found[key], gradients, rtol=1e-5, atol=1e-7 * float(gradients.abs().max() + 1)), key

@@ -245,6 +245,30 @@ def test_augmentation_follows_the_study() -> None:
     assert one == two != weights(trained(asked())[1])
 
 
+@pytest.mark.parametrize(
+    "keys", [{"loss": "weighted"}, {"loss": "focal"}, {"sampling": "class_balanced"}, {"mixup": 0.4}]
+)
+def test_loss_sampling_and_mixup_follow_the_study(keys: dict[str, Any]) -> None:
+    examples = images(40)
+    examples.labels[5:] = 0  # so that classes differ in size
+    one, two = (weights(trained(asked(**keys), examples)[1]) for _ in range(2))
+    assert one == two != weights(trained(asked(), examples)[1])
+
+
+def test_balanced_classes_take_as_many_steps_and_see_the_rare_class() -> None:
+    told: list[torch.Tensor] = []
+
+    def spy(batch: torch.Tensor, targets: torch.Tensor, _: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        told.append(targets)
+        return batch, targets
+
+    examples = images(200)
+    examples.labels[:] = np.arange(200) < 20
+    report, _ = trained(asked(sampling="class_balanced", epochs_per_round=2), examples, augment=spy)
+    assert report.steps == trained(asked(epochs_per_round=2), examples)[0].steps
+    assert 0.4 < torch.cat(told).float().mean() < 0.6
+
+
 def test_layers_that_draw_follow_the_study_and_not_the_process() -> None:
     results = []
     for seed in (1, 2):

@@ -56,7 +56,7 @@ def test_training_on_masks_that_move_with_their_images_finds_them() -> None:
 def test_each_image_has_a_gradient_of_its_own(name: str) -> None:
     model, examples = network(name), bright_boxes(3)
     images, targets = to_network(examples.images), torch.from_numpy(examples.targets(slice(None)))
-    each = gradients_of(model, TASK)(images, targets)
+    each = gradients_of(model, TASK.loss)(images, targets)
     TASK.loss(model(images), targets).backward()
     for key, parameter in model.named_parameters():
         assert parameter.grad is not None

@@ -82,7 +82,7 @@ def test_a_private_gradient_is_the_gradient_of_that_patient_alone() -> None:
     model, examples = network(), known_examples(4)
     images, targets = torch.randn(4, 1, 16, 16), torch.from_numpy(examples.labels)
     (known,) = map(torch.from_numpy, examples.beside(slice(None)))
-    each = gradients_of(model, TASK)(images, targets, known)
+    each = gradients_of(model, TASK.loss)(images, targets, known)
     for number in range(4):
         model.zero_grad()
         one = slice(number, number + 1)

@@ -1,6 +1,6 @@
 """`study check` says in plain words what the rounds' keys mean."""
 
-from server.cli.explain import explain_length, explain_rounds, explain_selection
+from server.cli.explain import explain_learning, explain_length, explain_rounds, explain_selection
 from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
 from shared.training import TrainingSpec
@@ -42,6 +42,18 @@ def test_the_length_of_a_round_is_explained_in_its_own_unit() -> None:
     )]  # fmt: skip
     assert said[:2] == ["2 epochs", "0 steps"]
     assert "fit into 90 s of its own clock" in said[2]
+
+
+def test_how_rare_classes_count_is_explained() -> None:
+    def said(**keys: object) -> str:
+        return " ".join(explain_learning(TrainingSpec.model_validate({"epochs_per_round": 1, **keys})))
+
+    assert said() == ""
+    assert "each class that a site has weighs alike" in said(loss="weighted")
+    assert "focal (gamma 2)" in said(loss="focal")
+    assert "is drawn alike often, but no image more than about ten times" in said(sampling="class_balanced")
+    assert "shares from Beta(0.2, 0.2)" in said(mixup=0.2)
+    assert "falls from 0.002 along a cosine" in said(schedule="cosine", learning_rate=0.002)
 
 
 def test_the_final_model_is_explained_and_what_it_costs() -> None:
