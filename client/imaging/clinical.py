@@ -8,6 +8,8 @@ import math
 from collections.abc import Mapping
 from enum import StrEnum
 
+import numpy as np
+
 from client.imaging.label_settings import ClinicalSource, LabelSettings, fold
 from client.imaging.units import factor
 from shared.clinical import ClinicalColumn, Columns
@@ -53,17 +55,21 @@ class ClinicalReader:
         """The site's names of the columns."""
         return tuple(theirs for theirs, _ in self._sources.values())
 
-    def read(self, cells: Mapping[str, str]) -> Clinical:
+    def read(self, cells: Mapping[str, str | np.generic]) -> Clinical:
         """Every column of the study.
 
         Args:
-            cells: texts by the site's names, folded.
+            cells: texts of a table, or values of arrays, by the site's names, folded.
         """
         found = ((name, cells.get(fold(theirs))) for name, (theirs, _) in self._sources.items())
         return {
-            name: Missing.NO_COLUMN if text is None else self._columns[name].read(text, decimal=self._decimal)
-            for name, text in found
+            name: Missing.NO_COLUMN if cell is None else self._columns[name].read(str(cell), decimal=self._sign(cell))
+            for name, cell in found
         }
+
+    def _sign(self, cell: str | np.generic) -> str:
+        """What stands before the decimals; the settings speak of texts, and a number is written with a point."""
+        return self._decimal if isinstance(cell, str) else "."
 
 
 class _Column:

@@ -145,7 +145,7 @@ class ArraySource:
         names = [name for name in self._clinical.cells if f"{prefix}{name}" in self._names]
         arrays = {fold(name): self._small(f"{prefix}{name}", count) for name in names}
         for index in range(count):
-            yield self._clinical.read({name: str(array[index]) for name, array in arrays.items()})
+            yield self._clinical.read({name: array[index] for name, array in arrays.items()})
 
     def _row(self, row: Row, patient: str, label: Any) -> Row:
         key = pseudonym(self._salt, patient) if patient else None

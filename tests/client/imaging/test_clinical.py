@@ -13,6 +13,7 @@ from client.imaging.catalogue import Catalogue, Row
 from client.imaging.clinical import ClinicalReader, Missing, merged
 from client.imaging.label_settings import LabelSettings
 from client.imaging.labels import read_labels
+from client.imaging.npz import ArraySource
 from client.imaging.settings import DataSettings
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import ClinicalColumn
@@ -131,6 +132,22 @@ def test_they_stand_beside_the_images(
     assert data.train.missing.sum(axis=0).tolist() == [1, 60, 20]
     np.testing.assert_array_equal(known[:7, 0], np.arange(7))
     np.testing.assert_array_equal(known[:3, 2], [1, 0, np.nan])
+
+
+def test_a_number_of_an_array_has_no_decimal_comma(write_npz: Callable[..., Path], binary: TaskSpec) -> None:
+    krea = {"Krea": np.array([0.5, 1.5, np.nan], dtype=np.float32), "age": np.array(["50,5", "7", "1.234"])}
+    file = write_npz(images=np.zeros((3, 4, 4), np.uint8), labels=np.array([0.0, 1.0, 1.0]), **krea)
+    source = ArraySource(
+        file, vocabulary=Vocabulary(binary, {}), salt=bytes(32), clinical=ClinicalReader(COLUMNS, GERMAN)
+    )
+    rows = list(source.rows())
+    assert [row.clinical["creatinine"] for row in rows] == [
+        pytest.approx(44.2, 0.01),
+        pytest.approx(132.6, 0.01),
+        "empty",
+    ]
+    assert [row.clinical["age"] for row in rows] == [50.5, 7, "unreadable"]
+    assert [row.labels for row in rows] == [(0,), (1,), (1,)]
 
 
 def test_the_account_counts_what_is_missing_and_why() -> None:
