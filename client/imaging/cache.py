@@ -17,6 +17,7 @@ import shutil
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Literal
@@ -25,9 +26,11 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from client.imaging.ahead import ahead
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
 from client.imaging.clinical import Missing
+from client.imaging.crew import hands
 from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
 from client.imaging.fit import fit, fit_mask
@@ -213,17 +216,24 @@ def _build(folder: Path, key: str, rows: tuple[Row, ...], decoded: Iterable[Deco
             split: stack.enter_context(ArrayFile(_masks_file(folder, split), form.mask))
             for split in (Split if form.masked else ())
         }
-        for position, (row, found) in enumerate(zip(rows, decoded, strict=True)):
+        fitted = ahead(partial(_fitted, images=form.images), decoded, threads=hands())
+        for position, (row, found) in enumerate(zip(rows, fitted, strict=True)):
             if isinstance(found, Reason):
                 failed[position] = found
                 continue
             assert row.split is not None
-            files[row.split].append(fit(found.pixels, form.images))
+            files[row.split].append(found.pixels)
             counts[row.split] += 1
             if found.mask is not None:
-                masks[row.split].append(mask := fit_mask(found.mask, form.images))
-                flags.append(shown(mask, form.task))
+                masks[row.split].append(found.mask)
+                flags.append(shown(found.mask, form.task))
     return _Entry(key=key, counts=counts, failed=failed, shown=tuple(flags) if form.masked else None)
+
+
+def _fitted(found: Decoded | Reason, images: ImageSpec) -> Decoded | Reason:
+    if isinstance(found, Reason):
+        return found
+    return Decoded(fit(found.pixels, images), None if found.mask is None else fit_mask(found.mask, images))
 
 
 def _whole(folder: Path, key: str, form: _Form) -> _Entry | None:

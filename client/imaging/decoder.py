@@ -98,46 +98,80 @@ class Decoder:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
-        self._end()
+        self.end()
 
     def facts(self, file: str) -> tuple[str, Facts | Reason]:
         """What a file's header says, or why it is no image; and the SHA-256 (hex) of its bytes, if they were read."""
-        try:
-            self._ask(Request.about(file))
-            reply = self._reply(self._deadline())
-        except _Lost as lost:
-            return "", lost.reason
-        return reply.content, reply.reason or reply.facts or Reason.UNREADABLE
+        (said,) = self.ask_facts(file)
+        return said
+
+    def ask_facts(self, file: str) -> Iterator[tuple[str, Facts | Reason]]:
+        """Ask for `facts`; listen when the answer is taken."""
+        self._ask(Request.about(file))
+        return self._facts()
 
     def pixels(self, file: str, *, content: str, frames: Sequence[int]) -> Iterator[Pixels | Reason]:
-        """For each frame of a file its pixels, or why it has none.
+        """Ask for each frame of a file for its pixels, or why it has none; listen when they are taken.
 
         Args:
             file: its name in the folder.
             content: SHA-256 (hex) of what it holds, as `facts` found it.
             frames: which, counted from 0.
         """
-        left, last = len(frames), time.monotonic() + self._limits.file_seconds
+        self._ask(Request.about(file, content=content, frames=tuple(frames)))
+        return self._images(len(frames))
+
+    def volume(self, stack: Stack) -> Pixels | Reason:
+        """The volume of many frames, or why there is none."""
+        (found,) = self.ask_volume(stack)
+        return found
+
+    def ask_volume(self, stack: Stack) -> Iterator[Pixels | Reason]:
+        """Ask for `volume`; listen when the answer is taken."""
+        self._ask(StackRequest.about(stack))
+        return self._volume_of(len(stack.pieces))
+
+    def end(self) -> None:
+        """End the process, whatever it does."""
+        child, self._child = self._child, None
+        self._buffer.clear()
+        if child is None:
+            return
+        child.kill()
+        child.wait()
+        for pipe in (child.stdin, child.stdout):
+            with suppress(BrokenPipeError):
+                if pipe is not None:
+                    pipe.close()
+
+    def _facts(self) -> Iterator[tuple[str, Facts | Reason]]:
         try:
-            self._ask(Request.about(file, content=content, frames=tuple(frames)))
+            reply = self._reply(self._deadline())
+            said = (reply.content, reply.reason or reply.facts or Reason.UNREADABLE)
+        except _Lost as lost:
+            said = ("", lost.reason)
+        yield said
+
+    def _images(self, left: int) -> Iterator[Pixels | Reason]:
+        last = time.monotonic() + self._limits.file_seconds
+        try:
             while left:
                 yield self._image(min(last, self._deadline()))
                 left -= 1
         except _Lost as lost:
             yield from [lost.reason] * left
 
-    def volume(self, stack: Stack) -> Pixels | Reason:
-        """The volume of many frames, or why there is none."""
+    def _volume_of(self, pieces: int) -> Iterator[Pixels | Reason]:
         last = time.monotonic() + self._limits.file_seconds
         try:
-            self._ask(StackRequest.about(stack))
-            for _ in stack.pieces:
+            for _ in range(pieces):
                 reply = self._reply(min(last, self._deadline()))
                 if not reply.taken:
                     raise _Lost(reply.reason) if reply.reason else self._lose(Reason.UNREADABLE)
-            return self._image(min(last, self._deadline()))
+            found: Pixels | Reason = self._image(min(last, self._deadline()))
         except _Lost as lost:
-            return lost.reason
+            found = lost.reason
+        yield found
 
     def _ask(self, request: Request | StackRequest) -> None:
         if self._child is None:
@@ -163,7 +197,7 @@ class Decoder:
         size = 2 * int(np.prod(reply.shape))
         while len(self._buffer) < size:
             self._listen(deadline)
-        data = bytes(self._buffer[:size])
+        data = self._buffer[:size]
         del self._buffer[:size]
         return np.frombuffer(data, dtype="<u2").reshape(reply.shape)
 
@@ -204,20 +238,8 @@ class Decoder:
         return time.monotonic() + self._limits.seconds
 
     def _lose(self, reason: Reason) -> _Lost:
-        self._end()
+        self.end()
         return _Lost(reason)
-
-    def _end(self) -> None:
-        child, self._child = self._child, None
-        self._buffer.clear()
-        if child is None:
-            return
-        child.kill()
-        child.wait()
-        for pipe in (child.stdin, child.stdout):
-            with suppress(BrokenPipeError):
-                if pipe is not None:
-                    pipe.close()
 
 
 def decoding_command(

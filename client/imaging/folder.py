@@ -8,10 +8,11 @@ process of their own (`decoder`); what their bytes mean is left to the format (`
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
-from itertools import groupby
+from itertools import groupby, tee
 from pathlib import Path
 
 from client.imaging.catalogue import Row, pseudonym
+from client.imaging.crew import Crew
 from client.imaging.decoder import Decoder
 from client.imaging.doubtful import says_nobody
 from client.imaging.form import Facts, Pixels
@@ -80,10 +81,12 @@ class FolderSource:
         """One row per file, and what its header says if it is an image, in the order of the paths."""
         seen: set[str] = set()
         no_images = self._table.masks if self._table and self._masked else frozenset()
-        with Decoder(self._command, volume=self._volume) as decoder:
-            for path in _files(self._folder):
-                if path != self._skip and self._name(path) not in no_images:
-                    yield self._found(path, decoder, seen)
+        names, again = tee(
+            name for path in _files(self._folder) if path != self._skip and (name := self._name(path)) not in no_images
+        )
+        with Crew(self._command, volume=self._volume) as crew, Decoder(self._command) as masks:
+            for name, said in zip(again, crew.facts(names), strict=True):
+                yield self._found(name, said, masks, seen)
 
     @property
     def labels_unused(self) -> int:
@@ -92,9 +95,9 @@ class FolderSource:
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The pixels of each row, or why it has none; rows of one file come together."""
-        with Decoder(self._command, volume=self._volume) as decoder:
-            for (file, content), group in groupby(rows, key=lambda row: (row.file, row.content)):
-                yield from decoder.pixels(file, content=content, frames=[row.index for row in group])
+        files = groupby(rows, key=lambda row: (row.file, row.content))
+        with Crew(self._command, volume=self._volume) as crew:
+            yield from crew.pixels((*file, [row.index for row in group]) for file, group in files)
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The stored values of each row's mask, or why it has none."""
@@ -103,16 +106,18 @@ class FolderSource:
                 assert row.mask is not None
                 yield from decoder.pixels(row.mask, content=row.mask_content, frames=[0])
 
-    def _found(self, path: Path, decoder: Decoder, seen: set[str]) -> tuple[Row, Facts | None]:
-        row = Row(self._source, self._name(path))
+    def _found(
+        self, name: str, said: tuple[str, Facts | Reason], masks: Decoder, seen: set[str]
+    ) -> tuple[Row, Facts | None]:
+        row = Row(self._source, name)
         if self._table and self._table.key == "file":
             self._table.find(row.file)  # its line is answered, whatever becomes of the file
-        content, facts = decoder.facts(row.file)
+        content, facts = said
         row = replace(row, content=content)
         if isinstance(facts, Reason):
             return replace(row, set_aside=facts), None
         row = self._judged(replace(row, about=facts.about), facts, seen)
-        return self._with_mask(row, decoder) if self._masked else row, facts
+        return self._with_mask(row, masks) if self._masked else row, facts
 
     def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}

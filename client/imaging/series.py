@@ -13,12 +13,12 @@ from dataclasses import dataclass, field, replace
 from client.imaging.about import About
 from client.imaging.catalogue import Row
 from client.imaging.clinical import merged
-from client.imaging.decoder import Decoder
+from client.imaging.crew import Crew
 from client.imaging.folder import FolderSource
 from client.imaging.form import Facts, Pixels
 from client.imaging.planes import Plane, Vector
 from client.imaging.reasons import Reason, SetAside
-from client.imaging.stacks import Piece, stack_of
+from client.imaging.stacks import Piece, Stack, stack_of
 
 _OF_THE_TABLE = frozenset(
     {Reason.UNLABELLED, Reason.LABEL_UNKNOWN, Reason.LABEL_CONFLICT, Reason.SPLIT_UNKNOWN, Reason.NO_PATIENT}
@@ -59,10 +59,8 @@ class SeriesSource:
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The volume of each row, or why there is none."""
-        with Decoder(self._command, volume=self._volume) as decoder:
-            for row in rows:
-                assert row.stack is not None
-                yield decoder.volume(row.stack)
+        with Crew(self._command, volume=self._volume) as crew:
+            yield from crew.volumes(map(_stack, rows))
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """None: nothing beside a series names a mask."""
@@ -118,6 +116,11 @@ class _Pile:
         if not usable:
             raise SetAside(Reason.UNLABELLED)
         return usable[0]
+
+
+def _stack(row: Row) -> Stack:
+    assert row.stack is not None
+    return row.stack
 
 
 def _sort_in(piles: list[_Pile], row: Row, facts: Facts) -> None:

@@ -1,0 +1,91 @@
+"""Several decoding processes at work at once, whose answers come in the order of the questions.
+
+Decides how many there are, and who is asked next: each has one question, and none another before its answer was
+taken, so that no more is held than one image on the way from each. What a file costs that ends its process is left to
+`decoder`.
+"""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from types import TracebackType
+from typing import Self, TypeVar
+
+from client.imaging.decoder import LIMITS, Decoder, Limits
+from client.imaging.form import Facts, Pixels
+from client.imaging.reasons import Reason
+from client.imaging.stacks import Stack
+
+T = TypeVar("T")
+Answer = TypeVar("Answer")
+_FILES_EACH = 24  # take as long as a process takes to start
+
+
+class Crew:
+    """Decodes the files of one folder; another process joins when there is work for one more.
+
+    Args:
+        command: what to start, as `decoding_command` gives it.
+        limits: what one file may take.
+        volume: the shape that every image has, in a study of volumes.
+        most: processes at once.
+    """
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        limits: Limits = LIMITS,
+        *,
+        volume: tuple[int, ...] | None = None,
+        most: int | None = None,
+    ) -> None:
+        self._command, self._limits, self._volume = command, limits, volume
+        self._most = most or hands(limits)
+        self._all: list[Decoder] = []
+        self._free: list[Decoder] = []
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        for decoder in self._all:
+            decoder.end()
+
+    def facts(self, files: Iterable[str]) -> Iterator[tuple[str, Facts | Reason]]:
+        """What `Decoder.facts` says of each file."""
+        return self._in_order(Decoder.ask_facts, files)
+
+    def pixels(self, files: Iterable[tuple[str, str, Sequence[int]]]) -> Iterator[Pixels | Reason]:
+        """What `Decoder.pixels` gives of each file: its name in the folder, its content, and the frames."""
+        return self._in_order(lambda decoder, file: decoder.pixels(file[0], content=file[1], frames=file[2]), files)
+
+    def volumes(self, stacks: Iterable[Stack]) -> Iterator[Pixels | Reason]:
+        """What `Decoder.volume` gives of each stack."""
+        return self._in_order(Decoder.ask_volume, stacks)
+
+    def _in_order(self, ask: Callable[[Decoder, T], Iterator[Answer]], things: Iterable[T]) -> Iterator[Answer]:
+        waiting: deque[tuple[Decoder, Iterator[Answer]]] = deque()
+        for number, thing in enumerate(things):
+            if len(waiting) == min(self._most, 1 + number // _FILES_EACH):
+                yield from self._taken(*waiting.popleft())
+            decoder = self._someone()
+            waiting.append((decoder, ask(decoder, thing)))
+        while waiting:
+            yield from self._taken(*waiting.popleft())
+
+    def _someone(self) -> Decoder:
+        if not self._free:
+            self._free.append(Decoder(self._command, self._limits, volume=self._volume))
+            self._all.append(self._free[-1])
+        return self._free.pop()
+
+    def _taken(self, decoder: Decoder, answers: Iterator[Answer]) -> Iterator[Answer]:
+        yield from answers
+        self._free.append(decoder)
+
+
+def hands(limits: Limits = LIMITS) -> int:
+    """How many processes the machine can feed: one for each core of ours, and each with the memory that it may take."""
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    return max(1, min(cores, memory // limits.memory_bytes))

@@ -1,0 +1,71 @@
+"""Several decoding processes at once: the answers of one, sooner."""
+
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from client.imaging.ahead import ahead
+from client.imaging.crew import Crew, hands
+from client.imaging.decoder import Limits
+from client.imaging.form import Facts
+from client.imaging.reasons import Reason
+from shared.canonical import digest
+
+LOUD = str(Path(__file__).parents[2] / "loud_decoding.py")
+FILES = 50  # enough work for a third process
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Iterator[tuple[str, ...]]:
+    for number in range(FILES):
+        text = {30: "crash", 41: "raise"}.get(number, f"P-{number}" if number % 7 else "three")
+        (tmp_path / f"{number}").write_text(text)
+    yield sys.executable, LOUD, str(tmp_path), "60", str(2**32)
+    assert psutil.Process().children() == []
+
+
+def test_answers_come_in_the_order_of_the_questions_and_a_crash_costs_itself(command: tuple[str, ...]) -> None:
+    names = [str(number) for number in range(FILES)]
+    with Crew(command, Limits(), most=3) as crew:
+        said = list(crew.facts(names))
+        assert len(psutil.Process().children()) == 3
+        images = list(crew.pixels((str(n), digest(f"P-{n}".encode()), range(n)) for n in (1, 3, 2)))
+    assert said[30] == ("", Reason.DECODER_CRASHED)
+    assert said[41][1] is Reason.UNREADABLE
+    others = [number for number in range(FILES) if number not in (30, 41)]
+    patients = [facts.patient for facts in (said[number][1] for number in others) if isinstance(facts, Facts)]
+    assert patients == [Path(command[2], str(number)).read_text() for number in others]
+    assert [image if isinstance(image, Reason) else image[0, 0] for image in images] == [0, *range(3), *range(2)]
+
+
+def test_few_files_start_one_process(command: tuple[str, ...]) -> None:
+    with Crew(command, Limits(), most=8) as crew:
+        assert len(list(crew.facts(["1", "2", "3"]))) == 3
+        assert len(psutil.Process().children()) == 1
+
+
+def test_each_process_has_the_memory_that_it_may_take() -> None:
+    assert hands(Limits(memory_bytes=2**60)) == 1
+    assert hands(Limits(memory_bytes=1)) >= hands()
+
+
+def test_work_ahead_keeps_its_order_and_takes_no_more_than_is_under_way() -> None:
+    taken: list[int] = []
+
+    def things() -> Iterator[int]:
+        for number in range(20):
+            taken.append(number)
+            yield number
+
+    squares = ahead(lambda number: number**2, things(), threads=2)
+    assert next(squares) == 0
+    assert len(taken) == 3
+    assert list(squares) == [number**2 for number in range(1, 20)]
+
+
+def test_what_fails_ahead_is_heard() -> None:
+    with pytest.raises(ZeroDivisionError):
+        list(ahead(lambda number: 1 // number, (1, 0), threads=2))
