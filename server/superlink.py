@@ -5,7 +5,8 @@ Decides how Flower is run, not when: restarting it and resuming studies is the s
 1. State in memory; what must survive a restart is in our own study store.
 2. The Fleet API for the sites has TLS and node authentication. The HTTP APIs, which have no
    authentication in the open-source build, listen on the loopback address alone.
-3. No dependency is installed at run time; telemetry and update checks are off in every process.
+3. No dependency is installed at run time; telemetry and update checks are off in every process, and each
+   keeps the memory that it frees, but where this process's environment says otherwise (`shared/allocator.py`).
 4. Nothing is left behind. Every process that descends from the SuperLink inherits a mark in its
    environment, so that ``stop`` and the next ``start`` find even those whose parent died.
 """
@@ -25,6 +26,7 @@ import psutil
 
 import server.leash
 from server.superlink_control import Control, RunStatus
+from shared.allocator import VARIABLES
 from shared.errors import LinkError
 
 _MARK = "WARDROUND_RUN"
@@ -193,7 +195,7 @@ class SuperLink:
     def _variables(self) -> dict[str, str]:
         path = os.pathsep.join([str(Path(sys.executable).parent), os.environ.get("PATH", os.defpath)])
         ours = {"PATH": path, "FLWR_HOME": str(self._run / "flwr"), _MARK: str(self._run)}
-        return os.environ | _QUIET | self._environment | ours
+        return VARIABLES | os.environ | _QUIET | self._environment | ours
 
     def _check_files(self) -> None:
         try:

@@ -20,6 +20,7 @@ from flower_lab import Lab, free_port, issue, new_key, public_pem
 from server.flower_bundle import build_bundle
 from server.superlink import SuperLink
 from server.superlink_control import RunStatus
+from shared.allocator import VARIABLES
 from shared.errors import LinkError
 
 SUPERVISOR = """
@@ -182,6 +183,7 @@ def test_every_child_is_quiet_and_lives_in_the_run_folder(lab):
         variables = process.environ()
         assert variables["FLWR_TELEMETRY_ENABLED"] == "0"
         assert variables["FLWR_DISABLE_UPDATE_CHECK"] == "1"
+        assert variables.items() >= VARIABLES.items()
         assert variables["FLWR_HOME"] == str(lab.folder / "run" / "flwr")
     listening = {
         connection.laddr.ip.removeprefix("::ffff:")
