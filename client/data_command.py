@@ -104,7 +104,7 @@ def _head(found: "Account") -> dict[str, object]:
     }
     splits, exams = found.splits or {}, found.exams  # only DICOM has exams
     return {
-        "files": f"{found.files:,}",
+        "files": f"{found.files:,}" + (f", and {found.masks:,} masks of them" if found.masks else ""),
         "used": f"{found.used:,} files, {found.images:,} images",
         "of": f"{found.patients:,} patients" + (f", {exams:,} exams, {found.series:,} series" if exams else ""),
         **{name: _listed(counts) for name, counts in counted.items() if counts},

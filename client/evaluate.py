@@ -3,6 +3,7 @@
 Decides nothing about what the figures are (the task does) or whether they may leave (egress does).
 """
 
+import math
 from typing import Literal
 
 import numpy as np
@@ -14,9 +15,12 @@ from client.imaging.transforms import to_network
 from shared.metrics import Floats, Integers, Score
 from shared.tasks import Task
 
+_MOST_IMAGES = 256
+_MOST_PLACES = 2**20  # of all images together: a UNet holds some hundred numbers for each
+
 
 def measured_by_patient(
-    model: nn.Module, examples: Examples, *, task: Task, device: torch.device | str, batch_size: int = 256
+    model: nn.Module, examples: Examples, *, task: Task, device: torch.device | str, batch_size: int | None = None
 ) -> tuple[Floats, Integers]:
     """One row of what the task measures (of classification the logits) and one target per patient.
 
@@ -27,7 +31,7 @@ def measured_by_patient(
         examples: the images to score.
         task: says how a patient's images are joined.
         device: where to compute.
-        batch_size: images at a time.
+        batch_size: images at a time; None for as many as memory holds easily, which are few volumes.
 
     Returns:
         (patients, columns) float32, and (patients,) or (patients, classes) int64.
@@ -37,8 +41,9 @@ def measured_by_patient(
     model.to(device).eval()
     try:
         with torch.inference_mode():
-            for start in range(0, len(examples), batch_size):
-                batch = slice(start, start + batch_size)
+            step = batch_size or _at_once(examples)
+            for start in range(0, len(examples), step):
+                batch = slice(start, start + step)
                 known = (torch.from_numpy(values).to(device) for values in examples.beside(batch))
                 logits = model(to_network(examples.images[batch]).to(device), *known).float().cpu()
                 measured[batch] = task.measure(logits, torch.from_numpy(examples.targets(batch)))
@@ -55,8 +60,12 @@ def evaluate(
     device: torch.device | str,
     model_digest: str,
     split: Literal["validation", "test"],
-    batch_size: int = 256,
+    batch_size: int | None = None,
 ) -> Score:
     """Score the model, whose digest is named in the answer, on one split."""
     measured, targets = measured_by_patient(model, examples, task=task, device=device, batch_size=batch_size)
     return task.score(measured, targets, model_digest=model_digest, split=split)
+
+
+def _at_once(examples: Examples) -> int:
+    return min(_MOST_IMAGES, max(1, _MOST_PLACES // math.prod(examples.images.shape[2:])))

@@ -86,7 +86,7 @@ class LocalWork:
         self._data = data
         self._device = torch.device(device.name)
         self._steps = steps
-        self._task = task_for(study.task)
+        self._task = task_for(study.task, spacing_mm=study.images.spacing_mm)
         self._random = StudyRandom(study.study.seed)
         self._private = private or PrivateRandom()
         self._networks = networks or Networks()

@@ -7,6 +7,7 @@ Measured is each image, by these rules for each structure:
 2. Only one of the two shows it: the Dice coefficient is 0 and the Hausdorff distance the image's diagonal.
 3. Else Dice, 2 |A and B| / (|A| + |B|), and the 95th percentile of the distances from each surface to the other,
    the larger of the two ways (HD95), as a share of the diagonal: images come in many sizes, and are all resized.
+   Where a study of volumes says how far its voxels lie apart, distances and diagonal are in mm.
 
 A patient has the mean over the images that are measured, and a federation the mean over patients. Distances are
 MONAI's; it and torch are imported only to compute.
@@ -38,11 +39,13 @@ class Segmentation:
     """One structure, or several that exclude each other, in the order of the masks' values 1, 2, ...; 0 is neither.
 
     Masks are (images, *size) integers. One structure has one logit, several have one each after that of 0.
+    `spacing_mm` is that of the study's voxels: from right to left, front to back and feet to head.
     Statistics, each with one value per structure: `measured` and `excluded` patients, `dice_millionths` and
     `hd95_millionths` sums over those measured, `dice_square_millionths` of the squares; and `loss_millionths` (1,).
     """
 
     spec: TaskSpec
+    spacing_mm: tuple[float, float, float] | None = None
 
     @property
     def merit(self) -> Merit:
@@ -77,7 +80,7 @@ class Segmentation:
         losses = [float(self.loss(one[None], mask[None])) for one, mask in zip(logits, target, strict=True)]
         called = (logits[:, 0] >= 0).long() if self.spec.mode == "binary" else logits.argmax(dim=1)
         pairs = [(called == n, target == n) for n in range(1, len(self.spec.classes) + 1)]
-        dice, distances = [_dice(*pair) for pair in pairs], [_distances(*pair) for pair in pairs]
+        dice, distances = [_dice(*pair) for pair in pairs], [_distances(*pair, self._edges(target)) for pair in pairs]
         return np.stack([*dice, *distances, np.array(losses)], axis=1).astype(np.float32)
 
     def by_patient(self, measured: Floats, targets: Integers, patients: Integers) -> tuple[Floats, Integers]:
@@ -177,6 +180,11 @@ class Segmentation:
         """None."""
         return {}
 
+    def _edges(self, target: Tensor) -> tuple[float, ...]:
+        """From place to place along each axis of (images, *size) masks: slices, rows, columns."""
+        edges = self.spacing_mm or (1.0,) * (target.dim() - 1)
+        return tuple(float(edge) for edge in reversed(edges))  # MONAI takes no mixture of types
+
     def _of_each(self, name: str, values: Floats) -> dict[str, float]:
         classes = self.spec.classes if len(self.spec.classes) > 1 else ()
         return {f"{name}.{each}": float(value) for each, value in zip(classes, values, strict=False)}
@@ -189,7 +197,7 @@ def _dice(called: Tensor, truth: Tensor) -> Floats:
     return np.asarray(np.divide(2.0 * both, sizes, out=np.full(len(both), np.nan), where=sizes > 0))
 
 
-def _distances(called: Tensor, truth: Tensor) -> Floats:
+def _distances(called: Tensor, truth: Tensor, edges: tuple[float, ...]) -> Floats:
     """The same for HD95 as a share of the diagonal."""
     from monai.metrics import compute_hausdorff_distance
 
@@ -198,10 +206,11 @@ def _distances(called: Tensor, truth: Tensor) -> Floats:
     if len(both := np.flatnonzero(shown.all(axis=0))):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", FutureWarning)  # MONAI 1.6 warns of an argument that it gives itself
-            pixels = compute_hausdorff_distance(
-                called[both, None], truth[both, None], include_background=True, percentile=95
+            apart = compute_hausdorff_distance(
+                called[both, None], truth[both, None], include_background=True, percentile=95, spacing=edges
             )
-        found[both] = np.minimum(pixels[:, 0].numpy() / math.hypot(*called.shape[1:]), 1.0)
+        diagonal = math.hypot(*(count * edge for count, edge in zip(called.shape[1:], edges, strict=True)))
+        found[both] = np.minimum(apart[:, 0].numpy() / diagonal, 1.0)
     return found
 
 

@@ -114,7 +114,7 @@ class Study(Section):
         task, name = self.task.kind, self.model.name
         fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
         fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
-        if fault := fault or inputs_fault(task, self.images, clinical=bool(self.clinical)):
+        if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-from shared.images import ImageSpec
 from shared.training import TrainingSpec
 
 _MASKING = ("unet", "segresnet")  # networks that give an answer at each place
@@ -31,14 +30,11 @@ def network_fault(kind: str, name: str) -> str | None:
     return None
 
 
-def inputs_fault(kind: str, images: ImageSpec, *, clinical: bool) -> str | None:
-    """Why a task cannot be done on such images, or with clinical columns beside them, in words; None if it can."""
-    if kind != "segmentation":
-        return None
-    for key in ("slices", "hu"):
-        if getattr(images, key) is not None:
-            return f"images.{key} goes with classification: masks come with pictures and array files, which are no CT"
-    return "[clinical] goes with classification: a network that finds masks takes images alone" if clinical else None
+def inputs_fault(kind: str, *, clinical: bool) -> str | None:
+    """Why a task cannot be done with clinical columns beside the images, in words; None if it can."""
+    if kind == "segmentation" and clinical:
+        return "[clinical] goes with classification: a network that finds masks takes images alone"
+    return None
 
 
 def training_fault(kind: str, training: TrainingSpec | None, *, clinical: bool) -> str | None:

@@ -61,6 +61,6 @@ class Task(Protocol):
         """Figures of (test) statistics at thresholds chosen elsewhere."""
 
 
-def task_for(spec: TaskSpec) -> Task:
-    """The task that a study names."""
-    return Segmentation(spec) if spec.kind == "segmentation" else Classification(spec)
+def task_for(spec: TaskSpec, *, spacing_mm: tuple[float, float, float] | None = None) -> Task:
+    """The task that a study names; who measures images says how far the voxels of the study's volumes lie apart."""
+    return Segmentation(spec, spacing_mm) if spec.kind == "segmentation" else Classification(spec)

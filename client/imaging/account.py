@@ -39,7 +39,8 @@ class Account(Section):
     """What a site has.
 
     Attributes:
-        files: in the folder; of an array file, its images.
+        files: in the folder, but for masks; of an array file, its images.
+        masks: files that the label table names as masks of others.
         used: files of which an image is used.
         images: used; a frame counts as one, and so does a volume.
         set_aside: the others, the most frequent reason first.
@@ -55,6 +56,7 @@ class Account(Section):
     """
 
     files: int
+    masks: int
     used: int
     images: int
     set_aside: tuple[Aside, ...]
@@ -80,7 +82,7 @@ class Account(Section):
     labels_unused: int
 
 
-def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossing: int = 0) -> Account:
+def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossing: int = 0, masks: int = 0) -> Account:
     """Count a catalogue.
 
     Args:
@@ -88,6 +90,7 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
         task: what the labels mean, if a study says so.
         split: whether the splits of the rows are those that a study would have.
         crossing: patients whom the labels put into several splits.
+        masks: files beside the images that are masks.
     """
     used, files = catalogue.used, _by_file(catalogue.rows)
     reasons = Counter(reason for reason in files.values() if reason is not None)
@@ -96,6 +99,7 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
     small = tuple(_small(parts, task)) if task else ()
     return Account(
         files=len(files),
+        masks=masks,
         used=len(abouts),
         images=len(used),
         set_aside=tuple(Aside(reason=r, files=n, meaning=MEANING[r]) for r, n in reasons.most_common()),

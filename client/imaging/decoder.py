@@ -245,7 +245,7 @@ class Decoder:
 def decoding_command(
     source: str, folder: Path, limits: Limits = LIMITS, *, images: ImageSpec | None = None
 ) -> tuple[str, ...]:
-    """What decodes the files of a folder (dicom, nifti or pictures) for a study's images, or for none."""
+    """What decodes the files of a folder (dicom, nifti, nifti_masks or pictures) for a study's images, or for none."""
     most = (str(limits.seconds), str(limits.memory_bytes), (images or ImageSpec()).model_dump_json())
     # -P: a module that lies among the images is not imported.
     return (sys.executable, "-P", "-m", "client.imaging.decoding", source, str(folder), *most)

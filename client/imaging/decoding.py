@@ -165,6 +165,10 @@ def _form(source: str, images: ImageSpec) -> Format:
         from client.imaging.nifti import Nifti, NiftiVolumes
 
         return Nifti(images.hu) if images.slices is None else NiftiVolumes(images)
+    if source == "nifti_masks":
+        from client.imaging.nifti_masks import NiftiMasks
+
+        return NiftiMasks(images)
     if source == "pictures":
         from client.imaging.pictures import Picture
 

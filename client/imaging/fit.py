@@ -36,12 +36,14 @@ def fit_mask(mask: NDArray[np.uint16], spec: ImageSpec) -> NDArray[np.uint16]:
     """Bring a mask to where `fit` brings its image; each place has the value of the nearest one, borders 0.
 
     Args:
-        mask: (h, w) uint16, as large as the image.
+        mask: (h, w) uint16, as large as the image; that of a volume is on the study's grid already.
         spec: the study's images.
 
     Returns:
-        (size_px, size_px) uint16.
+        (size_px, size_px) uint16, or (slices, size_px, size_px).
     """
+    if spec.slices is not None:
+        return mask
     return _square(mask.astype(np.float32), spec.size_px, Image.Resampling.NEAREST).astype(np.uint16)
 
 

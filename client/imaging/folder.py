@@ -17,6 +17,7 @@ from client.imaging.decoder import Decoder
 from client.imaging.doubtful import says_nobody
 from client.imaging.form import Facts, Pixels
 from client.imaging.labels import Entry, LabelTable
+from client.imaging.lattice import misplaced
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
 from client.imaging.unmapped import Unmapped
@@ -37,7 +38,7 @@ class FolderSource:
         command: what decodes the files (`decoder.decoding_command`).
         rules: which images the site wants.
         volume: the shape of every image, in a study of volumes.
-        masked: whether an image needs the mask that the table names for it, a picture of its size in the folder.
+        masks: what decodes the mask that an image needs, a file in the folder that the table names; None without need.
         salt: the federation's salt, for pseudonyms.
 
     Raises:
@@ -55,7 +56,7 @@ class FolderSource:
         salt: bytes,
         rules: Rules = USUAL,
         volume: tuple[int, ...] | None = None,
-        masked: bool = False,
+        masks: Sequence[str] | None = None,
     ) -> None:
         if not folder.is_dir():
             raise ResourceError("The folder of images does not exist.", remedy="Correct data.folder in site.toml.")
@@ -68,7 +69,8 @@ class FolderSource:
         self._rules = rules
         self.unmapped = Unmapped()
         self._volume = volume
-        self._masked = masked
+        self._mask_command = masks
+        self.mask_files = 0
         self._nameless = table is None and source in _NAMELESS
 
     def rows(self) -> Iterator[Row]:
@@ -80,13 +82,20 @@ class FolderSource:
     def found(self) -> Iterator[tuple[Row, Facts | None]]:
         """One row per file, and what its header says if it is an image, in the order of the paths."""
         seen: set[str] = set()
-        no_images = self._table.masks if self._table and self._masked else frozenset()
-        names, again = tee(
-            name for path in _files(self._folder) if path != self._skip and (name := self._name(path)) not in no_images
-        )
-        with Crew(self._command, volume=self._volume) as crew, Decoder(self._command) as masks:
+        names, again = tee(self._image_names())
+        with Crew(self._command, volume=self._volume) as crew, Decoder(self._mask_command or ()) as masks:
             for name, said in zip(again, crew.facts(names), strict=True):
-                yield self._found(name, said, masks, seen)
+                row, facts = self._found(name, said, seen)
+                yield (self._with_mask(row, facts, masks) if facts and self._mask_command else row), facts
+
+    def _image_names(self) -> Iterator[str]:
+        """The files that may be images, and no masks of others."""
+        named = self._table.masks if self._table else frozenset()
+        for path in _files(self._folder):
+            if (name := self._name(path)) in named:
+                self.mask_files += 1
+            elif path != self._skip:
+                yield name
 
     @property
     def labels_unused(self) -> int:
@@ -100,15 +109,12 @@ class FolderSource:
             yield from crew.pixels((*file, [row.index for row in group]) for file, group in files)
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        """The stored values of each row's mask, or why it has none."""
-        with Decoder(self._command) as decoder:
-            for row in rows:
-                assert row.mask is not None
-                yield from decoder.pixels(row.mask, content=row.mask_content, frames=[0])
+        """The stored values of each row's mask, or why it has none; rows of one mask come together."""
+        with Decoder(self._mask_command or (), volume=self._volume) as decoder:
+            for (mask, content), group in groupby(rows, key=lambda row: (row.mask or "", row.mask_content)):
+                yield from decoder.pixels(mask, content=content, frames=[row.index for row in group])
 
-    def _found(
-        self, name: str, said: tuple[str, Facts | Reason], masks: Decoder, seen: set[str]
-    ) -> tuple[Row, Facts | None]:
+    def _found(self, name: str, said: tuple[str, Facts | Reason], seen: set[str]) -> tuple[Row, Facts | None]:
         row = Row(self._source, name)
         if self._table and self._table.key == "file":
             self._table.find(row.file)  # its line is answered, whatever becomes of the file
@@ -116,8 +122,7 @@ class FolderSource:
         row = replace(row, content=content)
         if isinstance(facts, Reason):
             return replace(row, set_aside=facts), None
-        row = self._judged(replace(row, about=facts.about), facts, seen)
-        return self._with_mask(row, masks) if self._masked else row, facts
+        return self._judged(replace(row, about=facts.about), facts, seen), facts
 
     def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}
@@ -142,23 +147,22 @@ class FolderSource:
             labels=entry.labels,
             clinical=entry.clinical,
             split=entry.split,
-            mask=entry.mask if self._masked else None,
+            mask=entry.mask if self._mask_command else None,
             set_aside=reason,
             by_header=told is None,
             birth=self._pseudonym(facts.birth),
             sex=self._pseudonym(facts.sex if facts.sex in _SEXES else ""),
         )
 
-    def _with_mask(self, row: Row, decoder: Decoder) -> Row:
+    def _with_mask(self, row: Row, facts: Facts, masks: Decoder) -> Row:
         if row.set_aside is not None or row.mask is None:
             return replace(row, set_aside=row.set_aside or Reason.NO_MASK)
         mask = self._folder / row.mask
         if not mask.resolve().is_relative_to(self._folder.resolve()):
             return replace(row, set_aside=Reason.MASK_UNREADABLE)
-        content, facts = decoder.facts(row.mask)
-        return replace(
-            row, mask_content=content, set_aside=Reason.MASK_UNREADABLE if isinstance(facts, Reason) else None
-        )
+        content, found = masks.facts(row.mask)
+        reason = Reason.MASK_UNREADABLE if isinstance(found, Reason) else misplaced(found.lattice, facts.lattice)
+        return replace(row, mask_content=content, set_aside=reason)
 
     def _name(self, path: Path) -> str:
         return path.relative_to(self._folder).as_posix()

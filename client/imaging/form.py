@@ -14,6 +14,7 @@ from pydantic import Field
 
 from client.imaging.about import About
 from client.imaging.grid import Scan
+from client.imaging.lattice import Lattice
 from client.imaging.planes import Plane
 
 # (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
@@ -34,6 +35,7 @@ class Facts:
         frames: images in the file.
         about: how they were made.
         planes: where each image lies in the patient, if a study of volumes asks.
+        lattice: where the voxels of a volume lie that is one file.
     """
 
     patient: str = field(default="", repr=False)
@@ -46,6 +48,7 @@ class Facts:
     frames: Annotated[int, Field(ge=1, le=MAX_FRAMES)] = 1
     about: About = field(default_factory=About)
     planes: tuple[Plane, ...] = ()
+    lattice: Lattice | None = None
 
 
 class Format(Protocol):

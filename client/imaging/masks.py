@@ -16,7 +16,8 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.sources import Source
 from shared.study import TaskSpec
 
-Mask = NDArray[np.uint16]  # (height, width)
+Mask = NDArray[np.uint16]  # (height, width), or (slices, size_px, size_px)
+_OF_MASKS = frozenset({Reason.NO_MASK, Reason.MASK_UNKNOWN})  # what a source knows better than that it cannot read
 _STEP = 257  # between the values of an 8-bit picture that was brought to 16 bits
 
 
@@ -51,13 +52,13 @@ def structures(values: Pixels, task: TaskSpec) -> Mask:
     of 8 bits and of 16.
 
     Args:
-        values: (height, width) or, if all three are alike, (height, width, 3).
+        values: (height, width) or, if all three are alike, (height, width, 3); of a volume as its mask.
         task: names the structures.
 
     Raises:
         SetAside: a value stands for no structure.
     """
-    if values.ndim == 3:
+    if values.shape[2:] == (3,):  # colours: a volume has more columns
         if (values != values[..., :1]).any():
             raise SetAside(Reason.MASK_UNKNOWN)
         values = values[..., 0]
@@ -80,7 +81,7 @@ def _paired(pixels: Pixels | Reason, mask: Pixels | Reason, task: TaskSpec) -> D
     if isinstance(pixels, Reason):
         return pixels
     if isinstance(mask, Reason):
-        return Reason.MASK_UNREADABLE
+        return mask if mask in _OF_MASKS else Reason.MASK_UNREADABLE
     if mask.shape[:2] != pixels.shape[:2]:
         return Reason.MASK_SIZE
     try:

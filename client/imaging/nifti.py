@@ -35,6 +35,7 @@ from PIL import Image
 from client.imaging.about import About
 from client.imaging.form import MAX_FRAMES, MAX_PIXELS, MAX_VOXELS, MIN_SLICES, Facts, Pixels
 from client.imaging.grid import Assembly, Scan
+from client.imaging.lattice import Lattice
 from client.imaging.levels import Limits, clipped, levelled
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.window import spread, stretch_limits, to_uint16
@@ -59,13 +60,19 @@ class Voxels:
     Attributes:
         stored: (times, slices, rows, columns).
         slope, inter: what the stored values mean.
-        spacing_mm: from slice to slice, row to row, column to column.
+        lattice: where they lie.
     """
 
     stored: NDArray[Any]
     slope: float
     inter: float
-    spacing_mm: tuple[float, float, float]
+    lattice: Lattice
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """From slice to slice, row to row, column to column."""
+        up, down, across = np.linalg.norm(self.lattice.steps_mm, axis=1).tolist()
+        return up, down, across
 
     def measured(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         """What some of the stored values mean.
@@ -96,7 +103,8 @@ class Nifti:
             SetAside: no volume that `pixels` can make images of.
         """
         voxels, name = read_voxels(data, hu=self._hu)
-        return Facts(frames=math.prod(voxels.stored.shape[:2]), about=About(syntax=name))
+        frames = math.prod(voxels.stored.shape[:2])
+        return Facts(frames=frames, about=About(syntax=name), lattice=voxels.lattice)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Axial slices, black and white by the study's window or the spread of the whole volume.
@@ -135,7 +143,7 @@ class NiftiVolumes:
             raise SetAside(Reason.TIME_SERIES)
         if slices < MIN_SLICES:
             raise SetAside(Reason.FEW_SLICES)
-        return Facts(about=About(syntax=name))
+        return Facts(about=About(syntax=name), lattice=voxels.lattice)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """The volume on the study's grid.
@@ -159,15 +167,37 @@ def read_voxels(data: bytes, *, hu: Limits | None = None) -> tuple[Voxels, str]:
         SetAside: it is none that a study takes.
     """
     volume, name = _opened(data)
-    _check_kind(volume)
-    stored = _upright(volume)
-    if math.prod(stored.shape[:2]) > MAX_FRAMES or stored[0, 0].size > MAX_PIXELS or stored.size > MAX_VOXELS:
-        raise SetAside(Reason.TOO_LARGE)
-    voxels = Voxels(stored, float(volume.dataobj.slope), float(volume.dataobj.inter), _spacing(volume))
+    if _is_no_picture(volume):
+        raise SetAside(Reason.OTHER_OBJECT)
+    voxels = _read(volume)
+    stored = voxels.stored
     _check_values(stored.reshape(-1, *stored.shape[2:]))
     if hu is not None and min(voxels.measured(np.array([stored.min(), stored.max()]))) >= 0:
         raise SetAside(Reason.NO_HOUNSFIELD)
     return voxels, name
+
+
+def read_mask(data: bytes) -> tuple[Voxels, str]:
+    """The voxels of a file that is called a mask, whatever its header and values say of that, and its format's name.
+
+    Raises:
+        SetAside: it is none by rules 1 to 3, colours and complex numbers among them.
+    """
+    volume, name = _opened(data)
+    return _read(volume), name
+
+
+def square_mask(values: Pixels, *, height_mm: float, width_mm: float) -> Pixels:
+    """A slice of a mask with the pixels of its image's, each with the value of the nearest one."""
+    return _square_pixels(values, height_mm=height_mm, width_mm=width_mm, by=Image.Resampling.NEAREST).astype(np.uint16)
+
+
+def _read(volume: Any) -> Voxels:
+    _check_kind(volume)
+    stored = _upright(volume)
+    if math.prod(stored.shape[:2]) > MAX_FRAMES or stored[0, 0].size > MAX_PIXELS or stored.size > MAX_VOXELS:
+        raise SetAside(Reason.TOO_LARGE)
+    return Voxels(stored, float(volume.dataobj.slope), float(volume.dataobj.inter), _lattice(volume, stored))
 
 
 def _opened(data: bytes) -> tuple[Any, str]:
@@ -186,13 +216,17 @@ def _opened(data: bytes) -> tuple[Any, str]:
     return kind.from_bytes(data), name
 
 
+def _is_no_picture(volume: Any) -> bool:
+    """Whether the header calls it labels or a statistical map."""
+    intent = int(volume.header["intent_code"])
+    return volume.get_data_dtype().fields is None and (intent == _INTENT_LABEL or intent in _INTENT_STATISTICS)
+
+
 def _check_kind(volume: Any) -> None:
     dtype, shape, header = volume.get_data_dtype(), volume.shape, volume.header
     if dtype.fields is not None:  # RGB24 and RGBA32
         raise SetAside(Reason.COLOUR_VOLUME)
-    intent = int(header["intent_code"])
-    no_picture = intent == _INTENT_LABEL or intent in _INTENT_STATISTICS or dtype.kind not in "iuf"
-    if no_picture or len(shape) > 4 + shape[4:].count(1):
+    if dtype.kind not in "iuf" or len(shape) > 4 + shape[4:].count(1):
         raise SetAside(Reason.OTHER_OBJECT)
     if len(shape) < 2 or min(shape) < 1:
         raise SetAside(Reason.NO_PIXELS)
@@ -228,21 +262,28 @@ def _to_front_left_up(volume: Any) -> NDArray[Any]:
     )
 
 
-def _spacing(volume: Any) -> tuple[float, float, float]:
-    """Millimetres from slice to slice, row to row and column to column, upright.
+def _lattice(volume: Any, stored: NDArray[Any]) -> Lattice:
+    """Where the voxels lie, upright.
 
     Raises:
-        SetAside: they are no sizes.
+        SetAside: nowhere, or all at one place along an axis.
     """
-    to = _to_front_left_up(volume)[:, 0].astype(int).tolist()  # stored axis -> upright axis
-    sizes = np.sqrt((np.asarray(volume.affine)[:3, :3] ** 2).sum(axis=0))
-    across, down, up = (float(sizes[to.index(axis)]) for axis in range(3))
-    if not all(0 < size < np.inf for size in (across, down, up)):
+    shape = (*volume.shape, 1, 1)[:3]
+    upright = volume.affine @ nibabel.orientations.inv_ornt_aff(_to_front_left_up(volume), shape)
+    across, down, up, first = np.asarray(upright, dtype=np.float64)[:3].T.tolist()
+    if not np.isfinite(upright).all() or not all(map(any, (across, down, up))):
         raise SetAside(Reason.UNREADABLE)
-    return up, down, across
+    times, slices, rows, columns = stored.shape
+    return Lattice((times, slices, rows, columns), tuple(first), (tuple(up), tuple(down), tuple(across)))
 
 
-def _square_pixels(shares: NDArray[np.float64], *, height_mm: float, width_mm: float) -> NDArray[np.float64]:
+def _square_pixels(
+    shares: NDArray[Any],
+    *,
+    height_mm: float,
+    width_mm: float,
+    by: Image.Resampling = Image.Resampling.BILINEAR,
+) -> NDArray[np.float64]:
     """The same image with pixels as high as wide, the finer of the two."""
     ratio = height_mm / width_mm
     if abs(ratio - 1) < _SQUARE:
@@ -251,7 +292,7 @@ def _square_pixels(shares: NDArray[np.float64], *, height_mm: float, width_mm: f
     if not height * width <= MAX_PIXELS:
         raise SetAside(Reason.TOO_LARGE)
     picture = Image.fromarray(shares.astype(np.float32))
-    return np.asarray(picture.resize((round(width), round(height)), Image.Resampling.BILINEAR), dtype=np.float64)
+    return np.asarray(picture.resize((round(width), round(height)), by), dtype=np.float64)
 
 
 def _sample(slices: NDArray[Any]) -> NDArray[np.float64]:

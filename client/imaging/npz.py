@@ -74,7 +74,7 @@ class ArraySource:
         ConfigError: it is not an archive of arrays in one of the two forms.
     """
 
-    labels_unused = 0
+    labels_unused = mask_files = 0
 
     def __init__(
         self,

@@ -50,6 +50,7 @@ class Reason(StrEnum):
     NO_MASK = "no_mask"
     MASK_UNREADABLE = "mask_unreadable"
     MASK_SIZE = "mask_size"
+    MASK_ELSEWHERE = "mask_elsewhere"
     MASK_UNKNOWN = "mask_unknown"
     WITHDRAWN = "withdrawn"
     NOT_AGREED = "not_agreed"
@@ -94,8 +95,9 @@ MEANING = {
     Reason.LABEL_CONFLICT: "two lines of the label table that differ",
     Reason.SPLIT_UNKNOWN: "a split that is not train, validation or test",
     Reason.NO_MASK: "no mask of what the study looks for; an empty one would do",
-    Reason.MASK_UNREADABLE: "a mask that is absent, damaged, or no picture",
+    Reason.MASK_UNREADABLE: "a mask that is absent, damaged, or none",
     Reason.MASK_SIZE: "a mask of another size than its image",
+    Reason.MASK_ELSEWHERE: "a mask that does not lie where its image lies",
     Reason.MASK_UNKNOWN: "a mask with a value that the study does not know",
     Reason.WITHDRAWN: "the patient has withdrawn",
     Reason.NOT_AGREED: "not among those agreed for the private study",

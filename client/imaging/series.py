@@ -57,6 +57,11 @@ class SeriesSource:
         """Lines of the label table that no file answered to."""
         return self._folder.labels_unused
 
+    @property
+    def mask_files(self) -> int:
+        """Files that the label table calls masks."""
+        return self._folder.mask_files
+
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The volume of each row, or why there is none."""
         with Crew(self._command, volume=self._volume) as crew:

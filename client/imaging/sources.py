@@ -30,7 +30,7 @@ from shared.study import TaskSpec
 Kind = Literal["dicom", "nifti", "pictures", "npz"]
 _VOLUMES: tuple[Kind, ...] = ("dicom", "nifti")
 _MEASURED: tuple[Kind, ...] = ("dicom", "nifti")
-_MASKED: tuple[Kind, ...] = ("pictures", "npz")
+_MASKED: tuple[Kind, ...] = ("nifti", "pictures", "npz")
 
 
 class Source(Protocol):
@@ -53,6 +53,11 @@ class Source(Protocol):
     @property
     def labels_unused(self) -> int:
         """Lines of the label table that nothing answered to; known after `rows`."""
+        ...
+
+    @property
+    def mask_files(self) -> int:
+        """Files that are masks, and so no images; known after `rows`."""
         ...
 
 
@@ -134,11 +139,15 @@ def source_of(
         salt=salt,
         rules=rules,
         volume=volume,
-        masked=masked,
+        masks=_mask_command(kind, folder, images) if masked else None,
     )
     if volume is not None and kind == "dicom":
         return SeriesSource(files, command=command, volume=volume)
     return files
+
+
+def _mask_command(kind: FolderKind, folder: Path, images: ImageSpec) -> tuple[str, ...]:
+    return decoding_command("nifti_masks" if kind == "nifti" else kind, folder, images=images)
 
 
 def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
@@ -160,5 +169,5 @@ def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
     if masked and kind not in _MASKED:
         raise ConfigError(
             f"The images of kind {kind} come without masks.",
-            remedy='Use data.kind = "pictures", its label table with a column `mask`, or "npz" with an array `masks`.',
+            remedy='Use "pictures" or "nifti", whose label table has a column `mask`, or "npz" with an array `masks`.',
         )

@@ -57,7 +57,7 @@ def survey(
     catalogue = catalogue.without(failed)
     if flags:
         catalogue = replace(catalogue, rows=with_shown(catalogue.rows, flags))
-    return account(catalogue, task=task, split=splits, crossing=crossing)
+    return account(catalogue, task=task, split=splits, crossing=crossing, masks=source.mask_files)
 
 
 def _counted(things: Iterable[T], done: str, say: Callable[[str], None]) -> Iterator[T]:

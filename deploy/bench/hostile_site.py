@@ -64,6 +64,11 @@ class Timed:
         """Those of the source."""
         return self._source.labels_unused
 
+    @property
+    def mask_files(self) -> int:
+        """Those of the source."""
+        return self._source.mask_files
+
     def _timed(self, things: Iterator[T]) -> Iterator[T]:
         while True:
             began = self._clock()

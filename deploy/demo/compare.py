@@ -61,7 +61,7 @@ class Comparison:
         self._study, self._say = study, say
         self._sites = dict(sorted(sites.items()))
         self._start = dict(PackedFile(start).items())
-        self._task = task_for(study.task)
+        self._task = task_for(study.task, spacing_mm=study.images.spacing_mm)
         self._model = build_model(
             study.model,
             images=study.images,

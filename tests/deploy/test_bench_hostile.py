@@ -63,7 +63,7 @@ def test_what_lies_in_a_folder_is_counted(sound: list[bytes], tmp_path: Path) ->
 class SlowFrames:
     """Three frames of one file, which take 1, 2 and 3 s of this clock, and one of another, which takes 4."""
 
-    labels_unused = 0
+    labels_unused = mask_files = 0
     unmapped = Unmapped()
     now = 0.0
     every = tuple(Row("dicom", file, index, "") for file, index in (("a", 0), ("a", 1), ("a", 2), ("b", 0)))

@@ -50,6 +50,7 @@ def surface(mask: torch.Tensor) -> Any:
 
 def test_the_task_of_a_study_that_segments() -> None:
     assert isinstance(task_for(ONE.spec), Segmentation)
+    assert task_for(ONE.spec, spacing_mm=(1.0, 2.0, 5.0)) == FLAT
     assert task_for(ONE.spec).merit == "dice"
 
 
@@ -166,3 +167,33 @@ def test_the_loss_leads_to_the_mask(task: Segmentation) -> None:
 def test_the_task_is_known_without_torch_or_monai() -> None:
     code = "import sys, shared.tasks; print({'torch', 'monai', 'scipy'} & set(sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "set()\n"
+
+
+# ------------------------------------------------------------------ volumes
+
+FLAT = Segmentation(ONE.spec, spacing_mm=(1.0, 2.0, 5.0))  # right to left, front to back, feet to head
+
+
+def box(bottom: int, top: int, left: int) -> torch.Tensor:
+    """A volume of 8 x 12 x 16 with a box between two slices, from a column on."""
+    mask = torch.zeros((1, 8, 12, 16), dtype=torch.int64)
+    mask[:, bottom:top, 3:9, left : left + 4] = 1
+    return mask
+
+
+def test_the_three_rules_hold_for_volumes() -> None:
+    empty, full = box(0, 0, 2), box(2, 5, 2)
+    for task in (ONE, FLAT):
+        found = task.measure(logits_of(torch.cat([full, full, empty, empty])), torch.cat([full, empty, full, empty]))
+        np.testing.assert_array_equal(found[:, :2], [[1, 0], [0, 1], [0, 1], [np.nan, np.nan]])
+
+
+@pytest.mark.parametrize(("task", "edges"), [(ONE, (1, 1, 1)), (FLAT, (5, 2, 1))])
+def test_distances_between_volumes_are_those_of_their_grid(task: Segmentation, edges: tuple[int, int, int]) -> None:
+    called, truth = box(1, 4, 3), box(2, 6, 8)
+    ((dice, distance, _),) = task.measure(logits_of(called), truth)
+    ways = cdist(surface(called[0]) * edges, surface(truth[0]) * edges)
+    far = max(np.percentile(ways.min(axis=1), 95), np.percentile(ways.min(axis=0), 95))
+    diagonal = np.linalg.norm(np.array([8, 12, 16]) * edges)
+    assert dice == 0  # they lie beside each other
+    assert distance == pytest.approx(far / diagonal, abs=1e-6)

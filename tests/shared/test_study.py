@@ -209,8 +209,6 @@ def test_structures_have_a_logit_each_and_several_one_more_for_none_of_them() ->
         ('mode = "multilabel"\nclasses = ["a", "b"]', "unet", "", "nothing overlaps"),
         ('classes = ["a"]', "basic_cnn", "", "goes with model.name = unet or segresnet"),
         ('classes = ["a"]', "unet", '[selection]\nmetric = "auroc"', "is one of dice, loss, and not auroc"),
-        ('classes = ["a"]', "unet", "[images]\nslices = 16", r"images\.slices goes with classification"),
-        ('classes = ["a"]', "unet", "[images]\nhu = [-100, 300]", r"images\.hu goes with classification"),
         ('classes = ["a"]', "unet", AGE, r"\[clinical\] goes with classification"),
     ],
 )
