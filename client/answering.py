@@ -7,12 +7,14 @@ the door. Nothing here knows the network or the images: answers go to `answer`, 
 from collections.abc import Callable
 from contextlib import suppress
 
+from client.backbones import FOLDER, Backbones
 from client.consent import Consent
 from client.egress import Released
 from client.heads import HeadCheck
 from client.intake import (
     check_agreed,
     check_amended,
+    check_backbone,
     check_epoch,
     check_model,
     check_told,
@@ -166,6 +168,7 @@ class Answering:
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.coordinator)
             self._consent.to_open(message, parcel.envelope)
+            self._take_backbone(parcel, message)
             if not self._workload.take_over(parcel, message):
                 self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
@@ -194,6 +197,21 @@ class Answering:
             self._close(parcel, message, record)
         else:
             raise Refusal(WireCode.CONTRACT, remedy="A study of that name is known here; a rehearsal has its own.")
+
+    def _take_backbone(self, parcel: Parcel, message: Open) -> None:
+        """Fetch the frozen backbone of a study that is opened, unless it lies here already."""
+        backbone, held = message.study.backbone, Backbones(self._site.folder)
+        if backbone is None or not backbone.frozen or held.find(backbone.sha256):
+            return
+        with held.arriving(backbone.sha256) as part:
+            try:
+                found = self._site.link.fetch(parcel, part, limit=message.payload_bytes)
+            except TrustError:
+                raise Refusal(WireCode.MODEL_UNSOUND) from None
+            check_backbone(part, found=found, digest=backbone.sha256)
+        self._site.say(
+            f"The backbone of {message.study.name} has come; it stays in the site's {FOLDER}/ for other studies."
+        )
 
     def _answer_late(
         self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range

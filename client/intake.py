@@ -10,6 +10,7 @@ Rules, in order:
 6. Work is of the study as it is open here and of an agreed round, and this site counted in an earlier one if at all.
 7. A model's bytes have the announced size and SHA-256.
 8. A model has exactly the agreed tensors, all finite.
+9. A frozen backbone's bytes have the SHA-256 that the study pins, and its tensors are all finite.
 """
 
 from pathlib import Path
@@ -108,6 +109,16 @@ def check_model(path: Path, *, found: str, digest: str, tensors: Tensors) -> Non
     try:
         packed = PackedFile(path)
         sound = found == digest and packed.table() == tensors and _finite(packed)
+    except (TrustError, ValueError, OSError):
+        sound = False
+    if not sound:
+        raise Refusal(WireCode.MODEL_UNSOUND)
+
+
+def check_backbone(path: Path, *, found: str, digest: str) -> None:
+    """Rule 9; the arguments are `check_model`'s, and so is the refusal. Its tensors are the worker's to compare."""
+    try:
+        sound = found == digest and _finite(PackedFile(path))
     except (TrustError, ValueError, OSError):
         sound = False
     if not sound:

@@ -15,19 +15,21 @@ import numpy as np
 import torch
 from torch import nn
 
-from client.change import IDENTITY, Step, apply, change_of
+from client.change import IDENTITY, Step, apply
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.examples import Examples, SiteData
 from client.imaging.transforms import augmentation
 from client.jobs import Drawn, HeldOut
-from client.methods import State, method_for
+from client.methods import Method, State, method_for
 from client.networks import Networks, start_network
 from client.train import fit
+from shared.backbone import misfits
 from shared.errors import Refusal, WireCode
-from shared.methods import own_tensors, travelling
+from shared.methods import frozen_tensors, own_tensors, travelling
 from shared.metrics import Score
 from shared.models import load_state, state_arrays
+from shared.networks.freezing import slower_parameters
 from shared.private_training import scores_may_leave
 from shared.randomness import PrivateRandom, StudyRandom
 from shared.study import Study
@@ -66,6 +68,7 @@ class LocalWork:
         data: the site's images, split by patient.
         device: where to compute.
         networks: where the network comes from; its weights are the incoming ones whenever it is used.
+        backbone: the file of a frozen one; without it the seed's weights stand for it, as in a rehearsal.
         steps: what is done to a change before it is packed, first to last.
         private: the randomness of a private study.
     """
@@ -78,6 +81,7 @@ class LocalWork:
         data: SiteData,
         device: ResolvedDevice,
         networks: Networks | None = None,
+        backbone: Path | None = None,
         steps: tuple[Step, ...] = IDENTITY,
         private: PrivateRandom | None = None,
     ) -> None:
@@ -91,14 +95,23 @@ class LocalWork:
         self._private = private or PrivateRandom()
         self._networks = networks or Networks()
         start = start_network(study)
-        self._table = table_of(travelling(start, study.training))
-        own = own_tensors(start, study.training)
-        self._fresh = {name: value for name, value in state_arrays(start).items() if name in own}
+        self._table = table_of(travelling(start, study))
+        fresh = state_arrays(start)
+        self._own = {name: fresh[name] for name in own_tensors(start, study.training)}
+        self._frozen = {name: fresh[name] for name in frozen_tensors(start, study)}
+        if backbone is not None:
+            if misfits(backbone, table_of(fresh), study.model.name):
+                raise Refusal(WireCode.PROTOCOL)  # as with other tensors, below
+            self._frozen = {name: PackedFile(backbone).tensor(name) for name in self._frozen}
+        self._slower = slower_parameters(start, study.backbone, name=study.model.name)
 
     def _asked(self, number: int) -> TrainingSpec:
         """What the study asks in a round."""
         assert self._study.training is not None
         return self._study.training.at(number, of=self._study.rounds.count)
+
+    def _method(self, asked: TrainingSpec | None) -> Method:
+        return method_for(asked, own=self._own, frozen=self._frozen)
 
     @property
     def _model(self) -> nn.Module:
@@ -136,7 +149,7 @@ class LocalWork:
             return self._train_privately(incoming, asked, on_step=on_step)
         started = time.monotonic()
         before, own = dict(PackedFile(incoming).items()), _unpacked(kept)
-        method = method_for(asked, own=self._fresh)
+        method = self._method(asked)
         load_state(self._model, method.begin(before, own))
         scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
         scored = time.monotonic()
@@ -149,6 +162,7 @@ class LocalWork:
             device=self._device,
             augment=augmentation(self._study.images.augment),
             correction=method.correction(before, own),
+            slower=self._slower,
             on_step=on_step,
         )
         change, own = method.end(before, own, state_arrays(self._model), steps=done.steps)
@@ -165,7 +179,8 @@ class LocalWork:
 
         study, before = self._study, dict(PackedFile(incoming).items())
         assert study.privacy is not None
-        load_state(self._model, before)
+        method = self._method(asked)
+        load_state(self._model, method.begin(before, {}))
         steps = fit_privately(
             self._model,
             self._data.train,
@@ -175,9 +190,10 @@ class LocalWork:
             private=self._private,
             device=self._device,
             augment=augmentation(study.images.augment),
+            slower=self._slower,
             on_step=on_step,
         )
-        change = change_of(before, state_arrays(self._model))
+        change, _ = method.end(before, {}, state_arrays(self._model), steps=steps)
         return Worked(pack(apply(change, self._steps)), None, Counts(examples=0, patients=0, steps=steps), (), {})
 
     def score(
@@ -185,7 +201,7 @@ class LocalWork:
     ) -> Worked:
         """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
-        method = method_for(self._study.training, own=self._fresh)
+        method = self._method(self._study.training)
         load_state(self._model, method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
         said = (
             split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study.privacy, split)

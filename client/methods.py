@@ -34,11 +34,11 @@ class Method(Protocol):
         ...
 
 
-def method_for(training: TrainingSpec | None, *, own: State) -> Method:
-    """The method that a study asks for; `own` are the layers that stay at the site, untrained."""
-    if training is not None and training.algorithm == "scaffold":
-        return Scaffold(learning_rate=training.learning_rate)
-    return Layers(own)
+def method_for(training: TrainingSpec | None, *, own: State, frozen: State) -> Method:
+    """The method that a study asks for; `own` layers stay at the site, `frozen` ones stay as they are everywhere."""
+    scaffold = training is not None and training.algorithm == "scaffold"
+    method: Method = Scaffold(learning_rate=training.learning_rate) if training and scaffold else Layers(own)
+    return Frozen(method, frozen) if frozen else method
 
 
 class Layers:
@@ -63,6 +63,32 @@ class Layers:
         """The change of the global layers, and the site's own as they are now."""
         change = change_of(incoming, {name: trained[name] for name in incoming})
         return change, {name: trained[name] for name in self._own}
+
+
+class Frozen:
+    """A method for what is trained, beside a backbone that stays as it came and never travels.
+
+    Args:
+        method: for the rest.
+        backbone: all of its tensors.
+    """
+
+    def __init__(self, method: Method, backbone: State) -> None:
+        self._method = method
+        self._backbone = backbone
+
+    def begin(self, incoming: State, kept: State) -> dict[str, np.ndarray]:
+        """What the method begins with, on the backbone."""
+        return {**self._method.begin(incoming, kept), **self._backbone}
+
+    def correction(self, incoming: State, kept: State) -> State:
+        """The method's."""
+        return self._method.correction(incoming, kept)
+
+    def end(self, incoming: State, kept: State, trained: State, *, steps: int) -> tuple[Change, State]:
+        """The method's, of what is not the backbone."""
+        rest = {name: value for name, value in trained.items() if name not in self._backbone}
+        return self._method.end(incoming, kept, rest, steps=steps)
 
 
 class Scaffold:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from shared.models import build_model
+from shared.networks.freezing import freeze
 from shared.randomness import StudyRandom
 from shared.study import Study
 
@@ -41,7 +42,9 @@ class Networks:
 
 
 def start_network(study: Study) -> nn.Module:
-    """A network of its own, on the CPU, with the weights that the study's seed draws."""
+    """A network of its own, on the CPU, with the weights that the study's seed draws; what is frozen does not train."""
     random = StudyRandom(study.study.seed).child("start")
     outputs, columns = study.task.outputs, study.clinical
-    return build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)
+    network = build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)
+    freeze(network, study.backbone, name=study.model.name)
+    return network

@@ -8,7 +8,8 @@
    a step of noise alone.
 5. It is divided by the study's constant `patients_per_step`: dividing by the number of patients at the site
    would tell that number by the size of the noise.
-6. Momentum, Adam, weight decay and the proximal term see nothing but the noised gradient and the weights.
+6. What is frozen has no gradient and no part in the bound.
+7. Momentum, Adam, weight decay and the proximal term see nothing but the noised gradient and the weights.
 
 Every draw that an image depends on (who enters, augmentation, dropout) is private: from the study's own
 stream, which anybody can draw again, a patient's absence would shift the draws of all others.
@@ -20,7 +21,7 @@ The bound and the noise are Opacus' optimizer's, but for what a patient is; grad
 study may ask, `shared/private_training.py` says; what it costs, `shared/privacy.py`.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -35,6 +36,7 @@ from client.imaging.transforms import Augment, to_network
 from client.losses import Loss, loss_for
 from client.train import local_optimizer
 from shared.metrics import Integers
+from shared.networks.freezing import mixes_batches, start_training, trained_parameters
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom
 from shared.tasks import Task
@@ -42,7 +44,6 @@ from shared.training import TrainingSpec
 
 Drawn = Sequence[Integers]  # for each patient who entered, the indices of its images
 _NOBODYS = np.zeros(0, np.int64)  # labels: no loss of a private study may weigh by those of the site
-_MIXING = nn.modules.batchnorm._BatchNorm
 
 
 def fit_privately(
@@ -55,6 +56,7 @@ def fit_privately(
     private: PrivateRandom,
     device: torch.device | str,
     augment: Augment | None = None,
+    slower: Mapping[str, float] | None = None,
     on_step: Callable[[int, int | None], None] | None = None,
 ) -> int:
     """Train the model in place for one round, privately.
@@ -68,6 +70,7 @@ def fit_privately(
         private: where every draw comes from.
         device: where to compute.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
+        slower: by parameter, a factor on the learning rate.
         on_step: told, after each step, how many are done of how many; may raise to stop.
 
     Returns:
@@ -77,9 +80,10 @@ def fit_privately(
         ValueError: a layer of the model mixes the images of a batch, or no number of steps is asked for.
     """
     steps = spec.steps_per_round or 0
-    if any(isinstance(layer, _MIXING) for layer in model.modules()) or not steps:
+    if mixes_batches(model) or not steps:
         raise ValueError("private training takes steps_per_round and a model without batch norm")
-    trainer = _Trainer(model, spec, privacy, task=task, private=private, device=torch.device(device))
+    device, slower = torch.device(device), slower or {}
+    trainer = _Trainer(model, spec, privacy, task=task, private=private, device=device, slower=slower)
     patients, draws = images_by_patient(examples.patients), private.generator()
     try:
         with torch.random.fork_rng(devices=trainer.cuda_devices):
@@ -184,10 +188,11 @@ class _Trainer:
         task: Task,
         private: PrivateRandom,
         device: torch.device,
+        slower: Mapping[str, float],
     ) -> None:
         self._device = device
-        self._model = model.to(device).train()
-        self._optimizer = PatientOptimizer(local_optimizer(model, spec), privacy, private)
+        self._model = start_training(model.to(device))
+        self._optimizer = PatientOptimizer(local_optimizer(model, spec, slower=slower), privacy, private)
         cost = loss_for(spec, task=task, labels=_NOBODYS, device=device)
         self._gradients = gradients_of(model, cost)
         if spec.proximal_mu:
@@ -219,7 +224,7 @@ class _Trainer:
         sizes = torch.tensor([len(own) for own in batch], dtype=torch.int64)
         whose = torch.repeat_interleave(sizes)
         self._optimizer.owners = nn.functional.one_hot(whose, max(len(batch), 1)).T.float().to(self._device)
-        named = dict(self._model.named_parameters())
+        named = trained_parameters(self._model)
         if not batch:
             found = {name: parameter.new_zeros((0, *parameter.shape)) for name, parameter in named.items()}
         else:
@@ -245,7 +250,7 @@ def gradients_of(model: nn.Module, cost: Loss) -> Callable[..., dict[str, Tensor
     each = vmap(grad(loss), in_dims=(None, 0, 0, 0), randomness="different")
 
     def gradients(images: Tensor, targets: Tensor, *known: Tensor) -> dict[str, Tensor]:
-        weights = {name: parameter.detach() for name, parameter in model.named_parameters()}
+        weights = {name: parameter.detach() for name, parameter in trained_parameters(model).items()}
         found: dict[str, Any] = each(weights, images, targets, known)
         return found
 

@@ -107,7 +107,7 @@ class Trial:
         network, training = start_network(job.study), job.study.training
         smallest = smallest_batch(network)
         self._model = job.out / DRAWN_FILE
-        self._model.write_bytes(pack(travelling(network, training)))
+        self._model.write_bytes(pack(travelling(network, job.study)))
         self.planned = planned_steps(len(data.train), training, smallest=smallest) if self._trains and training else 0
         self._data = replace(data, validation=some(data.validation), test=some(data.test, most=0))
         self._held_out = len(data.validation) + (0 if self._trains else len(data.test))

@@ -25,12 +25,11 @@ from client.jobs import Drawn
 from client.losses import Loss, loss_for
 from client.mixup import mixup
 from shared.metrics import Integers
+from shared.networks.freezing import mixes_batches, start_training
 from shared.randomness import StudyRandom
 from shared.tasks import Task
 from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
-
-_BATCH_NORMS = nn.modules.batchnorm._BatchNorm
 
 
 @dataclass(frozen=True)
@@ -59,6 +58,7 @@ def fit(
     device: torch.device | str,
     augment: Augment | None = None,
     correction: Mapping[str, Array] | None = None,
+    slower: Mapping[str, float] | None = None,
     on_step: Callable[[int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fit:
@@ -73,12 +73,14 @@ def fit(
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
         augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
+        slower: by parameter, a factor on the learning rate.
         on_step: told, after each step, how many are done of how many (None: as time allows); may raise to stop.
         clock: seconds, for `Fit.seconds` and for the time that a round may take.
     """
     started = clock()
     cost = loss_for(spec, task=task, labels=examples.labels, device=device)
-    trainer = _Trainer(model, spec, loss=cost, device=torch.device(device), correction=correction or {})
+    correction, slower = correction or {}, slower or {}
+    trainer = _Trainer(model, spec, loss=cost, device=torch.device(device), correction=correction, slower=slower)
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
     smallest, tally = smallest_batch(model), Tally(examples.patients, batch_size=spec.batch_size)
     planned = planned_steps(len(examples), spec, smallest=smallest)
@@ -110,14 +112,15 @@ class _Trainer:
         loss: Loss,
         device: torch.device,
         correction: Mapping[str, Array],
+        slower: Mapping[str, float],
     ) -> None:
         self.device = device
         self._cuda = device.type == "cuda"
         self._amp = spec.amp and self._cuda
         self._layout = layout_for(model) if self._cuda else torch.contiguous_format
-        self._model = model.to(device, memory_format=self._layout).train()  # type: ignore[call-overload]
+        self._model = start_training(model.to(device, memory_format=self._layout))  # type: ignore[call-overload]
         self._loss = loss
-        self._optimizer = local_optimizer(model, spec)
+        self._optimizer = local_optimizer(model, spec, slower=slower)
         self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
         self._mu = spec.proximal_mu
         trained = [p for p in model.parameters() if p.requires_grad]
@@ -173,10 +176,14 @@ class _Trainer:
                 parameter.grad.add_(correction)
 
 
-def local_optimizer(model: nn.Module, spec: TrainingSpec) -> Optimizer:
-    """A fresh optimiser of the study's kind over all weights that are trained."""
-    parameters = [p for p in model.parameters() if p.requires_grad]
+def local_optimizer(model: nn.Module, spec: TrainingSpec, *, slower: Mapping[str, float]) -> Optimizer:
+    """A fresh optimiser of the study's kind over all weights that are trained, some at a part of the learning rate."""
     rate, decay = spec.learning_rate, spec.weight_decay
+    by_factor: dict[float, list[nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            by_factor.setdefault(slower.get(name, 1.0), []).append(parameter)
+    parameters = [{"params": group, "lr": rate * factor} for factor, group in by_factor.items()]
     if spec.optimizer == "sgd":
         return SGD(parameters, lr=rate, momentum=spec.momentum, weight_decay=decay, foreach=True)
     return (Adam if spec.optimizer == "adam" else AdamW)(parameters, lr=rate, weight_decay=decay, foreach=True)
@@ -190,7 +197,7 @@ def layout_for(model: nn.Module) -> torch.memory_format:
 
 def smallest_batch(model: nn.Module) -> int:
     """Fewer images than that are no batch: a batch norm cannot take the variance of one value per channel."""
-    return 2 if any(isinstance(layer, _BATCH_NORMS) for layer in model.modules()) else 1
+    return 2 if mixes_batches(model) else 1
 
 
 def planned_steps(count: int, spec: TrainingSpec, *, smallest: int = 1) -> int | None:

@@ -4,6 +4,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+from client.backbones import Backbones
 from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
 from client.image_lists import ImageLists
 from client.imaging.cache import prepare
@@ -165,8 +166,18 @@ class Workbench:
                 data=data or self._data(study),
                 device=self._resolve(),
                 networks=self._networks,
+                backbone=self._backbone(study),
             )
         return self._works[key]
+
+    def _backbone(self, study: Study) -> Path | None:
+        """The file of a frozen one; an opening brings it, so a study whose backbone is gone is opened anew."""
+        if study.backbone is None or not study.backbone.frozen:
+            return None
+        found = Backbones(self._folder).find(study.backbone.sha256)
+        if found is None:
+            raise Refusal(WireCode.UNKNOWN_STUDY)
+        return found
 
 
 def _splits(data: SiteData) -> dict[Split, Examples]:

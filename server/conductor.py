@@ -22,8 +22,8 @@ from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.keeping import keep_updates
 from server.lateness import cut_off, slots_for
-from server.launch import FINAL_MODEL
 from server.optimizers import optimizer_for
+from server.publishing import publish
 from server.readmission import admitted_before
 from server.receipts import receipts_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped, reason_of
@@ -34,7 +34,6 @@ from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from server.trips import Trip, Trips
 from shared.address import Stage
-from shared.durable import name_again, rename_durably
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.receipt import Receipt
@@ -82,7 +81,7 @@ class Conductor:
         try:
             if not isinstance(self._history.ended, StudyFinished):  # else only its end was cut short
                 self._go_through()
-            self._publish()
+            publish(self._desk, self._trips.model(self._history.final_round))
         except StopAsked:
             desk.write(StudyStopped(reason="the coordinator asked to stop"))
             self._end("stopped", StudyState.STOPPED, reason="The coordinator asked to stop.")
@@ -140,8 +139,9 @@ class Conductor:
 
     def _open(self) -> None:
         state = self._round(Stage.OPEN, 0, absence_s=ABSENCE_S)
-        closing = StageRun(self._desk, state, question=lambda ask: self._desk.opening(0, ask.attempt)).run()
-        self._insist(closing, "open the study")
+        desk = self._desk
+        run = StageRun(desk, state, question=lambda ask: desk.opening(0, ask.attempt), payload=desk.backbone)
+        self._insist(run.run(), "open the study")
 
     def _train(self, number: int) -> None:
         desk, model = self._desk, self._trips.model(number - 1)
@@ -236,15 +236,6 @@ class Conductor:
         self._checkpoints.prune(number, keep=range(number) if desk.study.selection.model == "best" else ())
         desk.spool.forget_before(number if desk.study.selection.cross_site else number + 1)
         desk.say(f"Round {number}/{desk.study.rounds.count}: counted {len(closing.counted)} of {len(closing.asked)}.")
-
-    def _publish(self) -> None:
-        """Give the final model its lasting name beside the journal: a second name, not a copy."""
-        final = self._desk.folder.path / FINAL_MODEL
-        link = final.with_suffix(".part")
-        link.unlink(missing_ok=True)
-        name_again(self._trips.model(self._history.final_round), link)
-        rename_durably(link, final)
-        link.unlink(missing_ok=True)  # rename(2) does nothing where `final` is that very file already
 
     def reconcile(self) -> None:
         """Write the journal entry of a checkpoint that a crash left without one."""

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.backbones import BACKBONE
 from server.heads import Heads
 from server.journal import Journal
 from server.known_heads import known_by
@@ -70,6 +71,11 @@ class Desk:
         return payload_limit(self.tensors) if self.study.study.kind == "train" else 0
 
     @property
+    def backbone(self) -> Path | None:
+        """What travels with an opening: the backbone, if it is frozen."""
+        return self.folder.path / BACKBONE if self.study.freezes else None
+
+    @property
     def slot_bytes(self) -> int:
         """How many bytes of updates may be on their way at once."""
         return self.study.transfer.slot_bytes or max(2 * self.update_limit, SLOT_FLOOR_BYTES)
@@ -87,7 +93,12 @@ class Desk:
         """The question that opens the study at a site."""
         place = self.address(Stage.OPEN, number, attempt)
         return Open(
-            address=place, study=self.study, tensors=self.tensors, cohort=self.cohort, amendments=self.amendments
+            address=place,
+            study=self.study,
+            tensors=self.tensors,
+            cohort=self.cohort,
+            payload_bytes=self.backbone.stat().st_size if self.backbone else 0,
+            amendments=self.amendments,
         )
 
     def contract(self, site: str) -> Contract:

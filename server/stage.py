@@ -148,7 +148,7 @@ class StageRun:
             return
         self._withdraw(ask.site)
         if ask.site in self._unopened:
-            self._send(ask.site, self._desk.opening(self._state.number, ask.attempt))
+            self._send(ask.site, self._desk.opening(self._state.number, ask.attempt), self._desk.backbone)
         else:
             self._send(ask.site, self._question(ask), self._payload)
 

@@ -69,7 +69,7 @@ def history_of(privacy: PrivacySpec | None, training: TrainingSpec | None, *, ro
 
 
 def privacy_fault(
-    privacy: PrivacySpec | None, training: TrainingSpec | None, *, kind: str, norm: str, compares: bool
+    privacy: PrivacySpec | None, training: TrainingSpec | None, *, kind: str, mixes: bool, compares: bool
 ) -> str | None:
     """Why a study cannot train privately, in words and with what to do; None if it can.
 
@@ -77,15 +77,18 @@ def privacy_fault(
         privacy: what is asked.
         training: how it trains, if it does.
         kind: the study's.
-        norm: its model's normalisation layers.
+        mixes: whether batch norms of its model train.
         compares: whether it compares models (`[selection]`).
     """
     if privacy is None:
         return None
     if training is None or kind != "train":
         return "[privacy] protects the patients trained on, and this study trains on nobody; leave [privacy] out"
-    if norm == "batch":
-        return "[privacy] does not go with model.norm = batch, which mixes the patients of a batch; use group"
+    if mixes:
+        return (
+            "[privacy] does not go with model.norm = batch, which mixes the patients of a batch;"
+            " use group, or freeze the backbone"
+        )
     if compares:
         return "[selection] compares or sends round what [privacy] withholds; leave [selection] out"
     return _training_fault(privacy, training)

@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, ValidationError, model_validator
 
+from shared.backbone import BackboneSpec, backbone_fault
 from shared.buffering import study_fault
 from shared.canonical import canonical, digest
 from shared.clinical import ClinicalSpec
@@ -94,6 +95,7 @@ class Study(Section):
     images: ImageSpec = ImageSpec()
     clinical: ClinicalSpec = Field(default_factory=dict)
     model: ModelSpec = ModelSpec()
+    backbone: BackboneSpec | None = None
     training: TrainingSpec | None = None
     privacy: PrivacySpec | None = None
     server: ServerSpec = ServerSpec()
@@ -143,8 +145,12 @@ class Study(Section):
         sampled = self.rounds.sample is not None
         kind, named = self.study.kind, bool(self.rounds.sites)
         fault = selection_fault(self.selection, kind=kind, algorithm=algorithm, sampled=sampled, named=named)
-        compares, norm = self.selection.compares, self.model.norm
-        if fault := fault or privacy_fault(self.privacy, self.training, kind=kind, norm=norm, compares=compares):
+        pinned, clinical = self.model.start_sha256 is not None, bool(self.clinical)
+        fault = fault or backbone_fault(
+            self.backbone, self.training, kind=kind, network=self.model.name, pinned=pinned, clinical=clinical
+        )
+        compares, mixes = self.selection.compares, self.model.norm == "batch" and not self.freezes
+        if fault := fault or privacy_fault(self.privacy, self.training, kind=kind, mixes=mixes, compares=compares):
             raise ValueError(fault)
         return self
 
@@ -163,6 +169,11 @@ class Study(Section):
     def keeps_state(self) -> bool:
         """Whether a site keeps something of its own from one round to the next."""
         return self.training is not None and self.training.algorithm in ("fedbn", "scaffold")
+
+    @property
+    def freezes(self) -> bool:
+        """Whether the backbone of its model neither changes nor travels in a round."""
+        return self.backbone is not None and self.backbone.frozen
 
     @property
     def agreed_rounds(self) -> int:

@@ -74,12 +74,16 @@ class Message(Section):
 
 
 class Open(Message):
-    """The study as it is now, with its amendments; the site answers with its contract digest."""
+    """The study as it is now, with its amendments; the site answers with its contract digest.
+
+    The payload is the study's frozen backbone, if it has one: a site that has that file does not fetch it.
+    """
 
     type: Literal["open"] = "open"
     study: Study
     tensors: tuple[TensorSpec, ...]
     cohort: tuple[Name, ...]
+    payload_bytes: Count = 0
     amendments: Annotated[tuple[Sealed, ...], Field(max_length=MOST_AMENDMENTS)] = ()
 
 

@@ -70,9 +70,10 @@ class MemoryWard:
             settings = SiteSettings(site=AboutSite(name=name), data=described, compute=compute, policy=policy)
             write_settings(self.sites[name] / "site.toml", settings)
 
-    def run(self, text: str) -> StudyFolder:
+    def run(self, text: str, *, backbone: Path | None = None) -> StudyFolder:
         """Take a study from its text to its end; the sites' ledgers conform, and the journal anchors them."""
-        folder = launch(self.federation, parse_study(text), source=text, start_model=None, now="2026-01-01T00:00:00Z")
+        study, now = parse_study(text), "2026-01-01T00:00:00Z"
+        folder = launch(self.federation, study, source=text, start_model=None, backbone=backbone, now=now)
         conduct(self.federation, folder, CallGrid(self.sites.values()), say=lambda _: None)
         assert folder.standing().state is StudyState.FINISHED, folder.standing().reason
         for name in self.sites:

@@ -4,7 +4,7 @@
 2. of each committed round, every update that counted is there under the digest that the journal let in;
 3. the model made from them (`folding.py`) has the digest that the journal committed, bit for bit;
 4. the final model is the one after the last round, or after that which the journal says was chosen where the
-   study takes the best one, and so is the file that was published.
+   study takes the best one, and so is the file that was published (of a frozen backbone: what was trained of it).
 
 The first round that breaks a rule is the last one looked at: every later model follows from its own. Updates that
 were never kept (`rounds.keep_updates`) break none, and are said.
@@ -20,9 +20,10 @@ from pydantic import ValidationError
 
 from deploy.audit.folding import Remembered, Weighed, next_model
 from deploy.audit.reading import as_count, as_list, as_name, as_share, as_text, in_form
+from shared.backbone import head_of
 from shared.canonical import digest
 from shared.chain import Entry
-from shared.errors import ConfigError
+from shared.errors import ConfigError, TrustError
 from shared.study import Study
 from shared.update import Array, PackedFile, pack
 
@@ -142,7 +143,7 @@ def remake(entries: Iterable[Entry], folder: Path) -> Remade:
     number = _final_round(study, book)
     if book.final is None or not all(one.outcome == "identical" for one in rounds[:number]):
         return Remade(rounds, None)
-    return _final(rounds, number, book, folder)
+    return _final(rounds, number, book, folder, study)
 
 
 def _final_round(study: Study, book: _Book) -> int:
@@ -150,12 +151,12 @@ def _final_round(study: Study, book: _Book) -> int:
     return len(book.commits) if book.chosen is None or study.selection.model == "last" else book.chosen
 
 
-def _final(rounds: tuple[RemadeRound, ...], number: int, book: _Book, folder: Path) -> Remade:
+def _final(rounds: tuple[RemadeRound, ...], number: int, book: _Book, folder: Path, study: Study) -> Remade:
     """By rule 4."""
     made, place = [book.start_digest, *(one.digest for one in book.commits)], f"the one after round {number}"
     if made[number : number + 1] != [book.final]:
         return Remade(rounds, False, f"the final model that the journal names is not {place}")
-    published = _digest(folder / _PUBLISHED)
+    published = _trained(folder / _PUBLISHED, study)
     if published not in (None, book.final):
         return Remade(rounds, False, f"{_PUBLISHED} is not bit-identical with the final model, {place}")
     return Remade(rounds, None if published is None else True)
@@ -232,6 +233,16 @@ def _updates(commit: _Commit, folder: Path, model: Mapping[str, Array]) -> Itera
         if packed.declared() != {name: (str(value.dtype), value.shape) for name, value in model.items()}:
             raise _Fault("other", f"the update of {site} does not fit the model")
         yield Weighed(packed, said.examples, said.discount, said.steps)
+
+
+def _trained(file: Path, study: Study) -> str | None:
+    """The digest of a model, or, if its backbone was frozen, of what was trained by itself."""
+    if not study.freezes or not file.is_file():
+        return _digest(file)
+    try:
+        return digest(pack(dict(head_of(PackedFile(file), study.model.name))))
+    except TrustError:
+        return _digest(file)
 
 
 def _digest(file: Path) -> str | None:

@@ -15,6 +15,7 @@ from client.evaluate import measured_by_patient
 from client.imaging.examples import SiteData
 from client.local_work import LocalWork
 from client.methods import method_for
+from client.networks import start_network
 from client.seen_model import model_change
 from server.aggregate import fold
 from server.efforts import efforts_of
@@ -24,8 +25,7 @@ from server.optimizers import optimizer_for
 from shared.canonical import digest
 from shared.methods import own_tensors
 from shared.metrics import Floats, Integers
-from shared.models import build_model, load_state, state_arrays
-from shared.randomness import StudyRandom
+from shared.models import load_state, state_arrays
 from shared.study import Study
 from shared.tasks import task_for
 from shared.update import PackedFile, join, pack
@@ -67,11 +67,10 @@ class Trial:
             (patients, outputs) logits, the patients' targets, and (patients,) the number of each one's site.
         """
         study, incoming = self.study, dict(PackedFile(self.model).items())
-        random, task = StudyRandom(study.study.seed).child("start"), task_for(study.task)
-        outputs, columns = study.task.outputs, study.clinical
-        network = build_model(study.model, images=study.images, outputs=outputs, random=random, clinical=columns)
-        own = own_tensors(network, study.training)
-        method = method_for(study.training, own={k: v for k, v in state_arrays(network).items() if k in own})
+        network, task = start_network(study), task_for(study.task)
+        fresh = state_arrays(network)
+        own = {name: fresh[name] for name in own_tensors(network, study.training)}
+        method = method_for(study.training, own=own, frozen={})
         found = []
         for number, (name, data) in enumerate(self.sites.items()):
             kept = dict(PackedFile(self.kept[name]).items()) if name in self.kept else {}

@@ -13,6 +13,7 @@ from shared.study import Study, parse_study
 Name = Annotated[str, typer.Argument(help="The study's name.")]
 Federation = Annotated[Path, typer.Option("--federation", "-f", help="The federation's folder.")]
 StartModel = Annotated[Path | None, typer.Option(help="The model file that the study pins.")]
+Backbone = Annotated[Path | None, typer.Option(help="The file of the backbone that the study pins.")]
 HERE = Path()
 STUDY_LIMIT_BYTES = 1 << 20
 

@@ -2,6 +2,7 @@
 
 from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
+from shared.backbone import BackboneSpec
 from shared.metrics import MERITS
 from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
@@ -41,6 +42,23 @@ def explain_rounds(rounds: RoundsSpec) -> list[str]:
     if rounds.keep_updates:
         lines.append("The server keeps every update that counted: an auditor can make each model again from them.")
     return lines
+
+
+def explain_size(backbone: BackboneSpec | None, *, model_bytes: int, frozen_bytes: int) -> list[str]:
+    """How large the model is, and what of it travels: what trains, in every round, and what is frozen, once."""
+    if backbone is None or not backbone.frozen:
+        lines = [f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image."]
+        if backbone is not None:
+            lines.append(
+                f"Its backbone starts from a pinned file and trains at {backbone.rate:g} of the learning rate."
+            )
+        return lines
+    return [
+        f"The model has {model_bytes + frozen_bytes:,} bytes, of which {model_bytes:,} are its head and train; a site"
+        " sends as much per round, and never an image.",
+        f"The other {frozen_bytes:,} are its backbone, frozen as it is in the pinned file. It travels when the study is"
+        " opened, and only to sites that do not have it.",
+    ]
 
 
 def explain_length(training: TrainingSpec) -> str:

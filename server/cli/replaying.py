@@ -24,6 +24,7 @@ app = typer.Typer()
 @answering("study.replay")
 def replay(name: Name, federation: Federation = HERE) -> Answer:
     """Run a finished study again at its sites, and say whether every model is the same byte for byte."""
+    from server.backbones import BACKBONE
     from server.clone import toml_of
     from server.desk import utc_now
     from server.journal import read_history
@@ -39,10 +40,11 @@ def replay(name: Name, federation: Federation = HERE) -> Answer:
     assert before.started is not None  # a finished study has begun
     again = replay_of(study, before.started.cohort, taken={other.name for other in all_studies(federation)})
     start = first.path / START_MODEL if study.model.start_sha256 else None
+    backbone = first.path / BACKBONE if study.backbone else None
     if study.rounds.buffer is not None:
         progress_console().print("This study is buffered: it repeats only as far as updates come in the same rounds.")
     source = f"# A replay of {name}.\n{toml_of(again, again.name)}"
-    folder = launch(federation, again, source=source, start_model=start, now=utc_now())
+    folder = launch(federation, again, source=source, start_model=start, backbone=backbone, now=utc_now())
     _finish(folder, federation)
     found = compare_runs(before, read_history(folder.journal))
     return answer_of(name, folder.name, found, buffered=study.rounds.buffer is not None)

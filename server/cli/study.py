@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from server.cli import exporting, records, rehearsing, replaying, running, surveying
-from server.cli.arguments import HERE, Federation, Name, StartModel, about, read_study
+from server.cli.arguments import HERE, Backbone, Federation, Name, StartModel, about, read_study
 from server.cli.explain import (
     explain_learning,
     explain_length,
@@ -15,6 +15,7 @@ from server.cli.explain import (
     explain_rounds,
     explain_scores,
     explain_selection,
+    explain_size,
 )
 from server.study_folder import all_studies, find_launched
 from shared.command_line import typed
@@ -81,6 +82,7 @@ def clone(
     federation: Federation = HERE,
 ) -> Answer:
     """Write a study file that asks the same as a launched study, under another name."""
+    from server.backbones import BACKBONE
     from server.clone import cloned
     from server.launch import START_MODEL
 
@@ -91,8 +93,10 @@ def clone(
     study = folder.study()
     write_atomically(path, cloned(study, source=folder.source(), name=new_name).encode())
     start = str(folder.path / START_MODEL) if study.model.start_sha256 else None
-    pinned = f"\nTo launch it, add --start-model {start}" if start else ""
-    data = {"study": new_name, "file": str(path), "from": name, "start_model": start}
+    backbone = str(folder.path / BACKBONE) if study.backbone else None
+    files = {"--start-model": start, "--backbone": backbone}
+    pinned = "".join(f"\nTo launch it, add {option} {file}" for option, file in files.items() if file)
+    data = {"study": new_name, "file": str(path), "from": name, "start_model": start, "backbone": backbone}
     return Answer(data, f"Wrote {path}. Edit it, then: {typed('study', 'check', path)}{pinned}")
 
 
@@ -106,7 +110,7 @@ def check(
 ) -> Answer:
     """Explain a study in plain words, and how large its model is."""
     from server.advice import advise, read_labels
-    from server.launch import start_state
+    from server.launch import start_state, whole_table
     from server.report.privacy import privacy_of
     from shared.update import table_of
 
@@ -114,10 +118,12 @@ def check(
     privacy = privacy_of(study, committed=0)
     tensors = table_of(start_state(study))
     size = sum(tensor.nbytes for tensor in tensors)
-    words = explain_study(study, model_bytes=size)
+    frozen = sum(tensor.nbytes for tensor in whole_table(study)) - size if study.freezes else 0
+    words = explain_study(study, model_bytes=size, frozen_bytes=frozen)
     advice = advise(read_labels(labels)) if labels else None
     words += [advice.words()] if advice else []
     data = {"study": study.name, "digest": study.digest(), "model_bytes": size, "tensors": len(tensors)}
+    data |= {"frozen_bytes": frozen}
     data |= {"advised": advice._asdict() if advice else None, "privacy": asdict(privacy) if privacy else None}
     return Answer(data | {"explained": words}, "\n".join(f"- {line}" for line in words))
 
@@ -128,6 +134,7 @@ def launch(
     path: Annotated[Path, typer.Argument(help="The study file.")],
     federation: Federation = HERE,
     start_model: StartModel = None,
+    backbone: Backbone = None,
 ) -> Answer:
     """Queue a study; the running server starts it."""
     from server.cohort import choose
@@ -139,7 +146,8 @@ def launch(
     sites = load_federation(federation).roster.sites()
     rounds = study.rounds
     cohort = choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)
-    folder = queue(federation, study, source=path.read_text(encoding="utf-8"), start_model=start_model, now=utc_now())
+    source, now = path.read_text(encoding="utf-8"), utc_now()
+    folder = queue(federation, study, source=source, start_model=start_model, backbone=backbone, now=now)
     follow = about("watch", study.name, federation)
     return Answer(
         {"study": study.name, "digest": study.digest(), "cohort": list(cohort), "folder": str(folder.path)},
@@ -164,14 +172,14 @@ def name_for(path: Path) -> str:
     return path.stem.lower().replace("_", "-")
 
 
-def explain_study(study: Study, *, model_bytes: int) -> list[str]:
-    """The study in plain words, one sentence each."""
+def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> list[str]:
+    """The study in plain words, one sentence each; the bytes are those of what travels and of what is frozen."""
     task, train, rounds = study.task, study.training, study.rounds
     lines = [
         f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
         f" to tell {asked_in_words(task)}; images are of {study.images.words}.",
         *([f"Beside each image it takes {', '.join(study.clinical)}."] if study.clinical else []),
-        f"The model has {model_bytes:,} bytes; a site sends as much per round, and never an image.",
+        *explain_size(study.backbone, model_bytes=model_bytes, frozen_bytes=frozen_bytes),
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"
         f" a round counts with at least {rounds.quorum} of them and waits at most {rounds.deadline_s:.0f} s.",
         *explain_rounds(rounds),

@@ -11,12 +11,13 @@ The folder is there whole or not at all. Which study's model may leave is decide
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.backbones import BACKBONE, backbone_of, pinned_backbone
 from server.export.bundle import MODEL, bundle_files
 from server.export.card import Asked, card_of
 from server.export.page import render
@@ -31,7 +32,7 @@ from shared.ledger import read_lines, verify
 from shared.model_card import ModelCard
 from shared.model_package import CARD, MANIFEST, SIGNATURE, Format, Manifest, listed, sign_manifest
 from shared.study import Study
-from shared.update import CONTROL, PackedFile, Piece, pack_pieces
+from shared.update import CONTROL, PackedFile, pack
 
 PAGE = "model-card.html"
 
@@ -89,7 +90,7 @@ def export_model(
     _insist(folder, evidence, key)
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name a new folder with --out.")
-    model, to = _model(folder.path / evidence.model_file.path), to.absolute()
+    model, to = _model(folder.path, evidence), to.absolute()
 
     def make(file: Path) -> ModelCard:
         return card_of(evidence, asked, packed=PackedFile(file), sha256=digest(model), size=len(model))
@@ -174,15 +175,14 @@ def _more(study: Study) -> str | None:
     return "sees volumes" if study.images.slices is not None else None
 
 
-def _model(path: Path) -> bytes:
-    """The model's file, without what no network needs.
+def _model(folder: Path, evidence: Evidence) -> bytes:
+    """The model's file, without what no network needs, on the backbone that was frozen.
 
     It is held in memory, as the network is wherever the model is used.
     """
-    packed = PackedFile(path)
-    tensors = tuple(tensor for tensor in packed.table() if not tensor.name.startswith(CONTROL))
-    return b"".join(pack_pieces(tensors, _without_controls(packed.pieces())))
-
-
-def _without_controls(pieces: Iterator[Piece]) -> Iterator[Piece]:
-    return (piece for piece in pieces if not piece.name.startswith(CONTROL))
+    state = dict(PackedFile(folder / evidence.model_file.path).items())
+    if evidence.study.freezes:
+        backbone = pinned_backbone(evidence.study, folder / BACKBONE)
+        assert backbone is not None
+        state |= backbone_of(backbone, evidence.study.model.name)
+    return pack({name: value for name, value in state.items() if not name.startswith(CONTROL)})

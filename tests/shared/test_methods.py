@@ -27,7 +27,7 @@ def test_every_tensor_travels(algorithm: str) -> None:
     study = asked(algorithm)
     model = build(study)
     assert own_tensors(model, study.training) == frozenset()
-    assert travelling(model, study.training).keys() == state_arrays(model).keys()
+    assert travelling(model, study).keys() == state_arrays(model).keys()
     assert own_tensors(model, None) == frozenset()
 
 
@@ -36,7 +36,7 @@ def test_every_tensor_travels(algorithm: str) -> None:
 def test_norm_layers_stay_with_all_they_have(name: str, norm: str) -> None:
     study = asked("fedbn", name=name, norm=norm)
     model = build(study)
-    own, sent = own_tensors(model, study.training), travelling(model, study.training)
+    own, sent = own_tensors(model, study.training), travelling(model, study)
     assert own | sent.keys() == state_arrays(model).keys()
     assert not own & sent.keys()
     assert own
@@ -47,7 +47,7 @@ def test_norm_layers_stay_with_all_they_have(name: str, norm: str) -> None:
 
 def test_the_start_model_of_the_server_is_what_travels() -> None:
     study = asked("fedbn")
-    assert start_state(study).keys() == travelling(build(study), study.training).keys()
+    assert start_state(study).keys() == travelling(build(study), study).keys()
     assert "head.weight" in start_state(study)
     assert np.issubdtype(start_state(study)["head.weight"].dtype, np.floating)
 

@@ -1,0 +1,53 @@
+"""The backbones at a site: weights that studies freeze, by their SHA-256, so that none travels twice.
+
+They lie in the site's folder under `backbones/`, one safetensors file each. Hospital IT may put one there under any
+name ending in `.safetensors` before a study needs it; else the first study that does brings it. A file is what
+its bytes are, whatever its name. Whether they are a sound model is `client/intake.py`'s question.
+"""
+
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from shared.durable import fsync_folder
+
+FOLDER = "backbones"
+_SUFFIX = ".safetensors"
+
+
+class Backbones:
+    """Those of one site.
+
+    Args:
+        site: its folder.
+    """
+
+    def __init__(self, site: Path) -> None:
+        self._folder = site / FOLDER
+
+    def find(self, sha256: str) -> Path | None:
+        """The file with these bytes; one that bears the digest's name is looked at first."""
+        named = self._folder / f"{sha256}{_SUFFIX}"
+        others = sorted(self._folder.glob(f"[!.]*{_SUFFIX}"))
+        return next((path for path in (named, *others) if _digest(path) == sha256), None)
+
+    @contextmanager
+    def arriving(self, sha256: str) -> Iterator[Path]:
+        """Where to write a file that comes; it takes its name once the block has let it pass, and else is gone."""
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        part = self._folder / f".{sha256}.part"
+        try:
+            yield part
+            part.replace(self._folder / f"{sha256}{_SUFFIX}")
+            fsync_folder(self._folder)
+        finally:
+            part.unlink(missing_ok=True)
+
+
+def _digest(path: Path) -> str | None:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError:
+        return None
