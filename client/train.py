@@ -10,6 +10,8 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import count, islice
+from types import MappingProxyType
+from typing import Any
 
 import numpy as np
 import torch
@@ -30,6 +32,8 @@ from shared.randomness import StudyRandom
 from shared.tasks import Task
 from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
+
+_NOTHING: Mapping[str, Any] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -57,8 +61,8 @@ def fit(
     random: StudyRandom,
     device: torch.device | str,
     augment: Augment | None = None,
-    correction: Mapping[str, Array] | None = None,
-    slower: Mapping[str, float] | None = None,
+    correction: Mapping[str, Array] = _NOTHING,
+    slower: Mapping[str, float] = _NOTHING,
     on_step: Callable[[int, int | None], None] | None = None,
     clock: Callable[[], float] = time.perf_counter,
 ) -> Fit:
@@ -79,13 +83,11 @@ def fit(
     """
     started = clock()
     cost = loss_for(spec, task=task, labels=examples.labels, device=device)
-    correction, slower = correction or {}, slower or {}
     trainer = _Trainer(model, spec, loss=cost, device=torch.device(device), correction=correction, slower=slower)
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
     smallest, tally = smallest_batch(model), Tally(examples.patients, batch_size=spec.batch_size)
     planned = planned_steps(len(examples), spec, smallest=smallest)
-    ways = (("augment", augment), ("mixup", mixup(spec.mixup, task=task) if spec.mixup else None))
-    varied = [(vary, random.child(name).generator()) for name, vary in ways if vary is not None]
+    varied = _variations(spec, task=task, augment=augment, random=random)
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         seed_layers(random.child("layers").integer(), trainer.device)
         batches = _batches(examples, spec, smallest=smallest, random=random)
@@ -101,6 +103,14 @@ def fit(
                 on_step(steps, planned)
     mean = float(loss) / seen if seen else None
     return Fit(steps, len(examples), examples.patient_count, clock() - started, mean, tally.drawn)
+
+
+def _variations(
+    spec: TrainingSpec, *, task: Task, augment: Augment | None, random: StudyRandom
+) -> list[tuple[Augment, np.random.Generator]]:
+    """What is done to each batch, in its order, with the draws of each."""
+    ways = (("augment", augment), ("mixup", mixup(spec.mixup, task=task) if spec.mixup else None))
+    return [(vary, random.child(name).generator()) for name, vary in ways if vary is not None]
 
 
 class _Trainer:

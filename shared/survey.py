@@ -72,6 +72,7 @@ Why = Literal[
     "no_mask",
     "mask_unreadable",
     "mask_size",
+    "mask_elsewhere",
     "mask_unknown",
     "other",
 ]
