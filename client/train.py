@@ -90,13 +90,12 @@ def fit(
     varied = _variations(spec, task=task, augment=augment, random=random)
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         seed_layers(random.child("layers").integer(), trainer.device)
-        batches = _batches(examples, spec, smallest=smallest, random=random)
-        for batch in _in_time(batches, spec.seconds_per_round, clock=clock, settle=trainer.settle):
+        order = _batches(examples, spec, smallest=smallest, random=random)
+        for batch in _in_time(order, spec.seconds_per_round, clock=clock, settle=trainer.settle):
             images, targets = to_network(examples.images[batch]), torch.from_numpy(examples.targets(batch))
             for vary, draws in varied:
                 images, targets = vary(images, targets, draws)
-            known = map(torch.from_numpy, examples.beside(batch))
-            loss += trainer.step(images, targets, *known) * len(batch)
+            loss += trainer.step(images, targets, *map(torch.from_numpy, examples.beside(batch))) * len(batch)
             seen, steps = seen + len(batch), steps + 1
             tally.note(batch)
             if on_step is not None:
