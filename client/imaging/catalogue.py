@@ -19,6 +19,7 @@ from client.imaging.about import UNSTATED, About
 from client.imaging.clinical import Clinical
 from client.imaging.examples import Counts, Split
 from client.imaging.reasons import Reason
+from client.imaging.segments import Segments
 from client.imaging.stacks import Stack
 from shared.errors import ConfigError
 from shared.study import TaskSpec
@@ -42,6 +43,7 @@ class Row:
         set_aside: why the image is not used, or None.
         mask: name of the array, or path within the folder, that holds the image's mask; None if there is none.
         mask_content: SHA-256 (hex) of the mask's file, if it has one of its own.
+        segments: how a segmentation becomes the mask; None for other masks.
         clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
         stack: the frames that make one volume, the first of them in `file`; None for an image by itself.
@@ -61,6 +63,7 @@ class Row:
     set_aside: Reason | None = None
     mask: str | None = field(default=None, repr=False)
     mask_content: str = ""
+    segments: Segments | None = None
     clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
     stack: Stack | None = None
@@ -219,4 +222,5 @@ def _facts(row: Row) -> list[Any]:
         *(row.source, row.file, row.index, row.content, row.patient, row.exam, row.series),
         *(row.labels, row.split, row.set_aside, row.mask, dict(sorted(row.clinical.items()))),
         *([row.mask_content] if row.mask_content else []),
+        *([row.segments.structures] if row.segments else []),
     ]

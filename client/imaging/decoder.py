@@ -23,7 +23,8 @@ from pydantic import ValidationError
 
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason
-from client.imaging.requests import Request, StackRequest
+from client.imaging.requests import Asked, MaskRequest, Request, StackRequest
+from client.imaging.segments import Segments
 from client.imaging.stacks import Stack
 from shared.fields import Digest
 from shared.images import ImageSpec
@@ -173,7 +174,16 @@ class Decoder:
             found = lost.reason
         yield found
 
-    def _ask(self, request: Request | StackRequest) -> None:
+    def mask(self, stack: Stack, segments: Segments, *, file: str, content: str) -> Pixels | Reason:
+        """The mask of a volume from a segmentation, whose SHA-256 (hex) is `content`, or why there is none."""
+        named = Request.about(file, content=content, frames=())
+        try:
+            self._ask(MaskRequest(mask=named, segments=segments, scan=stack.scan, shifts_mm=stack.shifts_mm))
+            return self._image(time.monotonic() + self._limits.file_seconds)
+        except _Lost as lost:
+            return lost.reason
+
+    def _ask(self, request: Asked) -> None:
         if self._child is None:
             self._child = subprocess.Popen(
                 self._command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, env=_ENV
@@ -245,7 +255,7 @@ class Decoder:
 def decoding_command(
     source: str, folder: Path, limits: Limits = LIMITS, *, images: ImageSpec | None = None
 ) -> tuple[str, ...]:
-    """What decodes the files of a folder (dicom, nifti, nifti_masks or pictures) for a study's images, or for none."""
+    """What decodes images (dicom, nifti, pictures) or masks (dicom_masks, nifti_masks) in a folder, for a study."""
     most = (str(limits.seconds), str(limits.memory_bytes), (images or ImageSpec()).model_dump_json())
     # -P: a module that lies among the images is not imported.
     return (sys.executable, "-P", "-m", "client.imaging.decoding", source, str(folder), *most)

@@ -20,9 +20,9 @@ from typing import BinaryIO
 
 import numpy as np
 
-from client.imaging.form import MAX_FILE_BYTES, Format, Pixels, Stacking
+from client.imaging.form import MAX_FILE_BYTES, Format, Pixels, Placing, Stacking
 from client.imaging.reasons import Reason, SetAside
-from client.imaging.requests import Request, StackRequest, read_request
+from client.imaging.requests import Asked, MaskRequest, Request, StackRequest, read_request
 from shared.canonical import canonical, digest
 from shared.images import ImageSpec
 
@@ -71,11 +71,13 @@ class _Reader:
         return data
 
 
-def _answer(form: Format, read: _Reader, request: Request | StackRequest, replies: BinaryIO, seconds: int) -> None:
+def _answer(form: Format, read: _Reader, request: Asked, replies: BinaryIO, seconds: int) -> None:
     """Lines and pixels; a line with a reason is the last."""
     try:
         if isinstance(request, StackRequest):
             _send_volume(form, read, request, replies, seconds)
+        elif isinstance(request, MaskRequest):
+            _send(_mask(form, read, request), replies, seconds)
         elif request.frames is None:
             facts = dataclasses.asdict(form.facts(read(request)))
             replies.write(canonical({"content": read.content, "facts": facts}) + b"\n")
@@ -101,6 +103,12 @@ def _send_volume(form: Format, read: _Reader, request: StackRequest, replies: Bi
             replies.flush()
         else:
             _send(iter([volume]), replies, seconds)
+
+
+def _mask(form: Format, read: _Reader, request: MaskRequest) -> Iterator[Pixels]:
+    if not isinstance(form, Placing):
+        raise SetAside(Reason.UNREADABLE)
+    return form.placed(read(request.mask), request.segments, request.scan, request.shifts_mm)
 
 
 def _send(images: Iterator[Pixels], replies: BinaryIO, seconds: int) -> None:
@@ -173,6 +181,10 @@ def _form(source: str, images: ImageSpec) -> Format:
         from client.imaging.pictures import Picture
 
         return Picture()
+    if source == "dicom_masks":
+        from client.imaging.dicom_masks import DicomMasks
+
+        return DicomMasks(images)
     from client.imaging.dicom import Dicom
     from client.imaging.dicom_volume import DicomVolumes
 

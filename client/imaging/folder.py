@@ -90,7 +90,7 @@ class FolderSource:
 
     def _image_names(self) -> Iterator[str]:
         """The files that may be images, and no masks of others."""
-        named = self._table.masks if self._table else frozenset()
+        named = self._table.masks if self._table and self._source in _NAMELESS else frozenset()
         for path in _files(self._folder):
             if (name := self._name(path)) in named:
                 self.mask_files += 1

@@ -16,6 +16,7 @@ from client.imaging.about import About
 from client.imaging.grid import Scan
 from client.imaging.lattice import Lattice
 from client.imaging.planes import Plane
+from client.imaging.segments import Segment, Segments
 
 # (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
 Pixels = NDArray[np.uint16]
@@ -36,6 +37,7 @@ class Facts:
         about: how they were made.
         planes: where each image lies in the patient, if a study of volumes asks.
         lattice: where the voxels of a volume lie that is one file.
+        segments: of a segmentation.
     """
 
     patient: str = field(default="", repr=False)
@@ -49,6 +51,7 @@ class Facts:
     about: About = field(default_factory=About)
     planes: tuple[Plane, ...] = ()
     lattice: Lattice | None = None
+    segments: tuple[Segment, ...] = ()
 
 
 class Format(Protocol):
@@ -71,4 +74,15 @@ class Stacking(Format, Protocol):
         self, files: Iterable[tuple[bytes, Sequence[int]]], scan: Scan, shifts_mm: Sequence[tuple[float, float]]
     ) -> Iterator[Pixels | None]:
         """None after each frame of the files, and the volume in the end (`dicom_volume`)."""
+        ...
+
+
+@runtime_checkable
+class Placing(Format, Protocol):
+    """A format of masks that are placed among the slices of a volume."""
+
+    def placed(
+        self, data: bytes, segments: Segments, scan: Scan, shifts_mm: Sequence[tuple[float, float]]
+    ) -> Iterator[Pixels]:
+        """The mask of one volume (`dicom_masks`)."""
         ...

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from client.imaging.planes import Vector
 from client.imaging.reasons import Reason
 
-_APART = 0.1  # of the smallest edge of a voxel
+TOLERANCE = 0.1  # of the smallest edge of a voxel
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Lattice:
     def near(self, other: "Lattice") -> bool:
         """Whether the voxels of two volumes of the same counts lie at the same places."""
         edges = np.linalg.norm(self.steps_mm, axis=1)
-        return bool(np.linalg.norm(self._corners() - other._corners(), axis=1).max() <= _APART * edges.min())
+        return bool(np.linalg.norm(self._corners() - other._corners(), axis=1).max() <= TOLERANCE * edges.min())
 
     def _corners(self) -> NDArray[np.float64]:
         """(8, 3) mm."""

@@ -48,6 +48,7 @@ class Reason(StrEnum):
     LABEL_CONFLICT = "label_conflict"
     SPLIT_UNKNOWN = "split_unknown"
     NO_MASK = "no_mask"
+    MASK_SEVERAL = "mask_several"
     MASK_UNREADABLE = "mask_unreadable"
     MASK_SIZE = "mask_size"
     MASK_ELSEWHERE = "mask_elsewhere"
@@ -95,10 +96,11 @@ MEANING = {
     Reason.LABEL_CONFLICT: "two lines of the label table that differ",
     Reason.SPLIT_UNKNOWN: "a split that is not train, validation or test",
     Reason.NO_MASK: "no mask of what the study looks for; an empty one would do",
+    Reason.MASK_SEVERAL: "several segmentations of one series",
     Reason.MASK_UNREADABLE: "a mask that is absent, damaged, or none",
     Reason.MASK_SIZE: "a mask of another size than its image",
     Reason.MASK_ELSEWHERE: "a mask that does not lie where its image lies",
-    Reason.MASK_UNKNOWN: "a mask with a value that the study does not know",
+    Reason.MASK_UNKNOWN: "a mask with a value or segment that the study does not know",
     Reason.WITHDRAWN: "the patient has withdrawn",
     Reason.NOT_AGREED: "not among those agreed for the private study",
 }

@@ -1,4 +1,4 @@
-"""What may be asked of the process that decodes: about one file, or for one volume of many. A line of JSON each.
+"""What may be asked of the process that decodes: about a file, for a volume of many, for its mask. A line of JSON each.
 
 Names of files are percent-encoded, because the name of a file is any bytes (an umlaut in Latin-1).
 """
@@ -11,6 +11,7 @@ from urllib.parse import quote, unquote_to_bytes
 from pydantic import Field, TypeAdapter
 
 from client.imaging.grid import Scan
+from client.imaging.segments import Segments
 from client.imaging.stacks import Stack
 from shared.section import Section
 
@@ -54,9 +55,19 @@ class StackRequest(Section):
         return cls(files=tuple(files), scan=stack.scan, shifts_mm=stack.shifts_mm)
 
 
-_EITHER: TypeAdapter[Request | StackRequest] = TypeAdapter(Request | StackRequest)
+class MaskRequest(Section):
+    """What is asked for the mask of one volume: the file that has it, and where the volume's slices lie."""
+
+    mask: Request
+    segments: Segments
+    scan: Scan
+    shifts_mm: tuple[tuple[float, float], ...] = ()
 
 
-def read_request(line: bytes) -> Request | StackRequest:
+Asked = Request | StackRequest | MaskRequest
+_ASKED: TypeAdapter[Asked] = TypeAdapter(Asked)
+
+
+def read_request(line: bytes) -> Asked:
     """A request from its line."""
-    return _EITHER.validate_json(line)
+    return _ASKED.validate_json(line)

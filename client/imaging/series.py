@@ -3,7 +3,8 @@
 Decides which images belong together: those of one series that are parallel in one frame of reference. What they make
 is left to `stacks`; what becomes of each file before that to `folder`. A file that its own header or rules set aside
 is no slice; whatever befalls a volume befalls all its files. The label table may name any image of a volume, by
-file, accession or patient; where it says two things about one volume, the volume is set aside.
+file, accession or patient; where it says two things about one volume, the volume is set aside. Where a study looks for
+masks, they are DICOM segmentations in the same folder (`series_masks`).
 """
 
 from collections import defaultdict
@@ -18,6 +19,7 @@ from client.imaging.folder import FolderSource
 from client.imaging.form import Facts, Pixels
 from client.imaging.planes import Plane, Vector
 from client.imaging.reasons import Reason, SetAside
+from client.imaging.series_masks import Drawn, Found, SeriesMasks
 from client.imaging.stacks import Piece, Stack, stack_of
 
 _OF_THE_TABLE = frozenset(
@@ -32,35 +34,48 @@ class SeriesSource:
         folder: finds the files and judges each.
         command: what decodes them, for a study of volumes (`decoder.decoding_command`).
         volume: the shape of the study's volumes.
+        masks: reads their masks, for a study that looks for them.
     """
 
-    def __init__(self, folder: FolderSource, *, command: Sequence[str], volume: tuple[int, ...]) -> None:
+    def __init__(
+        self,
+        folder: FolderSource,
+        *,
+        command: Sequence[str],
+        volume: tuple[int, ...],
+        masks: SeriesMasks | None = None,
+    ) -> None:
         self.unmapped = folder.unmapped
         self._folder = folder
         self._command = command
         self._volume = volume
+        self._masks = masks
+        self.mask_files = 0
 
     def rows(self) -> Iterator[Row]:
         """One row per file that is no slice, then one per volume, or per file of what is none."""
         piles: dict[str, list[_Pile]] = defaultdict(list)
+        others: list[Row] = []
         for row, facts in self._folder.found():
+            if self._masks is not None and row.set_aside is Reason.OTHER_OBJECT:
+                others.append(row)
+                continue
             if facts is None or (row.set_aside is not None and row.set_aside not in _OF_THE_TABLE):
                 yield row
                 continue
             _sort_in(piles[facts.series or row.file], row, facts)
-        for group in piles.values():
+        found = self._masks.found(others) if self._masks else Found()
+        for series, group in piles.items():
+            drawn = found.taken(series)
+            self.mask_files += len(drawn)
             for pile in group:
-                yield from pile.rows()
+                yield from (self._with_mask(row, pile, drawn) for row in pile.rows())
+        yield from found.rest()
 
     @property
     def labels_unused(self) -> int:
         """Lines of the label table that no file answered to."""
         return self._folder.labels_unused
-
-    @property
-    def mask_files(self) -> int:
-        """Files that the label table calls masks."""
-        return self._folder.mask_files
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The volume of each row, or why there is none."""
@@ -68,8 +83,14 @@ class SeriesSource:
             yield from crew.volumes(map(_stack, rows))
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
-        """None: nothing beside a series names a mask."""
-        yield from (Reason.NO_MASK for _ in rows)
+        """The mask of each row, or why there is none."""
+        assert self._masks is not None
+        return self._masks.decode(rows)
+
+    def _with_mask(self, row: Row, pile: "_Pile", drawn: list[Drawn]) -> Row:
+        if self._masks is None or row.set_aside is not None:
+            return row
+        return self._masks.joined(row, drawn, plane=pile.plane, positions=dict(pile.pieces), unmapped=self.unmapped)
 
 
 @dataclass

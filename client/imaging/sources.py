@@ -19,6 +19,7 @@ from client.imaging.npz import ArraySource
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
 from client.imaging.series import SeriesSource
+from client.imaging.series_masks import SeriesMasks
 from client.imaging.settings import DataSettings
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
@@ -30,7 +31,6 @@ from shared.study import TaskSpec
 Kind = Literal["dicom", "nifti", "pictures", "npz"]
 _VOLUMES: tuple[Kind, ...] = ("dicom", "nifti")
 _MEASURED: tuple[Kind, ...] = ("dicom", "nifti")
-_MASKED: tuple[Kind, ...] = ("nifti", "pictures", "npz")
 
 
 class Source(Protocol):
@@ -89,7 +89,8 @@ def open_source(
     images = images or ImageSpec()
     masked = task is not None and task.kind == "segmentation"
     check_kind(settings.kind, images, masked=masked)
-    vocabulary = Vocabulary(task, labels.words) if task and not masked else None
+    words = Vocabulary(task, labels.words) if task else None
+    vocabulary = None if masked else words
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
@@ -106,7 +107,7 @@ def open_source(
         skip=table,
         rules=Rules(keep=settings.keep, views=settings.views),
         salt=salt,
-        masked=masked,
+        masks=words if masked else None,
     )
 
 
@@ -119,15 +120,15 @@ def source_of(
     table: LabelTable | None = None,
     skip: Path | None = None,
     rules: Rules = USUAL,
-    masked: bool = False,
+    masks: Vocabulary | None = None,
 ) -> Source:
-    """The source of a folder; arguments as of `FolderSource`.
+    """The source of a folder; arguments as of `FolderSource`, `masks` the structures of a study that looks for them.
 
     Raises:
         ConfigError: such files hold nothing such as `images`.
         ResourceError: there is no such folder.
     """
-    check_kind(kind, images, masked=masked)
+    check_kind(kind, images, masked=masks is not None)
     volume = images.grid if images.slices else None
     command = decoding_command(kind, folder, images=images)
     files = FolderSource(
@@ -139,15 +140,16 @@ def source_of(
         salt=salt,
         rules=rules,
         volume=volume,
-        masks=_mask_command(kind, folder, images) if masked else None,
+        masks=_mask_command(kind, folder, images) if masks and kind != "dicom" else None,
     )
-    if volume is not None and kind == "dicom":
-        return SeriesSource(files, command=command, volume=volume)
-    return files
+    if volume is None or kind != "dicom":
+        return files
+    reader = SeriesMasks(_mask_command(kind, folder, images), names=masks, volume=volume) if masks else None
+    return SeriesSource(files, command=command, volume=volume, masks=reader)
 
 
 def _mask_command(kind: FolderKind, folder: Path, images: ImageSpec) -> tuple[str, ...]:
-    return decoding_command("nifti_masks" if kind == "nifti" else kind, folder, images=images)
+    return decoding_command(kind if kind == "pictures" else f"{kind}_masks", folder, images=images)
 
 
 def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
@@ -166,8 +168,8 @@ def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
             f"The study asks for CT in Hounsfield units, and {kind} files do not say them.",
             remedy=f"Name images of kind {' or '.join(_MEASURED)}; the study's model can see no others.",
         )
-    if masked and kind not in _MASKED:
+    if masked and kind == "dicom" and images.slices is None:
         raise ConfigError(
-            f"The images of kind {kind} come without masks.",
+            "Single images of kind dicom come without masks: a DICOM segmentation is that of a series.",
             remedy='Use "pictures" or "nifti", whose label table has a column `mask`, or "npz" with an array `masks`.',
         )

@@ -68,6 +68,13 @@ class Vocabulary:
             raise SetAside(Reason.LABEL_UNKNOWN)
         return (flags.index(1),)
 
+    def structure(self, text: str) -> int | None:
+        """The number of the structure that a name leads to, from 1; 0 for none, None if it is not understood."""
+        word = self._mapped(text)
+        if word in self._classes:
+            return self._classes[word] + 1
+        return 0 if word in (UNLABELLED, "negative") else None
+
     def unknown_words(self, text: str) -> tuple[str, ...]:
         """The words of a label cell that `from_word` does not understand."""
         parts = text.split("|") if self.task.mode == "multilabel" and not self._understood(text) else [text]

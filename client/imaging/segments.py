@@ -1,0 +1,31 @@
+"""The segments of a DICOM segmentation: how its header names them, and how they become the mask of a volume.
+
+Which structures of a study they are is left to `segment_names`, which voxels they fill to `dicom_masks`.
+"""
+
+from dataclasses import dataclass, field
+
+from client.imaging.planes import Plane, Vector
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """One segment of a file, as its header names it."""
+
+    number: int
+    label: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Segments:
+    """How a segmentation becomes the mask of a volume.
+
+    Attributes:
+        structures: number of a segment, and of the structure that it is; both count from 1.
+        plane: where one of the volume's slices lies.
+        positions_mm: of the first voxel of each slice, in the volume's order.
+    """
+
+    structures: tuple[tuple[int, int], ...]
+    plane: Plane
+    positions_mm: tuple[Vector, ...] = field(repr=False)
