@@ -7,7 +7,7 @@ import numpy as np
 
 from client.imaging.examples import Examples, SiteData
 from shared.study import Study
-from shared.survey import NEGATIVE, SPLITS, Cell, Survey, SurveyedSplit, Vendor, Why
+from shared.survey import NEGATIVE, PERCENTILES, SPLITS, Cell, Survey, SurveyedSplit, Vendor, Why
 
 _WHY: tuple[Why, ...] = get_args(Why)
 _VENDORS: tuple[Vendor, ...] = get_args(Vendor)
@@ -57,7 +57,7 @@ def _intensity(part: Examples) -> tuple[float, float, float] | None:
     chosen = np.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).astype(int)
     step = max(1, part.images.shape[-1] // _ACROSS)
     pixels = np.stack([part.images[index][..., ::step, ::step] for index in chosen])
-    low, middle, high = (round(float(share), 2) for share in np.percentile(pixels, (5, 50, 95)) / 65535)
+    low, middle, high = (round(float(share), 2) for share in np.percentile(pixels, PERCENTILES) / 65535)
     return low, middle, high
 
 

@@ -11,6 +11,7 @@ from shared.section import Section
 
 Spacing = Annotated[float, Field(ge=0.05, le=50)]  # millimetres from the centre of one voxel to the next
 Hounsfield = Annotated[float, Field(ge=-32768, le=32767)]
+Landmark = Annotated[float, Field(ge=0, le=1)]  # 0 black, 1 white
 _MOST_VOXELS = 2**25  # of one volume; 128 slices of 512 x 512
 
 
@@ -21,12 +22,14 @@ class ImageSpec(Section):
     patient's right to the left. `spacing_mm` is that of the voxels, from right to left, front to back and feet
     to head; without it a volume's slices are spread over its whole height, and the larger side of its plane is
     as long as `size_px`. `hu` are black and white in Hounsfield units, and then everything else than CT is set aside.
+    `landmarks` are where each image's percentiles 5, 50 and 95 are brought, so that all sites have one scale.
     """
 
     size_px: Annotated[int, Field(ge=16, le=1024)] = 64
     slices: Annotated[int, Field(ge=8, le=512)] | None = None
     spacing_mm: tuple[Spacing, Spacing, Spacing] | None = None
     hu: tuple[Hounsfield, Hounsfield] | None = None
+    landmarks: tuple[Landmark, Landmark, Landmark] | None = None
     channels: Literal[1, 3] = 1
     augment: Literal["none", "light"] = "none"
 
@@ -40,6 +43,16 @@ class ImageSpec(Section):
             raise ValueError(f"slices and size_px make more than {_MOST_VOXELS:,} voxels")
         if self.hu is not None and self.hu[0] >= self.hu[1]:
             raise ValueError("hu names black first, and white is more than black")
+        return self
+
+    @model_validator(mode="after")
+    def _landmarks_fit(self) -> Self:
+        if self.landmarks is not None and not self.landmarks[0] < self.landmarks[1] < self.landmarks[2]:
+            raise ValueError("landmarks ascend: they are the places of the percentiles 5, 50 and 95")
+        if self.landmarks is not None and self.hu is not None:
+            raise ValueError("hu is one scale for all sites already; leave landmarks out")
+        if self.landmarks is not None and self.channels != 1:
+            raise ValueError("landmarks are of grey images: they go with channels = 1")
         return self
 
     @property

@@ -27,6 +27,7 @@ from shared.study import Study
 
 Name = TypeVar("Name", bound=str)
 NEGATIVE = "negative"  # who has none of the classes
+PERCENTILES = (5, 50, 95)  # of pixels, which `intensity` tells and `ImageSpec.landmarks` names the places of
 Split = Literal["train", "validation", "test"]
 Cell = Annotated[int, Field(ge=0, le=2**40)] | None
 Share = Annotated[float, Field(ge=0, le=1, multiple_of=0.01)]

@@ -1,7 +1,7 @@
 """From an image of any size to the tensor shape that the study asks for.
 
-Decides how an image, and its mask, is resized, padded and given channels. Pure and deterministic: float32 Lanczos,
-the aspect ratio kept, black borders to make it square.
+Decides how an image, and its mask, is resized, padded, given channels and brought onto the study's scale. Pure and
+deterministic: float32 Lanczos, the aspect ratio kept, black borders to make it square.
 """
 
 import numpy as np
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from client.imaging.form import Pixels
+from client.imaging.landmarks import onto
 from client.imaging.window import FULL
 from shared.images import ImageSpec
 
@@ -16,7 +17,7 @@ _LUMA = np.array([0.299, 0.587, 0.114], dtype=np.float32)  # ITU-R BT.601
 
 
 def fit(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
-    """Resize, pad and convert one image.
+    """Resize, pad and convert one image, and map it to the landmarks, if there are any.
 
     Args:
         pixels: (h, w) or (h, w, 3) uint16; a volume is on the study's grid already (`grid`).
@@ -25,8 +26,11 @@ def fit(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
     Returns:
         (channels, size_px, size_px) uint16, or (1, slices, size_px, size_px).
     """
-    if spec.slices is not None:
-        return pixels[None]
+    image = pixels[None] if spec.slices is not None else _picture(pixels, spec)
+    return image if spec.landmarks is None else onto(image, spec.landmarks)
+
+
+def _picture(pixels: Pixels, spec: ImageSpec) -> NDArray[np.uint16]:
     planes = [_square(plane, spec.size_px) for plane in _channels(pixels, spec.channels)]
     stack = np.stack(planes if len(planes) == spec.channels else planes * spec.channels)
     return np.rint(np.clip(stack, 0, FULL)).astype(np.uint16)

@@ -12,6 +12,7 @@ from rich.text import Text
 from server.cli.arguments import HERE, Federation, StartModel, a_number
 from server.cli.rehearsing import DEADLINE_S, Deadline, begin, follow_to_end
 from server.feasibility import ASSUMED_AUROC, Expected, expected
+from server.landmarks import landmarks_of
 from shared.console import Answer, answering, table
 from shared.errors import StudyError
 from shared.study import Study
@@ -54,6 +55,7 @@ def cohort(
         "silent": silent,
         "assumed_auroc": auroc,
         "expected": [asdict(chance) for chance in chances],
+        "landmarks": landmarks_of(told.values(), study.images),
     }
     if not told:
         why = ", ".join(f"{site}: {cause}" for site, cause in silent.items())
@@ -75,6 +77,9 @@ def shown(
     yield Text(f"\n{WITHHELD}: fewer than the site tells of, or what would betray such a number.")
     for chance in chances:
         yield Text(_chance(chance, auroc))
+    if scale := landmarks_of(told.values(), study.images):
+        places = ", ".join(f"{place:g}" for place in scale)
+        yield Text(f"To bring all images onto the sites' middle scale, write under [images]: landmarks = [{places}]")
     for site, why in silent.items():
         yield Text(f"{site} has counted nothing: {why}.")
 

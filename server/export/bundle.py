@@ -47,12 +47,17 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration, or sees CT, which no picture is.
+        ConfigError: the network cannot be spelled out in a configuration, or sees CT or a scale, which no picture has.
     """
     if card.inputs.images.hu is not None:
         raise ConfigError(
             "The model sees CT in Hounsfield units, and a MONAI bundle reads pictures.",
             remedy="Use --format safetensors; `wardround predict` reads CT as the study did.",
+        )
+    if card.inputs.images.landmarks is not None:
+        raise ConfigError(
+            "The model sees images on its study's scale (images.landmarks), and a MONAI bundle does not make it.",
+            remedy="Use --format safetensors; `wardround predict` prepares images as the study did.",
         )
     documents = {INFERENCE: _inference(card), METADATA: _metadata(card)}
     files = {path: json.dumps(document, indent=4).encode() for path, document in documents.items()}

@@ -15,7 +15,18 @@ def preprocessing_of(images: ImageSpec) -> tuple[str, ...]:
         *_window(images.hu),
         f"Resized to {images.words} with the aspect ratio kept (Lanczos), padded with black to a square; colour to one"
         " channel by Rec. 601, one channel to three by repetition.",
+        *_scale(images.landmarks),
         "Scaled to -1 (black) to 1 (white).",
+    )
+
+
+def _scale(landmarks: tuple[float, float, float] | None) -> tuple[str, ...]:
+    if landmarks is None:
+        return ()
+    places = ", ".join(f"{place:g}" for place in landmarks)
+    return (
+        f"Each image's percentiles 5, 50 and 95, borders and all, brought to {places} (0 black, 1 white), in straight"
+        " lines between them and to black and white.",
     )
 
 

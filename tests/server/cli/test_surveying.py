@@ -23,6 +23,8 @@ def test_the_coordinator_sees_what_the_sites_have(federation: LiveFederation) ->
         (release,) = federation.ledger(site, "release", said["survey"])
         assert release["survey"] == counts
         assert federation.ledger_verdict(site).ok
+    places = [Survey.model_validate(counts).intensity for counts in said["sites"].values()]
+    assert said["landmarks"] == [round(sorted(three)[1], 2) for three in zip(*places, strict=True)]
     assert [(chance["name"], chance["width"]) for chance in said["expected"]] == [("opacity", None)]
 
 
@@ -32,6 +34,7 @@ def test_it_fits_80_columns_and_says_what_could_be_shown(capsys: pytest.CaptureF
     splits = {name: {"patients": 400, "classes": classes} for name in SPLITS}
     survey = Survey.model_validate(fields | {"splits": splits, "vendors": {"siemens": 900, "philips": 300}})
     study = a_study(clinical={"age": {"low": 0, "high": 120}})
+    survey = survey.model_copy(update={"intensity": (0.05, 0.4, 0.93)})
     told = {"st-mary-of-the-lake": survey, "north": survey}
     parts = shown(study, told, {"south": "policy"}, expected(told, study.task.classes), 0.85)
     Console(width=80).print(Group(*parts), markup=False)
@@ -41,5 +44,6 @@ def test_it_fits_80_columns_and_says_what_could_be_shown(capsys: pytest.CaptureF
     assert (
         "opacity: 240 test patients with it and 560 without; if the AUROC is 0.85, its 95 % interval will be" in words
     )
+    assert "write under [images]: landmarks = [0.05, 0.4, 0.93]" in words
     assert WITHHELD in words
     assert "south has counted nothing: policy." in words

@@ -18,6 +18,7 @@ from server.export import Asked, evidence_for, export_model
 from server.export.bundle_network import network_of
 from server.federation import load_federation
 from shared.calibration import probabilities
+from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.model_card import Inputs, ModelCard
 from shared.models import build_model, load_state, state_arrays
@@ -137,3 +138,8 @@ def test_the_metadata_names_what_the_runner_needs(tmp_path: Path) -> None:
         )
         flow.initialize()
         assert flow.check_properties() == []
+
+
+def test_a_study_with_landmarks_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"images\.landmarks"):
+        bundle(tmp_path, images="landmarks = [0.1, 0.4, 0.8]")

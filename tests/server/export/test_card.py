@@ -10,6 +10,8 @@ from finished_study import SITES, finished_study
 from server.export import Asked, evidence_for
 from server.export.card import card_of
 from server.export.page import render
+from server.export.preprocessing import preprocessing_of
+from shared.images import ImageSpec
 from shared.model_card import RESEARCH_ONLY, ModelCard
 from shared.update import PackedFile
 
@@ -124,3 +126,9 @@ def test_the_page_is_whole_and_loads_nothing(tmp_path: Path, mode: str, releasin
     assert "script" not in page.tags
     for said in ("Calibration", "Site by site", "Subgroups", "CLAIM (2020)", "TRIPOD+AI (2024)", "0" * 64):
         assert said in page.text
+
+
+def test_the_scale_of_a_study_stands_among_the_preparations() -> None:
+    told = preprocessing_of(ImageSpec(landmarks=(0.1, 0.45, 0.8)))
+    assert [line for line in told if "brought to 0.1, 0.45, 0.8" in line] == [told[-2]]
+    assert not any("percentiles 5, 50 and 95" in line for line in preprocessing_of(ImageSpec()))

@@ -1,0 +1,79 @@
+"""Images of scanners that differ in gain and gamma come onto one scale, which the sites' percentiles give."""
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from client.imaging.examples import Examples
+from client.imaging.fit import fit
+from client.imaging.landmarks import onto
+from client.surveying import _intensity
+from server.landmarks import landmarks_of
+from shared.images import ImageSpec
+from shared.survey import SPLITS, Survey
+
+SIDE = 32
+
+
+def scanned(*, gain: float, gamma: float) -> list[Any]:
+    """The same sixteen bodies, as a scanner shows them."""
+    bodies = np.random.default_rng(3).beta(2, 3, (16, SIDE, SIDE))
+    return [np.rint(gain * body**gamma * 65535).astype(np.uint16) for body in bodies]
+
+
+def survey_of_pixels(images: list[Any]) -> Survey:
+    many = np.stack(images)[:, None]
+    part = Examples(images=many, labels=np.zeros((16, 1), np.int64), patients=np.arange(16))
+    empty = {"patients": 16, "classes": {}}
+    fields = {"found": 16, "used": 16, "set_aside": {}, "splits": dict.fromkeys(SPLITS, empty), "vendors": {}}
+    return Survey.model_validate(fields | {"missing": {}, "intensity": _intensity(part)})
+
+
+def test_two_scanners_come_to_one_scale() -> None:
+    sites = [scanned(gain=0.4, gamma=1.0), scanned(gain=1.0, gamma=0.5)]
+    plain = ImageSpec(size_px=SIDE)
+    landmarks = landmarks_of(map(survey_of_pixels, sites), plain)
+    assert landmarks is not None
+    before, after = (
+        [np.stack([fit(image, spec) for image in images]) / 65535 for images in sites]
+        for spec in (plain, ImageSpec(size_px=SIDE, landmarks=landmarks))
+    )
+    assert np.abs(before[0] - before[1]).mean() > 0.3
+    assert np.abs(after[0] - after[1]).mean() < 0.02
+    for images in after:
+        np.testing.assert_allclose(np.percentile(images[0], (5, 50, 95)), landmarks, atol=0.005)
+
+
+def test_black_stays_black_white_white_and_the_order_is_kept() -> None:
+    image = np.concatenate([np.zeros(500), np.linspace(0, 65535, 501)]).astype(np.uint16)
+    mapped = onto(image, (0.1, 0.2, 0.7))
+    assert (mapped[0], mapped[-1]) == (0, 65535)
+    assert (np.diff(mapped.astype(int)) >= 0).all()
+
+
+@pytest.mark.parametrize("level", [0, 1000, 65535])
+def test_an_image_of_one_value_is_mapped_to_one(level: int) -> None:
+    mapped = onto(np.full((4, 4), level, np.uint16), (0.1, 0.5, 0.9))
+    assert len(np.unique(mapped)) == 1
+    assert mapped.shape == (4, 4)
+
+
+@pytest.mark.parametrize(
+    ("keys", "why"),
+    [
+        ({"landmarks": (0.1, 0.1, 0.9)}, "ascend"),
+        ({"landmarks": (0.1, 0.5, 0.9), "hu": (-1000, 400)}, "one scale for all sites already"),
+        ({"landmarks": (0.1, 0.5, 0.9), "channels": 3}, "grey images"),
+    ],
+)
+def test_landmarks_that_mean_nothing_are_refused(keys: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValueError, match=why):
+        ImageSpec.model_validate(keys)
+
+
+@pytest.mark.parametrize("asked", [{"landmarks": (0.1, 0.5, 0.9)}, {"hu": (-1000, 400)}, {"channels": 3}])
+def test_no_scale_is_told_where_a_study_has_one_or_is_in_colour(asked: dict[str, Any]) -> None:
+    surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 1.0)]
+    assert landmarks_of(surveys, ImageSpec.model_validate(asked)) is None
+    assert landmarks_of(surveys[:1], ImageSpec()) is None
