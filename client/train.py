@@ -34,6 +34,7 @@ from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_AXES = {torch.channels_last: 4, torch.channels_last_3d: 5}  # a network of 2D layers may take volumes
 
 
 @dataclass(frozen=True)
@@ -166,7 +167,7 @@ class _Trainer:
         if not self._cuda:
             return tensor.to(self.device)
         pinned = tensor.pin_memory()
-        if pinned.dim() in (4, 5):
+        if pinned.dim() == _AXES.get(self._layout):
             return pinned.to(self.device, non_blocking=True, memory_format=self._layout)
         return pinned.to(self.device, non_blocking=True)
 

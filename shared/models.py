@@ -19,7 +19,8 @@ from shared.images import ImageSpec
 from shared.networks.basic_cnn import BasicCnn
 from shared.networks.fusion import EMBEDDING, Fusion
 from shared.networks.norms import replace_batch_norms
-from shared.networks.spec import ModelSpec
+from shared.networks.series import SliceSeries
+from shared.networks.spec import SERIES, ModelSpec
 from shared.randomness import StudyRandom
 from shared.update import Array
 
@@ -80,6 +81,9 @@ def varying_layers(model: nn.Module) -> tuple[str, ...]:
 def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Module:
     if model.name == "basic_cnn":
         return BasicCnn(images=images, outputs=outputs, norm=model.norm, width=model.width)
+    if model.name in SERIES:
+        ordered = model.name == "cnn_gru"
+        return SliceSeries(images=images, outputs=outputs, norm=model.norm, width=model.width, ordered=ordered)
     if model.norm == "none":
         raise ConfigError(
             f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",

@@ -26,7 +26,15 @@ from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
 from shared.server_step import ServerSpec
-from shared.task_rules import inputs_fault, metric_fault, mode_fault, network_fault, training_fault, with_metric
+from shared.task_rules import (
+    inputs_fault,
+    metric_fault,
+    mode_fault,
+    network_fault,
+    series_fault,
+    training_fault,
+    with_metric,
+)
 from shared.training import TrainingSpec
 
 
@@ -115,6 +123,7 @@ class Study(Section):
             raise ValueError("a study of kind train needs a [training] section")
         task, name = self.task.kind, self.model.name
         fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
+        fault = fault or series_fault(name, self.images)
         fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
         if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+from shared.images import ImageSpec
+from shared.networks.spec import SERIES
 from shared.training import TrainingSpec
 
 _MASKING = ("unet", "segresnet")  # networks that give an answer at each place
@@ -27,6 +29,13 @@ def network_fault(kind: str, name: str) -> str | None:
         return f"segmentation goes with model.name = {' or '.join(_MASKING)}: {name} gives one answer for a whole image"
     if kind != "segmentation" and masking:
         return f"model.name = {name} goes with task.kind = segmentation"
+    return None
+
+
+def series_fault(name: str, images: ImageSpec) -> str | None:
+    """Why a network does not take such images, in words; None if it does."""
+    if name in SERIES and images.slices is None:
+        return f"model.name = {name} reads a volume slice by slice: it goes with images.slices"
     return None
 
 

@@ -9,9 +9,10 @@ one by one, so an array larger than memory is no matter; nothing is unpickled.
 
 For a study that looks for masks `masks` (`train_masks`, ...) stand in the place of labels.
 
-images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3). masks: the same of one channel, or bool, or the
-bits of one structure packed to (n, h * w / 8) as by numpy.packbits. split: the words train,
-validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation, 2 test.
+images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3); of a study of volumes as `array_volumes` says.
+masks: the same of one channel, or bool, or the bits of one structure packed to (n, h * w / 8) as by numpy.packbits.
+split: the words train, validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation,
+2 test.
 """
 
 import hashlib
@@ -27,6 +28,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.array_volumes import FORM, are_volumes, volume_fault, volume_of
 from client.imaging.catalogue import Row, pseudonym
 from client.imaging.clinical import Clinical, ClinicalReader
 from client.imaging.examples import Split
@@ -37,6 +39,7 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
+from shared.images import ImageSpec
 
 _MAX_SMALL_BYTES = 2**30  # labels, patients, splits
 _PREFIXES = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
@@ -51,8 +54,8 @@ class _Header:
 
     @property
     def item_shape(self) -> tuple[int, ...]:
-        """(h, w) or (h, w, 3): a single channel has no axis of its own."""
-        return self.shape[1:3] if self.shape[3:] == (1,) else self.shape[1:]
+        """(h, w) or (h, w, 3), (slices, h, w) of a volume: a single channel has no axis of its own."""
+        return self.shape[1:-1] if len(self.shape) > 3 and self.shape[-1] == 1 else self.shape[1:]
 
     @property
     def item_bytes(self) -> int:
@@ -68,6 +71,7 @@ class ArraySource:
         salt: the federation's salt, for pseudonyms.
         clinical: reads the study's clinical columns, if it has any.
         masked: whether an image needs a mask.
+        images: what the study's model sees; None for single images.
 
     Raises:
         ResourceError: there is no such file.
@@ -84,6 +88,7 @@ class ArraySource:
         salt: bytes,
         clinical: ClinicalReader | None = None,
         masked: bool = False,
+        images: ImageSpec | None = None,
     ) -> None:
         if not file.is_file():
             raise ResourceError("The array file does not exist.", remedy="Correct data.file in site.toml.")
@@ -92,6 +97,7 @@ class ArraySource:
         self._salt = salt
         self._clinical = clinical
         self._masked = masked
+        self._images = images or ImageSpec()
         self.unmapped = Unmapped()
         try:
             with zipfile.ZipFile(file) as archive:
@@ -113,9 +119,11 @@ class ArraySource:
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The pixels of each row, or why it has none; rows of one array come in their order."""
+        volumes = self._images.slices is not None
         for name, group in groupby(rows, key=lambda row: row.file):
             header = self._header(name)
-            yield from self._stream(name, list(group), header, _scaled)
+            for found in self._stream(name, list(group), header, _scaled):
+                yield volume_of(found, self._images) if volumes and not isinstance(found, Reason) else found
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The stored values of each row's mask."""
@@ -190,6 +198,8 @@ class ArraySource:
         with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
             header = _read_header(member)
         shape = header.shape
+        if self._images.slices is not None:
+            return _of_volumes(header, name)
         if header.dtype not in (np.uint8, np.uint16) or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
             raise _unusable(f"has `{name}` in another form than (n, h, w[, 1 or 3]) of uint8 or uint16")
         if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
@@ -248,6 +258,14 @@ def _scaled(image: NDArray[Any]) -> Pixels:
     if image.dtype == np.uint8:
         return image.astype(np.uint16) * np.uint16(257)
     return image.astype(np.uint16)
+
+
+def _of_volumes(header: _Header, name: str) -> _Header:
+    if header.dtype not in (np.uint8, np.uint16) or not are_volumes(header.shape):
+        raise _unusable(f"has no volumes in `{name}`: {FORM} of uint8 or uint16")
+    if fault := volume_fault(header.item_shape):
+        raise _unusable(f"has volumes in `{name}` that {fault}")
+    return header
 
 
 def _unpacked(values: NDArray[Any], size: tuple[int, ...]) -> Pixels:

@@ -29,7 +29,7 @@ from shared.images import ImageSpec
 from shared.study import TaskSpec
 
 Kind = Literal["dicom", "nifti", "pictures", "npz"]
-_VOLUMES: tuple[Kind, ...] = ("dicom", "nifti")
+_VOLUMES: tuple[Kind, ...] = ("dicom", "nifti", "npz")
 _MEASURED: tuple[Kind, ...] = ("dicom", "nifti")
 
 
@@ -94,7 +94,9 @@ def open_source(
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None
-        return ArraySource(base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader, masked=masked)
+        return ArraySource(
+            base / settings.file, vocabulary=vocabulary, salt=salt, clinical=reader, masked=masked, images=images
+        )
     assert settings.images is not None and settings.labels is not None
     folder, table = base / settings.images, base / settings.labels
     if settings.pacs and not folder.is_dir():
@@ -162,6 +164,11 @@ def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
         raise ConfigError(
             f"The study asks for volumes, and {kind} files are none.",
             remedy=f"Name images of kind {' or '.join(_VOLUMES)}; the study's model can see no others.",
+        )
+    if images.spacing_mm is not None and kind not in _MEASURED:
+        raise ConfigError(
+            f"The study asks for voxels of a size in mm, and {kind} files do not say theirs.",
+            remedy=f"Name images of kind {' or '.join(_MEASURED)}, or ask for a study without images.spacing_mm.",
         )
     if images.hu is not None and kind not in _MEASURED:
         raise ConfigError(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.array_volumes import are_volumes
 from client.imaging.settings import DataSettings
 from deploy.partition import PartitionedSite, partition
 from server.cli.arguments import read_study
@@ -57,7 +58,7 @@ classes = [{classes}]
 
 [images]
 size_px = {size_px}
-channels = {channels}
+channels = {channels}{slices}
 
 [model]
 name = "basic_cnn"
@@ -164,8 +165,7 @@ def npz_cast(
         seed=seed,
         mode="binary" if len(names) == 1 else "multiclass",
         classes=", ".join(f'"{name}"' for name in names),
-        size_px=max(16, images.shape[1]),
-        channels=3 if images.ndim == 4 else 1,
+        **_seen(images.shape),
         rounds=rounds,
         sites=len(parts),
     )
@@ -187,6 +187,13 @@ def own_cast(
     return Cast(
         {part.name: DataSettings(kind="npz", file=part.file) for part in parts}, study.read_text(encoding="utf-8")
     )
+
+
+def _seen(shape: tuple[int, ...]) -> dict[str, Any]:
+    """What a study's images are, of an array of pictures (n, h, w[, 1 or 3]) or volumes (n, slices, h, w[, 1])."""
+    if not are_volumes(shape):
+        return {"size_px": max(16, shape[1]), "channels": 3 if shape[3:] == (3,) else 1, "slices": ""}
+    return {"size_px": max(16, *shape[2:4]), "channels": 1, "slices": f"\nslices = {max(8, shape[1])}"}
 
 
 def _classes(arrays: Mapping[str, NDArray[Any]], parts: Sequence[PartitionedSite]) -> list[str]:

@@ -102,6 +102,7 @@ def _drawn_study(wish: Wish, rounds: int) -> str:
         classes='"spot"',
         size_px=SIDE_PX,
         channels=1,
+        slices="",
         rounds=rounds,
         sites=wish.sites,
     )
