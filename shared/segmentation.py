@@ -75,13 +75,17 @@ class Segmentation:
 
     def measure(self, logits: Tensor, target: Tensor) -> Floats:
         """Dice, HD95 and loss of each image, (images, columns)."""
-        limit = metrics.LOGIT_LIMIT  # a finite model may still overflow to inf or nan
-        logits = logits.nan_to_num(nan=0.0, posinf=limit, neginf=-limit).clamp(-limit, limit)
+        logits = _bounded(logits)
         losses = [float(self.loss(one[None], mask[None])) for one, mask in zip(logits, target, strict=True)]
-        called = (logits[:, 0] >= 0).long() if self.spec.mode == "binary" else logits.argmax(dim=1)
+        called = self.called(logits)
         pairs = [(called == n, target == n) for n in range(1, len(self.spec.classes) + 1)]
         dice, distances = [_dice(*pair) for pair in pairs], [_distances(*pair, self._edges(target)) for pair in pairs]
         return np.stack([*dice, *distances, np.array(losses)], axis=1).astype(np.float32)
+
+    def called(self, logits: Tensor) -> Tensor:
+        """The masks that logits stand for, (images, *size) int64."""
+        logits = _bounded(logits)
+        return (logits[:, 0] >= 0).long() if self.spec.mode == "binary" else logits.argmax(dim=1)
 
     def by_patient(self, measured: Floats, targets: Integers, patients: Integers) -> tuple[Floats, Integers]:
         """Means over each patient's images that are measured; a structure counts as present if any image shows it.
@@ -188,6 +192,11 @@ class Segmentation:
     def _of_each(self, name: str, values: Floats) -> dict[str, float]:
         classes = self.spec.classes if len(self.spec.classes) > 1 else ()
         return {f"{name}.{each}": float(value) for each, value in zip(classes, values, strict=False)}
+
+
+def _bounded(logits: Tensor) -> Tensor:
+    limit = metrics.LOGIT_LIMIT  # a finite model may still overflow to inf or nan
+    return logits.nan_to_num(nan=0.0, posinf=limit, neginf=-limit).clamp(-limit, limit)
 
 
 def _dice(called: Tensor, truth: Tensor) -> Floats:

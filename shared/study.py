@@ -52,12 +52,13 @@ class TaskSpec(Section):
 
     `binary` names the one positive class, `multiclass` every class (exactly one is true),
     `multilabel` every finding (any number may be true). Of `segmentation` the classes are structures: one
-    (`binary`), or several that exclude each other (`multiclass`).
+    (`binary`), or several that exclude each other (`multiclass`); `instances` counts their pieces, too.
     """
 
     kind: Literal["classification", "segmentation"] = "classification"
     mode: Literal["binary", "multiclass", "multilabel"] = "binary"
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=64)]
+    instances: bool = False
 
     @model_validator(mode="after")
     def _classes_fit_mode(self) -> Self:
@@ -65,6 +66,8 @@ class TaskSpec(Section):
             raise ValueError("classes must differ from each other")
         if fault := mode_fault(self.kind, self.mode, len(self.classes)):
             raise ValueError(fault)
+        if self.instances and self.kind != "segmentation":
+            raise ValueError("task.instances counts pieces of masks: it goes with kind = segmentation")
         return self
 
     @property

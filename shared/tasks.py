@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.classification import Classification
+from shared.instances import CountedSegmentation
 from shared.metrics import Floats, Integers, Merit, MetricRule, Score, Statistics, Thresholds
 from shared.segmentation import Segmentation
 from shared.study import TaskSpec
@@ -63,4 +64,6 @@ class Task(Protocol):
 
 def task_for(spec: TaskSpec, *, spacing_mm: tuple[float, float, float] | None = None) -> Task:
     """The task that a study names; who measures images says how far the voxels of the study's volumes lie apart."""
-    return Segmentation(spec, spacing_mm) if spec.kind == "segmentation" else Classification(spec)
+    if spec.kind == "segmentation":
+        return (CountedSegmentation if spec.instances else Segmentation)(spec, spacing_mm)
+    return Classification(spec)

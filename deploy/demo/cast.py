@@ -99,6 +99,7 @@ seed = {seed}
 kind = "segmentation"
 mode = "{mode}"
 classes = [{classes}]
+instances = true
 
 [images]
 size_px = {size_px}

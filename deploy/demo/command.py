@@ -32,7 +32,7 @@ DEFAULT_FOLDER = Path("wardround-demo")
 _MARK = ".wardround-demo"
 _BESIDE = {
     "auroc": "Balanced accuracy at the threshold chosen on validation patients, or of the likeliest class.",
-    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image.",
+    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image; F1 is of lesions at IoU 0.5.",
 }
 _STUDY_PATIENCE_S = 3600.0
 _ROUNDS = 10
@@ -200,7 +200,8 @@ def show(data: dict[str, Any]) -> Group:
     ]
     name = "Dice" if merit == "dice" else "macro AUROC" if "macro_auroc" in gap else "AUROC"
     beside = "HD95" if merit == "dice" else "balanced acc."
-    return Group(table(("model", name, "95 % interval", beside), rows), Text("\n".join(lines)))
+    counted = ("F1",) if "f1" in data["pooled"] else ()
+    return Group(table(("model", name, "95 % interval", beside, *counted), rows), Text("\n".join(lines)))
 
 
 def _near(path: str) -> str:
@@ -228,11 +229,12 @@ def _checked(local: LocalFederation) -> Callable[[], None]:
     return lambda: local.wait_for(lambda: True, patience_s=1.0, what="run")
 
 
-def _cells(row: dict[str, Any]) -> tuple[str, str, str]:
-    value, beside = row[_merit(row)], row.get("balanced_accuracy", row.get("hd95"))
+def _cells(row: dict[str, Any]) -> tuple[str, ...]:
+    value, beside = row[_merit(row)], [row[key] for key in ("balanced_accuracy", "hd95", "f1") if key in row]
     if value is None:
-        return ("undefined", "one class only", "")
-    return (f"{value:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", "" if beside is None else f"{beside:.3f}")
+        return ("undefined", "one class only", *[""] * len(beside))
+    shown = ("" if number is None else f"{number:.3f}" for number in beside)
+    return (f"{value:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", *shown)
 
 
 def _merit(row: dict[str, Any]) -> str:

@@ -34,14 +34,14 @@ def named(task: Task, found: Interval | None) -> Named:
 
 
 def beside(task: Task, validation: Score, test: Score) -> Named:
-    """What is told of test patients beside the figure of merit: balanced accuracy, or HD95 in diagonals.
+    """What is told of test patients beside the figure of merit: balanced accuracy, or HD95 in diagonals and F1.
 
     Balanced accuracy is at the threshold that the validation patients choose; of classes of which exactly one is
     true, the likeliest is called.
     """
     figures = task.figures(test.statistics)
     if isinstance(task, Segmentation):
-        return {"hd95": figures.get("hd95")}
+        return {name: figures.get(name) for name in ("hd95", *(["f1"] if task.spec.instances else []))}
     if (cuts := task.thresholds(validation.statistics)) is not None:
         figures = task.figures_at(test.statistics, cuts)
     return {"balanced_accuracy": figures.get("balanced_accuracy")}
