@@ -25,6 +25,8 @@ HEADS: Mapping[str, str] = {
     "efficientnet-b0": "_fc",
     "unet": "final_conv",
     "segresnet": "conv_final.2",
+    "cnn_gru": "head",
+    "cnn_attention": "head",
 }
 
 

@@ -22,7 +22,7 @@ Mask = np.ndarray[Any, np.dtype[np.bool_]]
 
 Statistics = dict[str, tuple[int, ...]]
 Thresholds = tuple[float, ...]
-Merit = Literal["auroc", "dice"]  # the figure by which models of a task are known
+Merit = Literal["auroc", "dice", "ssim"]  # the figure by which models of a task are known
 
 MERITS: tuple[Merit, ...] = get_args(Merit)
 COARSE_DECIMALS = 2

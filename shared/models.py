@@ -21,6 +21,7 @@ from shared.networks.fusion import EMBEDDING, Fusion
 from shared.networks.norms import replace_batch_norms
 from shared.networks.series import SliceSeries
 from shared.networks.spec import SERIES, ModelSpec
+from shared.networks.vae import Vae
 from shared.randomness import StudyRandom
 from shared.update import Array
 
@@ -81,6 +82,8 @@ def varying_layers(model: nn.Module) -> tuple[str, ...]:
 def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Module:
     if model.name == "basic_cnn":
         return BasicCnn(images=images, outputs=outputs, norm=model.norm, width=model.width)
+    if model.name == "vae":
+        return Vae(images=images, norm=model.norm)
     if model.name in SERIES:
         ordered = model.name == "cnn_gru"
         return SliceSeries(images=images, outputs=outputs, norm=model.norm, width=model.width, ordered=ordered)

@@ -9,7 +9,7 @@ from pydantic import Field, model_validator
 
 from shared.section import Section
 
-Metric = Literal["auroc", "balanced_accuracy", "loss", "dice"]
+Metric = Literal["auroc", "balanced_accuracy", "loss", "dice", "ssim"]
 
 
 class SelectionSpec(Section):
@@ -17,7 +17,7 @@ class SelectionSpec(Section):
 
     Training ends early once `patience_rounds` models in a row were not better by more than `min_gain` than
     the best before them; None runs all rounds. Of `loss` less is better, of the others more. Models that segment are
-    compared by `dice` unless it is said, or by `loss`; others by `auroc`.
+    compared by `dice` unless it is said, or by `loss`; those that draw by `ssim`, others by `auroc`.
 
     With `cross_site` each site's own model of the last round is sent to every site and scored there.
     """

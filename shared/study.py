@@ -16,6 +16,7 @@ from shared.backbone import BackboneSpec, backbone_fault
 from shared.buffering import study_fault
 from shared.canonical import canonical, digest
 from shared.clinical import ClinicalSpec
+from shared.drawing_rules import drawing_fault, memorisation_fault
 from shared.errors import ConfigError
 from shared.fields import ClassName, Name
 from shared.images import ImageSpec
@@ -53,12 +54,15 @@ class TaskSpec(Section):
     `binary` names the one positive class, `multiclass` every class (exactly one is true),
     `multilabel` every finding (any number may be true). Of `segmentation` the classes are structures: one
     (`binary`), or several that exclude each other (`multiclass`); `instances` counts their pieces, too.
+    `generation` learns to draw images of its one class, and needs no labels; without `[privacy]` a study must
+    `accept_memorisation`.
     """
 
-    kind: Literal["classification", "segmentation"] = "classification"
+    kind: Literal["classification", "segmentation", "generation"] = "classification"
     mode: Literal["binary", "multiclass", "multilabel"] = "binary"
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=64)]
     instances: bool = False
+    accept_memorisation: bool = False
 
     @model_validator(mode="after")
     def _classes_fit_mode(self) -> Self:
@@ -128,6 +132,9 @@ class Study(Section):
         fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
         fault = fault or series_fault(name, self.images)
         fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
+        fault = fault or drawing_fault(self.task, self.images, clinical=bool(self.clinical), training=self.training)
+        private, trains = self.privacy is not None, self.training is not None
+        fault = fault or memorisation_fault(self.task, private=private, trains=trains)
         if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:

@@ -7,10 +7,13 @@ from shared.networks.spec import SERIES
 from shared.training import TrainingSpec
 
 _MASKING = ("unet", "segresnet")  # networks that give an answer at each place
+_METRICS = {"segmentation": ("dice", "loss"), "generation": ("ssim", "loss")}  # the usual one first
 
 
 def mode_fault(kind: str, mode: str, classes: int) -> str | None:
     """Why a task of this kind and mode does not go with so many classes, in words; None if it does."""
+    if kind == "generation" and (mode != "binary" or classes != 1):
+        return "generation names one class, what its images show, and no mode"
     if mode == "binary" and classes != 1:
         return "a binary task names exactly one class, the positive one"
     if kind == "segmentation":
@@ -29,6 +32,8 @@ def network_fault(kind: str, name: str) -> str | None:
         return f"segmentation goes with model.name = {' or '.join(_MASKING)}: {name} gives one answer for a whole image"
     if kind != "segmentation" and masking:
         return f"model.name = {name} goes with task.kind = segmentation"
+    if (kind == "generation") != (name == "vae"):
+        return f"generation goes with model.name = vae, and only with it: {name} is another network"
     return None
 
 
@@ -52,24 +57,25 @@ def training_fault(kind: str, training: TrainingSpec | None, *, clinical: bool) 
         return None
     if training.mixup and clinical:
         return "training.mixup mixes images, and a mean of two patients' [clinical] values is nobody's; use mixup = 0"
-    if kind != "segmentation":
+    if kind == "classification":
         return None
     for key, usual in (("loss", "cross_entropy"), ("sampling", "uniform"), ("mixup", 0.0)):
         if getattr(training, key) != usual:
-            return f"training.{key} goes with classification: segmentation is trained by Dice and cross-entropy"
+            return f"training.{key} goes with classification: {kind} has no classes of images, and a loss of its own"
     return None
 
 
 def metric_fault(kind: str, metric: str) -> str | None:
     """Why models of a task cannot be compared by a figure, in words; None if they can."""
-    known = ("dice", "loss") if kind == "segmentation" else ("auroc", "balanced_accuracy", "loss")
+    known = _METRICS.get(kind, ("auroc", "balanced_accuracy", "loss"))
     return None if metric in known else f"selection.metric of {kind} is one of {', '.join(known)}, and not {metric}"
 
 
 def with_metric(given: Any) -> Any:
-    """A study as it is given, its models compared by Dice if they segment and nothing else is said."""
+    """A study as it is given, its models compared by Dice if they segment, or by likeness if they draw, unless it
+    says so."""
     task, selection = (given.get("task"), given.get("selection", {})) if isinstance(given, dict) else (None, None)
     kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
-    if kind != "segmentation" or not isinstance(selection, dict):
+    if kind not in _METRICS or not isinstance(selection, dict):
         return given
-    return given | {"selection": {"metric": "dice"} | selection}
+    return given | {"selection": {"metric": _METRICS[kind][0]} | selection}

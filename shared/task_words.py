@@ -2,12 +2,16 @@
 
 from shared.study import TaskSpec
 
+_MEMORISED = " (it trains without [privacy]: the model CAN MEMORISE images of patients and GIVE THEM BACK)"
+
 
 def asked_in_words(task: TaskSpec) -> str:
     """The question of a task, about one image."""
     names = ", ".join(task.classes)
     if task.kind == "segmentation":
         return f"where an image shows {names}"
+    if task.kind == "generation":
+        return f"how images of {names} look, and to draw such images{_MEMORISED if task.accept_memorisation else ''}"
     match task.mode:
         case "binary":
             return f"whether an image shows {names}"

@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from shared.classification import Classification
+from shared.generation import Generation
 from shared.instances import CountedSegmentation
 from shared.metrics import Floats, Integers, Merit, MetricRule, Score, Statistics, Thresholds
 from shared.segmentation import Segmentation
@@ -66,4 +67,4 @@ def task_for(spec: TaskSpec, *, spacing_mm: tuple[float, float, float] | None = 
     """The task that a study names; who measures images says how far the voxels of the study's volumes lie apart."""
     if spec.kind == "segmentation":
         return (CountedSegmentation if spec.instances else Segmentation)(spec, spacing_mm)
-    return Classification(spec)
+    return Generation(spec) if spec.kind == "generation" else Classification(spec)

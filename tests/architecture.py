@@ -35,7 +35,7 @@ MAY_KNOW = {
     ),
     "monai": ("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/explaining.py"),
     "torch": (
-        *("shared/models.py", "shared/networks/", "shared/methods.py", "shared/classification.py"),
+        *("shared/models.py", "shared/networks/", "shared/drawing.py", "shared/methods.py", "shared/classification.py"),
         *("shared/segmentation.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),

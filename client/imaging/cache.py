@@ -39,6 +39,7 @@ from client.imaging.masks import Decoded, decode, shown, with_shown
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
+from client.imaging.unlabelled import named
 from shared.canonical import canonical, digest
 from shared.clinical import Columns
 from shared.durable import fsync_folder, rename_durably, write_atomically
@@ -138,7 +139,7 @@ def fill(
     note: Callable[[tuple[Row, ...]], None] | None = None,
 ) -> SiteData:
     """What `prepare` does with a source that is open."""
-    rows = without_doubtful(source.rows(), most_exams=settings.exams_per_patient)
+    rows = without_doubtful(named(source.rows(), task), most_exams=settings.exams_per_patient)
     shares = {"validation": settings.validation_fraction, "test": settings.test_fraction}
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)

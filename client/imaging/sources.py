@@ -90,7 +90,7 @@ def open_source(
     masked = task is not None and task.kind == "segmentation"
     check_kind(settings.kind, images, masked=masked)
     words = Vocabulary(task, labels.words) if task else None
-    vocabulary = None if masked else words
+    vocabulary = words if task and task.kind == "classification" else None
     reader = ClinicalReader(clinical, labels) if clinical else None
     if settings.kind == "npz":
         assert settings.file is not None

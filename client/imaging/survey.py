@@ -14,6 +14,7 @@ from client.imaging.masks import decode, shown, with_shown
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source
+from client.imaging.unlabelled import named
 from shared.study import TaskSpec
 
 T = TypeVar("T")
@@ -38,7 +39,7 @@ def survey(
         say: hears how far it is, now and then.
     """
     most_exams = settings.exams_per_patient if settings else MOST_EXAMS
-    rows = without_doubtful(_counted(source.rows(), "indexed", say), most_exams=most_exams)
+    rows = without_doubtful(named(_counted(source.rows(), "indexed", say), task), most_exams=most_exams)
     crossing = len(crossing_patients(rows))
     splits = settings is not None and not crossing
     if settings is not None and splits:

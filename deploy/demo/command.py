@@ -24,6 +24,7 @@ from server.study_folder import StudyFolder, find_study
 from shared.canonical import digest
 from shared.console import Answer, answering, progress_console, table
 from shared.errors import ConfigError, ResourceError
+from shared.metrics import MERITS
 from shared.parent import PARENT_VARIABLE
 
 app = typer.Typer(help="Run a whole federation here: four hospitals, one study.")
@@ -32,7 +33,8 @@ DEFAULT_FOLDER = Path("wardround-demo")
 _MARK = ".wardround-demo"
 _BESIDE = {
     "auroc": "Balanced accuracy at the threshold chosen on validation patients, or of the likeliest class.",
-    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image; F1 is of lesions at IoU 0.5.",
+    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image, F1 of pieces at IoU 0.5.",
+    "ssim": "SSIM is that of an image and its reconstruction, a mean over patients.",
 }
 _STUDY_PATIENCE_S = 3600.0
 _ROUNDS = 10
@@ -198,8 +200,8 @@ def show(data: dict[str, Any]) -> Group:
         f"model    {_near(data['model'])}",
         f"ledgers  {_near(next(iter(data['ledgers'].values())))} ...",
     ]
-    name = "Dice" if merit == "dice" else "macro AUROC" if "macro_auroc" in gap else "AUROC"
-    beside = "HD95" if merit == "dice" else "balanced acc."
+    name = "macro AUROC" if "macro_auroc" in gap else {"auroc": "AUROC", "dice": "Dice", "ssim": "SSIM"}[merit]
+    beside = {"auroc": "balanced acc.", "dice": "HD95", "ssim": "loss"}[merit]
     counted = ("F1",) if "f1" in data["pooled"] else ()
     return Group(table(("model", name, "95 % interval", beside, *counted), rows), Text("\n".join(lines)))
 
@@ -230,7 +232,7 @@ def _checked(local: LocalFederation) -> Callable[[], None]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    value, beside = row[_merit(row)], [row[key] for key in ("balanced_accuracy", "hd95", "f1") if key in row]
+    value, beside = row[_merit(row)], [row[key] for key in ("balanced_accuracy", "hd95", "f1", "loss") if key in row]
     if value is None:
         return ("undefined", "one class only", *[""] * len(beside))
     shown = ("" if number is None else f"{number:.3f}" for number in beside)
@@ -238,4 +240,4 @@ def _cells(row: dict[str, Any]) -> tuple[str, ...]:
 
 
 def _merit(row: dict[str, Any]) -> str:
-    return "dice" if "dice" in row else "auroc"
+    return next(merit for merit in MERITS if merit in row)

@@ -1,10 +1,12 @@
-"""By which figures a demo compares models: classifiers by AUROC and balanced accuracy, those that segment by Dice.
+"""By which figures a demo compares models: classifiers by AUROC and balanced accuracy, those that segment by Dice
+and those that draw by SSIM.
 
 The AUROC of several classes is the macro mean one-vs-rest, as in the report; it then stands under
 `macro_auroc` too, so that nobody takes it for the AUROC of one class.
 """
 
 from shared.classification import Classification
+from shared.generation import Generation
 from shared.metrics import Floats, Integers, Interval, Score
 from shared.resampling import Figure, macro_auroc, mean_share
 from shared.segmentation import Segmentation
@@ -22,6 +24,8 @@ def figure_of(task: Task, measured: Floats, targets: Integers) -> Figure | None:
     """
     if isinstance(task, Segmentation):
         return mean_share(task.dice(measured))
+    if isinstance(task, Generation):
+        return mean_share(task.alike(measured))
     assert isinstance(task, Classification)
     return macro_auroc(*task.one_vs_rest(measured, targets))
 
@@ -34,7 +38,7 @@ def named(task: Task, found: Interval | None) -> Named:
 
 
 def beside(task: Task, validation: Score, test: Score) -> Named:
-    """What is told of test patients beside the figure of merit: balanced accuracy, or HD95 in diagonals and F1.
+    """What is told of test patients beside the figure of merit: balanced accuracy, HD95 in diagonals and F1, or loss.
 
     Balanced accuracy is at the threshold that the validation patients choose; of classes of which exactly one is
     true, the likeliest is called.
@@ -42,6 +46,8 @@ def beside(task: Task, validation: Score, test: Score) -> Named:
     figures = task.figures(test.statistics)
     if isinstance(task, Segmentation):
         return {name: figures.get(name) for name in ("hd95", *(["f1"] if task.spec.instances else []))}
+    if isinstance(task, Generation):
+        return {"loss": figures.get("loss")}
     if (cuts := task.thresholds(validation.statistics)) is not None:
         figures = task.figures_at(test.statistics, cuts)
     return {"balanced_accuracy": figures.get("balanced_accuracy")}

@@ -24,7 +24,7 @@ from server.study_folder import find_study
 from shared.durable import never_waiting
 from shared.study import Study
 
-_DRAWING = frozenset({"efficientnet-b0"})  # its layers are dropped at random
+_DRAWING = frozenset({"efficientnet-b0", "vae"})  # layers are dropped at random, or codes drawn
 _SWITCH_S = 0.0005  # Python has 0.005
 _FILES_PER_SITE = 8  # three memory maps, and what is open for a moment
 

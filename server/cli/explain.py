@@ -10,6 +10,7 @@ from shared.study import Study
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 
+_FIGURES = {"Dice": "Dice, HD95 and loss", "SSIM": "SSIM and loss"}
 SITE_SIZES = (100, 300, 1000, 3000)  # training patients
 _BOUNDED = "but no image more than about ten times as much; it goes by its own training images, and no count leaves."
 
@@ -153,7 +154,7 @@ def explain_scores(study: Study) -> str:
     if study.privacy is not None and study.privacy.test_scores == "withheld":
         return "The final model is not scored here: a study of kind evaluate scores it, with exact figures."
     name = METRICS[task_for(study.task).merit]
-    such_as = "Dice, HD95 and loss" if name == "Dice" else "thresholds, Brier score and log loss"
+    such_as = _FIGURES.get(name, "thresholds, Brier score and log loss")
     return (
         "The final model is scored once on test patients of every site. What a site tells of scores is its policy's"
         f" matter: by default its own {name} with interval, rounded, and nothing of fewer than 11 patients or of a"

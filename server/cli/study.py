@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from server.cli import exporting, records, rehearsing, replaying, running, surveying
+from server.cli import exporting, records, rehearsing, replaying, running, sampling, surveying
 from server.cli.arguments import HERE, Backbone, Federation, Name, StartModel, about, read_study
 from server.cli.explain import (
     explain_learning,
@@ -201,5 +201,5 @@ def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> l
     return [*lines, *explain_privacy(study), explain_scores(study)]
 
 
-for part in (running, records, replaying, rehearsing, surveying, exporting):
+for part in (running, records, replaying, rehearsing, surveying, exporting, sampling):
     app.registered_commands += part.app.registered_commands

@@ -4,6 +4,6 @@
 """
 
 from server.export.card import Asked
-from server.export.package import Exported, evidence_for, export_model
+from server.export.package import Exported, evidence_for, export_model, insist_on_final
 
-__all__ = ["Asked", "Exported", "evidence_for", "export_model"]
+__all__ = ["Asked", "Exported", "evidence_for", "export_model", "insist_on_final"]

@@ -131,8 +131,13 @@ def _put(folder: Path, name: str, data: bytes) -> None:
     write_atomically(folder / name, data)
 
 
-def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
-    """The module's rules."""
+def insist_on_final(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
+    """The module's rules 1 to 3: there is a final model, and it is the one that the signed journal names.
+
+    Raises:
+        StudyError: the study is not finished, or another model lies in its folder.
+        TrustError: the journal is not what the coordinator signed.
+    """
     # 1. finished
     if (state := evidence.standing.state) is not StudyState.FINISHED:
         raise StudyError(
@@ -151,6 +156,11 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
             f"{evidence.model_file.path} is not the model that the journal names.",
             remedy="Restore the study's models folder from backup.",
         )
+
+
+def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
+    """The module's rules."""
+    insist_on_final(folder, evidence, key)
     # 4. whole
     training = evidence.study.training
     if training is not None and training.algorithm == "fedbn":
@@ -169,7 +179,7 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
 def _more(study: Study) -> str | None:
     """What the study's model does that no package tells of; None if nothing."""
     if study.task.kind != "classification":
-        return "finds masks"
+        return "finds masks" if study.task.kind == "segmentation" else "draws images"
     if study.clinical:
         return "takes clinical columns"
     return "sees volumes" if study.images.slices is not None else None

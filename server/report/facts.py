@@ -18,6 +18,7 @@ from server.report.matrix import Matrix, matrix_of, own_matrix_of
 from server.report.participation import Lost, Refused, RoundFacts, losses_of, refusals_of, rounds_of
 from server.report.privacy import Privacy, privacy_of
 from server.report.scores import (
+    DRAWN,
     LIKELIEST,
     NO_CUT,
     AtThreshold,
@@ -167,6 +168,8 @@ def facts_of(evidence: Evidence) -> Facts:
 def _uncut(task: TaskSpec) -> str | None:
     if task.kind == "segmentation":
         return NO_CUT
+    if task.kind == "generation":
+        return DRAWN
     return LIKELIEST if task.mode == "multiclass" else None
 
 

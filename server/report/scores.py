@@ -38,6 +38,7 @@ ALL_ALIKE = "no interval: all patients have the same Dice"
 TOO_FEW = "no interval: too few patients of a class"
 NO_THRESHOLD = "no threshold: not every class is present among the validation patients"
 NO_CUT = "a mask is where a structure is likelier than not, so there is no threshold"
+DRAWN = "images are drawn, and nothing is called, so there is no threshold"
 LIKELIEST = "the likeliest class is called, so there is no threshold, and no sensitivity and specificity of it"
 
 
@@ -229,10 +230,10 @@ def _point(task: Task, number: int, scores: Scores, how: How) -> Point:
 def _estimate(figures: dict[str, float], merit: Merit) -> Estimate:
     value, low, high = (figures.get(name) for name in metrics.coarse_figures(merit))
     if value is None:
-        return Estimate(why=NOT_MEASURED if merit == "dice" else ONE_CLASS)
+        return Estimate(why=ONE_CLASS if merit == "auroc" else NOT_MEASURED)
     if low is None or high is None:
         return Estimate(value, why=TOO_FEW)
     if low == high:
-        alike = ALL_ALIKE if merit == "dice" else TOO_FEW_BINS
+        alike = TOO_FEW_BINS if merit == "auroc" else ALL_ALIKE
         return Estimate(value, why=NO_SPREAD if (merit, value) == ("auroc", 1.0) else alike)
     return Estimate(value, low, high)

@@ -10,6 +10,7 @@ NAMES = {
     "loss": "validation loss",
     "auroc": "validation AUROC",
     "dice": "validation Dice",
+    "ssim": "validation SSIM",
 }
 _ASK = {
     "norm": "its images, labels, preprocessing or software have changed",
@@ -18,6 +19,7 @@ _ASK = {
     "loss": "its validation patients, labels or preprocessing have changed",
     "auroc": "its validation patients, labels or preprocessing have changed",
     "dice": "its validation patients, masks or preprocessing have changed",
+    "ssim": "its validation patients or preprocessing have changed",
 }
 
 

@@ -56,12 +56,13 @@ METRICS: dict[str, str] = {
     "balanced_accuracy": "balanced accuracy",
     "loss": "loss",
     "dice": "Dice",
+    "ssim": "SSIM",
 }
 
 
 def merit_in_words(merit: Merit, *, classes: int) -> str:
     """The figure by which models are known; of several classes or structures it is a mean."""
-    several = {"auroc": "macro AUROC", "dice": "mean Dice"}
+    several = {"auroc": "macro AUROC", "dice": "mean Dice", "ssim": "mean SSIM"}
     return several[merit] if classes > 1 else METRICS[merit]
 
 

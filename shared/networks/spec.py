@@ -8,7 +8,7 @@ from shared.fields import Digest
 from shared.section import Section
 
 NetworkName = Literal[
-    "basic_cnn", "resnet18", "densenet121", "efficientnet-b0", "unet", "segresnet", "cnn_gru", "cnn_attention"
+    "basic_cnn", "resnet18", "densenet121", "efficientnet-b0", "unet", "segresnet", "cnn_gru", "cnn_attention", "vae"
 ]
 SERIES = ("cnn_gru", "cnn_attention")  # networks that read a volume slice by slice
 

@@ -16,7 +16,7 @@ from shared.canonical import digest
 from shared.errors import ConfigError
 from shared.methods import frozen_tensors
 from shared.networks.freezing import mixes_batches, start_training
-from shared.networks.spec import ModelSpec
+from shared.networks.spec import SERIES, ModelSpec
 from shared.study import Study
 from shared.update import CONTROL, pack
 
@@ -43,10 +43,19 @@ def test_what_does_not_go_with_a_backbone_is_refused_by_name(changes: dict[str, 
         on_backbone(**changes)
 
 
-@pytest.mark.parametrize("name", get_args(ModelSpec.model_fields["name"].annotation))
+def seen_by(name: str) -> dict[str, int]:
+    """The images that a network takes."""
+    return {"size_px": 32, "slices": 8} if name in SERIES else {"size_px": 32}
+
+
+def test_all_but_those_that_draw_have_a_head() -> None:
+    assert set(get_args(ModelSpec.model_fields["name"].annotation)) - HEADS.keys() == {"vae"}
+
+
+@pytest.mark.parametrize("name", HEADS)
 def test_the_head_of_each_network_is_its_last_layer(name: str) -> None:
     task = {"classes": ["a"]} if name not in ("unet", "segresnet") else {"classes": ["a"], "kind": "segmentation"}
-    study = on_backbone(model={"name": name, "norm": "batch", "width": 8}, task=task)
+    study = on_backbone(model={"name": name, "norm": "batch", "width": 8}, task=task, images=seen_by(name))
     network = start_network(study)
     heads = {k: v.shape[0] for k, v in network.named_parameters() if v.requires_grad}
     assert list(heads.values()) == [1, 1], heads
@@ -58,13 +67,14 @@ def test_the_head_of_each_network_is_its_last_layer(name: str) -> None:
 @pytest.mark.parametrize("name", [name for name in HEADS if name not in ("unet", "segresnet")])
 def test_a_frozen_network_trains_its_head_alone(name: str) -> None:
     """Neither weights nor statistics of the backbone change, and it makes the same of an image in every step."""
-    network = start_training(start_network(on_backbone(model={"name": name, "norm": "batch", "width": 8})))
+    model, seen_images = {"name": name, "norm": "batch", "width": 8}, seen_by(name)
+    network = start_training(start_network(on_backbone(model=model, images=seen_images)))
     before = {k: v.clone() for k, v in network.state_dict().items()}
     last = network.get_submodule(HEADS[name])
     assert isinstance(last, nn.Linear)
     seen: list[torch.Tensor] = []
     last.register_forward_pre_hook(lambda _, given: seen.append(given[0].detach()))
-    images = torch.rand(4, 1, 32, 32)
+    images = torch.rand(4, 1, *([8] if name in SERIES else []), 32, 32)
     optimizer = torch.optim.SGD([p for p in network.parameters() if p.requires_grad], lr=1.0)
     for _ in range(2):
         optimizer.zero_grad()
