@@ -12,8 +12,8 @@ import ctypes
 from typing import Final
 
 BLOCK_BYTES: Final = 8 << 20
-KEPT_BYTES: Final = 32 << 20
-ARENAS: Final = 4
+KEPT_BYTES: Final = 16 << 20
+ARENAS: Final = 2
 VARIABLES: Final = {
     "MALLOC_MMAP_THRESHOLD_": str(BLOCK_BYTES),
     "MALLOC_TRIM_THRESHOLD_": str(KEPT_BYTES),
