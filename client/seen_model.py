@@ -26,7 +26,7 @@ from client.policy import Policy
 from shared.address import Stage
 from shared.durable import name_again
 from shared.errors import TrustError, WireCode
-from shared.update import PackedFile
+from shared.update import Array, PackedFile
 from shared.wire import Work
 
 FLOOR = 0.01  # root mean square of the values
@@ -95,8 +95,12 @@ def _distance(model: PackedFile, before: PackedFile) -> tuple[float, float, int]
         if (new.name, new.values.shape) != (old.name, old.values.shape):
             raise ValueError("two models of different tables")
         if new.values.dtype.kind == "f":
-            was = old.values.astype(np.float64)
-            moved += float(np.square(new.values - was).sum())
-            norm += float(np.square(was).sum())
-            count += was.size
+            moved += _squares(np.subtract(new.values, old.values, dtype=np.float64))
+            norm += _squares(old.values)
+            count += old.values.size
     return math.sqrt(moved), math.sqrt(norm), count
+
+
+def _squares(values: Array) -> float:
+    """The sum of the squares of (n,), in float64, without an array of them."""
+    return float(np.einsum("i,i->", values, values, dtype=np.float64))
