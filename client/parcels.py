@@ -152,7 +152,7 @@ def planned(released: Released) -> PayloadPlan | None:
     """
     if released.payload is None:
         return None
-    plan = plan_payload(released.payload)
+    plan = plan_payload(released.payload, whole=True)
     if plan.sha256 != released.payload_sha256:
         raise _altered()
     return plan

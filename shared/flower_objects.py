@@ -42,7 +42,7 @@ class PayloadPlan:
     Attributes:
         path: the file.
         size: its length in bytes.
-        sha256: of the whole file, hex.
+        sha256: of the whole file, hex; None where nobody asked for it.
         chunks: object ids in the order of the file; equal chunks have equal ids.
         small: id -> bytes of the Array and the ArrayRecord.
         tree: the ArrayRecord's object tree.
@@ -50,7 +50,7 @@ class PayloadPlan:
 
     path: Path
     size: int
-    sha256: str
+    sha256: str | None
     chunks: tuple[str, ...]
     small: dict[str, bytes]
     tree: ObjectTree
@@ -102,14 +102,20 @@ class Contents:
     chunks: tuple[str, ...]
 
 
-def plan_payload(path: Path) -> PayloadPlan:
-    """Name the objects of a payload file; reads it once, a chunk at a time."""
-    chunks, whole, size = [], hashlib.sha256(), 0
+def plan_payload(path: Path, *, whole: bool = False) -> PayloadPlan:
+    """Name the objects of a payload file; reads it once, a chunk at a time.
+
+    Args:
+        path: the file.
+        whole: whether the digest of the whole file is wanted, too, of the very bytes that were named.
+    """
+    chunks, hashed, size = [], hashlib.sha256() if whole else None, 0
     with path.open("rb") as file:
         while piece := file.read(CHUNK_BYTES):
-            chunks.append(object_id(_wrap("ArrayChunk", (), piece)))
-            whole.update(piece)
+            chunks.append(_chunk_id(piece))
             size += len(piece)
+            if hashed is not None:
+                hashed.update(piece)
     unique = list(dict.fromkeys(chunks))
     order = [unique.index(chunk) for chunk in chunks]
     about = {"dtype": "uint8", "shape": [size], "stype": "safetensors", "arraychunk_ids": order}
@@ -117,9 +123,8 @@ def plan_payload(path: Path) -> PayloadPlan:
     record = _wrap("ArrayRecord", [object_id(array)], json.dumps({_PAYLOAD: object_id(array)}).encode())
     leaves = [ObjectTree(object_id=chunk) for chunk in unique]
     tree = _node(record, [_node(array, leaves)])
-    return PayloadPlan(
-        path, size, whole.hexdigest(), tuple(chunks), {object_id(item): item for item in (array, record)}, tree
-    )
+    small = {object_id(item): item for item in (array, record)}
+    return PayloadPlan(path, size, hashed.hexdigest() if hashed else None, tuple(chunks), small, tree)
 
 
 def plan_message(metadata: Metadata, envelope: bytes, payload: PayloadPlan | None) -> MessagePlan:
@@ -219,6 +224,13 @@ def object_id(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
 
 
+def _chunk_id(piece: bytes) -> str:
+    """The name of an ArrayChunk, which is not put together for it."""
+    digest = hashlib.sha256(_opening("ArrayChunk", (), len(piece)))
+    digest.update(piece)
+    return digest.hexdigest()
+
+
 def _chunk_objects(payload: PayloadPlan) -> Iterator[tuple[str, Callable[[], bytes]]]:
     first = {chunk: index for index, chunk in reversed(list(enumerate(payload.chunks)))}
     with payload.path.open("rb") as file:
@@ -231,7 +243,11 @@ def _read_chunk_at(descriptor: int, index: int) -> bytes:
 
 
 def _wrap(kind: str, children: list[str] | tuple[str, ...], body: bytes) -> bytes:
-    return b"".join((f"{kind} {','.join(children)} {len(body)}".encode(), b"\x00", body))
+    return _opening(kind, children, len(body)) + body
+
+
+def _opening(kind: str, children: list[str] | tuple[str, ...], size: int) -> bytes:
+    return f"{kind} {','.join(children)} {size}\0".encode()
 
 
 def _node(content: bytes, children: list[ObjectTree]) -> ObjectTree:

@@ -1,5 +1,6 @@
 """What we cut by hand is what Flower's own classes make and read."""
 
+import hashlib
 import json
 
 import pytest
@@ -57,6 +58,14 @@ def test_what_a_cut_line_may_send_again_is_less_than_four_mebibytes(payload):
         for _, content in plan_message(metadata_to_proto(metadata()), b"e", plan_payload(payload)).objects()
     ]
     assert sum(sorted(sizes)[-IN_FLIGHT:]) < 4 * 2**20
+
+
+def test_the_whole_file_is_hashed_for_whoever_asks_and_every_object_bears_the_name_of_its_bytes(payload):
+    assert plan_payload(payload).sha256 is None
+    plan = plan_payload(payload, whole=True)
+    assert plan.sha256 == hashlib.sha256(payload.read_bytes()).hexdigest()
+    for name, content in plan_message(metadata_to_proto(metadata()), b"e", plan).objects():
+        assert object_id(content()) == name
 
 
 def test_stock_flower_reads_what_we_cut(payload):
