@@ -8,6 +8,7 @@ where the output depends on the image, and not why, nor whether it is right.
 
 import copy
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 
 from client.imaging.transforms import to_network
 from client.prediction import Prediction
+from client.read_exam import ReadExam
 from client.released_model import ReleasedModel
 from shared.metrics import Floats
 
@@ -55,14 +57,15 @@ class Gallery:
         self._network, self._device, self._most = copy.deepcopy(model.network), model.device, most
         self.explained: list[Explained] = []
 
-    def hear(self, said: Prediction, images: list[NDArray[np.uint16]], logits: Floats) -> None:
-        """An exam was answered; `logits` are (images, outputs)."""
+    def hear(self, said: Prediction, exam: ReadExam, logits: Sequence[Floats]) -> None:
+        """An exam was answered; `logits` are (outputs,) of each of its images."""
         if len(self.explained) >= self._most:
             return
         finding = max(range(len(said.findings)), key=lambda n: said.findings[n].probability)
-        number = int(logits[:, finding].argmax())
-        maps = explain(self._network, images[number], finding=finding, device=self._device)
-        self.explained.append(Explained(said, finding, number, images[number], maps))
+        number = max(range(len(logits)), key=lambda n: float(logits[n][finding]))
+        image = exam.images[number].image
+        maps = explain(self._network, image, finding=finding, device=self._device)
+        self.explained.append(Explained(said, finding, number, image, maps))
 
 
 def explain(network: nn.Module, image: NDArray[np.uint16], *, finding: int, device: torch.device) -> Maps:

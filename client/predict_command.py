@@ -15,11 +15,8 @@ from shared.errors import ConfigError
 from shared.model_card import RESEARCH_ONLY
 
 if TYPE_CHECKING:
-    from client.imaging.form import Pixels
     from client.imaging.kinds import FolderKind
     from client.predicting import Tally
-    from client.prediction import Prediction
-    from shared.metrics import Floats
     from shared.model_card import ModelCard
 
 app = typer.Typer()
@@ -49,34 +46,27 @@ def predict(
         typer.Option(help=f"Show of so many exams where the model looked: {PAGE}, which stays here.", min=0, max=200),
     ] = 0,
     dicom_sr: Annotated[bool, typer.Option("--dicom-sr", help="Write each answer as a DICOM SR, too.")] = False,
+    dicom_seg: Annotated[
+        bool, typer.Option("--dicom-seg", help="Write the masks of DICOM exams as DICOM SEG.")
+    ] = False,
 ) -> Answer:
     """Let a released model read a folder of images, for research; what is answered already is kept."""
+    from client.beside_answers import Beside, Wanted
     from client.coordinator_key import coordinator_key
     from client.device import resolve_device
-    from client.dicom_reports import DicomReports
-    from client.explained_page import write_page
-    from client.explaining import Gallery
     from client.predicting import predict as run
     from client.released_model import load_released
     from shared.keys import fingerprint, identity_hex
 
     key = coordinator_key(coordinator, config)
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
-    kind = _insist(images, out, kind, dicom_sr=dicom_sr)
-    reports = DicomReports(images, out, now=lambda: datetime.now(UTC))
-    gallery, keep = Gallery(released, most=explain), reports.keep if dicom_sr else lambda _: None
-
-    def hear(said: "Prediction", read: "list[Pixels]", logits: "Floats") -> None:
-        gallery.hear(said, read, logits)
-        if dicom_sr:
-            reports.hear(said)
-
+    kind = _insist(images, out, kind)
+    wanted = Wanted(explain=explain, reports=dicom_sr, segmentations=dicom_seg)
+    beside = Beside(released, images, out, kind=kind, wanted=wanted, now=lambda: datetime.now(UTC))
     command, say = _decoding(kind, images, released.card), progress_console().print
-    found = run(released, folder=images, command=command, out=out, rules=_rules(config), say=say, hear=hear, keep=keep)
-    if explain:
-        write_page(out / PAGE, gallery.explained, model=released.card.weights.sha256)
-    data = {"folder": str(out), "explained": len(gallery.explained), "signed_by": fingerprint(identity_hex(key))}
-    return _told(found, released.card, data | {"reports": reports.written, "unreported": reports.missing})
+    found = run(released, folder=images, command=command, out=out, rules=_rules(config), beside=beside, say=say)
+    data = {"folder": str(out), "signed_by": fingerprint(identity_hex(key)), **beside.close(out / PAGE)}
+    return _told(found, released.card, data)
 
 
 def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
@@ -86,17 +76,22 @@ def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
     shown = {
         "model": f"{card.weights.sha256} of {card.origin.study}",
         "signed by": data["signed_by"],
-        "probabilities": calibration,
-        "called": called,
+        **({"masks": called} if card.inputs.task.kind == "segmentation" else _of_probabilities(card)),
         **_head(found),
     }
     if data["unreported"]:
         shown["without a report"] = f"{data['unreported']:,} exams, whose headers lack what a report needs"
+    if data["unsegmented"]:
+        shown["without a DICOM SEG"] = f"{data['unsegmented']:,} exams, whose headers lack what it needs"
     notice = Text(f"\n{RESEARCH_ONLY[:1].upper()}{RESEARCH_ONLY[1:]}.")
     return Answer(data, Group(facts(shown), *_reasons(found), notice))
 
 
-def _insist(images: Path, out: Path, kind: "FolderKind | None", *, dicom_sr: bool) -> "FolderKind":
+def _of_probabilities(card: "ModelCard") -> dict[str, object]:
+    return {"probabilities": card.calibration.words, "called": card.operating.words}
+
+
+def _insist(images: Path, out: Path, kind: "FolderKind | None") -> "FolderKind":
     """Which kind the folder holds, if what is asked can be done."""
     from client.imaging.kinds import kind_of
 
@@ -104,10 +99,7 @@ def _insist(images: Path, out: Path, kind: "FolderKind | None", *, dicom_sr: boo
         raise ConfigError(f"{images} is not a folder that is here.", remedy="Correct --input.")
     if out.resolve().is_relative_to(images.resolve()):
         raise ConfigError("The answers would lie among the images.", remedy="Name another folder with --out.")
-    kind = kind or kind_of(images)
-    if dicom_sr and kind != "dicom":
-        raise ConfigError("A DICOM SR is of a DICOM exam.", remedy="Leave --dicom-sr out for other images.")
-    return kind
+    return kind or kind_of(images)
 
 
 def _decoding(kind: "FolderKind", folder: Path, card: "ModelCard") -> tuple[str, ...]:

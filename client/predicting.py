@@ -4,30 +4,33 @@ Decides the order (find, leave out what is answered, decode, compute in batches,
 file once, as used or by the reason that set it aside.
 """
 
+import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from client.beside_answers import Beside
 from client.imaging.decoder import Decoder
-from client.imaging.exams import Exam, Found, find_exams, images_of
-from client.imaging.fit import fit
+from client.imaging.exams import Exam, Found, find_exams
+from client.imaging.outline import outline
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 from client.imaging.transforms import to_network
-from client.prediction import Prediction, ReadFile, findings_of, kept_answer, write_answer
+from client.mask_files import MaskFiles
+from client.prediction import Prediction, called_of, findings_of, kept_answer, write_answer
+from client.read_exam import ReadExam, Seen, read_exam
 from client.released_model import ReleasedModel
-from shared.images import ImageSpec
-from shared.metrics import Floats
 from shared.section import Section
 
 BATCH = 64  # images at a time
+_PLACES = 2**22  # at a time, of larger images and volumes
 _EVERY = 100
-Hear = Callable[[Prediction, list[NDArray[np.uint16]], Floats], None]
+Said = list[NDArray[Any]]  # of each image (outputs,) logits, or its mask
 
 
 class Tally(Section):
@@ -48,16 +51,6 @@ class Tally(Section):
     called: dict[str, int]
 
 
-@dataclass
-class _Decoded:
-    """One exam's files, and its images in the network's shape."""
-
-    exam: Exam
-    files: list[ReadFile] = field(default_factory=list)
-    images: list[NDArray[np.uint16]] = field(default_factory=list)
-    set_aside: Counter[Reason] = field(default_factory=Counter)
-
-
 def predict(
     model: ReleasedModel,
     *,
@@ -65,9 +58,8 @@ def predict(
     command: Sequence[str],
     out: Path,
     rules: Rules,
+    beside: Beside,
     say: Callable[[str], None] = lambda _: None,
-    hear: Hear = lambda *_: None,
-    keep: Callable[[Prediction], None] = lambda _: None,
 ) -> Tally:
     """Answer every exam of a folder that is not answered yet.
 
@@ -77,88 +69,97 @@ def predict(
         command: what decodes its files (`decoder.decoding_command`).
         out: the folder of the answers; made if need be.
         rules: which images are wanted.
+        beside: what is written beside the answers; it hears each once it is written, and each that was there already.
         say: hears how far it is, now and then.
-        hear: hears each answer once it is written, with the exam's images and their (images, outputs) logits.
-        keep: hears each answer that was there already.
 
     Raises:
         ConfigError: `out` holds answers of another model.
     """
     called, counts = Counter[str](), Counter[str]()
-    with Decoder(command) as decoder:
+    images = model.card.inputs.images
+    with Decoder(command, volume=images.grid if images.slices else None) as decoder:
         found = find_exams(folder, decoder, rules=rules)
-        waiting = list(_unanswered(found, out, model.card.weights.sha256, keep))
-        for one, logits in _computed(model, _decoded(waiting, decoder, model.card.inputs.images)):
+        waiting = list(_unanswered(found, out, model.card.weights.sha256, beside))
+        read = (read_exam(exam, decoder, images) for exam in waiting)
+        for one, said in _computed(model, read):
             found.set_aside += one.set_aside
             counts.update({"images": len(one.images), "predicted" if one.images else "unread": 1})
             if one.images:
-                said = _answer(model, one, logits)
-                write_answer(out, said)
-                hear(said, one.images, logits)
-                called.update(finding.name for finding in said.findings if finding.called)
+                answer = _answer(model, one, said, beside.masks)
+                write_answer(out, answer)
+                beside.hear(answer, one, said)
+                called.update(called_of(answer))
             if (done := counts["predicted"] + counts["unread"]) % _EVERY == 0:
                 say(f"{done:,} of {len(waiting):,} exams")
+    return _tally(model, found, counts, called)
+
+
+def _tally(model: ReleasedModel, found: Found, counts: Counter[str], called: Counter[str]) -> Tally:
     return Tally(
         files=found.files,
         used=found.files - found.set_aside.total(),
         set_aside={reason.value: n for reason, n in found.set_aside.most_common()},
         exams=len(found.exams),
-        kept=len(found.exams) - len(waiting),
+        kept=len(found.exams) - counts["predicted"] - counts["unread"],
         called={name: called[name] for name in model.card.inputs.task.classes},
         **{name: counts[name] for name in ("predicted", "unread", "images")},
     )
 
 
-def _unanswered(found: Found, out: Path, model: str, keep: Callable[[Prediction], None]) -> Iterator[Exam]:
+def _unanswered(found: Found, out: Path, model: str, beside: Beside) -> Iterator[Exam]:
     """The exams without an answer; one that is there is heard, and what it says was set aside is counted."""
     for exam in found.exams:
         there = kept_answer(out, exam.name, model=model, files={file.content: file.file for file in exam.files})
-        if there is None:
+        if there is None or (beside.masks is not None and not beside.masks.whole(exam.name, there.masks)):
             yield exam
         else:
             found.set_aside.update({Reason(reason): n for reason, n in there.set_aside.items()})
-            keep(there)
+            beside.keep(there)
 
 
-def _decoded(exams: Iterable[Exam], decoder: Decoder, spec: ImageSpec) -> Iterator[_Decoded]:
-    for exam in exams:
-        one = _Decoded(exam)
-        for file, images in images_of(exam, decoder, lambda pixels: fit(pixels, spec)):
-            read = [] if isinstance(images, Reason) else images
-            one.images += read
-            one.files.append(ReadFile(file=file.file, sha256=file.content, images=len(read)))
-            one.set_aside.update([images] if isinstance(images, Reason) else [])
-        yield one
-
-
-def _computed(model: ReleasedModel, exams: Iterable[_Decoded]) -> Iterator[tuple[_Decoded, Floats]]:
-    """Each exam with its (images, outputs) logits; small exams are computed together."""
-    waiting: list[_Decoded] = []
+def _computed(model: ReleasedModel, exams: Iterable[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:
+    """Each exam with what is said of each of its images; small exams are computed together."""
+    waiting: list[ReadExam] = []
     for one in exams:
         waiting.append(one)
-        if sum(len(w.images) for w in waiting) >= BATCH:
+        if sum(len(w.images) for w in waiting) >= _batch(model):
             yield from _together(model, waiting)
             waiting = []
     yield from _together(model, waiting)
 
 
-def _together(model: ReleasedModel, exams: Sequence[_Decoded]) -> Iterator[tuple[_Decoded, Floats]]:
-    images = [image for one in exams for image in one.images]
-    logits = np.zeros((len(images), model.task.outputs), np.float32)
+def _batch(model: ReleasedModel) -> int:
+    return max(1, min(BATCH, _PLACES // math.prod(model.card.inputs.images.grid)))
+
+
+def _together(model: ReleasedModel, exams: Sequence[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:
+    images, said, size = [image for one in exams for image in one.images], Said(), _batch(model)
     with torch.inference_mode():
-        for start in range(0, len(images), BATCH):
-            batch = to_network(np.stack(images[start : start + BATCH])).to(model.device)
-            logits[start : start + len(batch)] = model.network(batch).float().cpu().numpy()
+        for start in range(0, len(images), size):
+            seen = images[start : start + size]
+            batch = to_network(np.stack([one.image for one in seen])).to(model.device)
+            logits = model.network(batch).float().cpu().numpy()
+            said += [_said(model, row, one) for row, one in zip(logits, seen, strict=True)]
     ends = np.cumsum([len(one.images) for one in exams])
-    yield from ((one, logits[end - len(one.images) : end]) for one, end in zip(exams, ends, strict=True))
+    yield from ((one, said[end - len(one.images) : end]) for one, end in zip(exams, ends, strict=True))
 
 
-def _answer(model: ReleasedModel, one: _Decoded, logits: Floats) -> Prediction:
+def _said(model: ReleasedModel, logits: NDArray[np.float32], seen: Seen) -> NDArray[Any]:
+    """Of one image the logits as they are, or the mask that they make on its own grid."""
+    if not model.masks:
+        return logits
+    return outline(logits, seen.own, several=model.task.outputs > 1)
+
+
+def _answer(model: ReleasedModel, one: ReadExam, said: Said, masks: MaskFiles | None) -> Prediction:
+    outlined = masks.write(one, said) if masks is not None else None
     return Prediction(
-        exam=one.exam.name,
+        exam=one.name,
         study=model.card.origin.study,
         model=model.card.weights.sha256,
-        findings=findings_of(model.card, model.task, logits),
+        findings=() if outlined else findings_of(model.card, np.stack(said)),
+        structures=outlined.structures if outlined else (),
+        masks=outlined.files if outlined else (),
         calibration=model.card.calibration.words,
         operating_point=model.card.operating.words,
         files=tuple(one.files),

@@ -28,6 +28,19 @@ class Finding(Section):
     called: bool
 
 
+class Structure(Section):
+    """One structure that the model was to find.
+
+    `area_px` are the places of the images' own grids that belong to it, `volume_ml` its volume where the images are
+    volumes whose spacing is known; None where they are not.
+    """
+
+    name: str
+    area_px: int | None = None
+    volume_ml: float | None = None
+    found: bool
+
+
 class ReadFile(Section):
     """A file of the exam; `images` is 0 if it could not be decoded."""
 
@@ -37,21 +50,28 @@ class ReadFile(Section):
 
 
 class Prediction(Section):
-    """The answer, one JSON file. `set_aside` counts files of the exam that could not be decoded, by reason."""
+    """The answer, one JSON file.
+
+    A model that classifies gives `findings`; one that finds masks `structures`, and the names of the files beside the
+    answer that hold its `masks`. `set_aside` counts files of the exam that could not be decoded, by reason.
+    """
 
     notice: str = RESEARCH_ONLY
     exam: str
     study: str
     model: Digest
-    findings: tuple[Finding, ...]
+    findings: tuple[Finding, ...] = ()
+    structures: tuple[Structure, ...] = ()
+    masks: tuple[str, ...] = ()
     calibration: str
     operating_point: str
     files: tuple[ReadFile, ...]
     set_aside: dict[str, int]
 
 
-def findings_of(card: ModelCard, task: Classification, logits: Floats) -> tuple[Finding, ...]:
+def findings_of(card: ModelCard, logits: Floats) -> tuple[Finding, ...]:
     """What the (images, outputs) logits of one exam say: their mean, calibrated, against the operating point."""
+    task = Classification(card.inputs.task)
     images, nothing = np.zeros(len(logits), np.int64), np.zeros(logits.shape, np.int64)
     row, _ = task.by_patient(logits, nothing, images)
     margins, _ = task.one_vs_rest(row, nothing[:1])
@@ -62,6 +82,12 @@ def findings_of(card: ModelCard, task: Classification, logits: Floats) -> tuple[
         called = [margin >= (at.cut or 0.0) for margin, at in zip(margins[0], card.operating.at, strict=True)]
     named = zip(card.inputs.task.classes, shares, called, strict=True)
     return tuple(Finding(name=name, probability=round(float(p), 6), called=bool(call)) for name, p, call in named)
+
+
+def called_of(said: Prediction) -> tuple[str, ...]:
+    """The classes that an answer calls, or the structures that it finds."""
+    classes = [finding.name for finding in said.findings if finding.called]
+    return (*classes, *(structure.name for structure in said.structures if structure.found))
 
 
 def place_of(out: Path, exam: str) -> Path:

@@ -10,12 +10,12 @@ import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from torch import nn
 
-from shared.classification import Classification
-from shared.errors import ConfigError, TrustError
+from shared.errors import TrustError
 from shared.model_card import ModelCard
 from shared.model_package import open_package
 from shared.models import build_model, load_state
 from shared.randomness import StudyRandom
+from shared.tasks import Task, task_for
 from shared.update import PackedFile
 
 
@@ -25,29 +25,24 @@ class ReleasedModel:
 
     card: ModelCard
     network: nn.Module
-    task: Classification
+    task: Task
     device: torch.device
+
+    @property
+    def masks(self) -> bool:
+        """Whether it finds masks."""
+        return self.card.inputs.task.kind == "segmentation"
 
 
 def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -> ReleasedModel:
     """Check a package and build its network on a device, named as torch names it.
 
     Raises:
-        ConfigError: there is no package, its network is none of this wheel's, or it does not classify single images.
+        ConfigError: there is no package or its network is none of this wheel's.
         TrustError: it is not what the coordinator signed, or its tensors are not the network's.
     """
     package = open_package(folder, coordinator=coordinator)
     inputs = package.card.inputs
-    if inputs.task.kind != "classification":
-        raise ConfigError(
-            "The model of this package finds masks, and an answer here is a probability of each class.",
-            remedy="Ask for the package of a study whose task.kind is classification.",
-        )
-    if inputs.images.slices is not None:
-        raise ConfigError(
-            "The model of this package sees volumes, and here it would be shown single images.",
-            remedy="Ask for the package of a study without images.slices.",
-        )
     random = StudyRandom(0)  # draws what the file replaces
     network = build_model(inputs.model, images=inputs.images, outputs=inputs.task.outputs, random=random)
     try:
@@ -58,4 +53,4 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -
             remedy="Install the Wardround version that the card names under origin, or ask for another package.",
         ) from None
     on = torch.device(device)
-    return ReleasedModel(package.card, network.to(on).eval(), Classification(inputs.task), on)
+    return ReleasedModel(package.card, network.to(on).eval(), task_for(inputs.task), on)

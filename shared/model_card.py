@@ -102,21 +102,40 @@ class Flow(Section):
     unknown: dict[Word, Words] = Field(default_factory=dict)
 
 
+class StructurePerformance(Section):
+    """The masks of one structure on the patients of a split.
+
+    `patients` are those in whom it was measured, `excluded` those in whom neither mask nor model shows it. `hd95` is a
+    share of the image's diagonal.
+    """
+
+    name: Word
+    patients: Count | None
+    excluded: Count | None
+    dice: Figure
+    hd95: Figure
+
+
 class SitePerformance(Section):
-    """The model at one site: on the site's own patients of a split, as the site told it."""
+    """The model at one site: on the site's own patients of a split, as the site told it.
+
+    `auroc` is of a model that classifies, `dice` and `structures` of one that finds masks.
+    """
 
     site: Word
     split: Split
     patients: Count | None
-    auroc: Figure
+    auroc: Figure | None = None
     sensitivity: float | None = None
     specificity: float | None = None
+    dice: Figure | None = None
+    structures: tuple[StructurePerformance, ...] = ()
 
 
 class Performance(Section):
     """The model on test patients, who had no part in its making.
 
-    `figures` by name, `classes` the AUROC of each class where there are several.
+    `figures` by name, `classes` the AUROC of each class where there are several; `structures` of a model of masks.
     """
 
     sentence: Words
@@ -125,6 +144,7 @@ class Performance(Section):
     how: Literal["pooled", "mean"]
     figures: dict[Word, Figure]
     classes: dict[Word, float | None] = Field(default_factory=dict)
+    structures: tuple[StructurePerformance, ...] = ()
     by_site: tuple[SitePerformance, ...] = ()
     between_sites: Words = ""
 
@@ -187,8 +207,8 @@ class Operating(Section):
     """When a patient is called positive.
 
     `rule`: `youden` and `specificity` cut where the pooled validation patients say; `half` at probability 0.5 as the
-    network gives it; `likeliest` calls the likeliest class. `at` is one per class; `at_specificity` is by the
-    specificity that validation patients were to have.
+    network gives it; `likeliest` calls the likeliest class, of masks at each place. `at` is one per class, and none of
+    masks; `at_specificity` is by the specificity that validation patients were to have.
     """
 
     rule: Literal["youden", "specificity", "half", "likeliest"]

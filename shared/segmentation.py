@@ -41,7 +41,8 @@ class Segmentation:
     Masks are (images, *size) integers. One structure has one logit, several have one each after that of 0.
     `spacing_mm` is that of the study's voxels: from right to left, front to back and feet to head.
     Statistics, each with one value per structure: `measured` and `excluded` patients, `dice_millionths` and
-    `hd95_millionths` sums over those measured, `dice_square_millionths` of the squares; and `loss_millionths` (1,).
+    `hd95_millionths` sums over those measured, `dice_square_millionths` and `hd95_square_millionths` of the squares;
+    and `loss_millionths` (1,).
     """
 
     spec: TaskSpec
@@ -123,6 +124,7 @@ class Segmentation:
             "dice_millionths": _millionths(dice),
             "dice_square_millionths": _millionths(dice**2),
             "hd95_millionths": _millionths(distances),
+            "hd95_square_millionths": _millionths(distances**2),
             "loss_millionths": _millionths(losses),
         }
         counts = {name: tuple(value.astype(np.int64).tolist()) for name, value in statistics.items()}
@@ -136,7 +138,7 @@ class Segmentation:
         )
 
     def rules(self) -> tuple[MetricRule, ...]:
-        """Six statistics and five figures; the patients measured are those whom a figure is about."""
+        """Seven statistics and five figures; the patients measured are those whom a figure is about."""
         n = len(self.spec.classes)
         bounds: dict[str, dict[str, Any]] = {
             "measured": {"length": n, "per_patient": 1, "row": 1},
@@ -144,6 +146,7 @@ class Segmentation:
             "dice_millionths": {"length": n, "per_patient": _MILLION},
             "dice_square_millionths": {"length": n, "per_patient": _MILLION},
             "hd95_millionths": {"length": n, "per_patient": _MILLION},
+            "hd95_square_millionths": {"length": n, "per_patient": _MILLION},
             "loss_millionths": {"length": 1, "per_patient": _LOSS_LIMIT * _MILLION},
         }
         highs = dict.fromkeys((*metrics.coarse_figures(self.merit), "hd95"), 1.0) | {"loss": _LOSS_LIMIT}

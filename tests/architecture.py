@@ -46,7 +46,7 @@ MAY_KNOW = {
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
     "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py"),
     "pynetdicom": ("client/pacs/",),
-    "nibabel": ("client/imaging/nifti.py",),
+    "nibabel": ("client/imaging/nifti.py", "client/imaging/nifti_mask.py"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "server/authority.py"),
         *("client/link.py", "client/fleet.py"),

@@ -11,22 +11,30 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 from client.imaging.decoder import Decoder
 from client.imaging.form import Facts, Pixels
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 
+T = TypeVar("T")
 _UID = re.compile(r"[0-9.]{1,64}")  # PS3.5, section 9.1
 
 
 @dataclass(frozen=True)
 class ExamFile:
-    """One file of an exam: its path in the folder, the SHA-256 (hex) of its bytes, and how many images it holds."""
+    """One file of an exam.
+
+    Attributes:
+        file: its path in the folder.
+        content: SHA-256 (hex) of its bytes.
+        facts: what its header says.
+    """
 
     file: str = field(repr=False)
     content: str
-    frames: int
+    facts: Facts = field(repr=False)
 
 
 @dataclass
@@ -67,17 +75,17 @@ def find_exams(folder: Path, decoder: Decoder, *, rules: Rules) -> Found:
         if reason is not None or isinstance(facts, Reason):
             found.set_aside[reason or Reason.UNREADABLE] += 1
             continue
-        exams.setdefault(name, Exam(name)).files.append(ExamFile(file, content, facts.frames))
+        exams.setdefault(name, Exam(name)).files.append(ExamFile(file, content, facts))
     found.exams = list(exams.values())
     return found
 
 
 def images_of(
-    exam: Exam, decoder: Decoder, prepare: Callable[[Pixels], Pixels]
-) -> Iterator[tuple[ExamFile, list[Pixels] | Reason]]:
+    exam: Exam, decoder: Decoder, prepare: Callable[[Pixels], T]
+) -> Iterator[tuple[ExamFile, list[T] | Reason]]:
     """Each file of an exam with its images, each prepared before the next is read, or why they cannot be had."""
     for one in exam.files:
-        frames = decoder.pixels(one.file, content=one.content, frames=range(one.frames))
+        frames = decoder.pixels(one.file, content=one.content, frames=range(one.facts.frames))
         images = [frame if isinstance(frame, Reason) else prepare(frame) for frame in frames]
         reason = next((image for image in images if isinstance(image, Reason)), None)
         yield one, reason or [image for image in images if not isinstance(image, Reason)]

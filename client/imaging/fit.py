@@ -1,7 +1,8 @@
 """From an image of any size to the tensor shape that the study asks for.
 
-Decides how an image, and its mask, is resized, padded, given channels and brought onto the study's scale. Pure and
-deterministic: float32 Lanczos, the aspect ratio kept, black borders to make it square.
+Decides how an image, and its mask, is resized, padded, given channels and brought onto the study's scale, and the way
+back for what a network says of each place. Pure and deterministic: float32 Lanczos, the aspect ratio kept, black
+borders to make it square.
 """
 
 import numpy as np
@@ -51,6 +52,29 @@ def fit_mask(mask: NDArray[np.uint16], spec: ImageSpec) -> NDArray[np.uint16]:
     return _square(mask.astype(np.float32), spec.size_px, Image.Resampling.NEAREST).astype(np.uint16)
 
 
+def unfit(plane: NDArray[np.float32], shape: tuple[int, int], *, to: tuple[int, int]) -> NDArray[np.float32]:
+    """Bring what was said of each place of a fitted image back to the image: borders cut off, then resized (bilinear).
+
+    Args:
+        plane: (size_px, size_px).
+        shape: (height, width) of the image before `fit`.
+        to: (height, width) that is wanted; the image's own if its pixels were made square before.
+
+    Returns:
+        `to`, float32.
+    """
+    (height, width), (top, left) = _inner(shape, len(plane))
+    inner = np.ascontiguousarray(plane[top : top + height, left : left + width], dtype=np.float32)
+    picture = Image.fromarray(inner).resize((to[1], to[0]), Image.Resampling.BILINEAR)
+    return np.asarray(picture, dtype=np.float32)
+
+
+def _inner(shape: tuple[int, ...], size_px: int) -> tuple[tuple[int, int], tuple[int, int]]:
+    """Height and width of an image within its square, and how far from the top and the left it lies."""
+    height, width = (max(1, round(edge * size_px / max(shape))) for edge in shape)
+    return (height, width), ((size_px - height) // 2, (size_px - width) // 2)
+
+
 def _channels(pixels: Pixels, channels: int) -> list[NDArray[np.float32]]:
     if pixels.ndim == 2:
         return [pixels.astype(np.float32)]  # repeated after resizing
@@ -62,11 +86,10 @@ def _channels(pixels: Pixels, channels: int) -> list[NDArray[np.float32]]:
 def _square(
     plane: NDArray[np.float32], size_px: int, resampling: Image.Resampling = Image.Resampling.LANCZOS
 ) -> NDArray[np.float32]:
-    height, width = (max(1, round(edge * size_px / max(plane.shape))) for edge in plane.shape)
+    (height, width), (top, left) = _inner(plane.shape, size_px)
     if (height, width) != plane.shape:
         picture = Image.fromarray(np.ascontiguousarray(plane)).resize((width, height), resampling)
         plane = np.asarray(picture, dtype=np.float32)
-    top, left = (size_px - height) // 2, (size_px - width) // 2
     square = np.zeros((size_px, size_px), dtype=np.float32)
     square[top : top + height, left : left + width] = plane
     return square

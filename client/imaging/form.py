@@ -38,6 +38,7 @@ class Facts:
         planes: where each image lies in the patient, if a study of volumes asks.
         lattice: where the voxels of a volume lie that is one file.
         segments: of a segmentation.
+        scan: the voxels of a file that holds a whole volume.
     """
 
     patient: str = field(default="", repr=False)
@@ -52,6 +53,7 @@ class Facts:
     planes: tuple[Plane, ...] = ()
     lattice: Lattice | None = None
     segments: tuple[Segment, ...] = ()
+    scan: Scan | None = None
 
 
 class Format(Protocol):

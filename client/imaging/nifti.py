@@ -74,6 +74,12 @@ class Voxels:
         up, down, across = np.linalg.norm(self.lattice.steps_mm, axis=1).tolist()
         return up, down, across
 
+    @property
+    def scan(self) -> Scan:
+        """The voxels of one time."""
+        _, *counts = self.stored.shape
+        return Scan((counts[0], counts[1], counts[2]), self.spacing_mm)
+
     def measured(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         """What some of the stored values mean.
 
@@ -104,7 +110,7 @@ class Nifti:
         """
         voxels, name = read_voxels(data, hu=self._hu)
         frames = math.prod(voxels.stored.shape[:2])
-        return Facts(frames=frames, about=About(syntax=name), lattice=voxels.lattice)
+        return Facts(frames=frames, about=About(syntax=name), lattice=voxels.lattice, scan=voxels.scan)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Axial slices, black and white by the study's window or the spread of the whole volume.
@@ -143,7 +149,7 @@ class NiftiVolumes:
             raise SetAside(Reason.TIME_SERIES)
         if slices < MIN_SLICES:
             raise SetAside(Reason.FEW_SLICES)
-        return Facts(about=About(syntax=name), lattice=voxels.lattice)
+        return Facts(about=About(syntax=name), lattice=voxels.lattice, scan=voxels.scan)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """The volume on the study's grid.
@@ -153,8 +159,7 @@ class NiftiVolumes:
         """
         for _ in frames:
             voxels, _name = read_voxels(data, hu=self._images.hu)
-            _, *counts = voxels.stored.shape
-            assembly = Assembly(Scan((counts[0], counts[1], counts[2]), voxels.spacing_mm), self._images)
+            assembly = Assembly(voxels.scan, self._images)
             for stored in voxels.stored[0]:
                 assembly.add(clipped(voxels.measured(stored), self._images.hu))
             yield levelled(*assembly.volume(), self._images.hu)
@@ -166,7 +171,7 @@ def read_voxels(data: bytes, *, hu: Limits | None = None) -> tuple[Voxels, str]:
     Raises:
         SetAside: it is none that a study takes.
     """
-    volume, name = _opened(data)
+    volume, name = open_nifti(data)
     if _is_no_picture(volume):
         raise SetAside(Reason.OTHER_OBJECT)
     voxels = _read(volume)
@@ -183,7 +188,7 @@ def read_mask(data: bytes) -> tuple[Voxels, str]:
     Raises:
         SetAside: it is none by rules 1 to 3, colours and complex numbers among them.
     """
-    volume, name = _opened(data)
+    volume, name = open_nifti(data)
     return _read(volume), name
 
 
@@ -200,8 +205,12 @@ def _read(volume: Any) -> Voxels:
     return Voxels(stored, float(volume.dataobj.slope), float(volume.dataobj.inter), _lattice(volume, stored))
 
 
-def _opened(data: bytes) -> tuple[Any, str]:
-    """The volume, its voxels not yet read, and the name of its format."""
+def open_nifti(data: bytes) -> tuple[Any, str]:
+    """The volume, its voxels not yet read, and the name of its format.
+
+    Raises:
+        SetAside: it is too large, or no file of the format.
+    """
     if data[:2] == _GZIP:
         try:
             data = gzip.GzipFile(fileobj=BytesIO(data)).read(_MAX_BYTES + 1)
@@ -248,13 +257,13 @@ def _upright(volume: Any) -> NDArray[Any]:
     """Stored values as (times, slices, rows, columns): back to front down, the patient's right to left across."""
     stored = np.asanyarray(volume.dataobj.get_unscaled())
     shape = (*stored.shape, 1, 1)[:4]
-    turned = nibabel.apply_orientation(stored.reshape(shape), _to_front_left_up(volume))  # (x, y, z, t)
+    turned = nibabel.apply_orientation(stored.reshape(shape), to_front_left_up(volume))  # (x, y, z, t)
     axial: NDArray[Any] = turned.transpose(3, 2, 1, 0)
     return axial
 
 
-def _to_front_left_up(volume: Any) -> NDArray[Any]:
-    # Columns run to the patient's left, rows to the back, slices to the head (DICOM's LPS).
+def to_front_left_up(volume: Any) -> NDArray[Any]:
+    """What turns a volume upright: columns run to the patient's left, rows to the back, slices to the head (LPS)."""
     return np.asarray(
         nibabel.orientations.ornt_transform(
             nibabel.io_orientation(volume.affine), nibabel.orientations.axcodes2ornt(("L", "P", "S"))
@@ -269,7 +278,7 @@ def _lattice(volume: Any, stored: NDArray[Any]) -> Lattice:
         SetAside: nowhere, or all at one place along an axis.
     """
     shape = (*volume.shape, 1, 1)[:3]
-    upright = volume.affine @ nibabel.orientations.inv_ornt_aff(_to_front_left_up(volume), shape)
+    upright = volume.affine @ nibabel.orientations.inv_ornt_aff(to_front_left_up(volume), shape)
     across, down, up, first = np.asarray(upright, dtype=np.float64)[:3].T.tolist()
     if not np.isfinite(upright).all() or not all(map(any, (across, down, up))):
         raise SetAside(Reason.UNREADABLE)

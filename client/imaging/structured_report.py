@@ -11,15 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from pydicom import dcmread
-from pydicom.dataset import Dataset, FileMetaDataset
-from pydicom.uid import ExplicitVRLittleEndian, generate_uid
+from pydicom.dataset import Dataset
+
+from client.imaging.derived_object import OF_PATIENT, OF_STUDY, OURS, as_file, code, derived
 
 ENHANCED_SR = "1.2.840.10008.5.1.4.1.1.88.22"
-_PREFIX = "2.25."  # a UUID as UID (PS3.5, B.2)
-_OF_PATIENT = ("PatientName", "PatientID", "PatientBirthDate", "PatientSex")
-_OF_STUDY = ("StudyInstanceUID", "StudyDate", "StudyTime", "ReferringPhysicianName", "StudyID", "AccessionNumber")
-_READ = (*_OF_PATIENT, *_OF_STUDY, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SpecificCharacterSet")
-_OURS = "99WARDROUND"
+_READ = (*OF_PATIENT, *OF_STUDY, "SOPClassUID", "SOPInstanceUID", "SeriesInstanceUID", "SpecificCharacterSet")
 
 
 @dataclass(frozen=True)
@@ -64,22 +61,21 @@ def structured_report(headers: Sequence[Header], words: ReportWords) -> bytes:
         headers: of the exam's images, at least one.
         words: what it says.
     """
-    first, report = headers[0].elements, Dataset()
-    for name in (*_OF_PATIENT, *_OF_STUDY):
-        setattr(report, name, first.get(name, ""))
-    report.SpecificCharacterSet = first.get("SpecificCharacterSet") or "ISO_IR 192"
-    report.SOPClassUID, report.SOPInstanceUID = ENHANCED_SR, generate_uid(_PREFIX)
-    report.SeriesInstanceUID, report.SeriesNumber, report.InstanceNumber = generate_uid(_PREFIX), 1, 1
-    report.Modality, report.SeriesDescription = "SR", words.notice
+    report = derived(
+        headers[0].elements,
+        sop_class=ENHANCED_SR,
+        modality="SR",
+        notice=words.notice,
+        model=words.model,
+        version=words.version,
+        made=words.made,
+    )
     report.ReferencedPerformedProcedureStepSequence = []
-    report.Manufacturer, report.ManufacturerModelName = "Wardround", "wardround predict"
-    report.DeviceSerialNumber, report.SoftwareVersions = words.model[:16], words.version
-    report.ContentDate, report.ContentTime = words.made.strftime("%Y%m%d"), words.made.strftime("%H%M%S")
     report.CompletionFlag, report.VerificationFlag = "COMPLETE", "UNVERIFIED"
     report.PerformedProcedureCodeSequence = []
     report.CurrentRequestedProcedureEvidenceSequence = [_evidence(headers)]
     _fill(report, words)
-    return _file(report)
+    return as_file(report)
 
 
 def _evidence(headers: Sequence[Header]) -> Dataset:
@@ -101,13 +97,13 @@ def _evidence(headers: Sequence[Header]) -> Dataset:
 
 def _fill(report: Dataset, words: ReportWords) -> None:
     report.ValueType, report.ContinuityOfContent = "CONTAINER", "SEPARATE"
-    report.ConceptNameCodeSequence = [_code("126000", "DCM", "Imaging Measurement Report")]
+    report.ConceptNameCodeSequence = [code("126000", "DCM", "Imaging Measurement Report")]
     report.ContentSequence = [_text("121106", "DCM", "Comment", words.notice)]
     for number, one in enumerate(words.statements, 1):
         call = "called" if one.called else "not called"
         report.ContentSequence += [
             _number(f"P{number}", f"Probability of {one.name}", one.probability),
-            _text(f"C{number}", _OURS, f"Call of {one.name}", call),
+            _text(f"C{number}", OURS, f"Call of {one.name}", call),
         ]
     for place, (meaning, text) in enumerate(
         (
@@ -118,37 +114,21 @@ def _fill(report: Dataset, words: ReportWords) -> None:
         ),
         start=1,
     ):
-        report.ContentSequence.append(_text(f"M{place}", _OURS, meaning, text))
-
-
-def _code(value: str, scheme: str, meaning: str) -> Dataset:
-    code = Dataset()
-    code.CodeValue, code.CodingSchemeDesignator, code.CodeMeaning = value, scheme, meaning[:64]
-    return code
+        report.ContentSequence.append(_text(f"M{place}", OURS, meaning, text))
 
 
 def _text(value: str, scheme: str, meaning: str, text: str) -> Dataset:
     item = Dataset()
     item.RelationshipType, item.ValueType, item.TextValue = "CONTAINS", "TEXT", text
-    item.ConceptNameCodeSequence = [_code(value, scheme, meaning)]
+    item.ConceptNameCodeSequence = [code(value, scheme, meaning)]
     return item
 
 
 def _number(value: str, meaning: str, share: float) -> Dataset:
     item, measured = Dataset(), Dataset()
     item.RelationshipType, item.ValueType = "CONTAINS", "NUM"
-    item.ConceptNameCodeSequence = [_code(value, _OURS, meaning)]
-    measured.MeasurementUnitsCodeSequence = [_code("1", "UCUM", "no units")]
+    item.ConceptNameCodeSequence = [code(value, OURS, meaning)]
+    measured.MeasurementUnitsCodeSequence = [code("1", "UCUM", "no units")]
     measured.NumericValue = f"{share:.6f}"
     item.MeasuredValueSequence = [measured]
     return item
-
-
-def _file(report: Dataset) -> bytes:
-    report.file_meta = FileMetaDataset()
-    report.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
-    report.file_meta.MediaStorageSOPClassUID = report.SOPClassUID
-    report.file_meta.MediaStorageSOPInstanceUID = report.SOPInstanceUID
-    written = io.BytesIO()
-    report.save_as(written, enforce_file_format=True)
-    return written.getvalue()

@@ -1,8 +1,8 @@
 """A model as a MONAI bundle: `configs/inference.json` and `configs/metadata.json`, run by `monai.bundle`.
 
 Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures as a site reads them, and writes logits and
-probabilities as the card has them. DICOM is left to `wardround predict`, whose window no configuration spells. The
-weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
+probabilities as the card has them, or masks (`bundle_masks.py`). DICOM is left to `wardround predict`, whose window no
+configuration spells. Weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
 
 The layout is MONAI's (https://docs.monai.io/en/stable/mb_specification.html); the network is `bundle_network.py`'s.
 """
@@ -11,6 +11,7 @@ import json
 from importlib.metadata import version
 from typing import Any
 
+from server.export.bundle_masks import masks_of_pictures
 from server.export.bundle_network import network_of
 from shared.errors import ConfigError
 from shared.model_card import ModelCard
@@ -32,10 +33,11 @@ _RESIZED = (
     "(max(1, round(x.shape[2] * {size} / max(x.shape[1:]))), max(1, round(x.shape[1] * {size} / max(x.shape[1:])))),"
     " Image.Resampling.LANCZOS)) for p in np.asarray(x)])"
 )
-_PREDICT = (
-    "$torch.inference_mode()(lambda: torch.cat([@inferer(b['image'].to(@device), @network).float().cpu()"
-    " for b in @dataloader]))"
-)
+_STEP = "$torch.inference_mode()(lambda image: @inferer(image.to(@device), @network).float().cpu())"
+_PREDICT = "$lambda: torch.cat([@step(batch['image']) for batch in @dataloader])"
+_SCALED = {
+    **{"_target_": "ScaleIntensityRanged", "keys": "image", "a_min": 0, "a_max": 65535, "b_min": -1, "b_max": 1},
+}
 _WRITE = (
     "$lambda logits: (pathlib.Path(@output_dir).mkdir(parents=True, exist_ok=True), pathlib.Path(@output_dir,"
     " 'predictions.json').write_text(json.dumps([{'image': d['image'], 'logits': l, 'probabilities': p} for d, l, p in"
@@ -47,8 +49,14 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration, or sees CT or a scale, which no picture has.
+        ConfigError: the network cannot be spelled out in a configuration, or sees what no picture is: volumes,
+            CT, a study's scale.
     """
+    if card.inputs.images.slices is not None:
+        raise ConfigError(
+            "The model sees volumes, and a MONAI bundle reads pictures.",
+            remedy="Use --format safetensors; `wardround predict` reads volumes as the study did.",
+        )
     if card.inputs.images.hu is not None:
         raise ConfigError(
             "The model sees CT in Hounsfield units, and a MONAI bundle reads pictures.",
@@ -75,16 +83,21 @@ def _inference(card: ModelCard) -> dict[str, Any]:
         **network_of(card.inputs),
         "weights": f"$load_file(str(pathlib.Path(@bundle_root, '{MODEL}')))",
         "network": "$@network_def.to(@device).eval()",
-        "preprocessing": {"_target_": "Compose", "transforms": _preprocessing(card)},
+        "preprocessing": {"_target_": "Compose", "transforms": [*_preprocessing(card), _SCALED]},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 16, "num_workers": 0},
         "inferer": {"_target_": "SimpleInferer"},
-        "postprocessing": _probabilities(card),
-        "evaluator": _PREDICT,
-        "writer": _WRITE,
+        "step": _STEP,
+        **_output(card),
         "initialize": ["$@network_def.load_state_dict(@weights)"],
         "run": ["$@writer(@evaluator())"],
     }
+
+
+def _output(card: ModelCard) -> dict[str, Any]:
+    if card.inputs.task.kind == "segmentation":
+        return masks_of_pictures(card.inputs)
+    return {"postprocessing": _probabilities(card), "evaluator": _PREDICT, "writer": _WRITE}
 
 
 def _preprocessing(card: ModelCard) -> list[dict[str, Any]]:
@@ -101,16 +114,6 @@ def _preprocessing(card: ModelCard) -> list[dict[str, Any]]:
         _lambda(_RESIZED.format(size=images.size_px)),
         {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [images.size_px] * 2},
         _lambda("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
-        {
-            **{
-                "_target_": "ScaleIntensityRanged",
-                "keys": "image",
-                "a_min": 0,
-                "a_max": 65535,
-                "b_min": -1,
-                "b_max": 1,
-            },
-        },
     ]
 
 
@@ -132,7 +135,7 @@ def _probabilities(card: ModelCard) -> str:
 
 def _metadata(card: ModelCard) -> dict[str, Any]:
     images, task = card.inputs.images, card.inputs.task
-    places = {"spatial_shape": [images.size_px] * 2, "dtype": "float32", "is_patch_data": False}
+    places = {"spatial_shape": list(images.grid), "dtype": "float32", "is_patch_data": False}
     return {
         "schema": SCHEMA,
         "version": "1.0.0",
@@ -143,7 +146,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         "required_packages_version": {name: version(name) for name in ("pillow", "safetensors")},
         "supported_apps": {},
         "name": card.origin.study,
-        "task": f"{task.mode} classification",
+        "task": f"{task.mode} {task.kind}",
         "description": f"{card.origin.description or card.origin.study}: {card.notice}",
         "authors": f"The sites and the coordinator of the study {card.origin.study}",
         "copyright": "As agreed among the sites of the study",
@@ -161,15 +164,19 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
                     "channel_def": {str(n): "image" for n in range(images.channels)},
                 }
             },
-            "outputs": {
-                "pred": {
-                    **{"type": "probabilities", "format": "classes", "num_channels": task.outputs, "value_range": []},
-                    **{"spatial_shape": [task.outputs], "dtype": "float32", "is_patch_data": False},
-                    "channel_def": {str(n): name for n, name in enumerate(task.classes)},
-                }
-            },
+            "outputs": {"pred": _outputs(card, places)},
         },
     }
+
+
+def _outputs(card: ModelCard, places: dict[str, Any]) -> dict[str, Any]:
+    task = card.inputs.task
+    names = ("none", *task.classes) if task.outputs > len(task.classes) else task.classes
+    said = {"num_channels": task.outputs, "value_range": [], "channel_def": {str(n): c for n, c in enumerate(names)}}
+    if task.kind == "segmentation":
+        return {"type": "image", "format": "segmentation", **said, **places}
+    shape = {"spatial_shape": [task.outputs], "dtype": "float32", "is_patch_data": False}
+    return {"type": "probabilities", "format": "classes", **said, **shape}
 
 
 def _readme(card: ModelCard) -> str:
@@ -183,6 +190,15 @@ Check the package first: `wardround predict` does, and so does any check of `man
     python -m monai.bundle run --config_file {INFERENCE} --meta_file {METADATA} \\
         --bundle_root . --dataset_dir IMAGES --output_dir PREDICTIONS
 
-`IMAGES` holds 8-bit PNG, JPEG or TIFF pictures. `PREDICTIONS/predictions.json` then has the network's logits and the
-probabilities for each ({card.calibration.words}). DICOM is read by `wardround predict`, which knows its windows.
+`IMAGES` holds 8-bit PNG, JPEG or TIFF pictures. {_written(card)} DICOM is read by `wardround predict`, which knows its
+windows.
 """
+
+
+def _written(card: ModelCard) -> str:
+    if card.inputs.task.kind == "segmentation":
+        return f"`PREDICTIONS` then has a mask of each, and `predictions.json` how large it is. {card.operating.words}"
+    calibrated = card.calibration.words
+    return (
+        f"`PREDICTIONS/predictions.json` then has the network's logits and the probabilities for each ({calibrated})."
+    )

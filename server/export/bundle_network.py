@@ -12,17 +12,23 @@ from shared.model_card import Inputs
 
 Config = dict[str, Any]
 _CHANNELS, _GRID, _GROUPS = (16, 32, 64), 4, 8  # as in shared/networks/
-_MONAI = {
+_UNET = {"features": [16, 16, 32, 64, 128, 16], "act": "RELU", "norm": "BATCH", "upsample": "deconv"}
+_SEGRESNET = {
+    **{"init_filters": 16, "norm": "BATCH", "upsample_mode": "deconv", "blocks_down": [1, 2, 2], "blocks_up": [1, 1]},
+}
+_MONAI: dict[str, tuple[str, str, str, Config]] = {
     "resnet18": ("monai.networks.nets.resnet18", "n_input_channels", "num_classes", {}),
     "densenet121": ("monai.networks.nets.DenseNet121", "in_channels", "out_channels", {}),
     "efficientnet-b0": (
         *("monai.networks.nets.EfficientNetBN", "in_channels", "num_classes"),
         {"model_name": "efficientnet-b0", "pretrained": False},
     ),
+    "unet": ("monai.networks.nets.BasicUNet", "in_channels", "out_channels", _UNET),
+    "segresnet": ("monai.networks.nets.SegResNet", "in_channels", "out_channels", _SEGRESNET),
 }
 _NORMS = {
     "group": f"torch.nn.GroupNorm({_GROUPS}, m.num_features)",
-    "instance": "torch.nn.InstanceNorm2d(m.num_features, affine=True)",
+    "instance": "torch.nn.InstanceNorm{dims}d(m.num_features, affine=True)",
 }
 
 
@@ -39,15 +45,16 @@ def network_of(inputs: Inputs) -> Config:
             f"The network {inputs.model.name} cannot be written as a MONAI bundle.", remedy="Use --format safetensors."
         )
     target, channels, outputs, more = _MONAI[inputs.model.name]
-    built = {"_target_": target, "spatial_dims": 2, channels: inputs.images.channels, outputs: inputs.task.outputs}
+    dims = len(inputs.images.grid)
+    built = {"_target_": target, "spatial_dims": dims, channels: inputs.images.channels, outputs: inputs.task.outputs}
     if inputs.model.norm == "batch":
         return {"network_def": built | more}
-    return {"network_built": built | more, "network_def": _swapped(_NORMS[inputs.model.norm])}
+    return {"network_built": built | more, "network_def": _swapped(_NORMS[inputs.model.norm].format(dims=dims), dims)}
 
 
-def _swapped(norm: str) -> str:
+def _swapped(norm: str, dims: int) -> str:
     """The network after each of its batch norms was replaced; MONAI's own option leaves some of resnet18's."""
-    norms = "[(n, m) for n, m in net.named_modules() if isinstance(m, torch.nn.BatchNorm2d)]"
+    norms = f"[(n, m) for n, m in net.named_modules() if isinstance(m, torch.nn.BatchNorm{dims}d)]"
     swap = f"setattr(net.get_submodule(n.rpartition('.')[0]), n.rpartition('.')[2], {norm})"
     return f"$(lambda net: [net, [{swap} for n, m in {norms}]][0])(@network_built)"
 
@@ -55,16 +62,18 @@ def _swapped(norm: str) -> str:
 def _basic(inputs: Inputs) -> Config:
     layers: list[Config] = []
     before: int = inputs.images.channels
+    dims = len(inputs.images.grid)
     for after in _CHANNELS:
-        layers.append({"_target_": "torch.nn.Conv2d", "in_channels": before, "out_channels": after} | _kernel(3, 1))
-        layers += _norm(inputs.model.norm, after)
-        layers += [{"_target_": "torch.nn.ReLU"}, _pool(2)]
+        convolution = {"_target_": f"torch.nn.Conv{dims}d", "in_channels": before, "out_channels": after}
+        layers.append(convolution | {"kernel_size": 3, "padding": 1})
+        layers += _norm(inputs.model.norm, after, dims)
+        layers += [{"_target_": "torch.nn.ReLU"}, _pool([2] * dims)]
         before = after
-    side = inputs.images.size_px // 2 ** len(_CHANNELS)
-    last = math.ceil(side / _GRID)
-    layers += [_pool(last)] if last > 1 else []
+    sides = [side // 2 ** len(_CHANNELS) for side in inputs.images.grid]
+    last = [math.ceil(side / _GRID) for side in sides]
+    layers += [_pool(last)] if max(last) > 1 else []
     width, outputs = inputs.model.width, inputs.task.outputs
-    places = before * (side // last) ** 2
+    places = before * math.prod(side // by for side, by in zip(sides, last, strict=True))
     parts = (
         "('features', torch.nn.Sequential(*@features)), ('flatten', torch.nn.Flatten()),"
         f" ('hidden', torch.nn.Linear({places}, {width})), ('active', torch.nn.ReLU()),"
@@ -73,18 +82,14 @@ def _basic(inputs: Inputs) -> Config:
     return {"features": layers, "network_def": f"$torch.nn.Sequential(collections.OrderedDict([{parts}]))"}
 
 
-def _norm(name: str, channels: int) -> list[Config]:
+def _norm(name: str, channels: int, dims: int) -> list[Config]:
     norms: dict[str, Config] = {
-        "batch": {"_target_": "torch.nn.BatchNorm2d", "num_features": channels},
+        "batch": {"_target_": f"torch.nn.BatchNorm{dims}d", "num_features": channels},
         "group": {"_target_": "torch.nn.GroupNorm", "num_groups": _GROUPS, "num_channels": channels},
-        "instance": {"_target_": "torch.nn.InstanceNorm2d", "num_features": channels, "affine": True},
+        "instance": {"_target_": f"torch.nn.InstanceNorm{dims}d", "num_features": channels, "affine": True},
     }
     return [norms[name]] if name in norms else []
 
 
-def _kernel(size: int, padding: int) -> Config:
-    return {"kernel_size": size, "padding": padding}
-
-
-def _pool(size: int) -> Config:
-    return {"_target_": "torch.nn.MaxPool2d", "kernel_size": size}
+def _pool(size: list[int]) -> Config:
+    return {"_target_": f"torch.nn.MaxPool{len(size)}d", "kernel_size": size}

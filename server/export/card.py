@@ -10,12 +10,14 @@ from importlib.metadata import version
 
 from server.export.flow import flow_of, performance_of
 from server.export.guidelines import guidelines_of
+from server.export.overlap import calibration_of_masks, operating_of_masks, with_structures
 from server.export.preprocessing import preprocessing_of
 from server.export.reading import Reading
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
 from server.report.scores import final_scores
-from shared.model_card import Inputs, ModelCard, Origin, Weights
+from shared.errors import ConfigError
+from shared.model_card import Calibration, Inputs, ModelCard, Operating, Origin, Performance, Weights
 from shared.small_cells import SMALLEST_CELL
 from shared.update import PackedFile, Tensors
 
@@ -62,11 +64,12 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         asked: what is wanted.
         packed: the model as it is exported.
         sha256, size: of that file.
+
+    Raises:
+        ConfigError: a specificity is asked of a model that finds masks.
     """
-    study, history, facts = evidence.study, evidence.history, facts_of(evidence)
-    validation, test = final_scores(history, "validation"), final_scores(history, "test")
-    reading = Reading(study.task, validation, test, smallest=asked.smallest)
-    calibration = reading.calibration()
+    study, facts = evidence.study, facts_of(evidence)
+    calibration, operating = _reading(evidence, asked)
     card = ModelCard(
         made=asked.made,
         by_letter=evidence.by_letter,
@@ -75,15 +78,36 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         weights=_weights(facts, packed.table(), sha256=sha256, size=size),
         origin=_origin(evidence, facts, asked),
         flow=flow_of(facts, smallest=asked.smallest),
-        performance=performance_of(facts, smallest=asked.smallest),
+        performance=_performance(evidence, facts, asked),
         calibration=calibration,
-        operating=reading.operating(calibration, specificity=asked.specificity),
+        operating=operating,
         subgroups=SUBGROUPS,
         privacy=_privacy(facts),
         intended_use=INTENDED,
         limits=LIMITS,
     )
     return card.model_copy(update={"guidelines": guidelines_of(study, card)})
+
+
+def _reading(evidence: Evidence, asked: Asked) -> tuple[Calibration, Operating]:
+    """How the model's output is to be read."""
+    task, history = evidence.study.task, evidence.history
+    if task.kind == "segmentation":
+        if asked.specificity is not None:
+            raise ConfigError("A mask has no cut that a specificity chooses.", remedy="Leave --specificity out.")
+        return calibration_of_masks(), operating_of_masks(task)
+    validation, test = final_scores(history, "validation"), final_scores(history, "test")
+    reading = Reading(task, validation, test, smallest=asked.smallest)
+    calibration = reading.calibration()
+    return calibration, reading.operating(calibration, specificity=asked.specificity)
+
+
+def _performance(evidence: Evidence, facts: Facts, asked: Asked) -> Performance:
+    found, task = performance_of(facts, smallest=asked.smallest), evidence.study.task
+    if task.kind != "segmentation":
+        return found
+    counting = facts.privacy is None
+    return with_structures(found, task, evidence.history, smallest=asked.smallest, counting=counting)
 
 
 def _weights(facts: Facts, tensors: Tensors, *, sha256: str, size: int) -> Weights:

@@ -4,7 +4,7 @@ from server.report.facts import SPLITS, Facts, SiteFacts
 from server.report.fairness import SiteFairness
 from server.report.privacy import WITHHELD
 from server.report.scores import Estimate, SiteScore
-from server.report.words import share
+from server.report.words import METRICS, merit_in_words, share
 from shared.model_card import Counted, Figure, Flow, Performance, SitePerformance, Split
 from shared.small_cells import Told, tell
 
@@ -19,7 +19,12 @@ FIGURES = {
     "brier": "Brier score, as the network gives its probabilities",
     "loss": "log loss in nats per patient, as the network gives its probabilities",
 }
+FIGURES_OF_MASKS = {
+    "hd95": "HD95 as a share of the image's diagonal, mean over structures",
+    "loss": "soft Dice loss and cross-entropy in nats, mean over patients",
+}
 NO_INTERVAL = "no interval is computed"
+NO_SCORE = "The model has no score."
 
 
 def flow_of(facts: Facts, *, smallest: int) -> Flow:
@@ -37,8 +42,9 @@ def flow_of(facts: Facts, *, smallest: int) -> Flow:
 def performance_of(facts: Facts, *, smallest: int) -> Performance:
     """The pooled figures, and each site beside the others."""
     test, counted = facts.test, _scored_patients(facts, smallest)
-    figures = {"auroc": _figure(test.merit)}
-    figures |= {FIGURES[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in FIGURES}
+    known = FIGURES_OF_MASKS if facts.about.measure == "dice" else FIGURES
+    figures: dict[str, Figure] = {facts.about.measure: _figure(test.merit)}
+    figures |= {known[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in known}
     hidden = facts.privacy is not None or counted.total is None
     return Performance(
         sentence=_sentence(facts, smallest),
@@ -61,8 +67,8 @@ def _sentence(facts: Facts, smallest: int) -> str:
     totals = (_patients(facts, "train", smallest).total, _scored_patients(facts, smallest).total)
     if None not in totals:
         return facts.headline.sentence
-    found = facts.test.merit
-    return f"The model's test AUROC is {share(found.value)}." if found.value is not None else "The model has no score."
+    found, measure = facts.test.merit, merit_in_words(facts.about.measure, classes=len(facts.about.classes))
+    return f"The model's test {measure} is {share(found.value)}." if found.value is not None else NO_SCORE
 
 
 def _images(facts: Facts, split: Split, told: Told) -> Counted:
@@ -88,20 +94,22 @@ def _scored(site: SiteFacts, facts: Facts) -> SiteScore:
 
 def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, patients: int | None) -> SitePerformance:
     at = found.at_threshold if found and patients is not None else {}  # shares of few would tell how many they are
+    merit = _figure(_scored(site, facts).merit)
     return SitePerformance(
         site=site.site,
         split=facts.fairness.split,
         patients=None if facts.privacy else patients,
-        auroc=_figure(_scored(site, facts).merit),
+        auroc=merit if facts.about.measure == "auroc" else None,
+        dice=merit if facts.about.measure == "dice" else None,
         sensitivity=at.get("sensitivity"),
         specificity=at.get("specificity"),
     )
 
 
 def _between(facts: Facts) -> str:
-    found = facts.fairness
+    found, measure = facts.fairness, METRICS[facts.about.measure]
     if found.heterogeneity is None or found.gap is None:
-        return f"Not tested: {found.why or 'no two sites tell an AUROC'}."
+        return f"Not tested: {found.why or f'no two sites tell their {measure}'}."
     how = "differ by more than chance" if found.differ else "do not differ by more than chance"
     apart = f"; apart from all others: {', '.join(found.apart)}" if found.apart else ""
     return f"The sites {how} (Cochran's Q, p {found.heterogeneity.p:.3f}; gap {share(found.gap)}{apart})."

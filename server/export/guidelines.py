@@ -5,9 +5,10 @@ BMJ 385, 2024, by its numbers. The topics are in our own words; an answer is wha
 where the guideline asks for it.
 """
 
-from server.report.words import counted, learning
+from server.report.words import counted, learning, merit_in_words
 from shared.model_card import Flow, Item, ModelCard
 from shared.study import Study
+from shared.tasks import task_for
 
 CLAIM, TRIPOD = "CLAIM (2020)", "TRIPOD+AI (2024)"
 NO_MISSING = "An image without a label or a patient is not used; each site has the count in its own account."
@@ -19,6 +20,10 @@ PSEUDONYMS = "Images and identifiers stay at the sites; patients are known by ke
 METRICS = (
     "AUROC with DeLong's interval; sensitivity and specificity at a threshold chosen on validation patients, with"
     " Wilson's interval; Brier score, log loss; calibration slope, offset and error."
+)
+METRICS_OF_MASKS = (
+    "Dice and the 95th percentile of the Hausdorff distance by structure, mean over patients, with a normal interval;"
+    " patients in whom neither mask nor model shows the structure are left out and counted."
 )
 
 
@@ -32,7 +37,7 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
         *(("21", "level at which partitions are disjoint", "The patient."), ("22", "the model", said["model"])),
         *(("23", "software", said["software"]), ("24", "initial parameters", said["start"])),
         *(("25", "training", said["training"]), ("26", "choice of the final model", card.weights.chosen)),
-        *(("27", "ensembling", "None: one model."), ("28", "metrics", METRICS)),
+        *(("27", "ensembling", "None: one model."), ("28", "metrics", said["metrics"])),
         *(("29", "uncertainty", "95 % intervals by the methods named; sites compared by Cochran's Q."),),
         *(("32", "external data", said["external"]), ("33", "flow of patients", said["flow"])),
         *(("35", "performance", performance.sentence), ("36", "precision of the estimates", said["precision"])),
@@ -42,7 +47,7 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
         *(("5a", "sources of data", said["sources"]), ("6a", "setting, number of centres", said["sources"])),
         *(("7", "preparation of the data", said["preprocessing"]), ("11", "missing data", NO_MISSING)),
         *(("12a", "how data were used", PARTITION), ("12c", "type of model", f"{said['model']} {said['training']}")),
-        *(("12d", "differences between clusters", performance.between_sites), ("12e", "measures", METRICS)),
+        *(("12d", "differences between clusters", performance.between_sites), ("12e", "measures", said["metrics"])),
         *(("13", "class imbalance", said["imbalance"]), ("15", "output of the model", said["output"])),
         *(("16", "training against evaluation", said["external"]), ("20a", "flow of participants", said["flow"])),
         *(("21", "numbers in each analysis", said["flow"]), ("22", "the full model", said["whole"])),
@@ -56,12 +61,9 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
 
 def _said(study: Study, card: ModelCard) -> dict[str, str]:
     """What both guidelines ask, under other numbers."""
-    flow, weights = card.flow, card.weights
-    size = f"{study.images.size_px} x {study.images.size_px} px, {study.images.channels} channel(s)"
-    auroc = card.performance.figures["auroc"]
-    range_ = f" (95 % interval {auroc.low:.3f} to {auroc.high:.3f})" if auroc.low is not None else ""
+    flow, weights, size, masks = card.flow, card.weights, study.images.words, study.task.kind == "segmentation"
     return {
-        "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} classification.",
+        "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} {study.task.kind}.",
         "sources": f"{len(flow.sites)} sites, each with its own images: {', '.join(flow.sites)}.",
         "preprocessing": f"Each image to {size}; the card says how.",
         "model": f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters, images of {size}.",
@@ -74,12 +76,24 @@ def _said(study: Study, card: ModelCard) -> dict[str, str]:
         if study.study.kind == "train"
         else "The model was made elsewhere; all patients here are external to it.",
         "flow": _flow(flow),
-        "precision": "No test figure." if auroc.value is None else f"Test AUROC {auroc.value:.3f}{range_}.",
+        "precision": _precision(study, card),
+        "metrics": METRICS_OF_MASKS if masks else METRICS,
         "protocol": f"The study file with the digest {card.origin.study_sha256}, and the journal that the card names.",
         "imbalance": "Neither the loss nor the sampling is weighted by class.",
-        "output": f"A probability per class ({card.calibration.words}). {card.operating.words}",
+        "output": f"A mask. {card.operating.words}"
+        if masks
+        else f"A probability per class ({card.calibration.words}). {card.operating.words}",
         "whole": f"The file of the model is part of this package, SHA-256 {weights.sha256}.",
     }
+
+
+def _precision(study: Study, card: ModelCard) -> str:
+    merit = task_for(study.task).merit
+    found = card.performance.figures[merit]
+    if found.value is None:
+        return "No test figure."
+    range_ = f" (95 % interval {found.low:.3f} to {found.high:.3f})" if found.low is not None else ""
+    return f"Test {merit_in_words(merit, classes=len(study.task.classes))} {found.value:.3f}{range_}."
 
 
 def _training(study: Study) -> str:

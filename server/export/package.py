@@ -6,7 +6,7 @@ The folder is there whole or not at all. Which study's model may leave is decide
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
 4. it is a whole model: with fedbn each site has the rest of it;
-5. it is one that a card, a bundle and `wardround predict` tell truly: it classifies single images, by themselves.
+5. it is one that a card and `wardround predict` tell truly: it sees images by themselves.
 """
 
 import shutil
@@ -168,21 +168,19 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
             f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
             remedy="Train by another algorithm to export a model.",
         )
-    # 5. a classifier of single images
+    # 5. of images by themselves
     if (more := _more(evidence.study)) is not None:
         raise StudyError(
-            f"{folder.name} {more}, and a package is of a model that classifies single images, by themselves.",
+            f"{folder.name} {more}, and a package is of a model that sees images by themselves.",
             remedy=f"Use {evidence.model_file.path} of the study's folder; `study report` has its figures.",
         )
 
 
 def _more(study: Study) -> str | None:
     """What the study's model does that no package tells of; None if nothing."""
-    if study.task.kind != "classification":
-        return "finds masks" if study.task.kind == "segmentation" else "draws images"
-    if study.clinical:
-        return "takes clinical columns"
-    return "sees volumes" if study.images.slices is not None else None
+    if study.task.kind == "generation":
+        return "draws images"
+    return "takes clinical columns" if study.clinical else None
 
 
 def _model(folder: Path, evidence: Evidence) -> bytes:

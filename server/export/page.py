@@ -2,9 +2,9 @@
 
 from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 
-from server.export.flow import FIGURES
-from server.report.words import counted, share, size
+from server.report.words import counted, merit_in_words, share, size
 from shared.model_card import ModelCard
+from shared.tasks import task_for
 
 _PLOT = 260.0  # px of the calibration plot's edge
 
@@ -20,8 +20,7 @@ def render(card: ModelCard) -> str:
     )
     environment.filters |= {"share": share, "size": size}
     environment.globals |= {"counted": counted, "plot": _PLOT}
-    return environment.get_template("card.html.jinja").render(card=card, names=FIGURES | {"auroc": _area(card)})
-
-
-def _area(card: ModelCard) -> str:
-    return "macro AUROC" if len(card.inputs.task.classes) > 1 else "AUROC"
+    task = card.inputs.task
+    merit = task_for(task).merit
+    names = {merit: merit_in_words(merit, classes=len(task.classes))}
+    return environment.get_template("card.html.jinja").render(card=card, merit=merit, names=names)

@@ -6,17 +6,20 @@ Says what `client/imaging/` does with such images as the study names; no file is
 from shared.images import ImageSpec
 
 _ORDINARY = "the file's own VOI window or its 0.5th to 99.5th percentile; MONOCHROME1 inverted."
+_SCALED = "Scaled to -1 (black) to 1 (white)."
 _UNASKED = "-1000 to 1000 HU"  # CT where the study names no window
 
 
 def preprocessing_of(images: ImageSpec) -> tuple[str, ...]:
-    """The steps from a file to the tensor of a study of single images, in their order."""
+    """The steps from a file to the tensor, in their order."""
+    if images.slices is not None:
+        return (*_window_of_volumes(images.hu), *_grid(images), _SCALED)
     return (
         *_window(images.hu),
         f"Resized to {images.words} with the aspect ratio kept (Lanczos), padded with black to a square; colour to one"
         " channel by Rec. 601, one channel to three by repetition.",
         *_scale(images.landmarks),
-        "Scaled to -1 (black) to 1 (white).",
+        _SCALED,
     )
 
 
@@ -40,4 +43,25 @@ def _window(hu: tuple[float, float] | None) -> tuple[str, ...]:
         f"DICOM: modality rescale; CT in Hounsfield units in {_UNASKED}, other images in {_ORDINARY}",
         "NIfTI: axial slices, each volume's 0.5th to 99.5th percentile.",
         "PNG, JPEG, TIFF: 0 to 255 (or 65535) spans the window, turned upright as EXIF says.",
+    )
+
+
+def _window_of_volumes(hu: tuple[float, float] | None) -> tuple[str, ...]:
+    if hu is not None:
+        return (f"CT in Hounsfield units alone, in {hu[0]:g} to {hu[1]:g} HU; outside of the scan is black.",)
+    return (
+        f"DICOM: modality rescale; CT in Hounsfield units in {_UNASKED}. Other volumes, and NIfTI: the 0.5th to 99.5th"
+        " percentile of the volume on its grid. Outside of the scan is black.",
+    )
+
+
+def _grid(images: ImageSpec) -> tuple[str, ...]:
+    spacing = "over the volume's whole height, its longer side over the plane's edge"
+    if images.spacing_mm is not None:
+        spacing = "at {:g} x {:g} x {:g} mm (right to left, front to back, feet to head)".format(*images.spacing_mm)
+    return (
+        "Slices from the feet up, rows from front to back, columns from the patient's right to the left, by the header;"
+        " a tilted scan is not turned.",
+        f"Brought to {images.words} about the scan's centre, {spacing}: averaged over what a voxel covers, or"
+        " interpolated linearly; cut off or padded with black.",
     )

@@ -25,14 +25,11 @@ from client.prediction import Prediction
 from server.export import Asked, Exported, evidence_for, export_model
 from server.federation import load_federation
 from shared.errors import ConfigError, TrustError
-from shared.images import ImageSpec
 from shared.key_card import KeyCard
 from shared.keys import identity_hex, make_identity_key
 from shared.model_card import RESEARCH_ONLY
-from shared.model_package import CARD, MANIFEST, Manifest, listed, sign_manifest
 from shared.models import build_model, load_state
 from shared.randomness import StudyRandom
-from shared.study import TaskSpec
 
 
 class Ward:
@@ -151,31 +148,6 @@ def test_an_answer_that_is_kept_has_its_report_made_good(ward: Ward, tmp_path: P
     assert pydicom.dcmread(report).SeriesDescription == RESEARCH_ONLY
     os.utime(report, ns=(0, there.stat().st_mtime_ns - 1))  # of an answer that was replaced since
     assert ward.run(out, *more, "--dicom-sr")["reports"] == 1
-
-
-@pytest.mark.parametrize(
-    ("part", "words"),
-    [
-        ({"task": TaskSpec(kind="segmentation", classes=("opacity",))}, "classification"),
-        ({"images": ImageSpec(slices=8)}, "without images.slices"),
-    ],
-)
-def test_a_model_of_more_than_single_images_is_refused_before_its_network_is_built(
-    ward: Ward, tmp_path: Path, part: Any, words: str
-) -> None:
-    card, package = ward.exported.card, tmp_path / "package"
-    shutil.copytree(ward.exported.folder, package)
-    inputs = card.inputs.model_copy(update=part)
-    (package / CARD).write_text(card.model_copy(update={"inputs": inputs}).model_dump_json())
-    manifest = Manifest.model_validate_json((package / MANIFEST).read_bytes())
-    files = manifest.files | {CARD: listed((package / CARD).read_bytes())}
-    key = load_federation(ward.made.place.federation).coordinator_key
-    for name, data in sign_manifest(manifest.model_copy(update={"files": files}), key=key).items():
-        (package / name).write_bytes(data)
-    asked = ("--model", package, "--coordinator", identity_hex(ward.key), "--json")
-    status, remedy = failed(wardround(*ward.asked(tmp_path / "out", *asked)))
-    assert status == ConfigError.exit_code
-    assert words in remedy
 
 
 def test_a_report_is_of_a_dicom_exam(ward: Ward, tmp_path: Path) -> None:

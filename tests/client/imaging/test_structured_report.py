@@ -1,13 +1,11 @@
 """Reports are sound by the judgement of two other readers, and name patient, exam, images and model."""
 
-import os
-import shutil
-import subprocess
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pydicom
 import pytest
+from dicom_judges import said_by, tool
 
 from client.dicom_reports import DicomReports
 from client.imaging.structured_report import ReportWords, Statement, header_of, structured_report
@@ -30,20 +28,6 @@ FILES = [
     *("pydicom_test_files/CT_small.dcm", "pydicom_test_files/MR_small.dcm"),
     *("mr_series_24/N2D_0181.dcm", "pydicom_test_files/SC_rgb_rle.dcm"),
 ]
-
-
-def tool(name: str, package: str) -> str:
-    found = shutil.which(name)
-    if found is None:
-        if os.environ.get("CI"):
-            pytest.fail(f"CI must have {name}: apt-get install {package}")
-        pytest.skip(f"no {name} here: apt-get install {package}")
-    return found
-
-
-def said_by(*command: object) -> str:
-    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=60, check=False)
-    return done.stdout + done.stderr
 
 
 @pytest.mark.parametrize("file", FILES)

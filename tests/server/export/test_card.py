@@ -11,6 +11,7 @@ from server.export import Asked, evidence_for
 from server.export.card import card_of
 from server.export.page import render
 from server.export.preprocessing import preprocessing_of
+from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.model_card import RESEARCH_ONLY, ModelCard
 from shared.update import PackedFile
@@ -109,6 +110,32 @@ def test_a_private_study_tells_its_price_and_no_counts(tmp_path: Path) -> None:
     assert [site.patients for site in found.performance.by_site] == [None, None, None]
 
 
+def test_masks_have_dice_and_hd95_by_structure_and_site_and_no_calibration(tmp_path: Path) -> None:
+    found = card(tmp_path, kind="segmentation", mode="multiclass", model="unet", size_px=32)
+    assert (found.calibration.scalings, found.operating.at) == (None, ())
+    assert "no patient has a probability" in found.calibration.words
+    assert [one.name for one in found.performance.structures] == ["none", "left", "right"]
+    for one in (*found.performance.structures, *found.performance.by_site[0].structures):
+        for figure in (one.dice, one.hd95):
+            assert figure.low is not None and figure.value is not None and figure.low < figure.value
+    assert found.performance.structures[0].patients == 600
+    by_site = {site.site: site for site in found.performance.by_site}
+    assert by_site.keys() == set(SITES)
+    assert by_site["north"].dice is not None and by_site["north"].dice.value is not None
+    mean = [one.dice.value for one in found.performance.structures if one.dice.value is not None]
+    assert found.performance.figures["dice"].value == pytest.approx(sum(mean) / 3)
+    with pytest.raises(ConfigError, match="no cut"):
+        card(tmp_path / "cut", kind="segmentation", model="unet", size_px=32, specificity=0.9)
+
+
+def test_structures_of_few_patients_are_hidden(tmp_path: Path) -> None:
+    few = {"north": {"train": 300, "validation": 150, "test": 4}}
+    found = card(tmp_path, kind="segmentation", model="unet", size_px=32, counts=few).performance
+    (north,), (west,) = (site.structures for site in found.by_site if site.site != "south")
+    assert (north.patients, north.dice.value, north.hd95.value) == (None, None, None)
+    assert west.patients == 200 and west.dice.value is not None
+
+
 def test_by_letter_no_site_is_named(tmp_path: Path) -> None:
     found = card(tmp_path, letters=True, description="Led by north.")
     text = found.model_dump_json() + render(found)
@@ -116,6 +143,13 @@ def test_by_letter_no_site_is_named(tmp_path: Path) -> None:
     assert "Led by [site]." in found.origin.description
     assert found.flow.sites == ("site A", "site B", "site C")
     assert found.origin.federation == ""
+
+
+def test_the_page_of_masks_tells_each_structure(tmp_path: Path) -> None:
+    page = Reader(render(card(tmp_path, kind="segmentation", mode="multiclass", model="unet", size_px=32)))
+    for said in ("Structure by structure", "mean Dice", "HD95", "right", "Site by site", "no operating point"):
+        assert said in page.text
+    assert "Expected calibration error" not in page.text and "AUROC" not in page.text
 
 
 @pytest.mark.parametrize(("mode", "releasing"), [("binary", False), ("multilabel", True), ("multiclass", True)])

@@ -1,0 +1,73 @@
+"""A released model that sees volumes: NIfTI files and DICOM series are brought to the grid as its study brings them."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from finished_study import Finished, finished_study
+from live_federation import answer
+from volumes_of_two_sites import write_dicom, write_nifti
+
+from client.imaging.fit import fit
+from client.imaging.sources import open_source
+from client.imaging.transforms import to_network
+from client.prediction import Prediction
+from server.export import Asked, Exported, evidence_for, export_model
+from server.federation import load_federation
+from shared.calibration import probabilities
+from shared.errors import ConfigError
+from shared.keys import identity_hex
+from shared.models import build_model, load_state
+from shared.randomness import StudyRandom
+
+IMAGES = "slices = 16\nspacing_mm = [4, 4, 4]\nhu = [-1000, 500]"
+
+
+def packed(made: Finished, to: Path, form: Any = "safetensors") -> Exported:
+    evidence, _ = evidence_for(made.folder, roster=None)
+    key = load_federation(made.place.federation).coordinator_key
+    return export_model(made.folder, evidence, Asked(federation="lung", made="2026"), to=to, form=form, key=key)
+
+
+@pytest.fixture(scope="module")
+def ward(tmp_path_factory: pytest.TempPathFactory) -> Finished:
+    return finished_study(tmp_path_factory.mktemp("ward"), size_px=16, images=IMAGES)
+
+
+def network_of(made: Finished) -> torch.nn.Module:
+    spec, task = made.study.images, made.study.task
+    network = build_model(made.study.model, images=spec, outputs=task.outputs, random=StudyRandom(0)).eval()
+    load_state(network, made.state)
+    return network
+
+
+@pytest.mark.parametrize("kind", ["nifti", "dicom"])
+def test_a_volume_is_answered_as_its_study_sees_it(ward: Finished, tmp_path: Path, kind: Any) -> None:
+    data = {"nifti": write_nifti, "dicom": write_dicom}[kind](tmp_path / "data", splits=["test"] * 2)
+    assert data.images is not None
+    package = packed(ward, tmp_path / "package")
+    assert any("4 x 4 x 4 mm" in line for line in package.card.preprocessing)
+    key = identity_hex(load_federation(ward.place.federation).coordinator_key.public_key())
+    where = ("--model", package.folder, "--input", data.images, "--out", tmp_path / "out", "--kind", kind)
+    said = answer("predict", *where, "--coordinator", key, "--device", "cpu")
+    files = 2 if kind == "nifti" else 16
+    assert (said["files"], said["used"], said["exams"], said["predicted"], said["images"]) == (files, files, 2, 2, 2)
+    task, images = ward.study.task, ward.study.images
+    source = open_source(data, task=task, salt=b"0" * 16, base=tmp_path, images=images)
+    rows = [row for row in source.rows() if row.set_aside is None]
+    assert len(rows) == 2
+    volumes = [fit(pixels, images) for pixels in source.decode(rows) if isinstance(pixels, np.ndarray)]
+    with torch.inference_mode():
+        logits = network_of(ward)(to_network(np.stack(volumes))).numpy()
+    wanted = probabilities(logits.astype(np.float64), package.card.calibration.scalings, exclusive=False)[:, 0]
+    there = [Prediction.model_validate_json(path.read_bytes()) for path in (tmp_path / "out").rglob("*.json")]
+    assert sorted(one.findings[0].probability for one in there) == pytest.approx(sorted(wanted), abs=1e-5)
+    assert np.ptp(logits) > 1e-4
+
+
+def test_a_bundle_reads_no_volumes(ward: Finished, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="sees volumes"):
+        packed(ward, tmp_path / "bundle", "monai-bundle")
+    assert not list(tmp_path.iterdir())
