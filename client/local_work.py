@@ -18,8 +18,8 @@ from torch import nn
 from client.change import IDENTITY, Step, apply
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
+from client.imaging.augmentations import augmentation
 from client.imaging.examples import Examples, SiteData
-from client.imaging.transforms import augmentation
 from client.jobs import Drawn, HeldOut
 from client.methods import Method, State, method_for
 from client.networks import Networks, start_network

@@ -69,7 +69,7 @@ def fit_privately(
         task: what is learned.
         private: where every draw comes from.
         device: where to compute.
-        augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
+        augment: from `client.imaging.augmentations.augmentation`; None leaves images as they are.
         slower: by parameter, a factor on the learning rate.
         on_step: told, after each step, how many are done of how many; may raise to stop.
 

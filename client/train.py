@@ -76,7 +76,7 @@ def fit(
         task: what is learned.
         random: the study's randomness at (round, site); decides order, augmentation, mixup and dropout.
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
-        augment: from `client.imaging.transforms.augmentation`; None leaves images as they are.
+        augment: from `client.imaging.augmentations.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
         slower: by parameter, a factor on the learning rate.
         on_step: told, after each step, how many are done of how many (None: as time allows); may raise to stop.

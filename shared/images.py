@@ -12,6 +12,7 @@ from shared.section import Section
 Spacing = Annotated[float, Field(ge=0.05, le=50)]  # millimetres from the centre of one voxel to the next
 Hounsfield = Annotated[float, Field(ge=-32768, le=32767)]
 Landmark = Annotated[float, Field(ge=0, le=1)]  # 0 black, 1 white
+Augmentation = Literal["none", "light", "xray", "ct", "mri", "ultrasound", "dermoscopy", "pathology"]
 _MOST_VOXELS = 2**25  # of one volume; 128 slices of 512 x 512
 
 
@@ -31,7 +32,7 @@ class ImageSpec(Section):
     hu: tuple[Hounsfield, Hounsfield] | None = None
     landmarks: tuple[Landmark, Landmark, Landmark] | None = None
     channels: Literal[1, 3] = 1
-    augment: Literal["none", "light"] = "none"
+    augment: Augmentation = "none"
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:

@@ -19,9 +19,9 @@ import torch
 
 from client.device import use_threads
 from client.evaluate import measured_by_patient
+from client.imaging.augmentations import augmentation
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
-from client.imaging.transforms import augmentation
 from client.settings import load_settings
 from client.train import fit
 from deploy.demo.yardstick import Named, beside, figure_of, named

@@ -3,6 +3,7 @@
 from server.report.privacy import privacy_of, rounded_up
 from server.report.words import METRICS, counted, size
 from shared.backbone import BackboneSpec
+from shared.images import Augmentation
 from shared.metrics import MERITS
 from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
@@ -85,6 +86,15 @@ def explain_learning(training: TrainingSpec) -> list[str]:
         (training.schedule == "cosine", f"The learning rate falls from {rate:g} along a cosine, towards 0."),
     )
     return [words for asked, words in said if asked]
+
+
+def explain_augmentation(name: Augmentation) -> list[str]:
+    """How training images are varied, if they are."""
+    if name == "none":
+        return []
+    mirrored = name in ("dermoscopy", "pathology")
+    moved = "mirrored and turned by quarters" if mirrored else "turned, shifted and zoomed a little, never mirrored"
+    return [f"Training images are varied at random, by the set {name}: {moved}, and their light is changed."]
 
 
 def explain_selection(

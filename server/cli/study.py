@@ -9,6 +9,7 @@ import typer
 from server.cli import exporting, records, rehearsing, replaying, running, sampling, surveying
 from server.cli.arguments import HERE, Backbone, Federation, Name, StartModel, about, read_study
 from server.cli.explain import (
+    explain_augmentation,
     explain_learning,
     explain_length,
     explain_privacy,
@@ -190,7 +191,7 @@ def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> l
             f"In each of {rounds.count} rounds a site takes {work} of {train.optimizer}"
             f" (learning rate {train.learning_rate:g}, batches of {train.batch_size}), by {train.algorithm}."
         )
-        lines += explain_learning(train)
+        lines += [*explain_augmentation(study.images.augment), *explain_learning(train)]
         move = study.server.model_dump(exclude={"optimizer"}, exclude_none=True)
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")

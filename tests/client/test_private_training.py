@@ -11,8 +11,9 @@ from hypothesis import strategies as some
 from torch import Tensor, nn
 from torch.optim import SGD
 
+from client.imaging.augmentations import augmentation
 from client.imaging.examples import Examples
-from client.imaging.transforms import light, to_network
+from client.imaging.transforms import to_network
 from client.private_training import (
     PatientOptimizer,
     draw_patients,
@@ -282,7 +283,9 @@ def test_augmentation_and_layers_draw_privately_and_leave_the_process_alone() ->
     results = []
     for seed in (1, 1, 2):
         load_state(plain, state)
-        trained(images(), asked(noise_multiplier=0.2, clip_norm=1e-6), model=plain, seed=seed, augment=light)
+        trained(
+            images(), asked(noise_multiplier=0.2, clip_norm=1e-6), model=plain, seed=seed, augment=augmentation("light")
+        )
         results.append(pack(state_arrays(plain)))
     assert results[0] == results[1] != results[2]
     assert torch.equal(torch.random.get_rng_state(), before)

@@ -11,8 +11,9 @@ import torch
 from torch import nn
 
 from client.evaluate import evaluate
+from client.imaging.augmentations import augmentation
 from client.imaging.examples import Examples
-from client.imaging.transforms import light, to_network
+from client.imaging.transforms import to_network
 from client.train import Fit, fit, layout_for
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays
@@ -241,7 +242,7 @@ def test_the_same_randomness_gives_the_same_bytes_and_another_does_not() -> None
 
 
 def test_augmentation_follows_the_study() -> None:
-    one, two = (weights(trained(asked(), augment=light)[1]) for _ in range(2))
+    one, two = (weights(trained(asked(), augment=augmentation("light"))[1]) for _ in range(2))
     assert one == two != weights(trained(asked())[1])
 
 

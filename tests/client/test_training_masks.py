@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from client.evaluate import evaluate
+from client.imaging.augmentations import augmentation
 from client.imaging.examples import Examples
-from client.imaging.transforms import light, to_network
+from client.imaging.transforms import to_network
 from client.private_training import gradients_of
 from client.train import fit
 from shared.images import ImageSpec
@@ -44,7 +45,7 @@ def test_training_on_masks_that_move_with_their_images_finds_them() -> None:
     model, examples = network("segresnet"), bright_boxes()
     before = scored(model, examples)
     spec = TrainingSpec(optimizer="adamw", learning_rate=0.01, batch_size=8, steps_per_round=30)
-    done = fit(model, examples, spec, task=TASK, random=StudyRandom(0), device="cpu", augment=light)
+    done = fit(model, examples, spec, task=TASK, random=StudyRandom(0), device="cpu", augment=augmentation("light"))
     after = scored(model, examples)
     assert done.steps == 30
     assert after.patients == 16

@@ -1,6 +1,6 @@
 """`study check` says in plain words what the rounds' keys mean."""
 
-from server.cli.explain import explain_learning, explain_length, explain_rounds, explain_selection
+from server.cli.explain import explain_augmentation, explain_learning, explain_length, explain_rounds, explain_selection
 from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
 from shared.training import TrainingSpec
@@ -54,6 +54,12 @@ def test_how_rare_classes_count_is_explained() -> None:
     assert "is drawn alike often, but no image more than about ten times" in said(sampling="class_balanced")
     assert "shares from Beta(0.2, 0.2)" in said(mixup=0.2)
     assert "falls from 0.002 along a cosine" in said(schedule="cosine", learning_rate=0.002)
+
+
+def test_how_images_are_varied_is_explained() -> None:
+    assert explain_augmentation("none") == []
+    assert "never mirrored" in explain_augmentation("xray")[0]
+    assert "mirrored and turned by quarters" in explain_augmentation("dermoscopy")[0]
 
 
 def test_the_final_model_is_explained_and_what_it_costs() -> None:
