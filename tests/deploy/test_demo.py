@@ -7,7 +7,7 @@ import pytest
 from live_federation import wardround
 
 from client.imaging.cache import prepare
-from deploy.demo.cast import own_cast
+from deploy.demo.cast import LABELS_STUDY, npz_cast, own_cast
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 
@@ -75,3 +75,19 @@ def test_a_study_that_starts_from_a_model_is_no_demos(tmp_path: Path) -> None:
     (tmp_path / "study.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match="starts from its seed"):
         own_cast(tmp_path, tmp_path / "a.npz", study=tmp_path / "study.toml", scheme="iid", sites=2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("channels", "augment", "sampling"), [(1, "none", "uniform"), (3, "dermoscopy", "class_balanced")]
+)
+def test_pictures_in_colour_are_mirrored_and_their_classes_balanced(
+    tmp_path: Path, channels: int, augment: str, sampling: str
+) -> None:
+    """Those in grey may be of a chest, which has a side."""
+    shape = (60, 32, 32) if channels == 1 else (60, 32, 32, 3)
+    np.savez(tmp_path / "a.npz", images=np.zeros(shape, np.uint8), labels=np.arange(60) % 4)
+    cast = npz_cast(tmp_path, tmp_path / "a.npz", scheme="iid", sites=2, rounds=3, seed=0, study=LABELS_STUDY)
+    training = cast.study.training
+    assert training is not None
+    assert (cast.study.images.channels, cast.study.images.augment) == (channels, augment)
+    assert training.sampling == sampling
