@@ -41,10 +41,11 @@ MAY_KNOW = {
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
         *("client/explaining.py", "client/losses.py", "client/mixup.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
+        "deploy/bench/supply_times.py",
     ),
     "opacus": ("client/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
-    "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py"),
+    "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py", "deploy/bench/supply_"),
     "pynetdicom": ("client/pacs/",),
     "nibabel": ("client/imaging/nifti.py", "client/imaging/nifti_mask.py"),
     "cryptography": (

@@ -16,7 +16,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi
 from client.imaging.form import Pixels
 from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
-from client.imaging.window import spread, stretch, to_uint16, usable_window, window
+from client.imaging.window import own_limits, spread, to_uint16, usable_window, window
 
 
 def display(stored: NDArray[Any], meaning: Dataset, limits: Limits | None = None) -> Pixels:
@@ -53,24 +53,49 @@ def measured(stored: NDArray[Any], meaning: Dataset) -> tuple[NDArray[np.float64
 
 
 def _grey(stored: NDArray[Any], meaning: Dataset, limits: Limits | None) -> Pixels:
+    if limits is None and not _says_window(meaning):
+        values, valid = measured(stored, meaning)
+        limits = own_limits(values, valid=valid)
+    whole = stored.dtype.kind in "iu"
+    low, high = (int(stored.min()), int(stored.max())) if whole else (0, 0)
+    if not whole or high - low >= stored.size:
+        return _levels(stored, meaning, limits)
+    # What a pixel becomes depends on its stored value alone: each is worked out once, and looked up.
+    levels = _levels(np.arange(low, high + 1).astype(stored.dtype), meaning, limits)
+    return levels[stored.astype(np.int64) - low]
+
+
+def _levels(stored: NDArray[Any], meaning: Dataset, limits: Limits | None) -> Pixels:
     values, valid = measured(stored, meaning)
-    shares = spread(values, *limits) if limits else _display(values, meaning, valid=valid)
+    shares = spread(values, *limits) if limits else _windowed(values, meaning)
     if meaning.PhotometricInterpretation == "MONOCHROME1":
         shares = 1 - shares
     shares[~valid] = 0
     return to_uint16(shares)
 
 
-def _display(values: NDArray[np.float64], meaning: Dataset, *, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+def _windowed(values: NDArray[np.float64], meaning: Dataset) -> NDArray[np.float64]:
+    """By the window that the header says, which `_says_window` has found."""
     if meaning.get("VOILUTSequence"):
         bits = int(meaning.VOILUTSequence[0].LUTDescriptor[2])
         entries = np.rint(values).astype(np.int64)  # a LUT is looked up by whole numbers
         return np.asarray(apply_voi(entries, meaning, index=0) / (2**bits - 1), dtype=np.float64)
-    function = str(meaning.get("VOILUTFunction") or "LINEAR").strip().upper()  # another word is taken for LINEAR
     center, width = _first(meaning, "WindowCenter"), _first(meaning, "WindowWidth")
-    if center is None or width is None or not usable_window(center=center, width=width, function=function):
-        return stretch(values, valid=valid)
-    return window(values, center=center, width=width, function=function)
+    assert center is not None and width is not None
+    return window(values, center=center, width=width, function=_function(meaning))
+
+
+def _says_window(meaning: Dataset) -> bool:
+    if meaning.get("VOILUTSequence"):
+        return True
+    center, width = _first(meaning, "WindowCenter"), _first(meaning, "WindowWidth")
+    if center is None or width is None:
+        return False
+    return usable_window(center=center, width=width, function=_function(meaning))
+
+
+def _function(meaning: Dataset) -> str:
+    return str(meaning.get("VOILUTFunction") or "LINEAR").strip().upper()  # another word is taken for LINEAR
 
 
 def _first(meaning: Dataset, keyword: str) -> float | None:

@@ -38,18 +38,6 @@ def usable_window(*, center: float, width: float, function: str) -> bool:
     return bool(np.isfinite(center) and np.isfinite(width) and (width >= 1 if function == "LINEAR" else width > 0))
 
 
-def stretch(values: NDArray[np.float64], *, valid: NDArray[np.bool_]) -> NDArray[np.float64]:
-    """Spread the valid values' 0.5th to 99.5th percentile over 0..1; a flat image becomes 0.
-
-    Args:
-        values: any shape.
-        valid: the same shape; padding is False.
-    """
-    if not valid.any():
-        return np.zeros_like(values)
-    return spread(values, *stretch_limits(values[valid]))
-
-
 def stretch_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     """The 0.5th and 99.5th percentile, or the least and the greatest value where the two are one.
 
@@ -58,6 +46,16 @@ def stretch_limits(values: NDArray[np.float64]) -> tuple[float, float]:
     """
     low, high = np.percentile(values, [_LOW_PERCENT, _HIGH_PERCENT])
     return (float(low), float(high)) if high > low else (float(values.min()), float(values.max()))
+
+
+def own_limits(values: NDArray[np.float64], *, valid: NDArray[np.bool_]) -> tuple[float, float]:
+    """What `stretch_limits` says of the valid values; nothing between them where there are none.
+
+    Args:
+        values: any shape.
+        valid: the same shape; padding is False.
+    """
+    return stretch_limits(values[valid]) if valid.any() else (0.0, 0.0)
 
 
 def spread(values: NDArray[np.float64], low: float, high: float) -> NDArray[np.float64]:

@@ -229,6 +229,21 @@ def decode(folder: Annotated[Path, typer.Option(help="A folder of DICOM files th
     return _answer(lambda: run(folder), show=show, missed=missed)
 
 
+@app.command("data")
+@answering("bench.data")
+def supply(
+    *,
+    gb: Annotated[float, typer.Option(min=0.01, help="Size of the large catalogue's cache in GB.")] = 1.0,
+    files: Annotated[int, typer.Option(min=8, help="Number of files whose reading is timed.")] = 96,
+    repetitions: Annotated[int, typer.Option(min=1, help="Measured repetitions of each way to read.")] = 5,
+    seed: Seed = 0,
+) -> Answer:
+    """Time how images are read, cold and warm, and what a site holds of a catalogue larger than its memory."""
+    from deploy.bench.supply import missed, run, show
+
+    return _answer(lambda: run(gb=gb, files=files, repetitions=repetitions, seed=seed), show=show, missed=missed)
+
+
 @app.command()
 @answering("bench.hostile")
 def hostile(

@@ -5,7 +5,7 @@ import pytest
 from pydicom.dataset import Dataset
 from pydicom.pixels import apply_windowing
 
-from client.imaging.window import stretch, to_uint16, usable_window, window
+from client.imaging.window import own_limits, spread, to_uint16, usable_window, window
 
 
 def _by_pydicom(values: np.ndarray, *, center: float, width: float, function: str) -> np.ndarray:
@@ -59,7 +59,7 @@ def test_stretch_leaves_out_padding_and_outliers() -> None:
     values[0] = -1e6
     values[1] = 1e6
     valid = values != 1e6
-    found = stretch(values, valid=valid)
+    found = spread(values, *own_limits(values, valid=valid))
     assert found.min() == 0
     assert found.max() == 1
     assert 0.45 < found[500] < 0.55
@@ -68,12 +68,13 @@ def test_stretch_leaves_out_padding_and_outliers() -> None:
 def test_stretch_keeps_a_mark_on_a_flat_image() -> None:
     values = np.zeros(1000)
     values[0] = 5
-    assert stretch(values, valid=np.ones(1000, dtype=bool))[0] == 1
+    assert spread(values, *own_limits(values, valid=np.ones(1000, dtype=bool)))[0] == 1
 
 
 @pytest.mark.parametrize("valid", [True, False])
 def test_a_flat_or_all_padding_image_is_black(valid: bool) -> None:
-    np.testing.assert_array_equal(stretch(np.full(9, 7.0), valid=np.full(9, valid)), np.zeros(9))
+    flat = np.full(9, 7.0)
+    np.testing.assert_array_equal(spread(flat, *own_limits(flat, valid=np.full(9, valid))), np.zeros(9))
 
 
 def test_rounding_to_uint16() -> None:
