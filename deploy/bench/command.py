@@ -247,7 +247,7 @@ def supply(
 @app.command()
 @answering("bench.hostile")
 def hostile(
-    folder: Annotated[Path, typer.Option(help="A folder of sound DICOM files; they are copied, then damaged.")],
+    folder: Annotated[Path, typer.Option(help="Sound DICOM, NIfTI or picture files; damaged in copies.")],
     seconds: Annotated[int, typer.Option(min=1, help="How long; a folder that is begun is finished.")] = 180,
     seed: Seed = 0,
 ) -> Answer:

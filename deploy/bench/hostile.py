@@ -27,6 +27,8 @@ from rich.text import Text
 
 from client.imaging.decoder import LIMITS, Decoder, decoding_command
 from client.imaging.form import Facts
+from client.imaging.kinds import FolderKind, kind_of
+from deploy.bench import hostile_bytes, hostile_headers
 from deploy.bench.hostile_folder import Laid
 from shared.console import table
 from shared.errors import ConfigError
@@ -60,7 +62,7 @@ class Found:
 
 
 def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> dict[str, Any]:
-    """Damage the DICOM files of a folder until the time is over.
+    """Damage the files of a folder, DICOM, NIfTI or pictures by their names, until the time is over.
 
     Args:
         folder: sound files; they are read, never changed.
@@ -71,12 +73,14 @@ def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> di
     Raises:
         ConfigError: there is no such folder, or no image in it that can be decoded.
     """
-    sound, others = _material(folder)
+    kind = kind_of(folder)
+    sound, others = _material(folder, kind)
     found, rounds, until = Found(), 0, time.monotonic() + seconds
     while time.monotonic() < until and (most is None or found.kinds.total() < most):
-        _round(others, sound, np.random.default_rng([seed, rounds]), found)
+        _round(kind, others, sound, np.random.default_rng([seed, rounds]), found)
         rounds += 1
     return {
+        "format": kind,
         "seed": seed,
         "rounds": rounds,
         "inputs": found.kinds.total(),
@@ -112,37 +116,37 @@ def show(data: dict[str, Any]) -> RenderableType:
     return Group(table(("kind", "inputs"), tried), Text(), table(("images", "number"), aside), Text(said))
 
 
-def _material(folder: Path) -> tuple[bytes, list[bytes]]:
+def _material(folder: Path, kind: FolderKind) -> tuple[bytes, list[bytes]]:
     """The bytes of one image that is decoded, of all others, and of one in `_OTHERS` of what holds no image."""
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
     files = sorted(path for path in folder.rglob("*") if path.is_file() and 0 < path.stat().st_size <= _MAX_BYTES)
-    with Decoder(decoding_command("dicom", folder)) as decoder:
-        found = {path: decoder.facts(path.relative_to(folder).as_posix())[1] for path in files}
-    images = {path: facts.instance for path, facts in found.items() if isinstance(facts, Facts)}
-    sound = next((path for path in images if _decoded(folder, path)), None)
+    with Decoder(decoding_command(kind, folder)) as decoder:
+        found = {path: decoder.facts(path.relative_to(folder).as_posix()) for path in files}
+    images = {path: facts.instance or of for path, (of, facts) in found.items() if isinstance(facts, Facts)}
+    sound = next((path for path in images if _decoded(folder, path, kind)), None)
     if sound is None:
-        raise ConfigError("There is no DICOM image to begin with.", remedy="Name a folder of sound DICOM files.")
+        raise ConfigError("There is no image to begin with.", remedy="Name a folder of sound files, most of one kind.")
     others = [path for path in files if path not in images][::_OTHERS]
     rest = [path for path, instance in images.items() if instance != images[sound]]  # a duplicate would not be used
     return sound.read_bytes(), [path.read_bytes() for path in (*rest, *others)]
 
 
-def _decoded(folder: Path, path: Path) -> bool:
-    with Decoder(decoding_command("dicom", folder)) as decoder:
+def _decoded(folder: Path, path: Path, kind: FolderKind) -> bool:
+    with Decoder(decoding_command(kind, folder)) as decoder:
         content, _ = decoder.facts(name := path.relative_to(folder).as_posix())
         return all(isinstance(image, np.ndarray) for image in decoder.pixels(name, content=content, frames=[0]))
 
 
-def _round(others: list[bytes], sound: bytes, chance: np.random.Generator, found: Found) -> None:
+def _round(kind: FolderKind, others: list[bytes], sound: bytes, chance: np.random.Generator, found: Found) -> None:
     with _fenced() as fence:
-        laid = Laid(fence / "images", chance)
+        laid = Laid(fence / "images", chance, hostile_bytes.KINDS if kind == "dicom" else hostile_headers.KINDS)
         laid.lay(others)
         laid.write(_SOUND, sound, kind="sound")
         with (fence / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("file", "label", "patient"), *((name, 1, name) for name in laid.names)])
         before = _traces(fence)
-        said = _visit(fence)
+        said = _visit(fence, kind)
         after = _traces(fence)
     found.kinds += laid.kinds
     found.written_outside_cache += sum(before.get(name) != after.get(name) for name in before | after)
@@ -175,10 +179,11 @@ def _fenced() -> Iterator[Path]:
         yield fence
 
 
-def _visit(fence: Path) -> dict[str, Any] | None:
+def _visit(fence: Path, kind: FolderKind) -> dict[str, Any] | None:
     """What the site says of its images; None if it ended otherwise."""
     images, cache = fence / "images", fence / "cache"
-    command = (sys.executable, "-P", "-m", "deploy.bench.hostile_site", images, fence / "labels.csv", cache, _SOUND)
+    site = (sys.executable, "-P", "-m", "deploy.bench.hostile_site")
+    command = (*site, kind, images, fence / "labels.csv", cache, _SOUND)
     own = {"HOME": str(fence / "home"), "TMPDIR": str(fence / "temporary")}
     try:
         done = subprocess.run(

@@ -8,7 +8,7 @@ Places are looked for in the bytes, so that nothing that reads DICOM decides wha
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from numpy.random import Generator
 
@@ -66,14 +66,14 @@ def length_fields(data: bytes, other: bytes, chance: Generator) -> bytes:
     for _ in range(int(chance.integers(1, 4))):
         at = _one([*(m.end() for m in _LONG_VR.finditer(data)), *(m.end() for m in _SHORT_VR.finditer(data))], chance)
         size = "<I" if data[at - 2 : at] == b"\x00\x00" else "<H"
-        data = _written(data, at, struct.pack(size, _odd(chance) % 256 ** struct.calcsize(size)))
+        data = written(data, at, struct.pack(size, odd(chance) % 256 ** struct.calcsize(size)))
     return data
 
 
 def value_types(data: bytes, other: bytes, chance: Generator) -> bytes:
     """Elements of another type than their values have."""
     at = _one([m.start() for m in _SHORT_VR.finditer(data)], chance)
-    return _written(data, at, _VRS[int(chance.integers(len(_VRS)))])
+    return written(data, at, _VRS[int(chance.integers(len(_VRS)))])
 
 
 def dimensions(data: bytes, other: bytes, chance: Generator) -> bytes:
@@ -119,7 +119,7 @@ def codestream(data: bytes, other: bytes, chance: Generator) -> bytes:
     at = _one(sizes + frames, chance)
     width, places = ("I", 9) if at in sizes else ("H", 3)
     for place in chance.integers(places, size=2):
-        data = _written(data, at + int(place) * struct.calcsize(width), _packed(f">{width}", chance))
+        data = written(data, at + int(place) * struct.calcsize(width), _packed(f">{width}", chance))
     return data
 
 
@@ -129,7 +129,7 @@ def fragments(data: bytes, other: bytes, chance: Generator) -> bytes:
     if not items:
         return length_fields(data, other, chance)
     at = _one(items, chance)
-    return _written(data, at + 4 * int(chance.integers(1, 6)), _packed("<I", chance))
+    return written(data, at + 4 * int(chance.integers(1, 6)), _packed("<I", chance))
 
 
 def spliced(data: bytes, other: bytes, chance: Generator) -> bytes:
@@ -193,7 +193,7 @@ def _with_syntax(data: bytes, uid: bytes) -> bytes:
     named = b"\x02\x00\x10\x00UI" + struct.pack("<H", len(uid)) + uid
     changed = data[: found.start()] + named + data[found.end() :]
     ends = _meta_ends(data) + len(changed) - len(data)
-    return _written(changed, 140, struct.pack("<I", (ends - 144) % 2**32))
+    return written(changed, 140, struct.pack("<I", (ends - 144) % 2**32))
 
 
 def _flipped(data: bytes, start: int, end: int, chance: Generator) -> bytes:
@@ -206,19 +206,21 @@ def _flipped(data: bytes, start: int, end: int, chance: Generator) -> bytes:
 def _altered(data: bytes, at: int, chance: Generator) -> bytes:
     """Another value in place of one of two bytes or more, text for text."""
     if data[at : at + 1].isalnum() and data[at + 1 : at + 2].isascii() and data[at + 1 : at + 2] != b"\x00":
-        return _written(data, at, (_ODD_WORDS[int(chance.integers(len(_ODD_WORDS)))] * 8)[:4])
-    return _written(data, at, struct.pack("<H", _odd(chance) % 65536))
+        return written(data, at, (_ODD_WORDS[int(chance.integers(len(_ODD_WORDS)))] * 8)[:4])
+    return written(data, at, struct.pack("<H", odd(chance) % 65536))
 
 
-def _written(data: bytes, at: int, value: bytes) -> bytes:
+def written(data: bytes, at: int, value: bytes) -> bytes:
+    """The same bytes but for some at one place."""
     return data[:at] + value + data[at + len(value) :]
 
 
 def _packed(form: str, chance: Generator) -> bytes:
-    return struct.pack(form, _odd(chance) % 256 ** struct.calcsize(form))
+    return struct.pack(form, odd(chance) % 256 ** struct.calcsize(form))
 
 
-def _odd(chance: Generator) -> int:
+def odd(chance: Generator) -> int:
+    """A number at an edge of what a field may hold, in 32 bits."""
     return _ODD[int(chance.integers(len(_ODD)))]
 
 
@@ -226,10 +228,12 @@ def _one(places: Sequence[int], chance: Generator) -> int:
     return places[int(chance.integers(len(places)))] if places else 0
 
 
-def damaged(files: Sequence[bytes], chance: Generator) -> Iterator[tuple[str, bytes]]:
+def damaged(
+    files: Sequence[bytes], chance: Generator, kinds: Mapping[str, Damage] = KINDS
+) -> Iterator[tuple[str, bytes]]:
     """For each file, in another order, one kind of damage and what it leaves."""
-    names = tuple(KINDS)
+    names = tuple(kinds)
     for number in chance.permutation(len(files)):
         kind = names[int(chance.integers(len(names)))]
         other = files[int(chance.integers(len(files)))]
-        yield kind, KINDS[kind](files[number], other, chance)
+        yield kind, kinds[kind](files[number], other, chance)

@@ -6,12 +6,12 @@ Decides the names, the links, pipes and devices, and the modules that a careless
 import os
 import stat
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from numpy.random import Generator
 
-from deploy.bench.hostile_bytes import damaged
+from deploy.bench.hostile_bytes import KINDS, Damage, damaged
 
 _NAMES = (
     *(b"M\xfcller.dcm", b"\xff\xfe", b"new\nline", b"-rf", b"..%2f..%2fout", b"..\\..\\out", b"a" * 255, b"~"),
@@ -33,6 +33,7 @@ class Laid:
     Args:
         folder: an empty one.
         chance: decides everything.
+        damages: by name, what may be done to a file.
 
     Attributes:
         kinds: inputs by kind.
@@ -40,15 +41,15 @@ class Laid:
         files: how many a site should find, one for each that is no folder or link to one.
     """
 
-    def __init__(self, folder: Path, chance: Generator) -> None:
-        self._folder, self._chance = folder, chance
+    def __init__(self, folder: Path, chance: Generator, damages: Mapping[str, Damage] = KINDS) -> None:
+        self._folder, self._chance, self._damages = folder, chance, damages
         self.kinds: Counter[str] = Counter()
         self.names: list[str] = []
         self.files = 0
 
     def lay(self, sound: Sequence[bytes]) -> None:
         """Damage each of the sound files, and put everything else beside them."""
-        for number, (kind, data) in enumerate(damaged(sound, self._chance)):
+        for number, (kind, data) in enumerate(damaged(sound, self._chance, self._damages)):
             self.write(f"{number:04}.dcm", data, kind=kind)
         self._odd_names(sound)
         self._no_files()

@@ -1,6 +1,6 @@
 """Plays a site over a folder of hostile files: catalogue, decode, cache, as a study would have it done.
 
-    python -m deploy.bench.hostile_site IMAGES LABELS CACHE SOUND
+    python -m deploy.bench.hostile_site KIND IMAGES LABELS CACHE SOUND
 
 Says in one line of JSON what a site would count, and what the files took: of this process, which must live, and of the
 processes that decode, which may die. Whether that is within the limits is for `hostile` to say.
@@ -84,12 +84,12 @@ class Timed:
 
 def main(arguments: Sequence[str]) -> None:
     """Visit one folder."""
-    images, labels, cache, sound = arguments
-    settings = DataSettings(kind="dicom", folder=Path(images), labels=Path(labels), keep=_KEEP)
+    kind, images, labels, cache, sound = arguments
+    settings = DataSettings.model_validate({"kind": kind, "folder": images, "labels": labels, "keep": _KEEP})
     source = Timed(open_source(settings, task=TASK, salt=_SALT, base=Path()))
     used: list[Row] = []
     data = fill(source, settings, task=TASK, images=IMAGES, cache=Path(cache), note=used.extend)
-    said = {
+    found = {
         "files": len(source.files),
         "images": data.counts.found,
         "used": data.counts.used,
@@ -100,7 +100,7 @@ def main(arguments: Sequence[str]) -> None:
         "site_bytes": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024,
         "sound": sound in {row.file for row in used},
     }
-    print(json.dumps(said))
+    print(json.dumps(found))
 
 
 if __name__ == "__main__":

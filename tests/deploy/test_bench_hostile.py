@@ -109,5 +109,5 @@ def test_a_folder_with_an_image_is_asked_for(tmp_path: Path) -> None:
     done = wardround("bench", "hostile", "--folder", tmp_path / "nowhere", "--json")
     assert (done.exit_code, json.loads(done.stdout)["ok"]) == (3, False)
     (tmp_path / "1.dcm").write_bytes(b"no image")
-    with pytest.raises(ConfigError, match="no DICOM image"):
+    with pytest.raises(ConfigError, match="no image to begin with"):
         run(tmp_path, seconds=1, seed=0)
