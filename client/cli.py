@@ -23,6 +23,7 @@ from client.pull_command import pull
 from client.settings import folder_of
 from client.site_folder import joined_folder
 from client.status_words import status_in_words
+from client.store_command import allow_store, store
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import NOT_YET, ConfigError, ResourceError
@@ -40,6 +41,8 @@ app.command()(deny)
 app.command()(withdraw)
 app.command()(data)
 app.command()(pull)
+app.command("allow-store")(allow_store)
+app.command()(store)
 app.command("image-list")(image_list)
 
 

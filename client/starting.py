@@ -17,6 +17,7 @@ from client.list_showings import note_showings
 from client.receipts import LEDGER_FILE
 from client.site import Site
 from client.software import Software
+from client.waiting_entries import note_entries
 from shared.canonical import digest
 from shared.keys import fingerprint, identity_hex, transport_pem
 from shared.ledger import read_types
@@ -38,6 +39,7 @@ def note_start(site: Site) -> None:
         if before.get(entry) != said:
             site.ledger.append(entry, said, time=site.now())
     note_showings(site.folder, site.ledger, time=site.now())
+    note_entries(site.folder, site.ledger, time=site.now())
 
 
 def software_of(software: Software) -> dict[str, Any]:

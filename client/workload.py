@@ -14,6 +14,7 @@ from client.jobs import Ending, Progress, Question, RoundJob, may_end
 from client.list_showings import note_showings
 from client.site import Site
 from client.spending import charge
+from client.waiting_entries import note_entries
 from client.withdrawn import Withdrawn
 from shared.errors import Refusal, WireCode, refusing_disk_full
 from shared.wire import Open, Rehearse, Work
@@ -80,6 +81,7 @@ class Workload:
         if self._site.worker.code_differs:
             raise Refusal(WireCode.SOFTWARE_CHANGED, remedy=RESTART)
         note_showings(self._site.folder, self._site.ledger, time=self._site.now())
+        note_entries(self._site.folder, self._site.ledger, time=self._site.now())
         self._withdrawn.note(self._site.ledger, time=self._site.now())
         charge(self._site, task.job, task.message)
         self._tasks.append(task)

@@ -1,11 +1,9 @@
 """A PACS by DIMSE: C-FIND finds (PS3.4 C.4.1), C-GET or C-MOVE retrieves instances of a series, some at a time.
 
-Decides what is proposed and asked. A line of its own for each question: a PACS hangs up on those that rest. Each
-encoding of an image is proposed by itself, so that a PACS sends what it stored and decodes nothing. What comes is
-judged by `deliveries`.
+Decides what is proposed and asked. Each encoding of an image is proposed by itself, so that a PACS sends what it
+stored and decodes nothing. What comes is judged by `deliveries`.
 """
 
-import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,13 +11,14 @@ from typing import Any
 
 from pydicom.dataset import Dataset
 from pydicom.uid import UID
-from pynetdicom import AE, AllStoragePresentationContexts, build_context, build_role, sop_class
+from pynetdicom import AllStoragePresentationContexts, build_context, build_role, sop_class
 
 from client.pacs.archive import Away, Intake
+from client.pacs.caller import Caller, refused, status_of
 from client.pacs.deliveries import Batch, Deliveries
 from client.pacs.query import Keys, Level, Series
 from client.pacs.settings import DimseSettings, PacsSettings
-from client.pacs.tls import client_context, server_context
+from client.pacs.tls import server_context
 from shared.errors import LinkError, ResourceError
 
 _FIND = sop_class.StudyRootQueryRetrieveInformationModelFind
@@ -36,10 +35,7 @@ _USUAL = tuple(f"1.2.840.10008.5.1.4.1.1.{tail}" for tail in ("1", "1.1", "1.2",
 _BATCH = 32  # instances of one request
 _MOST_ANSWERS = 2_000_000
 _ANSWER_BYTES = 1 << 20
-_PATIENCE_S, _CONNECT_S = 120.0, 15.0  # without a whole message; until a line is open
 _PENDING, _NO_DESTINATION = (0xFF00, 0xFF01), 0xA801
-_TRANSIENT = 2  # of a rejection (PS3.8 9.3.4)
-_AGAIN = "Look whether the PACS runs; give the same command again to go on."
 
 
 class Dimse:
@@ -58,22 +54,19 @@ class Dimse:
     def __init__(self, settings: PacsSettings, base: Path, *, deliveries: Deliveries | None = None) -> None:
         assert settings.dimse is not None
         self._to: DimseSettings = settings.dimse
-        self._tls = (client_context(settings, base), self._to.host) if self._to.tls else None
         self._deliveries = deliveries or Deliveries()
-        self._entity = AE(ae_title=self._to.calling)
-        self._entity.acse_timeout = self._entity.connection_timeout = _CONNECT_S
-        self._entity.dimse_timeout = self._entity.network_timeout = _PATIENCE_S
+        self._caller = Caller(settings, base)
         self._server = self._listen(settings, base) if self._to.retrieve == "move" else None
 
     def find(self, level: Level, keys: Keys) -> Iterator[Keys]:
         """See `Archive.find`."""
         asked = _identifier(level, keys)
         answers = Deliveries(most_bytes=_ANSWER_BYTES).handlers()
-        with self._line([build_context(_FIND)], handlers=answers) as line:
+        with self._caller.line([build_context(_FIND)], handlers=answers) as line:
             for number, (status, found) in enumerate(line.send_c_find(asked, _FIND)):
-                if _status(status) not in _PENDING:
-                    if _status(status) != 0:
-                        raise _refused(f"C-FIND failed with status {_status(status):04X}")
+                if status_of(status) not in _PENDING:
+                    if status_of(status) != 0:
+                        raise refused(f"C-FIND failed with status {status_of(status):04X}")
                     return
                 if number >= _MOST_ANSWERS:
                     raise LinkError("The PACS finds without an end.", remedy=f"Narrow the query; {number:,} were read.")
@@ -92,7 +85,7 @@ class Dimse:
         """See `Archive.close`."""
         if self._server is not None:
             self._server.shutdown()
-        self._entity.shutdown()
+        self._caller.close()
 
     def _batch(self, series: Series, kind: str, uids: list[str], intake: Intake) -> None:
         intake.turn()
@@ -114,56 +107,22 @@ class Dimse:
         asked = _identifier(Level.INSTANCE, keys)
         asked.SOPInstanceUID = sorted(batch.left)
         if self._server is not None:
-            with self._line([build_context(_MOVE)]) as line:
+            with self._caller.line([build_context(_MOVE)]) as line:
                 _finish(line.send_c_move(asked, self._to.calling, _MOVE))
             return
         kinds = (kind,) if kind else _USUAL
         contexts = [build_context(_GET), *(build_context(one, syntax) for one in kinds for syntax in _SYNTAXES)]
         roles = [build_role(one, scp_role=True) for one in kinds]
-        with self._line(contexts, roles=roles, handlers=self._deliveries.handlers(batch)) as line:
+        with self._caller.line(contexts, roles=roles, handlers=self._deliveries.handlers(batch)) as line:
             _finish(line.send_c_get(asked, _GET))
-
-    @contextlib.contextmanager
-    def _line(self, contexts: list[Any], *, roles: Any = None, handlers: Any = None) -> Iterator[Any]:
-        """An association, released after the block, aborted if the block ends with an error."""
-        to = self._to
-        line = self._entity.associate(
-            to.host, to.port, contexts, to.called, ext_neg=roles, tls_args=self._tls, evt_handlers=handlers
-        )
-        if not line.is_established:
-            raise self._no_line(line)
-        opened = getattr(line.dul.socket, "socket", None)
-        # The library leaves a socket open whose line broke.
-        with contextlib.closing(opened) if opened else contextlib.nullcontext():
-            try:
-                yield line
-            except RuntimeError:  # its word for a line that broke meanwhile
-                line.abort()
-                raise Away("The PACS broke off.", remedy=_AGAIN) from None
-            except ValueError:  # the library's word for a service that was not accepted
-                line.abort()
-                raise _refused("the service was not accepted") from None
-            except BaseException:
-                line.abort()
-                raise
-            line.release()
-
-    def _no_line(self, line: Any) -> LinkError:
-        if line.is_rejected:
-            answer = line.acceptor.primitive
-            if answer is None or answer.result != _TRANSIENT:
-                return _refused("the association was rejected")
-            return Away("The PACS is busy.", remedy=_AGAIN)
-        hint = "; with tls, its certificate has to verify with data.pacs.ca" if self._tls else ""
-        return Away("The PACS cannot be reached by DIMSE.", remedy=_AGAIN.replace(";", f"{hint};", 1))
 
     def _listen(self, settings: PacsSettings, base: Path) -> Any:
         """The server to which the PACS moves what was asked for."""
-        self._entity.require_called_aet = True
-        self._entity.require_calling_aet = [self._to.called]
+        self._caller.entity.require_called_aet = True
+        self._caller.entity.require_calling_aet = [self._to.called]
         contexts = [build_context(one.abstract_syntax, list(_SYNTAXES)) for one in AllStoragePresentationContexts]
         try:
-            return self._entity.start_server(
+            return self._caller.entity.start_server(
                 (self._to.storage_host or "", self._to.storage_port or 0),
                 block=False,
                 ssl_context=server_context(settings, base) if self._to.tls else None,
@@ -190,19 +149,8 @@ def _identifier(level: Level, keys: Keys) -> Dataset:
 def _finish(answers: Iterator[tuple[Dataset, Dataset | None]]) -> None:
     """Hear a retrieval to its end; what did not come is known by its absence."""
     for status, _ in answers:
-        if _status(status) == _NO_DESTINATION:
-            raise _refused("it does not know where to move to")
-
-
-def _status(status: Dataset) -> int:
-    """An answer's status.
-
-    Raises:
-        Away: the line broke, which the library says by an empty one.
-    """
-    if "Status" not in status:
-        raise Away("The PACS broke off.", remedy=_AGAIN)
-    return int(status.Status)
+        if status_of(status) == _NO_DESTINATION:
+            raise refused("it does not know where to move to")
 
 
 def _class_of(instance: Keys) -> str:
@@ -216,10 +164,3 @@ def _text(found: Dataset, key: str) -> str:
     except Exception:  # pydicom says in many ways that it cannot read a value
         return ""
     return "" if value is None else str(value)[:1024]
-
-
-def _refused(why: str) -> LinkError:
-    return LinkError(
-        f"The PACS refuses: {why}.",
-        remedy="Compare AE titles, host and port in [data.pacs.dimse] with what the PACS has for this site.",
-    )

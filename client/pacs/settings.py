@@ -96,6 +96,13 @@ class PacsSettings(Section):
     instances_per_s: Annotated[float, Field(gt=0, le=10_000)] | None = None
     free_gb: Annotated[float, Field(ge=0, le=1_000_000)] = 2.0
 
+    @property
+    def label(self) -> str:
+        """Which PACS it is, as the ledger names it: the host of the service, or the AE title at its host."""
+        if self.web:
+            return urlsplit(self.web.url).netloc
+        return f"{self.dimse.called}@{self.dimse.host}:{self.dimse.port}" if self.dimse else ""
+
     @model_validator(mode="after")
     def _keys_belong_together(self) -> Self:
         if (self.web is None) == (self.dimse is None):

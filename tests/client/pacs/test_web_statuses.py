@@ -1,20 +1,17 @@
 """What is made of the answers of a DICOMweb service that does not simply find: a wrong address, a proxy, a restart."""
 
-import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, closing, contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from threading import Thread
 
 import pytest
+from scripted_dicomweb import Answers, service
 
 from client.pacs.account import Account
 from client.pacs.archive import Away
 from client.pacs.inflow import Inflow
 from client.pacs.pull import Pull
 from client.pacs.query import Keys, Level, Query, Series
-from client.pacs.settings import PacsSettings
 from client.pacs.shelf import Shelf
 from client.pacs.web import Web
 from shared.errors import LinkError
@@ -22,34 +19,6 @@ from shared.errors import LinkError
 EXAM: Keys = {"StudyInstanceUID": ""}
 BELOW: Keys = {"StudyInstanceUID": "1.2", "SeriesInstanceUID": ""}
 AN_EXAM = (200, [{"0020000D": {"vr": "UI", "Value": ["1.2"]}}])
-Answers = Sequence[tuple[int, object]]
-
-
-@contextmanager
-def service(answers: Answers) -> Iterator[PacsSettings]:
-    """The settings of a site whose PACS answers with these (status, JSON), then with the last again and again."""
-    left = list(answers)
-
-    class Scripted(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            status, said = left.pop(0) if len(left) > 1 else left[0]
-            body = json.dumps(said).encode()
-            self.send_response(status)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with ThreadingHTTPServer(("127.0.0.1", 0), Scripted) as server:
-        thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-        thread.start()
-        url = f"http://127.0.0.1:{server.server_port}/dicom-web"
-        yield PacsSettings.model_validate({"web": {"url": url}, "query": {"modalities": ["CR"]}})
-        server.shutdown()
-        thread.join()
-
 
 Asking = Callable[[Answers], AbstractContextManager[Web]]
 

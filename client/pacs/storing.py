@@ -1,0 +1,61 @@
+"""From a folder of answers into the site's PACS: one result after another, each written down once the PACS has it.
+
+Decides the order, and what a run that goes on leaves out: what the ledger says of this PACS already. The first error
+ends the run. A crash between the PACS's yes and the entry sends one result twice, which the PACS keeps once.
+"""
+
+from collections.abc import Callable, Collection, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+from client.pacs.depot import Depot
+from client.pacs.marks import instance_mark
+from client.pacs.results import Result
+
+STORED = "result_stored"
+
+
+@dataclass
+class Stored:
+    """What became of the results: those that the PACS has taken now, their bytes, and those stored before."""
+
+    stored: int = 0
+    stored_bytes: int = 0
+    already_there: int = 0
+
+
+def store_results(
+    results: Iterable[Result],
+    depot: Depot,
+    *,
+    key: bytes,
+    destination: str,
+    before: Collection[str],
+    write: Callable[[dict[str, Any]], None],
+    found: Stored,
+) -> None:
+    """Store what is not stored yet.
+
+    Args:
+        results: what there is.
+        depot: the PACS.
+        key: the site's own, for the marks of instances.
+        destination: the PACS's label.
+        before: marks of instances that it has.
+        write: what writes an entry `result_stored` down.
+        found: what is counted, also when an error ends it.
+
+    Raises:
+        Away: the PACS went away.
+        LinkError: it refuses one.
+        DiskFull: an entry cannot be written down.
+    """
+    for result in results:
+        mark, size = instance_mark(key, result.instance), len(result.data)
+        if mark in before:
+            found.already_there += 1
+            continue
+        depot.store(result)
+        write({"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination})
+        found.stored += 1
+        found.stored_bytes += size
