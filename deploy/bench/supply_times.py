@@ -91,7 +91,7 @@ def _warm(train: Examples, random: StudyRandom) -> None:
 def _preloaded(images: Tensor, targets: Tensor, random: StudyRandom) -> None:
     """An epoch as a script would write it that holds all images."""
     network = _network(random).train()
-    optimizer = local_optimizer(network, _SPEC)
+    optimizer = local_optimizer(network, _SPEC, slower={})
     order = torch.randperm(len(images), generator=random.torch_generator())
     for start in range(0, len(order), _SPEC.batch_size):
         batch = order[start : start + _SPEC.batch_size]

@@ -93,9 +93,9 @@ epochs_per_round = 2
 # the three natural sites of HAM10000 eight rounds of this reach a macro AUROC of 0.89 and a balanced accuracy of 0.57;
 # of LABELS_STUDY, 0.89 and 0.37.
 COLOUR_STUDY = LABELS_STUDY.replace(
-    """channels = {channels}
+    """channels = {channels}{slices}
 """,
-    """channels = {channels}
+    """channels = {channels}{slices}
 augment = "dermoscopy"
 """,
 ).replace(
@@ -182,13 +182,14 @@ def npz_cast(
     with np.load(parts[0].file, allow_pickle=False) as arrays:
         images = arrays["images"]
         names = _structures(arrays) if study == MASKS_STUDY else _classes(arrays, parts)
-    study = COLOUR_STUDY if study == LABELS_STUDY and images.ndim == 4 else study
+    seen = _seen(images.shape)
+    study = COLOUR_STUDY if study == LABELS_STUDY and seen["channels"] == 3 else study
     text = study.format(
         name=file.stem.lower().replace("_", "-")[:48],
         seed=seed,
         mode="binary" if len(names) == 1 else "multiclass",
         classes=", ".join(f'"{name}"' for name in names),
-        **_seen(images.shape),
+        **seen,
         rounds=rounds,
         sites=len(parts),
     )

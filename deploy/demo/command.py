@@ -19,6 +19,7 @@ from rich.text import Text
 from deploy.demo.cast import LABELS_STUDY, MASKS_STUDY, Cast, npz_cast, own_cast, phantom_cast
 from deploy.demo.follow import follow
 from deploy.local import LocalFederation, wardround_command
+from server.backbones import BACKBONE
 from server.launch import START_MODEL
 from server.study_folder import StudyFolder, find_study
 from shared.canonical import digest
@@ -52,13 +53,11 @@ def demo(
     sites: Annotated[
         int | None, typer.Option(min=1, max=64, help="Number of sites (with --npz): 4, or as many as are natural.")
     ] = None,
-    study: Annotated[
-        Path | None,
-        typer.Option(help="A study file (with --npz) in place of the usual study."),
-    ] = None,
+    study: Annotated[Path | None, typer.Option(help="A study file (with --npz) in place of the usual study.")] = None,
     beside: Annotated[
         Path | None, typer.Option(help="A CSV of what is known of each image (with --study), such as age and sex.")
     ] = None,
+    backbone: Annotated[Path | None, typer.Option(help="The trained backbone that --study pins.")] = None,
     rounds: Annotated[
         int | None, typer.Option(min=1, max=1000, help="Rounds of the study; 10, or as its file says.")
     ] = None,
@@ -71,7 +70,7 @@ def demo(
     """Run a whole federation on this machine and compare alone, federated and pooled."""
     console = progress_console()
     started = time.monotonic()
-    _check_options(npz=npz, study=study, beside=beside, rounds=rounds)
+    _check_options(npz=npz, study=study, beside=beside, backbone=backbone, rounds=rounds)
     root = fresh_folder(keep)
     console.print("Drawing four hospitals ..." if npz is None else f"Dividing {npz.name} over its sites ...")
     images, count = root / "images", rounds or _ROUNDS
@@ -83,28 +82,33 @@ def demo(
         asked = MASKS_STUDY if task == "segmentation" else LABELS_STUDY
         cast = npz_cast(images, npz, study=asked, scheme=partition, sites=sites, rounds=count, seed=seed)
     (root / "study.toml").write_text(cast.study_text, encoding="utf-8")
-    data = run_study(root, cast, console=console, device=device)
+    data = run_study(root, cast, console=console, device=device, backbone=backbone)
     console.print("Training each site alone and all pooled, for comparison ...")
     data |= compare(root, cast, data, say=lambda doing: console.print(f"  {doing} ..."))
     data["wall_s"] = round(time.monotonic() - started, 1)
     return Answer(data, show(data))
 
 
-def _check_options(*, npz: Path | None, study: Path | None, beside: Path | None, rounds: int | None) -> None:
+def _check_options(
+    *, npz: Path | None, study: Path | None, beside: Path | None, backbone: Path | None, rounds: int | None
+) -> None:
     if study is not None and npz is None:
         raise ConfigError("--study goes with --npz.", remedy="Name the images that the study is to be measured on.")
     if beside is not None and study is None:
         raise ConfigError("--beside goes with --study.", remedy="Name the study that asks for its columns.")
+    if backbone is not None and study is None:
+        raise ConfigError("--backbone goes with --study.", remedy="Name the study that pins it by [backbone].")
     if study is not None and rounds is not None:
         raise ConfigError("--rounds does not go with --study.", remedy="The study file says it: rounds.count.")
 
 
-def run_study(root: Path, cast: Cast, *, console: Console, device: str) -> dict[str, Any]:
+def run_study(root: Path, cast: Cast, *, console: Console, device: str, backbone: Path | None = None) -> dict[str, Any]:
     """Provision, serve, start the sites, launch the study, follow it to its end, stop everything."""
     with LocalFederation(root, cast.data, threads=1, device=device, seed=cast.study.study.seed) as local:
         console.print("Starting the server and the sites, each as a process of its own ...")
         local.serve()
         words = ["study", "launch", str(root / "study.toml"), "--federation", str(local.federation)]
+        words += ["--backbone", str(backbone)] if backbone else []
         launched = subprocess.run([wardround_command(), *words], capture_output=True, text=True, check=False)
         if launched.returncode:
             raise ResourceError("The study could not be launched.", remedy=launched.stderr.strip()[-300:])
@@ -144,6 +148,7 @@ def compare(root: Path, cast: Cast, data: dict[str, Any], *, say: Callable[[str]
         "sites": data["site_folders"],
         "start": str(Path(data["study_folder"]) / START_MODEL),
         "final": data["model"],
+        "backbone": str(Path(data["study_folder"]) / BACKBONE) if cast.study.backbone else None,
         "threads": 0,
     }
     (root / "logs" / "compare.json").write_text(json.dumps(job), encoding="utf-8")

@@ -22,11 +22,13 @@ from client.evaluate import measured_by_patient
 from client.imaging.augmentations import augmentation
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
+from client.networks import start_network
 from client.settings import load_settings
 from client.train import fit
 from deploy.demo.yardstick import Named, beside, figure_of, named
 from shared.enrolment import read_invitation
-from shared.models import build_model, load_state
+from shared.models import load_state
+from shared.networks.freezing import slower_parameters
 from shared.parent import end_if_asked
 from shared.randomness import StudyRandom
 from shared.resampling import Figure, bootstrap_interval, difference
@@ -52,23 +54,26 @@ class Comparison:
         study: what was run.
         sites: each site's images by name; in the order of the names.
         start: the packed start model.
+        backbone: the file of the study's backbone, if it has one.
         say: hears which model is trained next.
     """
 
     def __init__(
-        self, study: Study, sites: Mapping[str, SiteData], *, start: Path, say: Callable[[str], None] = lambda _: None
+        self,
+        study: Study,
+        sites: Mapping[str, SiteData],
+        *,
+        start: Path,
+        backbone: Path | None = None,
+        say: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._study, self._say = study, say
         self._sites = dict(sorted(sites.items()))
-        self._start = dict(PackedFile(start).items())
+        trained = dict(PackedFile(backbone).items()) if backbone else {}
+        self._start = trained | dict(PackedFile(start).items())  # of a frozen backbone the start is the head alone
         self._task = task_for(study.task, spacing_mm=study.images.spacing_mm)
-        self._model = build_model(
-            study.model,
-            images=study.images,
-            outputs=study.task.outputs,
-            random=StudyRandom(study.study.seed),
-            clinical=study.clinical,
-        )
+        self._model = start_network(study)
+        self._slower = slower_parameters(self._model, study.backbone, name=study.model.name)
         self._test = _union([data.test for data in self._sites.values()])
         self._validation = _union([data.validation for data in self._sites.values()])
         strata = [np.full(data.test.patient_count, i) for i, data in enumerate(self._sites.values())]
@@ -114,6 +119,7 @@ class Comparison:
                 random=random.child(number, len(parts)),
                 device="cpu",
                 augment=augmentation(self._study.images.augment),
+                slower=self._slower,
             )
         return self._score()
 
@@ -190,7 +196,11 @@ def main() -> None:
     study = Study.model_validate(job["study"])
     sites = {name: _load(Path(folder), study) for name, folder in job["sites"].items()}
     comparison = Comparison(
-        study, sites, start=Path(job["start"]), say=lambda doing: print(json.dumps({"doing": doing}), flush=True)
+        study,
+        sites,
+        start=Path(job["start"]),
+        backbone=Path(job["backbone"]) if job["backbone"] else None,
+        say=lambda doing: print(json.dumps({"doing": doing}), flush=True),
     )
     print(json.dumps(comparison.run(Path(job["final"]))))
 
