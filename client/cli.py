@@ -19,6 +19,7 @@ from client.approve_command import approve, deny
 from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
+from client.pacs_log_command import pacs_log
 from client.pull_command import pull
 from client.settings import folder_of
 from client.site_folder import joined_folder
@@ -41,6 +42,7 @@ app.command()(deny)
 app.command()(withdraw)
 app.command()(data)
 app.command()(pull)
+app.command("pacs-log")(pacs_log)
 app.command("allow-store")(allow_store)
 app.command()(store)
 app.command("image-list")(image_list)

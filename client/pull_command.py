@@ -1,7 +1,7 @@
 """`wardround site pull`: what the site's query finds in its PACS, into the site's own folder."""
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -20,7 +20,6 @@ from shared.quiet import quiet
 if TYPE_CHECKING:
     from client.pacs.account import Account
     from client.pacs.archive import Archive
-    from client.pacs.query import Query
     from client.pacs.settings import PacsSettings
 
 _GB = 1_000_000_000
@@ -56,11 +55,15 @@ def pull(
 def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "Account", *, dry: bool) -> None:
     from client.pacs.inflow import Inflow
     from client.pacs.pull import Pull
+    from client.pacs.pull_entries import written_down
+    from client.pacs.query import Query, read_accessions
     from client.pacs.shelf import Shelf
+    from client.site import utc_now
 
     shelf, hours = Shelf(folder, free_bytes=pacs.free_gb * _GB), settings.policy.hours
-    query = _query(pacs, folder)
-    with shelf.open(), closing(_archive(pacs, folder)) as archive, _bar() as bar:
+    accessions = read_accessions(folder / pacs.query.accessions) if pacs.query.accessions else ()
+    entries = nullcontext() if dry else written_down(folder, pacs, accessions, account, now=utc_now)
+    with shelf.open(), closing(_archive(pacs, folder)) as archive, entries, _bar() as bar:
         task = bar.add_task("exams", total=None, counts="")
         inflow = Inflow(
             shelf,
@@ -70,17 +73,11 @@ def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "
             instances_per_s=pacs.instances_per_s,
             kept=lambda: bar.update(task, counts=f"{account.pulled:,} pulled, {account.pulled_bytes / 1e6:,.0f} MB"),
         )
+        query = Query(pacs.query, accessions)
         work = Pull(archive, query, shelf=shelf, inflow=inflow, account=account, dry=dry)
         exams = work.exams()
         bar.update(task, total=len(exams))
         work.run(exams, lanes=pacs.lanes, done=lambda: bar.advance(task))
-
-
-def _query(pacs: "PacsSettings", folder: Path) -> "Query":
-    from client.pacs.query import Query, read_accessions
-
-    file = pacs.query.accessions
-    return Query(pacs.query, read_accessions(folder / file) if file else ())
 
 
 def _archive(pacs: "PacsSettings", folder: Path) -> "Archive":

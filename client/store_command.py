@@ -86,6 +86,7 @@ def _store(answers: Path, pacs: "PacsSettings", folder: Path, before: set[str], 
     from client.pacs.depot import depot_of
     from client.pacs.results import results_in
     from client.pacs.storing import STORED, store_results
+    from client.site import utc_now
 
     with closing(depot_of(pacs, folder)) as depot:
         store_results(
@@ -94,7 +95,7 @@ def _store(answers: Path, pacs: "PacsSettings", folder: Path, before: set[str], 
             key=patient_key(folder),
             destination=pacs.label,
             before=before,
-            write=lambda said: keep_entry(folder, STORED, said),
+            write=lambda said: keep_entry(folder, STORED, said | {"stored": utc_now()}),
             found=found,
         )
 

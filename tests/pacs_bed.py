@@ -6,6 +6,7 @@ A-3  1 January 2025   KNEE              MR, knee, 2 instances
 """
 
 import ipaddress
+import shutil
 import time
 from collections.abc import Iterator
 from io import BytesIO
@@ -22,6 +23,7 @@ from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian, MRImageStorage
 
 from client.pacs.settings import PULLED
+from deploy.provision import provision
 from server.authority import certificate_pem, issue_authority
 
 ROOT = "1.2.826.0.1.3680043.8.498.77"
@@ -103,3 +105,10 @@ def certificates(folder: Path) -> tuple[Path, Path]:
     pem.write_bytes(certificate_pem(shown) + own.private_bytes(*encodings))
     ca.write_bytes(certificate_pem(authority))
     return pem, ca
+
+
+def join(folder: Path) -> None:
+    """Give a folder with a site.toml the keys and the invitation of a site."""
+    place = provision(folder / "all", name="ward", host="127.0.0.1", fleet_port=9, sites=["ward-a"], now=1_800_000_000)
+    shutil.copytree(place.sites["ward-a"], folder, dirs_exist_ok=True)
+    (folder / "keys").chmod(0o700)

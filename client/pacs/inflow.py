@@ -32,6 +32,7 @@ class Inflow:
         instances_per_s: at most so many instances a second, or None.
         kept: called after each that was kept.
         clock: seconds that never go back.
+        wait: instead of a wait that the end cuts short, what waits so many seconds.
     """
 
     def __init__(
@@ -44,14 +45,16 @@ class Inflow:
         instances_per_s: float | None = None,
         kept: Callable[[], None] = lambda: None,
         clock: Callable[[], float] = time.monotonic,
+        wait: Callable[[float], object] | None = None,
     ) -> None:
         self._shelf = shelf
         self._account = account
         self._in_hours = in_hours
         self._kept = kept
         self._over = threading.Event()
-        self._bytes = Rate(mb_per_s and mb_per_s * _MB, clock=clock, sleep=self._over.wait)
-        self._instances = Rate(instances_per_s, clock=clock, sleep=self._over.wait)
+        wait = wait or self._over.wait
+        self._bytes = Rate(mb_per_s and mb_per_s * _MB, clock=clock, sleep=wait)
+        self._instances = Rate(instances_per_s, clock=clock, sleep=wait)
         self._in_a_row = 0
         self._lock = threading.Lock()
 
@@ -76,16 +79,20 @@ class Inflow:
         self._instances.take(1)
         if self._over.is_set():
             raise Ended
+        self.insist_on_hours()
+        if self._in_a_row >= MOST_FAILURES:
+            raise LinkError(
+                f"{self._in_a_row} instances failed one after another.",
+                remedy="Look at the reasons under `failed` and at the log of the PACS.",
+            )
+
+    def insist_on_hours(self) -> None:
+        """Raise `Refusal` where the site's hours are over."""
         if not self._in_hours():
             raise Refusal(
                 WireCode.OUT_OF_HOURS,
                 remedy="What was pulled stays; give the same command again within policy.hours to go on.",
                 rule="hours",
-            )
-        if self._in_a_row >= MOST_FAILURES:
-            raise LinkError(
-                f"{self._in_a_row} instances failed one after another.",
-                remedy="Look at the reasons under `failed` and at the log of the PACS.",
             )
 
     def take(self, instance: str, pieces: Iterable[bytes]) -> bool:

@@ -59,9 +59,12 @@ class Pull:
 
         Raises:
             LinkError: the PACS cannot be asked.
+            Refusal: the site's hours are over, of a pull that is not dry.
         """
         found: dict[str, LeftOut | None] = {}
         for keys in self._query.for_exams():
+            if not self._dry:
+                self._inflow.insist_on_hours()
             for answer in self._archive.find(Level.EXAM, keys):
                 found[answer.get("StudyInstanceUID", "")] = self._query.leaves_exam(answer)
         self._account.left_out.update(reason.value for reason in found.values() if reason)

@@ -150,6 +150,33 @@ def test_the_hours_end_a_pull(run: Run) -> None:
     assert 0 < account.pulled < 8
 
 
+def test_outside_the_hours_the_pacs_is_not_even_asked(tmp_path: Path) -> None:
+    shelf, account = Shelf(tmp_path, free_bytes=0), Account()
+    inflow = Inflow(shelf, account, in_hours=lambda: False)
+    query = Query(QuerySettings(modalities=("CR",)))
+    with pytest.raises(Refusal):
+        Pull(Held(fetches=-1), query, shelf=shelf, inflow=inflow, account=account).exams()
+
+
+@pytest.mark.parametrize(("limits", "rested"), [({"instances_per_s": 4}, 2.0), ({"mb_per_s": 0.001}, None), ({}, 0.0)])
+def test_what_comes_keeps_to_the_rate(tmp_path: Path, limits: dict[str, float], rested: float | None) -> None:
+    clock = [0.0]
+
+    def wait(seconds: float) -> None:
+        clock[0] += seconds
+
+    shelf, account = Shelf(tmp_path, free_bytes=0), Account()
+    inflow = Inflow(shelf, account, in_hours=lambda: True, clock=lambda: clock[0], wait=wait, **limits)
+    query, held = Query(QuerySettings(modalities=("CR",))), Held()
+    with shelf.open():
+        pull = Pull(held, query, shelf=shelf, inflow=inflow, account=account)
+        pull.run(pull.exams(), lanes=1)
+    assert account.pulled == 6
+    last = len(FILES[held.asked[-1]])
+    paid = (account.pulled_bytes - last) / 1000 if rested is None else rested
+    assert clock[0] == pytest.approx(paid)
+
+
 def test_the_refusal_of_the_hours_names_its_line(tmp_path: Path) -> None:
     with pytest.raises(Refusal) as caught:
         Inflow(Shelf(tmp_path, free_bytes=0), Account(), in_hours=lambda: False).turn()

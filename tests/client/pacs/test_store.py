@@ -9,13 +9,12 @@ from typing import Any
 
 import pytest
 from live_federation import answer, wardround
-from pacs_bed import ROOT, instance
+from pacs_bed import ROOT, instance, join
 
 from client.dicom_reports import DicomReports
 from client.prediction import Finding, Prediction, ReadFile, write_answer
 from deploy.audit.vocabulary import unknown_in
 from deploy.bench.orthanc import Orthanc
-from deploy.provision import provision
 from shared.canonical import digest
 from shared.ledger import read_entries
 
@@ -23,13 +22,6 @@ MODEL = "ab" * 32
 EXAM = f"{ROOT}.9"  # of no other test
 CONSENT = ("--until", date.today() + timedelta(days=30), "--by", "ada")
 Site = Callable[..., Path]
-
-
-def join(folder: Path) -> None:
-    """Give a folder with a site.toml the keys and the invitation of a site."""
-    place = provision(folder / "all", name="ward", host="127.0.0.1", fleet_port=9, sites=["ward-a"], now=1_800_000_000)
-    shutil.copytree(place.sites["ward-a"], folder, dirs_exist_ok=True)
-    (folder / "keys").chmod(0o700)
 
 
 @pytest.fixture

@@ -8,17 +8,21 @@ from typing import Any
 
 import pytest
 from live_federation import answer, wardround
-from pacs_bed import ROOT, certificates, instances, pixels, pulled
+from pacs_bed import ROOT, certificates, instances, join, pixels, pulled
 
 from client.pacs.account import Account
 from client.pacs.inflow import Inflow
 from client.pacs.pull import Pull
+from client.pacs.pull_entries import BEGAN, ENDED
 from client.pacs.query import Keys, Level, Query
 from client.pacs.settings import PacsSettings, QuerySettings
 from client.pacs.shelf import Shelf
 from client.pacs.web import Web
+from client.waiting_entries import FILE_NAME, entries_said
+from deploy.audit.vocabulary import unknown_in
 from deploy.bench.orthanc import Orthanc
 from deploy.bench.relay import Line, Relay
+from shared.ledger import read_entries
 
 Site = Callable[..., Path]
 FILES = instances("CR", "MR")
@@ -165,10 +169,37 @@ def test_of_a_query_that_finds_nothing_no_removal_is_advised(web_site: Site) -> 
     assert "6 files of earlier pulls are not what this query finds" in " ".join(some.output.split())
 
 
+def test_each_pull_is_written_down_and_no_patient_with_it(web_site: Site) -> None:
+    config = web_site('accessions = "list.txt"\nmodalities = ["CR"]')
+    (config.parent / "list.txt").write_text("A-1\nA-9\n")
+    answer("site", "pull", "--config", config, "--dry-run")
+    for _ in range(2):
+        answer("site", "pull", "--config", config)
+    refused("--config", web_site(ALL, url="https://127.0.0.1:9/dicom-web"))
+    said = answer("site", "pacs-log", "--config", config)
+    assert [(one["pulled"], one["already_there"], one["end"]) for one in said["pulls"]] == [
+        (3, 0, "whole"),
+        (0, 3, "whole"),
+        (0, 0, "link"),
+    ]
+    assert (said["pulls_cut"], said["stored"]) == ([], [])
+    began = list(entries_said(config.parent, {BEGAN}))
+    asked = {"modalities": ["CR"], "body_parts": [], "first_day": None, "last_day": None, "accessions": 2}
+    assert (began[0].data["query"], began[0].data["query_digest"]) == (asked, said["pulls"][1]["query_digest"])
+    assert began[2].data["query_digest"] != began[0].data["query_digest"]
+    waiting = (config.parent / FILE_NAME).read_text()
+    assert not any(word in waiting for word in ("A-1", "A-9", ROOT))
+    join(config.parent)
+    refused("--config", config)
+    noted = [entry for entry in read_entries(config.parent / "ledger.jsonl") if entry.type in (BEGAN, ENDED)]
+    assert [list(unknown_in(entry)) for entry in noted] == [[]] * 8
+    assert len(answer("site", "pacs-log", "--config", config)["pulls"]) == 4
+
+
 def test_outside_the_hours_nothing_comes(web_site: Site) -> None:
     day = (datetime.now() + timedelta(days=3)).strftime("%a").lower()
     code, said = refused("--config", web_site(ALL, f'[policy]\nhours = ["{day} 00:00-24:00"]'))
-    assert (code, said["data"]["found"]["exams"], said["data"]["pulled"]) == (5, 3, 0)
+    assert (code, said["data"]["found"]["exams"], said["data"]["pulled"]) == (5, 0, 0)
 
 
 def test_a_disk_that_has_to_keep_room_ends_the_pull(web_site: Site) -> None:

@@ -1,0 +1,51 @@
+"""`wardround site pacs-log`: what came from the PACS and what was stored in it, as the ledger says."""
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from rich.console import Group
+from rich.text import Text
+
+from client.about_site import DEFAULT_CONFIG, Config
+from client.settings import folder_of
+from client.waiting_entries import Waiting, entries_said
+from shared.console import Answer, answering, table
+
+
+@answering("site.pacs_log")
+def pacs_log(config: Config = DEFAULT_CONFIG) -> Answer:
+    """List what came from the site's PACS, and what was stored in it: when, how much, how it ended."""
+    from client.pacs.pull_entries import BEGAN, ENDED
+    from client.pacs.storing import STORED
+
+    entries = list(entries_said(folder_of(config), {BEGAN, ENDED, STORED}))
+    ended = [one.data for one in entries if one.type == ENDED]
+    cut = [one.data for one in entries if one.type == BEGAN and not _has_end(one.data, ended)]
+    stored = [one.data for one in entries if one.type == STORED]
+    rows = sorted([*map(_pulled, ended), *map(_cut, cut), *_by_day(entries, STORED)])
+    total = sum(one["bytes"] for one in ended)
+    said = {"pulls": ended, "pulls_cut": cut, "stored": stored, "pulled_bytes": total}
+    words = f"{len(ended) + len(cut):,} pulls, {total / 1e6:,.1f} MB; {len(stored):,} results stored"
+    return Answer(said, Group(table(("when", "what", "PACS", "objects", "MB", "end"), rows), Text(words)))
+
+
+def _has_end(began: dict[str, Any], ended: Iterable[dict[str, Any]]) -> bool:
+    return any(one["began"] == began["began"] for one in ended)
+
+
+def _pulled(one: dict[str, Any]) -> tuple[str, ...]:
+    return one["began"][:16], "pulled", one["source"], f"{one['pulled']:,}", f"{one['bytes'] / 1e6:,.1f}", one["end"]
+
+
+def _cut(one: dict[str, Any]) -> tuple[str, ...]:
+    return one["began"][:16], "pulled", one["source"], "", "", "killed, or runs"
+
+
+def _by_day(entries: Iterable[Waiting], kind: str) -> Iterator[tuple[str, ...]]:
+    """Results of a day in one PACS stand in one row."""
+    days: dict[tuple[str, str], list[int]] = {}
+    for one in entries:
+        if one.type == kind:
+            days.setdefault((one.data["stored"][:10], one.data["destination"]), []).append(one.data["bytes"])
+    for (day, pacs), sizes in days.items():
+        yield day, "stored", pacs, f"{len(sizes):,}", f"{sum(sizes) / 1e6:,.1f}", ""
