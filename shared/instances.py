@@ -80,7 +80,7 @@ class CountedSegmentation(Segmentation):
 
     @property
     def _plain(self) -> Segmentation:
-        return Segmentation(self.spec)
+        return Segmentation(self.spec, self.spacing_mm)
 
     def _apart(self, measured: Floats) -> tuple[Floats, Floats]:
         plain, counts = np.split(measured, [self._plain.columns], axis=1)

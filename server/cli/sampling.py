@@ -40,7 +40,7 @@ def sample(
     insist_on_final(folder, evidence, known.coordinator_key)
     if out.exists():
         raise ConfigError(f"{out} is there already.", remedy="Name a new folder with --out.")
-    images = draw_images(evidence.study, Path(evidence.model_file.path), count=count, seed=seed)
+    images = draw_images(evidence.study, folder.path / evidence.model_file.path, count=count, seed=seed)
     mark = PngInfo()
     mark.add_text("Description", _marked(name, str(evidence.history.final_digest)))
     out.mkdir(parents=True)

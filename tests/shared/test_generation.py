@@ -95,7 +95,7 @@ def test_it_answers_for_each_image_and_draws_others(norm: str, size_px: int, cha
 def test_the_similarity_is_1_of_an_image_with_itself_and_less_of_others() -> None:
     image = torch.rand(2, 1, 16, 16) * 2 - 1
     assert similarity(image, image).tolist() == pytest.approx([1, 1])
-    assert similarity(image, -image).max() < 0.1
+    assert similarity(image, image.flip(3)).max() < 0.3
 
 
 def test_a_network_that_reconstructs_perfectly_from_a_normal_code_costs_nothing() -> None:
@@ -127,7 +127,7 @@ def test_training_brings_the_bound_down() -> None:
 
 def test_a_private_gradient_is_the_gradient_of_that_image_alone() -> None:
     model, images = built().eval(), torch.rand(3, 1, 16, 16) * 2 - 1  # in training each image draws a code of its own
-    each = gradients_of(model, TASK)(images, torch.ones(3))
+    each = gradients_of(model, TASK.loss)(images, torch.ones(3))
     for number in range(3):
         model.zero_grad()
         TASK.loss(model(images[number : number + 1]), torch.ones(1)).backward()

@@ -89,7 +89,7 @@ def test_the_seed_alone_decides_the_first_weights_on_every_machine(name: str, di
 @pytest.mark.parametrize("name", SERIES)
 def test_a_private_gradient_is_the_gradient_of_that_volume_alone(name: str) -> None:
     model, volumes, targets = built(name), torch.randn(3, 1, 8, 16, 16), torch.tensor([0, 1, 1])
-    each = gradients_of(model, TASK)(volumes, targets)
+    each = gradients_of(model, TASK.loss)(volumes, targets)
     for number in range(3):
         model.zero_grad()
         one = slice(number, number + 1)
