@@ -74,6 +74,7 @@ Why = Literal[
     "mask_unreadable",
     "mask_size",
     "mask_elsewhere",
+    "mask_several",
     "mask_unknown",
     "other",
 ]

@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 
+if "PYTEST_XDIST_WORKER" in os.environ:  # of several tests at once; threads that wait by turning starve the others
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation
 from flwr.supercore.task_identity import TaskIdentity
