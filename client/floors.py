@@ -58,17 +58,18 @@ class Tally:
         self._patients = patients
         self._whole = min(batch_size, len(patients))
         self._drawn: set[int] = set()
-        self._fewest: int | None = None
+        self._fewest: tuple[int, int] | None = None  # images and patients
 
     def note(self, batch: Integers) -> None:
-        """A step on these images, by index."""
+        """A step on these images, by index; one that is drawn twice is one."""
         here = set(self._patients[batch].tolist())
         self._drawn |= here
         if len(batch) >= self._whole:
-            self._fewest = len(here) if self._fewest is None else min(self._fewest, len(here))
+            images, patients = self._fewest or (len(batch), len(here))
+            self._fewest = (min(images, len(set(batch.tolist()))), min(patients, len(here)))
 
     @property
     def drawn(self) -> Drawn:
         """What the steps so far came to."""
-        images = 0 if self._fewest is None else self._whole
-        return Drawn(patients=len(self._drawn), step_images=images, step_patients=self._fewest or 0)
+        images, patients = self._fewest or (0, 0)
+        return Drawn(patients=len(self._drawn), step_images=images, step_patients=patients)

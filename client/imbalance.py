@@ -20,9 +20,18 @@ def class_weights(counts: Integers) -> Floats:
         counts: (classes,) images of each class; one without any has the weight 0.
     """
     present = max(np.count_nonzero(counts), 1)
-    even = counts.sum() / (present * np.maximum(counts, 1))
-    weights = np.where(counts > 0, np.minimum(even, MOST), 0.0)
-    return np.asarray(weights * (counts.sum() / max((weights * counts).sum(), 1.0)))
+    even = np.where(counts > 0, counts.sum() / (present * np.maximum(counts, 1)), 0.0)
+    full = np.zeros(
+        len(counts), bool
+    )  # classes at the bound; what it cuts off goes to the others, until it holds for all
+    while True:
+        left = counts.sum() - MOST * counts[full].sum()
+        scale = left / max(float((even * counts)[~full].sum()), 1.0)
+        weights = np.where(full, MOST, even * scale)
+        over = (weights > MOST) & ~full
+        if not over.any():
+            return np.asarray(weights)
+        full |= over
 
 
 def draw_balanced(labels: Integers, rng: np.random.Generator) -> Integers:

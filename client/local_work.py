@@ -214,13 +214,11 @@ class LocalWork:
         return self._data.validation if split == "validation" else self._data.test
 
     def _score(self, split: HeldOut, model_digest: str) -> Score:
-        batch = self._study.training.batch_size if self._study.training else 32
         return evaluate(
             self._model,
             self._part(split),
             task=self._task,
             device=self._device,
-            batch_size=max(batch, 64),
             model_digest=model_digest,
             split=split,
         )

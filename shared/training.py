@@ -48,9 +48,11 @@ class TrainingSpec(Section):
         return given | {"focal_gamma": 2.0} if focal else given  # Lin et al. 2017
 
     @model_validator(mode="after")
-    def _gamma_is_of_focal(self) -> Self:
+    def _loss_fits(self) -> Self:
         if self.loss != "focal" and self.focal_gamma is not None:
             raise ValueError("focal_gamma goes with loss = focal, and only with it")
+        if self.loss == "weighted" and self.sampling == "class_balanced":
+            raise ValueError("loss = weighted and sampling = class_balanced both make up for rarity; take one of them")
         return self
 
     @model_validator(mode="after")

@@ -5,6 +5,7 @@ and occlusion explain the model's likeliest class, and their highest place is in
 Zhang et al. (IJCV 2018). A place drawn at random would hit as often as the mask is large, which stands beside it.
 """
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -60,8 +61,10 @@ def missed(data: dict[str, Any]) -> Iterator[str]:
     """What a run promised and did not keep."""
     if not data["images"]:
         yield "No test image has a mask."
-    elif max(data["hits"].values()) <= data["by_chance"]:
-        yield "No explanation points at the mask more often than chance does."
+        return
+    for name, share in data["hits"].items():
+        if share - 1.96 * math.sqrt(share * (1 - share) / data["images"]) <= data["by_chance"]:  # Wald, 95 %
+            yield f"{name} does not surely point at the mask more often than chance does."
 
 
 def show(data: dict[str, Any]) -> RenderableType:

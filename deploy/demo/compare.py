@@ -113,7 +113,10 @@ class Comparison:
                 self._model,
                 examples,
                 spec.at(number, of=rounds).model_copy(
-                    update={"epochs_per_round": None, "steps_per_round": spec.steps_per_round or steps}
+                    update={
+                        "epochs_per_round": None,
+                        "steps_per_round": len(parts) * (spec.steps_per_round or 0) or steps,
+                    }
                 ),
                 task=self._task,
                 random=random.child(number, len(parts)),

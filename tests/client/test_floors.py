@@ -125,3 +125,11 @@ def test_a_site_smaller_than_a_batch_has_whole_steps_of_all_its_images() -> None
     assert tally.drawn == Drawn()
     tally.note(np.array([2, 0, 1]))
     assert tally.drawn == Drawn(patients=2, step_images=3, step_patients=2)
+
+
+def test_an_image_that_a_step_draws_twice_is_one() -> None:
+    tally = Tally(np.arange(6), batch_size=4)
+    tally.note(np.array([3, 3, 3, 3]))
+    assert (tally.drawn.step_images, tally.drawn.step_patients) == (1, 1)
+    tally.note(np.array([0, 1, 2, 4]))
+    assert (tally.drawn.step_images, tally.drawn.step_patients, tally.drawn.patients) == (1, 1, 5)

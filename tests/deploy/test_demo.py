@@ -70,10 +70,20 @@ def test_options_that_do_not_go_together_are_refused_before_anything_is_made(
     assert not (tmp_path / "demo").exists()
 
 
-def test_a_study_that_starts_from_a_model_is_no_demos(tmp_path: Path) -> None:
-    text = METHODS[0].read_text(encoding="utf-8").replace("[model]\n", f'[model]\nstart_sha256 = "{"a" * 64}"\n')
-    (tmp_path / "study.toml").write_text(text, encoding="utf-8")
-    with pytest.raises(ConfigError, match="starts from its seed"):
+@pytest.mark.parametrize(
+    ("instead", "named"),
+    [
+        (("[model]\n", f'[model]\nstart_sha256 = "{"a" * 64}"\n'), "start_sha256"),
+        (("epochs_per_round = 2", "seconds_per_round = 2"), "seconds_per_round"),
+        (("[training]\n", '[training]\nalgorithm = "fedbn"\n'), "fedbn"),
+    ],
+)
+def test_a_study_that_nobody_could_train_alone_in_the_same_way_is_no_demos(
+    tmp_path: Path, instead: tuple[str, str], named: str
+) -> None:
+    fusion = next(path for path in METHODS if path.stem == "fusion")
+    (tmp_path / "study.toml").write_text(fusion.read_text(encoding="utf-8").replace(*instead), encoding="utf-8")
+    with pytest.raises(ConfigError, match=named):
         own_cast(tmp_path, tmp_path / "a.npz", study=tmp_path / "study.toml", scheme="iid", sites=2, seed=0)
 
 

@@ -75,3 +75,8 @@ def test_clinical_values_are_not_mixed() -> None:
     assert study('loss = "weighted"', AGE).clinical
     with pytest.raises(ConfigError, match="nobody's; use mixup = 0"):
         study("mixup = 0.2", AGE)
+
+
+def test_rarity_is_made_up_for_once() -> None:
+    with pytest.raises(ValueError, match="take one of them"):
+        TrainingSpec(epochs_per_round=1, loss="weighted", sampling="class_balanced")
