@@ -38,7 +38,6 @@ class Facts:
         planes: where each image lies in the patient, if a study of volumes asks.
         lattice: where the voxels of a volume lie that is one file.
         segments: of a segmentation.
-        scan: the voxels of a file that holds a whole volume.
     """
 
     patient: str = field(default="", repr=False)
@@ -53,7 +52,11 @@ class Facts:
     planes: tuple[Plane, ...] = ()
     lattice: Lattice | None = None
     segments: tuple[Segment, ...] = ()
-    scan: Scan | None = None
+
+    @property
+    def scan(self) -> Scan | None:
+        """The voxels of a volume that is one file."""
+        return None if self.lattice is None else self.lattice.scan
 
 
 class Format(Protocol):

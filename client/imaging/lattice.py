@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.grid import Scan
 from client.imaging.planes import Vector
 from client.imaging.reasons import Reason
 
@@ -28,6 +29,17 @@ class Lattice:
     counts: tuple[int, int, int, int]
     first_mm: Vector = field(repr=False)
     steps_mm: tuple[Vector, Vector, Vector] = field(repr=False)
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """From slice to slice, row to row, column to column."""
+        up, down, across = np.linalg.norm(self.steps_mm, axis=1).tolist()
+        return up, down, across
+
+    @property
+    def scan(self) -> Scan:
+        """The voxels of one time."""
+        return Scan(self.counts[1:], self.spacing_mm)
 
     def near(self, other: "Lattice") -> bool:
         """Whether the voxels of two volumes of the same counts lie at the same places."""

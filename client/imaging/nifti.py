@@ -34,7 +34,7 @@ from PIL import Image
 
 from client.imaging.about import About
 from client.imaging.form import MAX_FRAMES, MAX_PIXELS, MAX_VOXELS, MIN_SLICES, Facts, Pixels
-from client.imaging.grid import Assembly, Scan
+from client.imaging.grid import Assembly
 from client.imaging.lattice import Lattice
 from client.imaging.levels import Limits, clipped, levelled
 from client.imaging.reasons import Reason, SetAside
@@ -68,18 +68,6 @@ class Voxels:
     inter: float
     lattice: Lattice
 
-    @property
-    def spacing_mm(self) -> tuple[float, float, float]:
-        """From slice to slice, row to row, column to column."""
-        up, down, across = np.linalg.norm(self.lattice.steps_mm, axis=1).tolist()
-        return up, down, across
-
-    @property
-    def scan(self) -> Scan:
-        """The voxels of one time."""
-        _, *counts = self.stored.shape
-        return Scan((counts[0], counts[1], counts[2]), self.spacing_mm)
-
     def measured(self, stored: NDArray[Any]) -> NDArray[np.float64]:
         """What some of the stored values mean.
 
@@ -110,7 +98,7 @@ class Nifti:
         """
         voxels, name = read_voxels(data, hu=self._hu)
         frames = math.prod(voxels.stored.shape[:2])
-        return Facts(frames=frames, about=About(syntax=name), lattice=voxels.lattice, scan=voxels.scan)
+        return Facts(frames=frames, about=About(syntax=name), lattice=voxels.lattice)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Axial slices, black and white by the study's window or the spread of the whole volume.
@@ -121,7 +109,7 @@ class Nifti:
         voxels, _ = read_voxels(data, hu=self._hu)
         slices = voxels.stored.reshape(-1, *voxels.stored.shape[2:])
         low, high = self._hu or stretch_limits(voxels.measured(_sample(slices)))
-        _, heights, widths = voxels.spacing_mm
+        _, heights, widths = voxels.lattice.spacing_mm
         for number in frames:
             shares = spread(voxels.measured(slices[number]), low, high)
             yield to_uint16(_square_pixels(shares, height_mm=heights, width_mm=widths))
@@ -149,7 +137,7 @@ class NiftiVolumes:
             raise SetAside(Reason.TIME_SERIES)
         if slices < MIN_SLICES:
             raise SetAside(Reason.FEW_SLICES)
-        return Facts(about=About(syntax=name), lattice=voxels.lattice, scan=voxels.scan)
+        return Facts(about=About(syntax=name), lattice=voxels.lattice)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """The volume on the study's grid.
@@ -159,7 +147,7 @@ class NiftiVolumes:
         """
         for _ in frames:
             voxels, _name = read_voxels(data, hu=self._images.hu)
-            assembly = Assembly(voxels.scan, self._images)
+            assembly = Assembly(voxels.lattice.scan, self._images)
             for stored in voxels.stored[0]:
                 assembly.add(clipped(voxels.measured(stored), self._images.hu))
             yield levelled(*assembly.volume(), self._images.hu)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from client.imaging.about import About
 from client.imaging.form import Facts, Pixels
-from client.imaging.grid import Assembly, Scan
+from client.imaging.grid import Assembly
 from client.imaging.nifti import Voxels, read_mask, square_mask
 from client.imaging.reasons import Reason, SetAside
 from shared.images import ImageSpec
@@ -52,12 +52,11 @@ class NiftiMasks:
 
     def _slice(self, voxels: Voxels, number: int) -> Pixels:
         slices = voxels.stored.reshape(-1, *voxels.stored.shape[2:])
-        _, heights, widths = voxels.spacing_mm
+        _, heights, widths = voxels.lattice.spacing_mm
         return square_mask(_numbers(voxels, slices[number]), height_mm=heights, width_mm=widths)
 
     def _volume(self, voxels: Voxels) -> Pixels:
-        _, slices, rows, columns = voxels.stored.shape
-        assembly = Assembly(Scan((slices, rows, columns), voxels.spacing_mm), self._images, nearest=True)
+        assembly = Assembly(voxels.lattice.scan, self._images, nearest=True)
         for stored in voxels.stored[0]:
             assembly.add(_numbers(voxels, stored))
         return assembly.volume()[0].astype(np.uint16)

@@ -6,8 +6,7 @@ The folder is there whole or not at all. Which study's model may leave is decide
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
 4. it is a whole model: with fedbn each site has the rest of it;
-5. it is one that a card and `wardround predict` tell truly: it sees images by themselves, and masks in
-   single images alone.
+5. it is one that a card and `wardround predict` tell truly: it sees images by themselves.
 """
 
 import shutil
@@ -181,8 +180,6 @@ def _more(study: Study) -> str | None:
     """What the study's model does that no package tells of; None if nothing."""
     if study.task.kind == "generation":
         return "draws images"
-    if study.task.kind == "segmentation" and study.images.slices is not None:
-        return "finds masks in volumes"
     return "takes clinical columns" if study.clinical else None
 
 

@@ -3,7 +3,9 @@
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from finished_study import Finished, finished_study
@@ -71,3 +73,26 @@ def test_a_bundle_reads_no_volumes(ward: Finished, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="sees volumes"):
         packed(ward, tmp_path / "bundle", "monai-bundle")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("kind", ["nifti", "dicom"])
+def test_a_volume_has_its_mask_on_its_own_voxels(tmp_path: Path, kind: Any) -> None:
+    grid = "slices = 32\nspacing_mm = [2, 2, 2]\nhu = [-1000, 500]"
+    made = finished_study(tmp_path / "ward", kind="segmentation", model="unet", size_px=32, images=grid)
+    data = {"nifti": write_nifti, "dicom": write_dicom}[kind](tmp_path / "data", splits=["test"])
+    assert data.images is not None
+    key = identity_hex(load_federation(made.place.federation).coordinator_key.public_key())
+    where = ("--model", packed(made, tmp_path / "package").folder, "--input", data.images, "--out", tmp_path / "out")
+    seg = ("--dicom-seg",) if kind == "dicom" else ()
+    said = answer("predict", *where, "--kind", kind, "--coordinator", key, "--device", "cpu", *seg)
+    assert (said["predicted"], said["images"]) == (1, 1)
+    (there,) = (Prediction.model_validate_json(path.read_bytes()) for path in (tmp_path / "out").rglob("*.json"))
+    (place,), (structure,) = (tmp_path / "out").rglob(there.masks[0]), there.structures
+    if kind == "nifti":
+        volume, mask = nibabel.load(next(data.images.iterdir())), nibabel.load(place)
+        assert mask.shape == volume.shape and np.allclose(mask.affine, volume.affine)
+        places, voxel_ml = int((np.asarray(mask.dataobj) == 1).sum()), 64 / 1000
+    else:
+        places, voxel_ml = int(pydicom.dcmread(place).pixel_array.sum()), 32 / 1000
+    assert structure.volume_ml == pytest.approx(places * voxel_ml, rel=1e-6)
+    assert places > 0
