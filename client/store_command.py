@@ -1,6 +1,6 @@
 """`wardround site store` and `allow-store`: results of a released model into the site's PACS, once somebody signed."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from client.about_site import DEFAULT_CONFIG, Config, about_site
+from client.hours import within
 from client.join import load_enrolment
 from client.patients import patient_key
 from client.person import By, named_person
@@ -56,15 +57,15 @@ def allow_store(
 
 @answering("site.store")
 def store(
-    answers: Annotated[Path, typer.Argument(help="The folder of `wardround predict --dicom-sr`.")],
+    answers: Annotated[Path, typer.Argument(help="What `predict --dicom-sr` or `--dicom-seg` wrote.")],
     *,
     config: Config = DEFAULT_CONFIG,
 ) -> Answer:
-    """Store the DICOM reports of a folder of answers in the site's PACS; given again, it goes on where it was."""
+    """Store the DICOM SR and SEG of a folder of answers in the site's PACS; given again, it goes on where it was."""
     from client.pacs.storing import STORED, Stored
     from client.site import utc_now
 
-    folder, pacs = joined_folder(config), _pacs(config)
+    folder, pacs, hours = joined_folder(config), _pacs(config), load_settings(config).policy.hours
     models = _models(answers)
     consents = StoreConsents(folder, load_enrolment(folder))
     for model in models:
@@ -75,14 +76,16 @@ def store(
     found, error = Stored(), None
     try:
         with quiet():
-            _store(answers, pacs, folder, before, found)
+            _store(answers, pacs, folder, found, before=before, hours=hours)
     except WardroundError as caught:  # with the counts of what was stored all the same
         error = caught
     noted = note_now(folder, now=utc_now())
     return _told(found, pacs.label, models, noted=noted, error=error)
 
 
-def _store(answers: Path, pacs: "PacsSettings", folder: Path, before: set[str], found: "Stored") -> None:
+def _store(
+    answers: Path, pacs: "PacsSettings", folder: Path, found: "Stored", *, before: set[str], hours: Sequence[str]
+) -> None:
     from client.pacs.depot import depot_of
     from client.pacs.results import results_in
     from client.pacs.storing import STORED, store_results
@@ -95,6 +98,7 @@ def _store(answers: Path, pacs: "PacsSettings", folder: Path, before: set[str], 
             key=patient_key(folder),
             destination=pacs.label,
             before=before,
+            in_hours=lambda: within(hours, datetime.now()),
             write=lambda said: keep_entry(folder, STORED, said | {"stored": utc_now()}),
             found=found,
         )
@@ -106,7 +110,7 @@ def _told(
     shown = {
         "in": destination,
         "model": ", ".join(models),
-        "stored": f"{found.stored:,} reports, {found.stored_bytes:,} bytes",
+        "stored": f"{found.stored:,} results, {found.stored_bytes:,} bytes",
         "stored before": f"{found.already_there:,}",
         "ledger": "says so" if noted else "will say so with the agent's next work",
     }
@@ -115,7 +119,7 @@ def _told(
 
 
 def _models(answers: Path) -> list[str]:
-    """Of the whole folder, so that nothing is stored where one file is no report."""
+    """Of the whole folder, so that nothing is stored where one file is no result."""
     from client.pacs.results import results_in
 
     if not answers.is_dir():

@@ -108,5 +108,5 @@ def _names_failure(body: bytes, *, sure: bool) -> bool:
 def _refused(why: str) -> LinkError:
     return LinkError(
         f"The PACS does not take a result: {why}.",
-        remedy="Have this site permitted to store structured reports there; give the same command again to go on.",
+        remedy="Have this site permitted to store SR and SEG objects there; give the same command again to go on.",
     )

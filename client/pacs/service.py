@@ -20,6 +20,7 @@ from shared.errors import LinkError, TrustError
 
 JSON = "application/dicom+json"
 _PATIENCE = httpx.Timeout(60.0, connect=15.0)  # seconds; a PACS may fetch from tape, but says so or sends something
+_REST_S = 0.5  # Orthanc hangs up on a line that has rested for a second, perhaps while the next request is on its way
 _PLAIN = "*?/:@!$'(),;"
 _BUSY = (429, 502, 503, 504)  # a proxy before a PACS that restarts says 502 or 504
 _AGAIN = "Look whether the PACS runs; give the same command again to go on."
@@ -43,7 +44,7 @@ class Service:
             headers=authorization(settings.web, base) | {"Accept-Encoding": "identity"},
             verify=client_context(settings, base) if self._url.startswith("https:") else True,
             timeout=_PATIENCE,
-            limits=httpx.Limits(max_connections=settings.lanes),
+            limits=httpx.Limits(max_connections=settings.lanes, keepalive_expiry=_REST_S),
             trust_env=False,
         )
 

@@ -1,7 +1,8 @@
 """From a folder of answers into the site's PACS: one result after another, each written down once the PACS has it.
 
-Decides the order, and what a run that goes on leaves out: what the ledger says of this PACS already. The first error
-ends the run. A crash between the PACS's yes and the entry sends one result twice, which the PACS keeps once.
+Decides the order, and what a run that goes on leaves out: what the ledger says of this PACS already. Nothing is sent
+outside the site's hours. The first error ends the run. A crash between the PACS's yes and the entry sends one result
+twice, which the PACS keeps once.
 """
 
 from collections.abc import Callable, Collection, Iterable
@@ -11,6 +12,7 @@ from typing import Any
 from client.pacs.depot import Depot
 from client.pacs.marks import instance_mark
 from client.pacs.results import Result
+from shared.errors import Refusal, WireCode
 
 STORED = "result_stored"
 
@@ -31,6 +33,7 @@ def store_results(
     key: bytes,
     destination: str,
     before: Collection[str],
+    in_hours: Callable[[], bool],
     write: Callable[[dict[str, Any]], None],
     found: Stored,
 ) -> None:
@@ -42,10 +45,12 @@ def store_results(
         key: the site's own, for the marks of instances.
         destination: the PACS's label.
         before: marks of instances that it has.
+        in_hours: whether the site works now.
         write: what writes an entry `result_stored` down.
         found: what is counted, also when an error ends it.
 
     Raises:
+        Refusal: the site's hours are over.
         Away: the PACS went away.
         LinkError: it refuses one.
         DiskFull: an entry cannot be written down.
@@ -55,6 +60,12 @@ def store_results(
         if mark in before:
             found.already_there += 1
             continue
+        if not in_hours():
+            raise Refusal(
+                WireCode.OUT_OF_HOURS,
+                remedy="What was stored stays; give the same command again within policy.hours to go on.",
+                rule="hours",
+            )
         depot.store(result)
         write({"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination})
         found.stored += 1

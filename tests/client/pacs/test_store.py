@@ -7,16 +7,19 @@ from datetime import UTC, date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from live_federation import answer, wardround
 from pacs_bed import ROOT, instance, join
 
 from client.dicom_reports import DicomReports
+from client.imaging.segmentation_object import SegmentationWords, SegmentedFrame, segmentation_object, source_of
 from client.prediction import Finding, Prediction, ReadFile, write_answer
 from deploy.audit.vocabulary import unknown_in
 from deploy.bench.orthanc import Orthanc
 from shared.canonical import digest
 from shared.ledger import read_entries
+from shared.model_card import RESEARCH_ONLY
 
 MODEL = "ab" * 32
 EXAM = f"{ROOT}.9"  # of no other test
@@ -26,27 +29,37 @@ Site = Callable[..., Path]
 
 @pytest.fixture
 def answers(tmp_path: Path) -> Path:
-    """Three answers with their reports, as `predict --dicom-sr` writes them."""
+    """Three answers with their reports and one with its mask, as `predict --dicom-sr` and `--dicom-seg` write them."""
     images, out = tmp_path / "exams", tmp_path / "answers"
     images.mkdir()
     reports = DicomReports(images, out, now=lambda: datetime(2026, 1, 2, tzinfo=UTC))
     for n in range(3):
         data = instance(f"{EXAM}.1.{n}", exam=EXAM, series=f"{EXAM}.1", Modality="CR", AccessionNumber="Planted-9")
         (images / f"{n}.dcm").write_bytes(data)
-        said = Prediction(
-            exam=f"exam-{n}",
-            study="chest",
-            model=MODEL,
+        said = prediction(
+            f"exam-{n}",
             findings=(Finding(name="opacity", probability=0.5, called=True),),
-            calibration="none",
-            operating_point="half",
             files=(ReadFile(file=f"{n}.dcm", sha256=digest(data), images=1),),
-            set_aside={},
         )
         write_answer(out, said)
         reports.hear(said)
     assert reports.written == 3
+    write_answer(out, prediction("exam.3", masks=("exam.3.seg.dcm",)))
+    (out / "exam.3.seg.dcm").write_bytes(segmentation(data, MODEL))
     return out
+
+
+def prediction(exam: str, **more: Any) -> Prediction:
+    """An answer of the model."""
+    said = {"study": "chest", "model": MODEL, "calibration": "none", "operating_point": "half", "files": ()}
+    return Prediction(exam=exam, set_aside={}, **(said | more))
+
+
+def segmentation(data: bytes, model: str) -> bytes:
+    """The mask of one image, of 16 by 16 pixels."""
+    mask = np.eye(16, dtype=np.uint8)
+    words = SegmentationWords(RESEARCH_ONLY, ("lesion",), model, "chest", "0.1", datetime(2026, 1, 2, tzinfo=UTC))
+    return segmentation_object([SegmentedFrame(source_of(data), 0, mask)], words)
 
 
 @pytest.fixture
@@ -80,7 +93,7 @@ def said(folder: Path, kind: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("way", ["web_site", "dimse_site"])
-def test_reports_are_stored_once_and_only_once_somebody_signed(
+def test_results_are_stored_once_and_only_once_somebody_signed(
     request: pytest.FixtureRequest, way: str, answers: Path, emptied: Orthanc
 ) -> None:
     config: Path = request.getfixturevalue(way)('modalities = ["CR"]')
@@ -92,13 +105,14 @@ def test_reports_are_stored_once_and_only_once_somebody_signed(
     given = answer("site", "allow-store", MODEL, *CONSENT, *where)
     assert (given["person"], given["noted"]) == ("ada", True)
     first = answer("site", "store", answers, *where)
-    assert (first["stored"], first["already_there"], first["noted"]) == (3, 0, True)
-    assert len(held(emptied)) == 3
+    assert (first["stored"], first["already_there"], first["noted"]) == (4, 0, True)
+    assert sorted(one["00080060"]["Value"][0] for one in held(emptied)) == ["SEG", "SR", "SR", "SR"]
     again = answer("site", "store", answers, *where)
-    assert (again["stored"], again["already_there"]) == (0, 3)
+    assert (again["stored"], again["already_there"]) == (0, 4)
     assert [one["model"] for one in said(folder, "store_consent")] == [MODEL]
     stored = said(folder, "result_stored")
-    assert len({one["instance"] for one in stored}) == 3
+    assert len({one["instance"] for one in stored}) == 4
+    assert sorted(one["kind"] for one in stored) == ["seg", "sr", "sr", "sr"]
     assert {one["destination"] for one in stored} == {given["destination"]}
     assert b"Planted" not in (folder / "ledger.jsonl").read_bytes()
     assert EXAM.encode() not in (folder / "ledger.jsonl").read_bytes()
@@ -142,4 +156,28 @@ def test_a_folder_with_another_dicom_file_is_not_stored(web_site: Site, answers:
     answer("site", "allow-store", MODEL, *CONSENT, "--config", config)
     shutil.copy(answers.parent / "exams" / "0.dcm", answers / "exam-1.dcm")
     code, found = failed("site", "store", answers, "--config", config)
-    assert (code, "no report" in found["error"]["what"]) == (3, True)
+    assert (code, "no result" in found["error"]["what"]) == (3, True)
+
+
+def test_a_mask_of_another_model_or_answer_is_not_stored(web_site: Site, answers: Path) -> None:
+    config = web_site('modalities = ["CR"]')
+    join(config.parent)
+    answer("site", "allow-store", MODEL, *CONSENT, "--config", config)
+    mask = answers / "exam.3.seg.dcm"
+    sound = mask.read_bytes()
+    mask.write_bytes(segmentation((answers.parent / "exams" / "0.dcm").read_bytes(), "cd" * 32))
+    assert failed("site", "store", answers, "--config", config)[0] == 3
+    mask.write_bytes(sound)
+    mask.rename(answers / "exam-0.seg.dcm")
+    assert failed("site", "store", answers, "--config", config)[0] == 3
+
+
+def test_outside_the_hours_nothing_is_stored(web_site: Site, answers: Path) -> None:
+    start, end = (f"{datetime.now() + timedelta(hours=hours):%H:%M}" for hours in (6, 7))
+    config = web_site('modalities = ["CR"]', f'[policy]\nhours = ["{start}-{end}"]')
+    join(config.parent)
+    answer("site", "allow-store", MODEL, *CONSENT, "--config", config)
+    code, found = failed("site", "store", answers, "--config", config)
+    assert (code, found["error"]["code"], found["data"]["stored"]) == (5, "refused", 0)
+    assert "policy.hours" in found["error"]["remedy"]
+    assert said(config.parent, "result_stored") == []
