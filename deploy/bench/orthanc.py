@@ -15,6 +15,7 @@ from typing import Self
 
 import httpx
 
+from client.pacs.multipart import only_part
 from deploy.local import free_port
 from shared.errors import ResourceError
 
@@ -22,6 +23,7 @@ TITLE, OURS = "ORTHANC", "WARDROUND"
 USER, PASSWORD = "ward", "of-nobody"
 PLUGIN = Path("/usr/share/orthanc/plugins/libOrthancDicomWeb.so")
 _DYING = ("setpriv", "--pdeathsig", "KILL") if shutil.which("setpriv") else ()  # ends with us, however we end
+_PLACE = (("studies", "0020000D"), ("series", "0020000E"), ("instances", "00080018"))  # of an instance, by its UIDs
 _PATIENCE_S = 60.0
 _TURN_S = 0.05
 
@@ -77,6 +79,16 @@ class Orthanc:
             bodies = (b"--file\r\nContent-Type: application/dicom\r\n\r\n" + f + b"\r\n--file--\r\n" for f in files)
             answers = (client.post(f"{self.url}/studies", content=b, headers={"Content-Type": kind}) for b in bodies)
             return sum(answer.status_code == httpx.codes.OK for answer in answers)
+
+    def held(self, modality: str) -> list[bytes]:
+        """The files of a modality, read back one by one (QIDO-RS, WADO-RS; PS3.18 10.6, 10.4)."""
+        kind = 'multipart/related; type="application/dicom"; transfer-syntax=*'
+        with self.client() as client:
+            found = client.get(f"{self.url}/instances", params={"Modality": modality}).raise_for_status().json()
+            places = ["/".join(f"{word}/{one[tag]['Value'][0]}" for word, tag in _PLACE) for one in found]
+            answers = (client.get(f"{self.url}/{place}", headers={"Accept": kind}) for place in places)
+            whole = ((answer.headers["Content-Type"], [answer.raise_for_status().content]) for answer in answers)
+            return [b"".join(only_part(form, body)) for form, body in whole]
 
     def __enter__(self) -> Self:
         self._folder.mkdir(mode=0o700)

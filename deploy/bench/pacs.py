@@ -2,7 +2,8 @@
 
 One Orthanc holds the phantom exams of one hospital. Three sites pull all of them, one by DICOMweb, one by C-GET, one
 by C-MOVE, each over a line that is cut once and with a pull that is killed once; the same command then goes on. At
-last they train one round on what they pulled. Nothing may be missing, come twice, or stay behind.
+last they train one round on what they pulled, and one site stores a report of the model in that PACS. Nothing may be
+missing, come twice, or stay behind, and another reader finds no error in the report.
 """
 
 import contextlib
@@ -22,6 +23,7 @@ from client.pacs.settings import PULLED, DimseSettings, PacsSettings, QuerySetti
 from deploy.bench.bed import begin, finish, listening, queue, remains, workplace
 from deploy.bench.orthanc import OURS, TITLE, Orthanc
 from deploy.bench.relay import Line, Relay
+from deploy.bench.stored_report import judge, stored_report
 from deploy.local import LocalFederation, wardround_command
 from deploy.phantom import HOSPITALS, draw_hospital
 from server.journal import read_records
@@ -56,7 +58,7 @@ deadline_s = 240
 
 
 def run(*, patients: int = 24, seed: int = 0, keep: Path | None = None) -> dict[str, Any]:
-    """Store, pull each way, train.
+    """Store, pull each way, train, and store a report.
 
     Args:
         patients: of the phantom hospital.
@@ -64,9 +66,11 @@ def run(*, patients: int = 24, seed: int = 0, keep: Path | None = None) -> dict[
         keep: a new folder for everything; None keeps nothing.
 
     Raises:
+        ConfigError: dciodvfy is not installed.
         ResourceError: Orthanc is not installed, or a pull does not get on.
-        StudyError: the round was not trained.
+        StudyError: the round was not trained, or no report stored.
     """
+    checker = judge()
     with workplace(keep) as root:
         with Orthanc(root / "pacs") as pacs, contextlib.ExitStack() as lines:
             stored = pacs.store(_drawn(root / "hospital", patients=patients, seed=seed))
@@ -74,18 +78,20 @@ def run(*, patients: int = 24, seed: int = 0, keep: Path | None = None) -> dict[
             data = {way: _data(root / "hospital", pacs, way, relays[way].port) for way in WAYS}
             federation = LocalFederation(root, data, device="cpu", seed=seed)
             ways = {way: _pulled(federation.sites[way], relays[way], way, stored) for way in WAYS}
-        with federation:
-            begin(federation)
-            finish(federation, folder := queue(federation, _STUDY.format(seed=seed, sites=len(WAYS))))
-            ports = listening(federation)
-            records = read_records(folder.journal)
-            committed = sum(isinstance(record, RoundCommitted) for _, record in records)
+            with federation:
+                begin(federation)
+                finish(federation, folder := queue(federation, _STUDY.format(seed=seed, sites=len(WAYS))))
+                ports = listening(federation)
+            committed = sum(isinstance(record, RoundCommitted) for _, record in read_records(folder.journal))
+            judged = stored_report(folder, federation.sites["web"], pacs, checker=checker, scratch=root)
         left = remains(federation, ports)
     return {
         "stored": stored,
         "pulled": min(way["pulled"] for way in ways.values()),
         "resumed_after_cut": all(way["resumed"] for way in ways.values()),
         "rounds_trained": committed,
+        "sr_stored": judged.reports,
+        "dciodvfy_errors": judged.errors,
         "left_processes": left.processes,
         "left_ports": left.ports,
         "ways": ways,
@@ -101,6 +107,10 @@ def missed(data: dict[str, Any]) -> Iterator[str]:
             yield f"By {name} the pull did not go on where it was."
     if data["rounds_trained"] != 1:
         yield "No round was trained on what was pulled."
+    if data["sr_stored"] != 1:
+        yield f"The PACS holds {data['sr_stored']} reports; one was stored."
+    if data["dciodvfy_errors"]:
+        yield f"dciodvfy finds {data['dciodvfy_errors']} errors in the report that was stored."
     if data["left_processes"] or data["left_ports"]:
         yield f"{data['left_processes']} processes and {data['left_ports']} ports stayed behind."
 
@@ -112,6 +122,7 @@ def show(data: dict[str, Any]) -> RenderableType:
         for name, way in data["ways"].items()
     )
     said = f"\n{data['stored']} instances stored, {data['rounds_trained']} round trained on what was pulled"
+    said += f"\n{data['sr_stored']} report stored, {data['dciodvfy_errors']} errors in it by dciodvfy"
     return Group(table(("by", "before the kill", "after it", "in all", "instances/s"), rows), Text(said))
 
 
