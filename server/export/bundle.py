@@ -1,8 +1,9 @@
 """A model as a MONAI bundle: `configs/inference.json` and `configs/metadata.json`, run by `monai.bundle`.
 
-Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures as a site reads them, and writes logits and
-probabilities as the card has them, or masks (`bundle_masks.py`). DICOM is left to `wardround predict`, whose window no
-configuration spells. Weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
+Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures, or NIfTI volumes (`bundle_volumes.py`), as a
+site reads them, and writes logits and probabilities as the card has them, or masks (`bundle_masks.py`). DICOM is left
+to `wardround predict`, whose window no configuration spells.
+Weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
 
 The layout is MONAI's (https://docs.monai.io/en/stable/mb_specification.html); the network is `bundle_network.py`'s.
 """
@@ -13,6 +14,8 @@ from typing import Any
 
 from server.export.bundle_masks import masks_of_pictures
 from server.export.bundle_network import network_of
+from server.export.bundle_reading import pictures
+from server.export.bundle_volumes import masks_of_volumes, volumes
 from shared.errors import ConfigError
 from shared.model_card import ModelCard
 
@@ -21,17 +24,7 @@ INFERENCE, METADATA, README = "configs/inference.json", "configs/metadata.json",
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _IMPORTS = (
     *("import collections", "import json", "import numpy as np", "import pathlib", "import torch"),
-    *("from PIL import Image", "from PIL import ImageOps", "from safetensors.torch import load_file"),
-)
-_ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-_PICTURES = (
-    f"$[{{'image': str(p)}} for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if p.suffix.lower() in {_ENDINGS}]"
-)
-_LUMA = "np.array([0.299, 0.587, 0.114], np.float32)"  # ITU-R BT.601
-_RESIZED = (
-    "$lambda x: np.stack([np.asarray(Image.fromarray(p).resize("
-    "(max(1, round(x.shape[2] * {size} / max(x.shape[1:]))), max(1, round(x.shape[1] * {size} / max(x.shape[1:])))),"
-    " Image.Resampling.LANCZOS)) for p in np.asarray(x)])"
+    "from safetensors.torch import load_file",
 )
 _STEP = "$torch.inference_mode()(lambda image: @inferer(image.to(@device), @network).float().cpu())"
 _PREDICT = "$lambda: torch.cat([@step(batch['image']) for batch in @dataloader])"
@@ -49,17 +42,12 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration, or sees what no picture is: volumes,
-            CT, a study's scale.
+        ConfigError: the network cannot be spelled out in a configuration, or sees what the bundle cannot make: single
+            images of CT, a study's scale.
     """
-    if card.inputs.images.slices is not None:
+    if card.inputs.images.hu is not None and not _sees_volumes(card):
         raise ConfigError(
-            "The model sees volumes, and a MONAI bundle reads pictures.",
-            remedy="Use --format safetensors; `wardround predict` reads volumes as the study did.",
-        )
-    if card.inputs.images.hu is not None:
-        raise ConfigError(
-            "The model sees CT in Hounsfield units, and a MONAI bundle reads pictures.",
+            "The model sees single images of CT in Hounsfield units, and a MONAI bundle reads pictures or volumes.",
             remedy="Use --format safetensors; `wardround predict` reads CT as the study did.",
         )
     if card.inputs.images.landmarks is not None:
@@ -72,20 +60,26 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     return files | {README: _readme(card).encode()}
 
 
+def _sees_volumes(card: ModelCard) -> bool:
+    return card.inputs.images.slices is not None
+
+
 def _inference(card: ModelCard) -> dict[str, Any]:
+    reading = (volumes if _sees_volumes(card) else pictures)(card.inputs.images)
     return {
-        "imports": [f"${line}" for line in _IMPORTS],
+        "imports": [f"${line}" for line in (*_IMPORTS, *reading.imports)],
         "bundle_root": ".",
         "dataset_dir": "./images",
         "output_dir": "./predictions",
         "device": "$torch.device('cuda:0' if torch.cuda.is_available() else 'cpu')",
-        "datalist": _PICTURES,
+        "datalist": reading.listed,
         **network_of(card.inputs),
         "weights": f"$load_file(str(pathlib.Path(@bundle_root, '{MODEL}')))",
         "network": "$@network_def.to(@device).eval()",
-        "preprocessing": {"_target_": "Compose", "transforms": [*_preprocessing(card), _SCALED]},
+        **reading.entries,
+        "preprocessing": {"_target_": "Compose", "transforms": [*reading.transforms, _SCALED]},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
-        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": 16, "num_workers": 0},
+        "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": reading.batch, "num_workers": 0},
         "inferer": {"_target_": "SimpleInferer"},
         "step": _STEP,
         **_output(card),
@@ -96,29 +90,8 @@ def _inference(card: ModelCard) -> dict[str, Any]:
 
 def _output(card: ModelCard) -> dict[str, Any]:
     if card.inputs.task.kind == "segmentation":
-        return masks_of_pictures(card.inputs)
+        return (masks_of_volumes if _sees_volumes(card) else masks_of_pictures)(card.inputs)
     return {"postprocessing": _probabilities(card), "evaluator": _PREDICT, "writer": _WRITE}
-
-
-def _preprocessing(card: ModelCard) -> list[dict[str, Any]]:
-    images = card.inputs.images
-    grey = f"$lambda x: np.matmul({_LUMA}, np.asarray(x).reshape(3, -1)).reshape(1, *x.shape[1:])"
-    return [
-        {
-            **{"_target_": "LoadImaged", "keys": "image", "image_only": True, "ensure_channel_first": True},
-            **{"reader": "PILReader", "reverse_indexing": False},
-            "converter": "$lambda picture: ImageOps.exif_transpose(picture).convert('RGB')",
-        },
-        _lambda("$lambda x: np.asarray(x, np.float32) * 257"),
-        *([_lambda(grey)] if images.channels == 1 else []),
-        _lambda(_RESIZED.format(size=images.size_px)),
-        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [images.size_px] * 2},
-        _lambda("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
-    ]
-
-
-def _lambda(expression: str) -> dict[str, Any]:
-    return {"_target_": "Lambdad", "keys": "image", "func": expression}
 
 
 def _probabilities(card: ModelCard) -> str:
@@ -143,7 +116,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         "monai_version": version("monai"),
         "pytorch_version": version("torch").partition("+")[0],
         "numpy_version": version("numpy"),
-        "required_packages_version": {name: version(name) for name in ("pillow", "safetensors")},
+        "required_packages_version": {name: version(name) for name in _packages(card)},
         "supported_apps": {},
         "name": card.origin.study,
         "task": f"{task.mode} {task.kind}",
@@ -151,7 +124,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         "authors": f"The sites and the coordinator of the study {card.origin.study}",
         "copyright": "As agreed among the sites of the study",
         "intended_use": card.intended_use,
-        "data_type": "PNG, JPEG and TIFF, 8 bits",
+        "data_type": "NIfTI, one volume per file" if _sees_volumes(card) else "PNG, JPEG and TIFF, 8 bits",
         "image_classes": f"{images.channels} channel(s), -1 (black) to 1 (white)",
         "label_classes": ", ".join(task.classes),
         "pred_classes": ", ".join(task.classes),
@@ -186,13 +159,22 @@ def _readme(card: ModelCard) -> str:
 
 Check the package first: `wardround predict` does, and so does any check of `manifest.sig` by the coordinator's key.
 
-    pip install monai pillow safetensors fire
+    pip install monai {" ".join(_packages(card))} fire
     python -m monai.bundle run --config_file {INFERENCE} --meta_file {METADATA} \\
         --bundle_root . --dataset_dir IMAGES --output_dir PREDICTIONS
 
-`IMAGES` holds 8-bit PNG, JPEG or TIFF pictures. {_written(card)} DICOM is read by `wardround predict`, which knows its
-windows.
+`IMAGES` holds {_read(card)}. {_written(card)} DICOM is read by `wardround predict`, which knows its windows.
 """
+
+
+def _packages(card: ModelCard) -> tuple[str, ...]:
+    return ("nibabel" if _sees_volumes(card) else "pillow", "safetensors")
+
+
+def _read(card: ModelCard) -> str:
+    if not _sees_volumes(card):
+        return "8-bit PNG, JPEG or TIFF pictures"
+    return "NIfTI files of one volume each" + (", CT in Hounsfield units" if card.inputs.images.hu else "")
 
 
 def _written(card: ModelCard) -> str:

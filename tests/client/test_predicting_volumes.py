@@ -19,7 +19,6 @@ from client.prediction import Prediction
 from server.export import Asked, Exported, evidence_for, export_model
 from server.federation import load_federation
 from shared.calibration import probabilities
-from shared.errors import ConfigError
 from shared.keys import identity_hex
 from shared.models import build_model, load_state
 from shared.randomness import StudyRandom
@@ -67,12 +66,6 @@ def test_a_volume_is_answered_as_its_study_sees_it(ward: Finished, tmp_path: Pat
     there = [Prediction.model_validate_json(path.read_bytes()) for path in (tmp_path / "out").rglob("*.json")]
     assert sorted(one.findings[0].probability for one in there) == pytest.approx(sorted(wanted), abs=1e-5)
     assert np.ptp(logits) > 1e-4
-
-
-def test_a_bundle_reads_no_volumes(ward: Finished, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="sees volumes"):
-        packed(ward, tmp_path / "bundle", "monai-bundle")
-    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("kind", ["nifti", "dicom"])

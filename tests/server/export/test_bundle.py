@@ -1,5 +1,6 @@
 """MONAI's own runner gives of real pictures what our own code gives, and no network is spelled out wrongly."""
 
+import gzip
 import json
 import math
 import warnings
@@ -8,13 +9,19 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import nibabel
 import numpy as np
 import pytest
 import torch
 from finished_study import finished_study
+from monai_runner import evaluated, run
 from PIL import Image
+from volumes_of_two_sites import write_nifti
 
 from client.imaging.fit import fit, unfit
+from client.imaging.from_grid import from_grid
+from client.imaging.nifti import NiftiVolumes
+from client.imaging.nifti_mask import nifti_mask
 from client.imaging.outline import outline
 from client.imaging.pictures import Picture
 from client.imaging.transforms import to_network
@@ -58,20 +65,6 @@ def bundle(root: Path, **how: Any) -> tuple[Path, ModelCard, torch.nn.Module]:
     network = build_model(inputs.model, images=inputs.images, outputs=inputs.task.outputs, random=random)
     load_state(network, made.state)
     return done.folder, done.card, network.eval()
-
-
-def run(folder: Path, images: Path, out: Path) -> list[dict[str, Any]]:
-    """What `python -m monai.bundle run` does, and what it wrote."""
-    from monai.bundle.scripts import run as monai_run
-
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # MONAI warns of its own calls, and of every configuration that it runs
-        monai_run(
-            config_file=str(folder / "configs" / "inference.json"),
-            meta_file=str(folder / "configs" / "metadata.json"),
-            **{"bundle_root": str(folder), "dataset_dir": str(images), "output_dir": str(out), "device": "cpu"},
-        )
-    return list(json.loads((out / "predictions.json").read_text()))
 
 
 def ours(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.ndarray:
@@ -130,17 +123,50 @@ def test_monais_runner_outlines_what_our_network_outlines(tmp_path: Path, shared
         assert sum(said["pixels"].values()) == np.count_nonzero(mask)
 
 
-def evaluated(folder: Path, images: Path) -> list[np.ndarray]:
-    """The logits of each image, as the bundle's evaluator gives them."""
-    from monai.bundle import ConfigParser
+def of_volumes(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.ndarray:
+    """The logits of NIfTI files as a site computes them."""
+    spec = card.inputs.images
+    read = [fit(next(iter(NiftiVolumes(spec).pixels(file.read_bytes(), [0]))), spec) for file in files]
+    with torch.inference_mode():
+        return network(to_network(np.stack(read))).numpy()
 
-    parser = ConfigParser(json.loads((folder / "configs" / "inference.json").read_text()))
-    parser.update({"bundle_root": str(folder), "dataset_dir": str(images), "device": "cpu"})
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        parser.parse()
-        parser.get_parsed_content("initialize")
-        return [one.numpy() for one in parser.get_parsed_content("evaluator")()]
+
+def test_monais_runner_sees_a_volume_as_our_network_sees_it(tmp_path: Path) -> None:
+    images = write_nifti(tmp_path / "data", splits=["test"] * 3).images
+    assert images is not None
+    grid = "slices = 16\nspacing_mm = [3, 4, 5]\nhu = [-1000, 500]"  # coarser, finer, and with places outside
+    folder, card, network = bundle(tmp_path, size_px=24, images=grid)
+    found = run(folder, images, tmp_path / "out")
+    expected = of_volumes(network, card, [Path(one["image"]) for one in found])
+    assert len(found) == 3 and np.ptp(expected) > 1e-3
+    assert np.abs(np.array([one["logits"] for one in found]) - expected).max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("mode", ["binary", "multiclass"])
+@pytest.mark.parametrize("grid", ["slices = 32", "slices = 32\nspacing_mm = [1, 1, 2]"])
+def test_monais_runner_outlines_real_scans_on_their_own_voxels(
+    tmp_path: Path, shared_data: Path, mode: str, grid: str
+) -> None:
+    how = {"kind": "segmentation", "mode": mode, "model": "unet", "size_px": 32, "images": grid}
+    folder, card, network = bundle(tmp_path, **how)
+    images = tmp_path / "images"
+    for name in ("t1/t1w", "t2/t2", "mt/mt0"):
+        link = images / f"{name}.nii.gz"
+        link.parent.mkdir(parents=True)
+        link.symlink_to(shared_data / "nifti" / "spinalcord_sct" / f"{name}.nii.gz")
+    found, logits = run(folder, images, tmp_path / "out"), np.stack(evaluated(folder, images))
+    files = [Path(one["image"]) for one in found]
+    expected = of_volumes(network, card, files)
+    assert np.ptp(expected) > 1e-3 and np.abs(logits - expected).max() < 1e-4
+    for file, one, said in zip(files, expected, found, strict=True):
+        data, mask = file.read_bytes(), nibabel.load(said["mask"])
+        own = partial(from_grid, scan=NiftiVolumes(card.inputs.images).facts(data).scan, images=card.inputs.images)
+        ours = nifti_mask(data, outline(one, own, several=mode == "multiclass"), words="")
+        wanted = nibabel.Nifti1Image.from_bytes(gzip.decompress(ours))
+        assert mask.shape == wanted.shape == nibabel.load(file).shape and np.allclose(mask.affine, wanted.affine)
+        assert (np.asarray(mask.dataobj) == np.asarray(wanted.dataobj)).mean() > 0.999
+        assert sum(said["voxels"].values()) == np.count_nonzero(np.asarray(mask.dataobj)) > 0
 
 
 @pytest.mark.parametrize(("name", "norm"), NETWORKS)
