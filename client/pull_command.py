@@ -49,7 +49,7 @@ def pull(
             remedy="See `failed` for the reasons; the same command tries them again, and them alone.",
         )
     said = account.as_json() | {"dry_run": dry_run}
-    return Answer(said, Group(facts(_shown(account)), *map(Text, _remarks(account))), error)
+    return Answer(said, Group(facts(_shown(account, dry=dry_run)), *map(Text, _remarks(account))), error)
 
 
 def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "Account", *, dry: bool) -> None:
@@ -95,13 +95,14 @@ def _bar() -> Progress:
     return Progress(*columns, TimeElapsedColumn(), console=progress_console())
 
 
-def _shown(account: "Account") -> dict[str, object]:
+def _shown(account: "Account", *, dry: bool) -> dict[str, object]:
     said = account.as_json()
     found = f"{account.exams:,} exams, {account.series:,} series, {account.instances:,} instances"
     lists = {name: ", ".join(f"{word} {n:,}" for word, n in said[name].items()) for name in ("left_out", "failed")}
+    came = f"{account.pulled:,} instances, {account.pulled_bytes / 1e6:,.1f} MB"
     return {
         "found": found,
-        "pulled": f"{account.pulled:,} instances, {account.pulled_bytes / 1e6:,.1f} MB",
+        **({"to pull": f"{account.instances - account.already_there:,} instances"} if dry else {"pulled": came}),
         "already here": f"{account.already_there:,}",
         **{name.replace("_", " "): words for name, words in lists.items() if words},
     }
