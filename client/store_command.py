@@ -1,6 +1,6 @@
 """`wardround site store` and `allow-store`: results of a released model into the site's PACS, once somebody signed."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -66,25 +66,35 @@ def store(
     from client.site import utc_now
 
     folder, pacs, hours = joined_folder(config), _pacs(config), load_settings(config).policy.hours
-    models = _models(answers)
     consents = StoreConsents(folder, load_enrolment(folder))
-    for model in models:
+
+    def insist(model: str) -> None:
         command = about_site(config, "allow-store", model, "--until", "YYYY-MM-DD")
         consents.insist(model, destination=pacs.label, today=date.today(), command=command)
+
+    for model in _models(answers):
+        insist(model)
     said = (one.data for one in entries_said(folder, {STORED}))
     before = {str(one["instance"]) for one in said if one["destination"] == pacs.label}
     found, error = Stored(), None
     try:
         with quiet():
-            _store(answers, pacs, folder, found, before=before, hours=hours)
+            _store(answers, pacs, folder, found, before=before, hours=hours, insist=insist)
     except WardroundError as caught:  # with the counts of what was stored all the same
         error = caught
     noted = note_now(folder, now=utc_now())
-    return _told(found, pacs.label, models, noted=noted, error=error)
+    return _told(found, pacs.label, noted=noted, error=error)
 
 
 def _store(
-    answers: Path, pacs: "PacsSettings", folder: Path, found: "Stored", *, before: set[str], hours: Sequence[str]
+    answers: Path,
+    pacs: "PacsSettings",
+    folder: Path,
+    found: "Stored",
+    *,
+    before: set[str],
+    hours: Sequence[str],
+    insist: Callable[[str], None],
 ) -> None:
     from client.pacs.depot import depot_of
     from client.pacs.results import results_in
@@ -99,14 +109,14 @@ def _store(
             destination=pacs.label,
             before=before,
             in_hours=lambda: within(hours, datetime.now()),
+            insist=insist,
             write=lambda said: keep_entry(folder, STORED, said | {"stored": utc_now()}),
             found=found,
         )
 
 
-def _told(
-    found: "Stored", destination: str, models: Iterable[str], *, noted: bool, error: WardroundError | None
-) -> Answer:
+def _told(found: "Stored", destination: str, *, noted: bool, error: WardroundError | None) -> Answer:
+    models = sorted(found.models)
     shown = {
         "in": destination,
         "model": ", ".join(models),
@@ -115,7 +125,7 @@ def _told(
         "ledger": "says so" if noted else "will say so with the agent's next work",
     }
     said = {"stored": found.stored, "stored_bytes": found.stored_bytes, "already_there": found.already_there}
-    return Answer(said | {"destination": destination, "models": list(models), "noted": noted}, facts(shown), error)
+    return Answer(said | {"destination": destination, "models": models, "noted": noted}, facts(shown), error)
 
 
 def _models(answers: Path) -> list[str]:
@@ -135,10 +145,11 @@ def _pacs(config: Path) -> "PacsSettings":
 
 
 def _withdrawn(folder: Path, consents: StoreConsents, model: str, *, person: str, now: str) -> Answer:
-    if not consents.withdraw(model):
+    if not consents.known(model):
         raise ConfigError("Nothing was signed about this model.", remedy="Give the digest that was signed.")
     said = {"model": model, "person": person, "given": now}
-    keep_entry(folder, WITHDRAWN, said)
+    keep_entry(folder, WITHDRAWN, said)  # first: what is recorded holds, whatever becomes of the file
+    consents.withdraw(model)
     noted = note_now(folder, now=now)
     return Answer(said | {"noted": noted}, f"Results of this model are stored no more{'' if noted else _LATER}.")
 

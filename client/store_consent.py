@@ -3,9 +3,10 @@
 `store-consents/MODEL.consent` is signed with the site's identity key; without one that holds nothing is stored. It is
 about one model by the digest of its weights and about one PACS: another model, another address, and a day behind the
 last need a new one. `wardround site allow-store` writes and withdraws it; each of the two is an entry of the ledger.
+A file holds only while it is the ledger's last word about its model: one that was put back after that is none.
 """
 
-from datetime import date
+from datetime import date, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -14,6 +15,7 @@ from pydantic import Field, ValidationError
 
 from client.join import Enrolment
 from client.person import Person
+from client.waiting_entries import Waiting, entries_said
 from shared.canonical import canonical, parse_canonical
 from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
@@ -44,6 +46,7 @@ class StoreConsents:
     """
 
     def __init__(self, folder: Path, enrolment: Enrolment) -> None:
+        self._site_folder = folder
         self._folder = folder / "store-consents"
         self._site = enrolment.invitation.site
         self._key: Ed25519PrivateKey = enrolment.identity_key
@@ -56,11 +59,14 @@ class StoreConsents:
         sealed = seal(body, key=self._key, signer=self._site, purpose=PURPOSE)
         write_atomically(self._path(consent.model), sealed, mode=0o600)
 
-    def withdraw(self, model: str) -> bool:
-        """Take back what was said about a model; whether anything was."""
-        known = self._path(model).exists()
+    def known(self, model: str) -> bool:
+        """Whether there is anything about a model to take back."""
+        last = self._last_word(model)
+        return self._path(model).exists() or (last is not None and last.type == ENTRY)
+
+    def withdraw(self, model: str) -> None:
+        """Remove what was said about a model."""
         self._path(model).unlink(missing_ok=True)
-        return known
 
     def given(self, model: str) -> StoreConsent | None:
         """What was said about a model; None if nothing was, or if nobody of this site has signed it."""
@@ -91,11 +97,19 @@ class StoreConsents:
             raise _unsigned(f"What was signed is about the PACS {found.destination}, and not {destination}.", command)
         if today > found.until:
             raise _unsigned(f"What {found.person} signed has ended on {found.until}.", command)
+        if today < datetime.fromisoformat(found.given).astimezone().date():
+            raise _unsigned(f"By this machine's clock, {found.person} has yet to sign, on {found.given}.", command)
+        if self._last_word(model) != Waiting(type=ENTRY, data=found.model_dump(mode="json")):
+            raise _unsigned(f"What {found.person} signed is not the ledger's last word about that model.", command)
         return found
+
+    def _last_word(self, model: str) -> Waiting | None:
+        words = entries_said(self._site_folder, {ENTRY, WITHDRAWN})
+        return next((one for one in reversed(words) if one.data["model"] == model), None)
 
     def _path(self, model: str) -> Path:
         return self._folder / f"{model}.consent"
 
 
 def _unsigned(what: str, command: str) -> TrustError:
-    return TrustError(f"{what} Nothing was stored.", remedy=f"Let whoever decides that sign it: `{command}`.")
+    return TrustError(f"{what} Nothing more is stored.", remedy=f"Let whoever decides that sign it: `{command}`.")

@@ -6,7 +6,7 @@ stops no study: it waits for the next command that has something to say. What an
 """
 
 import os
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
@@ -77,15 +77,15 @@ def note_now(folder: Path, *, now: str) -> bool:
     return not (folder / FILE_NAME).exists()
 
 
-def entries_said(folder: Path, kinds: Collection[str]) -> Iterator[Waiting]:
-    """The entries of some types, those that wait last.
+def entries_said(folder: Path, kinds: Collection[str]) -> list[Waiting]:
+    """The entries of some types, those that wait last; an agent moves none of them meanwhile.
 
     Raises:
         TrustError: what waits is damaged.
     """
-    for entry in read_types(folder / LEDGER_FILE, kinds):
-        yield Waiting(type=entry.type, data=dict(entry.data))
-    yield from (one for one in _waiting(folder) if one.type in kinds)
+    with locked(folder):
+        said = [Waiting(type=entry.type, data=dict(entry.data)) for entry in read_types(folder / LEDGER_FILE, kinds)]
+        return said + [one for one in _waiting(folder) if one.type in kinds]
 
 
 def _waiting(folder: Path) -> list[Waiting]:

@@ -33,7 +33,7 @@ class WebSettings(Section):
     def _secret_stays_secret(self) -> Self:
         if self.token_file and self.login_file:
             raise ValueError("token_file and login_file do not go together")
-        address = urlsplit(self.url)
+        address, _ = urlsplit(self.url), _whole_address(self.url)  # which refuses a port that is none
         if (self.token_file or self.login_file) and address.scheme != "https" and address.hostname not in _LOOPBACK:
             raise ValueError("a token or a password is sent over https alone")
         return self
@@ -98,10 +98,10 @@ class PacsSettings(Section):
 
     @property
     def label(self) -> str:
-        """Which PACS it is, as the ledger names it: the host of the service, or the AE title at its host."""
+        """Which PACS it is, as the ledger names it: the service's whole address, or the AE title at its host."""
         if self.web:
-            return urlsplit(self.web.url).netloc
-        return f"{self.dimse.called}@{self.dimse.host}:{self.dimse.port}" if self.dimse else ""
+            return _whole_address(self.web.url)
+        return f"{self.dimse.called}@{self.dimse.host.lower()}:{self.dimse.port}" if self.dimse else ""
 
     @model_validator(mode="after")
     def _keys_belong_together(self) -> Self:
@@ -112,3 +112,10 @@ class PacsSettings(Section):
         if self.dimse and self.dimse.tls and self.dimse.retrieve == "move" and not self.key:
             raise ValueError("with tls and move the PACS dials the site, which needs certificate and key")
         return self
+
+
+def _whole_address(url: str) -> str:
+    """One writing of each address, with its port: of the services of a host, told by path, one may be a stranger's."""
+    parts = urlsplit(url)
+    host, port = parts.hostname or "", parts.port or {"http": 80, "https": 443}[parts.scheme]
+    return f"{parts.scheme}://{f'[{host}]' if ':' in host else host}:{port}{parts.path.rstrip('/')}"

@@ -6,7 +6,7 @@ twice, which the PACS keeps once.
 """
 
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from client.pacs.depot import Depot
@@ -19,11 +19,12 @@ STORED = "result_stored"
 
 @dataclass
 class Stored:
-    """What became of the results: those that the PACS has taken now, their bytes, and those stored before."""
+    """What became of the results: those that the PACS has taken now, their bytes, those stored before, and all models."""
 
     stored: int = 0
     stored_bytes: int = 0
     already_there: int = 0
+    models: set[str] = field(default_factory=set)
 
 
 def store_results(
@@ -34,6 +35,7 @@ def store_results(
     destination: str,
     before: Collection[str],
     in_hours: Callable[[], bool],
+    insist: Callable[[str], object],
     write: Callable[[dict[str, Any]], None],
     found: Stored,
 ) -> None:
@@ -46,11 +48,13 @@ def store_results(
         destination: the PACS's label.
         before: marks of instances that it has.
         in_hours: whether the site works now.
+        insist: what raises unless results of a model may be stored at this moment; asked before each.
         write: what writes an entry `result_stored` down.
         found: what is counted, also when an error ends it.
 
     Raises:
         Refusal: the site's hours are over.
+        TrustError: nobody has signed for a model, or not any more.
         Away: the PACS went away.
         LinkError: it refuses one.
         DiskFull: an entry cannot be written down.
@@ -59,6 +63,7 @@ def store_results(
         mark, size = instance_mark(key, result.instance), len(result.data)
         if mark in before:
             found.already_there += 1
+            found.models.add(result.model)
             continue
         if not in_hours():
             raise Refusal(
@@ -66,7 +71,9 @@ def store_results(
                 remedy="What was stored stays; give the same command again within policy.hours to go on.",
                 rule="hours",
             )
+        insist(result.model)
         depot.store(result)
         write({"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination})
         found.stored += 1
         found.stored_bytes += size
+        found.models.add(result.model)

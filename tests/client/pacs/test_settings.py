@@ -56,3 +56,18 @@ def test_what_belongs_together_is_taken(keys: dict[str, Any]) -> None:
 def test_what_does_not_is_refused(keys: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         PacsSettings.model_validate(keys)
+
+
+@pytest.mark.parametrize("path", ["projects/hospital", "projects/hospital/"])
+def test_the_label_is_of_one_service_and_not_of_its_host(path: str) -> None:
+    def label(url: str) -> str:
+        return PacsSettings.model_validate(WEB | {"web": {"url": url}}).label
+
+    mine = label(f"https://PACS.example/{path}")
+    assert mine == label("https://pacs.example:443/projects/hospital") == "https://pacs.example:443/projects/hospital"
+    for other in ("https://pacs.example/projects/stranger", "https://pacs.example:8443/projects/hospital"):
+        assert label(other) != mine
+    assert label("http://pacs.example/projects/hospital") != mine
+    assert label("http://[::1]/dicom-web") == "http://[::1]:80/dicom-web"
+    with pytest.raises(ValidationError):
+        label("https://pacs.example:99999/dicom-web")

@@ -15,6 +15,7 @@ from pacs_bed import ROOT, instance, join
 from client.dicom_reports import DicomReports
 from client.imaging.segmentation_object import SegmentationWords, SegmentedFrame, segmentation_object, source_of
 from client.prediction import Finding, Prediction, ReadFile, write_answer
+from client.waiting_entries import entries_said
 from deploy.audit.vocabulary import unknown_in
 from deploy.bench.orthanc import Orthanc
 from shared.canonical import digest
@@ -135,9 +136,28 @@ def test_what_was_signed_is_of_one_model_one_pacs_and_until_a_day(web_site: Site
     elsewhere = web_site('modalities = ["CR"]', url="https://127.0.0.1:9/dicom-web")
     code, found = failed("site", "store", answers, "--config", elsewhere)
     assert (code, "127.0.0.1:9" in found["error"]["what"]) == (4, True)
+    web_site('modalities = ["CR"]')
+    named = config.read_text()
+    config.write_text(named.replace("/dicom-web", "/dicom-web/stranger"))  # another service of the same host
+    code, found = failed("site", "store", answers, *where)
+    assert (code, "/stranger" in found["error"]["what"]) == (4, True)
+    config.write_text(named)
     answer("site", "allow-store", MODEL, "--withdraw", *where)
     assert failed("site", "store", answers, *where)[0] == 4
+    consent.write_bytes(sealed)
+    assert "last word" in failed("site", "store", answers, *where)[1]["error"]["what"]
     assert len(said(config.parent, "store_consent_withdrawn")) == 1
+
+
+def test_a_withdrawal_is_written_down_before_the_file_goes(web_site: Site) -> None:
+    config = web_site('modalities = ["CR"]')
+    join(config.parent)
+    answer("site", "allow-store", MODEL, *CONSENT, "--config", config)
+    consent = next((config.parent / "store-consents").iterdir())
+    consent.unlink()
+    consent.mkdir()  # which no unlink removes: as if a kill came there
+    assert wardround("site", "allow-store", MODEL, "--withdraw", "--config", config).exit_code
+    assert [one.data["model"] for one in entries_said(config.parent, {"store_consent_withdrawn"})] == [MODEL]
 
 
 def test_a_pacs_that_does_not_take_them_is_named(dimse_site: Site, answers: Path) -> None:
