@@ -1,6 +1,6 @@
 """`wardround site store` and `allow-store`: results of a released model into the site's PACS, once somebody signed."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from datetime import date, datetime
 from pathlib import Path
@@ -98,7 +98,7 @@ def _store(
 ) -> None:
     from client.pacs.depot import depot_of
     from client.pacs.results import results_in
-    from client.pacs.storing import STORED, store_results
+    from client.pacs.storing import SENT, store_results
     from client.site import utc_now
 
     with closing(depot_of(pacs, folder)) as depot:
@@ -110,7 +110,7 @@ def _store(
             before=before,
             in_hours=lambda: within(hours, datetime.now()),
             insist=insist,
-            write=lambda said: keep_entry(folder, STORED, said | {"stored": utc_now()}),
+            write=lambda kind, said: keep_entry(folder, kind, said | {"sent" if kind == SENT else "stored": utc_now()}),
             found=found,
         )
 

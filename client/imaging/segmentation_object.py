@@ -10,13 +10,13 @@ in a PACS, `client/store_command.py` decides.
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import generate_uid
 
-from client.imaging.derived_object import OURS, PREFIX, as_file, code, derived, item_of
+from client.imaging.derived_object import OURS, as_file, code, derived, item_of, uid_of
 from client.imaging.dicom_file import read_header
 from client.imaging.dicom_planes import planes_of
 from client.imaging.outline import Mask
@@ -29,9 +29,10 @@ _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageComp
 
 @dataclass(frozen=True)
 class Source:
-    """The header of a file of the exam."""
+    """The header of a file of the exam, and the file's SHA-256."""
 
     elements: Dataset = field(repr=False)
+    sha256: str
 
 
 @dataclass(frozen=True)
@@ -78,7 +79,7 @@ class SegmentationWords:
 def source_of(data: bytes) -> Source:
     """Read what an object needs; the decoder has read these very bytes within its limits."""
     header, _ = read_header(data)
-    return Source(header)
+    return Source(header, sha256(data).hexdigest())
 
 
 def segmentation_object(images: Sequence[SegmentedFrame], words: SegmentationWords) -> bytes:
@@ -95,6 +96,7 @@ def segmentation_object(images: Sequence[SegmentedFrame], words: SegmentationWor
         modality="SEG",
         notice=words.notice,
         model=words.model,
+        files=[f"{image.source.sha256} {image.frame}" for image in images],
         version=words.version,
         made=words.made,
     )
@@ -147,7 +149,7 @@ def _referenced(images: Sequence[SegmentedFrame]) -> Dataset:
 
 def _fill(found: Dataset, shown: Sequence[tuple[int, int, SegmentedFrame]], plane: Plane | None) -> None:
     """The frames, their pixels, and what is said of all and of each (PS3.3 C.7.6.16 and C.7.6.17)."""
-    organization = generate_uid(PREFIX)
+    organization = uid_of("dimensions", str(found.SOPInstanceUID))
     found.DimensionOrganizationSequence = [item_of(DimensionOrganizationUID=organization)]
     found.DimensionIndexSequence = [
         item_of(DimensionOrganizationUID=organization, DimensionIndexPointer=Tag(at), FunctionalGroupPointer=Tag(group))

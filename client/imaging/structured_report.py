@@ -9,6 +9,7 @@ import io
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from hashlib import sha256
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
@@ -44,14 +45,16 @@ class ReportWords:
 
 @dataclass(frozen=True)
 class Header:
-    """The elements of one image that a report of it repeats."""
+    """The elements of one image that a report of it repeats, and the SHA-256 of its file."""
 
     elements: Dataset = field(repr=False)
+    sha256: str
 
 
 def header_of(data: bytes) -> Header:
     """Read what a report needs; the decoder has read these very bytes within its limits."""
-    return Header(dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=list(_READ)))
+    found = dcmread(io.BytesIO(data), stop_before_pixels=True, force=True, specific_tags=list(_READ))
+    return Header(found, sha256(data).hexdigest())
 
 
 def structured_report(headers: Sequence[Header], words: ReportWords) -> bytes:
@@ -67,6 +70,7 @@ def structured_report(headers: Sequence[Header], words: ReportWords) -> bytes:
         modality="SR",
         notice=words.notice,
         model=words.model,
+        files=[header.sha256 for header in headers],
         version=words.version,
         made=words.made,
     )

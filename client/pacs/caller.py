@@ -14,7 +14,7 @@ from pynetdicom import AE
 from client.pacs.archive import Away
 from client.pacs.settings import DimseSettings, PacsSettings
 from client.pacs.tls import client_context
-from shared.errors import LinkError
+from shared.errors import ConfigError, LinkError
 
 _PATIENCE_S, _CONNECT_S = 120.0, 15.0  # without a whole message; until a line is open
 _TRANSIENT = 2  # of a rejection (PS3.8 9.3.4)
@@ -59,6 +59,7 @@ class Caller:
         Raises:
             Away: there is none, or it broke.
             LinkError: the PACS refuses.
+            ConfigError: what is to be sent cannot be written as DICOM.
         """
         to = self._to
         line = self.entity.associate(
@@ -74,8 +75,13 @@ class Caller:
             except RuntimeError:  # its word for a line that broke meanwhile
                 line.abort()
                 raise Away("The PACS broke off.", remedy=_AGAIN) from None
-            except ValueError:  # the library's word for a service that was not accepted
+            except ValueError as error:  # the library's word for a service that was not accepted, and not for it alone
                 line.abort()
+                if "encode" in str(error):
+                    raise ConfigError(
+                        "What was to be sent cannot be written as DICOM; nothing of it was sent.",
+                        remedy="Let `wardround predict` write it anew, or look at the query in site.toml.",
+                    ) from None
                 raise refused("the service was not accepted") from None
             except BaseException:
                 line.abort()

@@ -102,7 +102,12 @@ def _names_failure(body: bytes, *, sure: bool) -> bool:
     except (ValueError, RecursionError):
         return not sure
     said = said[0] if isinstance(said, list) and said else said
-    return bool(said.get(_FAILED, {}).get("Value")) if isinstance(said, dict) else not sure
+    if not isinstance(said, dict):
+        return not sure
+    if _FAILED not in said:
+        return False
+    failed = said[_FAILED]
+    return not isinstance(failed, dict) or bool(failed.get("Value"))  # a sequence of another form is no yes
 
 
 def _refused(why: str) -> LinkError:

@@ -1,4 +1,4 @@
-"""From a folder of answers into the site's PACS: one result after another, each written down once the PACS has it.
+"""From a folder of answers into the site's PACS: one result after another, each written down before and after.
 
 Decides the order, and what a run that goes on leaves out: what the ledger says of this PACS already. Nothing is sent
 outside the site's hours. The first error ends the run. A crash between the PACS's yes and the entry sends one result
@@ -14,12 +14,12 @@ from client.pacs.marks import instance_mark
 from client.pacs.results import Result
 from shared.errors import Refusal, WireCode
 
-STORED = "result_stored"
+SENT, STORED = "result_sent", "result_stored"
 
 
 @dataclass
 class Stored:
-    """What became of the results: those that the PACS has taken now, their bytes, those stored before, and all models."""
+    """What became of the results: those that the PACS has taken now, their bytes, those stored before, and whose."""
 
     stored: int = 0
     stored_bytes: int = 0
@@ -36,7 +36,7 @@ def store_results(
     before: Collection[str],
     in_hours: Callable[[], bool],
     insist: Callable[[str], object],
-    write: Callable[[dict[str, Any]], None],
+    write: Callable[[str, dict[str, Any]], None],
     found: Stored,
 ) -> None:
     """Store what is not stored yet.
@@ -49,7 +49,7 @@ def store_results(
         before: marks of instances that it has.
         in_hours: whether the site works now.
         insist: what raises unless results of a model may be stored at this moment; asked before each.
-        write: what writes an entry `result_stored` down.
+        write: what writes an entry down: `result_sent` before, `result_stored` once the PACS has it.
         found: what is counted, also when an error ends it.
 
     Raises:
@@ -71,9 +71,11 @@ def store_results(
                 remedy="What was stored stays; give the same command again within policy.hours to go on.",
                 rule="hours",
             )
+        said = {"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination}
         insist(result.model)
+        write(SENT, said)
         depot.store(result)
-        write({"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination})
+        write(STORED, said)
         found.stored += 1
         found.stored_bytes += size
         found.models.add(result.model)

@@ -3,12 +3,14 @@
 In this order, and no further than the first line that breaks the chain:
 
 1. every line follows the rules of `shared/chain.py`, and every head is signed by the ledger's own key;
-2. every release conforms to what was agreed (`deploy/audit/releases.py`); breaches break no chain;
+2. every release conforms to what was agreed (`deploy/audit/releases.py`), and every result that went into a PACS to
+   what was signed for it (`deploy/audit/storings.py`); breaches break no chain;
 3. the heads that others hold are entries of it, and what stands behind the last of them is nothing but the
    release that carried that head to its holder, and further heads, the last entry one of them.
 
 The three together are "consistent and anchored". What the ledger itself declares lost of its end is said with every
-verdict; a head of that end that others hold is missing all the same. Memory is bounded by the number of studies.
+verdict; a head of that end that others hold is missing all the same. Memory is bounded by the number of studies and of
+models that were signed for.
 """
 
 from collections import Counter
@@ -19,6 +21,7 @@ from deploy.audit.anchors import Anchor
 from deploy.audit.keys import Signer
 from deploy.audit.losses import TAIL_LOST, read_loss
 from deploy.audit.releases import Releases, StudyAccount
+from deploy.audit.storings import Storings
 from deploy.audit.vocabulary import unknown_in
 from shared.chain import HEAD, NO_ENTRY, Entry, verified
 from shared.errors import NOT_YET, TrustError
@@ -115,14 +118,14 @@ class Findings:
 
 def examine(lines: Iterable[bytes], signer: Signer, anchors: Sequence[Anchor] = ()) -> Findings:
     """Take a ledger's lines, with their newlines, through the module's rules."""
-    findings, releases = Findings(anchors), Releases()
+    findings, releases, storings = Findings(anchors), Releases(), Storings()
     findings.studies = releases.studies
     held = {anchor.head: [a for a in anchors if a.head == anchor.head] for anchor in anchors}
     try:
         for entry in verified(lines, public_key=signer.key, signer=signer.name):
             _place(findings, entry, held.get(entry.hash, []))
             if signer.name != COORDINATOR:  # a journal is told by `wardround study log`
-                _read(findings, entry, releases)
+                _read(findings, entry, releases, storings)
     except TrustError as error:
         findings.broken = error
     return findings
@@ -151,8 +154,8 @@ def _carries(findings: Findings, entry: Entry) -> bool:
     return closing and any(study in (None, entry.data.get("study")) for study in studies)
 
 
-def _read(findings: Findings, entry: Entry, releases: Releases) -> None:
-    if fault := releases.follow(entry):
+def _read(findings: Findings, entry: Entry, releases: Releases, storings: Storings) -> None:
+    if fault := releases.follow(entry) or storings.follow(entry):
         findings.breaches.add(entry.n, fault)
     for word in unknown_in(entry):
         findings.unknown[_bounded(findings.unknown, word)] += 1

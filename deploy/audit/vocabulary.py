@@ -32,6 +32,7 @@ KNOWN: dict[str, set[str]] = {
     },
     "store_consent": {"model", "destination", "person", "given", "until"},
     "store_consent_withdrawn": {"model", "person", "given"},
+    "result_sent": {"model", "kind", "instance", "bytes", "destination", "sent"},
     "result_stored": {"model", "kind", "instance", "bytes", "destination", "stored"},
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds", "last_round"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},

@@ -99,8 +99,9 @@ def test_a_run_stores_nothing_that_is_not_signed_for_at_that_moment(
             destination=PACS,
             before=(),
             insist=lambda model: insist(consents, model),
-            write=written.append,
+            write=lambda kind, said: written.append({"type": kind} | said),
             found=found,
         )
     assert depot.taken == [MODEL]
-    assert (found.stored, found.models, len(written)) == (1, {MODEL}, 1)
+    assert (found.stored, found.models) == (1, {MODEL})
+    assert [one["type"] for one in written] == ["result_sent", "result_stored"]

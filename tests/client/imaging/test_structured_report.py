@@ -1,6 +1,8 @@
 """Reports are sound by the judgement of two other readers, and name patient, exam, images and model."""
 
+from dataclasses import replace
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import pydicom
@@ -79,3 +81,14 @@ def test_a_header_without_an_exam_makes_no_report(tmp_path: Path) -> None:
     reports = DicomReports(tmp_path, tmp_path / "out", now=lambda: WORDS.made)
     reports.hear(prediction(tmp_path / "odd", digest(b"no header at all")))
     assert (reports.written, reports.missing) == (0, 1)
+
+
+def test_written_anew_it_is_the_same_object_and_of_another_model_another(shared_data: Path) -> None:
+    def uids(words: ReportWords, file: str = FILES[0]) -> tuple[str, str]:
+        report = structured_report([header_of((shared_data / "dicom" / file).read_bytes())], words)
+        found = pydicom.dcmread(BytesIO(report))
+        return found.SOPInstanceUID, found.SeriesInstanceUID
+
+    later = replace(WORDS, made=datetime(2026, 3, 4, tzinfo=UTC))
+    assert uids(WORDS) == uids(later)
+    assert len({*uids(WORDS), *uids(replace(WORDS, model="cd" * 32)), *uids(WORDS, FILES[1])}) == 6

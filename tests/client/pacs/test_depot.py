@@ -31,7 +31,17 @@ def test_a_plain_yes_counts(tmp_path: Path, said: tuple[int, object]) -> None:
 
 
 @pytest.mark.parametrize(
-    "said", [(200, FAILED), (202, [FAILED]), (202, "perhaps"), (409, FAILED), (400, {}), (403, {})]
+    "said",
+    [
+        (200, FAILED),
+        (202, [FAILED]),
+        (200, {"00081198": []}),
+        (200, {"00081198": None}),
+        (202, "perhaps"),
+        (409, FAILED),
+        (400, {}),
+        (403, {}),
+    ],
 )
 def test_whatever_else_is_a_refusal(tmp_path: Path, said: tuple[int, object]) -> None:
     with pytest.raises(LinkError) as caught:
