@@ -25,6 +25,7 @@ from shared.images import ImageSpec
 
 _SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MOST_LABEL = 64  # characters, by the standard
+_MOST_FRACTION = 255  # of 8 bits; of no more than 0 every voxel would be inside
 
 
 class DicomMasks:
@@ -89,7 +90,7 @@ def _drawn(dataset: Dataset, segments: Segments, scan: Scan) -> NDArray[np.uint8
     structures, drawn = dict(segments.structures), np.zeros(scan.counts, np.uint8)
     for frame, (stored, plane) in enumerate(_frames(dataset)):
         structure = structures.get(_segment_number(dataset, frame), 0)
-        at, inside = _slice_of(plane, segments), _inside(stored, dataset)
+        at, inside = _slice_of(plane, segments, limit_mm=TOLERANCE * min(scan.spacing_mm)), _inside(stored, dataset)
         if structure and (inside & (drawn[at] > 0) & (drawn[at] != structure)).any():
             raise SetAside(Reason.MASK_UNKNOWN)
         drawn[at][inside & (structure > 0)] = structure
@@ -112,16 +113,19 @@ def _segment_number(dataset: Dataset, frame: int) -> int:
     return int(said.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
 
 
-def _slice_of(plane: Plane, segments: Segments) -> int:
-    """The slice that a frame lies in."""
+def _slice_of(plane: Plane, segments: Segments, *, limit_mm: float) -> int:
+    """The slice that a frame lies in, no corner further away than the limit."""
     if plane.counts != segments.plane.counts:
         raise SetAside(Reason.MASK_SIZE)
-    apart = np.linalg.norm(np.subtract(segments.positions_mm, plane.position_mm), axis=1)
-    if not plane.parallel(segments.plane) or apart.min() > TOLERANCE * min(plane.spacing_mm):
+    corners = np.array(segments.positions_mm)[:, None] + segments.plane.reach_mm  # (slices, 4, 3)
+    apart = np.linalg.norm(corners - plane.position_mm - plane.reach_mm, axis=2).max(axis=1)
+    if plane.frame != segments.plane.frame or apart.min() > limit_mm:
         raise SetAside(Reason.MASK_ELSEWHERE)
     return int(apart.argmin())
 
 
 def _inside(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
-    most = int(dataset.MaximumFractionalValue) if dataset.SegmentationType == "FRACTIONAL" else 1
+    most = int(dataset.get("MaximumFractionalValue") or 0) if dataset.SegmentationType == "FRACTIONAL" else 1
+    if not 1 <= most <= _MOST_FRACTION:
+        raise SetAside(Reason.MASK_UNKNOWN)
     return np.asarray(stored.astype(np.int64) * 2 >= most)

@@ -39,6 +39,12 @@ class Plane:
         """Unit vectors from plane to plane, row to row and column to column, (3, 3)."""
         return np.array([np.cross(self.across, self.down), self.down, self.across])
 
+    @cached_property
+    def reach_mm(self) -> NDArray[np.float64]:
+        """From the centre of the first voxel to those at the four corners, (4, 3)."""
+        down, across = (self.directions[1:].T * self.spacing_mm * np.subtract(self.counts, 1)).T
+        return np.array([np.zeros(3), down, across, down + across])
+
     def parallel(self, other: "Plane") -> bool:
         """Whether two images can be slices of one volume."""
         return (

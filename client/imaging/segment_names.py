@@ -5,7 +5,8 @@ Decides by the name that a segment has in its file (SegmentLabel), the first tha
 1. What `labels.words` of the site leads to, or else the name itself, is a structure of the study: it is that one.
 2. It leads to `negative` or `unlabelled`: the segment is nothing that the study looks for.
 3. The name only counts (`Segment 2`, `2`, or none at all): the number of the segment is that of the structure.
-4. Any other name: the mask is not used.
+4. Any other name: the mask is not used. So is one that counts otherwise than its file does: programs number segments
+   anew when one is deleted, and keep their names.
 """
 
 import re
@@ -15,7 +16,7 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.segments import Segment
 from client.imaging.vocabulary import Vocabulary
 
-_COUNTS = re.compile(r"(segment)?[ _-]*\d*", re.IGNORECASE)
+_COUNTS = re.compile(r"(segment)?[ _-]*(?P<number>\d*)", re.IGNORECASE)
 
 
 def structures_of(segments: Sequence[Segment], names: Vocabulary) -> tuple[tuple[int, int], ...]:
@@ -45,4 +46,6 @@ def _structure(segment: Segment, names: Vocabulary) -> int:
 
 
 def _counts(segment: Segment) -> bool:
-    return _COUNTS.fullmatch(segment.label.strip()) is not None
+    """Whether the name says nothing but the segment's own number."""
+    counted = _COUNTS.fullmatch(segment.label.strip())
+    return counted is not None and int(counted["number"] or segment.number) == segment.number

@@ -36,11 +36,12 @@ NAMES = Vocabulary(ORGANS, {"Milz": "spleen", "Aorta": "negative"})
 IMAGES = ImageSpec(slices=10, size_px=16, spacing_mm=(2, 2, 4))
 ROWS, COLUMNS = 14, 10  # frames that do not end with a byte
 HEIGHTS = tuple(4.0 * number for number in range(10))
+AXIAL = (1.0, 0.0, 0.0, 0.0, 1.0, 0.0)
 
 
-def place(dataset: Dataset, height: float, *, x: float = -10.0) -> None:
-    dataset.ImagePositionPatient = [x, -12, height]
-    dataset.ImageOrientationPatient, dataset.PixelSpacing = [1, 0, 0, 0, 1, 0], [2, 2]
+def lies(height: float, *, x: float = -10.0, turn: Sequence[float] = AXIAL) -> list[float]:
+    """The first voxel of a slice, so far along the normal."""
+    return list(np.array([x, -12, 0]) + height * np.cross(turn[:3], turn[3:]))
 
 
 def truth() -> np.ndarray:
@@ -50,14 +51,15 @@ def truth() -> np.ndarray:
     return mask
 
 
-def series_of(make: Make, uid: str) -> list[bytes]:
+def series_of(make: Make, uid: str, turn: Sequence[float] = AXIAL) -> list[bytes]:
     """A CT in which the organs shine, from the head down."""
     values = np.array([-800, 200, 600], np.int16)[truth()] + np.arange(COLUMNS, dtype=np.int16)
     described = {"Modality": "CT", "RescaleSlope": 1, "RescaleIntercept": 0, "RescaleType": "HU"}
     found = []
     for number in reversed(range(10)):
         image = make(values[number], SeriesInstanceUID=uid, FrameOfReferenceUID="1.2.3", **described)
-        place(image, HEIGHTS[number])
+        image.ImagePositionPatient = lies(HEIGHTS[number], turn=turn)
+        image.ImageOrientationPatient, image.PixelSpacing = list(turn), [2, 2]
         found.append(saved(image))
     return found
 
@@ -90,6 +92,8 @@ def segmentation(
     kind: str = "BINARY",
     masks: Sequence[np.ndarray] | None = None,
     x: float = -10.0,
+    turn: Sequence[float] = AXIAL,
+    most: int = 200,
 ) -> bytes:
     """One segment after the other; a slice that a segment does not reach has no frame of it."""
     masks = masks or [truth() == number for number in range(1, len(labels) + 1)]
@@ -100,19 +104,19 @@ def segmentation(
     seg.FrameOfReferenceUID, seg.NumberOfFrames, seg.SegmentationType = "1.2.3", len(frames), kind
     seg.ReferencedSeriesSequence = [element(SeriesInstanceUID=uid)]
     seg.SegmentSequence = [element(SegmentNumber=n, SegmentLabel=label) for n, label in enumerate(labels, start=1)]
-    one = element(ImageOrientationPatient=[1, 0, 0, 0, 1, 0])
+    one = element(ImageOrientationPatient=list(turn))
     seg.SharedFunctionalGroupsSequence = [
         group(PlaneOrientationSequence=one, PixelMeasuresSequence=element(PixelSpacing=[2, 2]))
     ]
     seg.PerFrameFunctionalGroupsSequence = [
         group(
             SegmentIdentificationSequence=element(ReferencedSegmentNumber=n),
-            PlanePositionSequence=element(ImagePositionPatient=[x, -12, HEIGHTS[at]]),
+            PlanePositionSequence=element(ImagePositionPatient=lies(HEIGHTS[at], x=x, turn=turn)),
         )
         for n, at in drawn
     ]
     if kind == "FRACTIONAL":
-        seg.MaximumFractionalValue = 200
+        seg.MaximumFractionalValue = most
         seg.PixelData = np.where(frames, 100, 99).astype(np.uint8).tobytes()
     else:
         seg.BitsAllocated, seg.BitsStored, seg.HighBit = 1, 1, 0
@@ -121,18 +125,20 @@ def segmentation(
     return saved(seg)
 
 
-def on_the_grid(make: Make, file: bytes, uid: str, names: Vocabulary = NAMES) -> tuple[np.ndarray, np.ndarray]:
+def on_the_grid(
+    make: Make, file: bytes, uid: str, *, spec: ImageSpec = IMAGES, turn: Sequence[float] = AXIAL
+) -> tuple[np.ndarray, np.ndarray]:
     """The volume of the series and its mask, in this process."""
-    images, form = series_of(make, uid), DicomVolumes(IMAGES)
+    images, form = series_of(make, uid, turn), DicomVolumes(spec)
     planes: list[tuple[Piece, Plane]] = [
         (Piece(str(n), ""), form.facts(data).planes[0]) for n, data in enumerate(images)
     ]
     stack = stack_of(planes[0][1], [(piece, plane.position_mm) for piece, plane in planes])
     *_, volume = form.stacked([(images[int(p.file)], [0]) for p in stack.pieces], stack.scan, stack.shifts_mm)
-    facts, places = DicomMasks(IMAGES).facts(file), {piece: plane.position_mm for piece, plane in planes}
+    facts, places = DicomMasks(spec).facts(file), {piece: plane.position_mm for piece, plane in planes}
     assert facts.series == uid
-    segments = Segments(structures_of(facts.segments, names), planes[0][1], tuple(places[p] for p in stack.pieces))
-    (mask,) = DicomMasks(IMAGES).placed(file, segments, stack.scan, stack.shifts_mm)
+    segments = Segments(structures_of(facts.segments, NAMES), planes[0][1], tuple(places[p] for p in stack.pieces))
+    (mask,) = DicomMasks(spec).placed(file, segments, stack.scan, stack.shifts_mm)
     assert volume is not None
     return volume, mask
 
@@ -145,6 +151,47 @@ def test_frames_lie_where_the_slices_lie(make_dicom: Make, kind: str) -> None:
     assert (mask > 0).sum() == (truth() > 0).sum()
     darkest = [int(volume[mask == number].min()) for number in (1, 2)]
     assert volume[mask == 0].max() < darkest[0] < darkest[1]
+
+
+@pytest.mark.parametrize(
+    "turn",
+    [(1, 0, 0, 0, 0, -1), (0, 1, 0, 0, 0, -1), (-1, 0, 0, 0, 1, 0), (0, -1, 0, 1, 0, 0)],
+    ids=["coronal", "sagittal", "from_above", "turned"],
+)
+def test_each_voxel_lies_where_the_patient_has_it(make_dicom: Make, turn: tuple[float, ...]) -> None:
+    across, down = np.array(turn[:3]), np.array(turn[3:])
+    normal = np.cross(across, down)
+    steps = np.array([4 * normal, 2 * down, 2 * across])  # mm, along (x, y, z)
+    edges = np.abs(steps).sum(axis=0)
+    spec = ImageSpec(slices=20, size_px=20, spacing_mm=tuple(edges.tolist()))
+    volume, mask = on_the_grid(make_dicom, segmentation(make_dicom, "1.9.1", turn=turn), "1.9.1", spec=spec, turn=turn)
+    from_centre = (np.argwhere(truth()) - (np.array(truth().shape) - 1) / 2) @ steps
+    x, y, z = np.rint(from_centre / edges + 9.5).astype(int).T
+    wanted = np.zeros((20, 20, 20), np.uint16)
+    wanted[z, y, x] = truth()[truth() > 0]
+    np.testing.assert_array_equal(mask, wanted)
+    assert volume[mask > 0].min() > volume[mask == 0].max()
+
+
+def test_a_frame_whose_far_corner_lies_elsewhere_sets_the_mask_aside(make_dicom: Make) -> None:
+    for angle, reason in ((0.005, None), (0.0095, Reason.MASK_ELSEWHERE)):  # rad; 26 mm to the last row
+        turn = (1.0, 0.0, 0.0, 0.0, np.cos(angle), np.sin(angle))
+        drawn = dcmread(BytesIO(segmentation(make_dicom, "1.9.1")))
+        shared = drawn.SharedFunctionalGroupsSequence[0]
+        shared.PlaneOrientationSequence[0].ImageOrientationPatient = list(turn)
+        if reason is None:
+            _, mask = on_the_grid(make_dicom, saved(drawn), "1.9.1")
+            np.testing.assert_array_equal(mask[:, 1:15, 3:13], truth())
+        else:
+            with pytest.raises(SetAside, match=reason.value):
+                on_the_grid(make_dicom, saved(drawn), "1.9.1")
+
+
+@pytest.mark.parametrize("most", [0, 256])
+def test_fractions_of_no_number_of_eight_bits_set_the_mask_aside(make_dicom: Make, most: int) -> None:
+    file = segmentation(make_dicom, "1.9.1", labels=("Liver",), kind="FRACTIONAL", most=most)
+    with pytest.raises(SetAside, match="mask_unknown"):
+        on_the_grid(make_dicom, file, "1.9.1")
 
 
 def test_what_is_not_looked_for_is_background_and_an_empty_mask_is_one(make_dicom: Make) -> None:
@@ -175,6 +222,10 @@ def test_a_segment_is_known_by_its_name_or_by_its_number_where_the_name_only_cou
     for strange in (("Kidney",), ("liver", "spleen", "Segment 3")):
         with pytest.raises(SetAside, match="mask_unknown"):
             found(*strange)
+    renumbered = [Segment(1, "Segment 2"), Segment(2, "Segment_1")]
+    with pytest.raises(SetAside, match="mask_unknown"):
+        structures_of(renumbered, NAMES)
+    assert unknown_labels(renumbered, NAMES) == ("Segment 2", "Segment_1")
     assert unknown_labels([Segment(1, "Kidney"), Segment(2, "Milz"), Segment(3)], NAMES) == ("Kidney",)
 
 
