@@ -47,6 +47,8 @@ _KINDS = {  # bytes of the header -> where the magic stands, the magic, the name
     348: (344, b"n+1\x00", "nifti_1", nibabel.Nifti1Image),
     540: (4, b"n+2\x00", "nifti_2", nibabel.Nifti2Image),
 }
+_UNITS_MM = {1: 1000.0, 3: 0.001}  # metres and microns (nifti1.h); millimetres if the header says nothing else
+_SPACE = 7  # the bits of xyzt_units that are about space
 _INTENT_LABEL = 1002
 _INTENT_STATISTICS = range(2, 25)
 _SAMPLE = 2**20  # voxels that the window is taken from
@@ -267,7 +269,8 @@ def _lattice(volume: Any, stored: NDArray[Any]) -> Lattice:
     """
     shape = (*volume.shape, 1, 1)[:3]
     upright = volume.affine @ nibabel.orientations.inv_ornt_aff(to_front_left_up(volume), shape)
-    across, down, up, first = np.asarray(upright, dtype=np.float64)[:3].T.tolist()
+    unit_mm = _UNITS_MM.get(int(volume.header["xyzt_units"]) & _SPACE, 1.0)
+    across, down, up, first = (np.asarray(upright, dtype=np.float64)[:3] * unit_mm).T.tolist()
     if not np.isfinite(upright).all() or not all(map(any, (across, down, up))):
         raise SetAside(Reason.UNREADABLE)
     times, slices, rows, columns = stored.shape

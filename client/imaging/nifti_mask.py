@@ -15,6 +15,8 @@ from client.imaging.nifti import open_nifti, to_front_left_up
 from client.imaging.outline import Mask
 
 _WORDS = 79  # bytes of the header's description
+_FORMS = ("qform_code", "quatern_b", "quatern_c", "quatern_d", "qoffset_x", "qoffset_y", "qoffset_z", "sform_code")
+_PLACE = ("pixdim", "xyzt_units", *_FORMS, "srow_x", "srow_y", "srow_z")
 
 
 def nifti_mask(data: bytes, masks: NDArray[np.uint8], *, words: str) -> bytes:
@@ -33,11 +35,10 @@ def nifti_mask(data: bytes, masks: NDArray[np.uint8], *, words: str) -> bytes:
     stored = nibabel.apply_orientation(upright, back).reshape(volume.shape)
     image = type(volume)(np.ascontiguousarray(stored), volume.affine)
     header, of = image.header, volume.header
-    header.set_zooms(of.get_zooms())
-    header["xyzt_units"], header["descrip"] = of["xyzt_units"], words.encode("ascii", "replace")[:_WORDS]
+    for name in _PLACE:  # to the bit: the two forms may differ, and viewers differ in which they follow
+        header[name] = of[name]
+    header["descrip"] = words.encode("ascii", "replace")[:_WORDS]
     header.set_intent("label", name="structures")
-    for set_form, code in ((image.set_qform, of["qform_code"]), (image.set_sform, of["sform_code"])):
-        set_form(volume.affine, code=int(code))
     return gzip.compress(image.to_bytes(), mtime=0)
 
 

@@ -74,6 +74,18 @@ def test_pixels_become_square(body: np.ndarray) -> None:
     assert image.shape == (32, 6)
 
 
+@pytest.mark.parametrize(("unit", "of_mm"), [("meter", 1e-3), ("micron", 1e3), ("mm", 1.0), ("unknown", 1.0)])
+def test_a_voxel_is_as_large_as_its_unit_says(body: np.ndarray, unit: str, of_mm: float) -> None:
+    affine = np.diag([2 * of_mm, 3 * of_mm, 5 * of_mm, 1.0])
+    affine[:3, 3] = [of_mm, 0, 0]
+    image = nibabel.Nifti1Image(body, affine)
+    image.header.set_xyzt_units(unit, "sec")
+    facts = Nifti().facts(image.to_bytes())
+    assert facts.scan is not None and facts.lattice is not None
+    assert facts.scan.spacing_mm == pytest.approx((5, 3, 2))
+    assert facts.lattice.first_mm == pytest.approx((11, 21, 0))
+
+
 def test_masks_maps_and_colours_are_set_aside(body: np.ndarray) -> None:
     assert reason_of(file_of(np.zeros((4, 4, 4), dtype=np.uint8))) is Reason.EMPTY_VOLUME
     assert reason_of(file_of((body > 50).astype(np.float32))) is Reason.OTHER_OBJECT
