@@ -34,6 +34,7 @@ from shared.errors import WardroundError
 from shared.methods import travelling
 from shared.rehearsal import LONGEST_S, Check, Code, code_for, fixes, told
 from shared.study import Study
+from shared.survey import Survey
 from shared.update import pack
 
 DRAWN_FILE = "drawn.safetensors"
@@ -52,12 +53,14 @@ class Rehearsing:
         place: finds where to compute, and may fail.
         device: the same, for torch.
         data: reads and splits the images of a study, and may fail.
+        smallest_cell: patients of whom a survey's intensities are at least.
     """
 
     site: str
     place: Callable[[], Place]
     device: Callable[[], ResolvedDevice]
     data: Callable[[Study], SiteData]
+    smallest_cell: int
 
     def do(self, job: RehearseJob) -> RehearseDone:
         """Go through a round's work as far as it goes; what fails is a finding, and ends it."""
@@ -78,15 +81,18 @@ class Rehearsing:
         data = self.data(job.study)
         found[Check.IMAGES] = images_code(data, job.study)
         if fixes(found):
-            return RehearseDone(findings=found, survey=survey_of(data, job.study))
+            return RehearseDone(findings=found, survey=self._survey(data, job.study))
         trial = Trial(job, site=self.site, data=data, device=self.device())
         worked, work_s = trial.run()
         found[Check.VERSION] = found[Check.MEMORY] = Code.PASS
         found[Check.WORK] = Code.NO_STEP if trial.planned == 0 and _means_to_train(job.study) else Code.PASS
         found[Check.DISK] = Code.PASS
         done = RoundDone(counts=worked.counts, scores=worked.scores, seconds=worked.seconds)
-        counts = survey_of(data, job.study)
+        counts = self._survey(data, job.study)
         return RehearseDone(findings=found, worked=done, survey=counts, work_s=min(work_s, LONGEST_S))
+
+    def _survey(self, data: SiteData, study: Study) -> Survey:
+        return survey_of(data, study, smallest=self.smallest_cell)
 
 
 class Trial:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import TypeVar, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 
 from client.imaging.examples import Examples, SiteData
 from shared.study import Study
@@ -13,10 +14,11 @@ _WHY: tuple[Why, ...] = get_args(Why)
 _VENDORS: tuple[Vendor, ...] = get_args(Vendor)
 Word = TypeVar("Word", bound=str)
 _LOOKED_AT, _ACROSS = 256, 64  # images, and pixels along the edge of each, of which the intensities are taken
+_RANKS = np.linspace(0, 1, 1001)  # of a patient's pixels, so that each patient counts alike
 
 
-def survey_of(data: SiteData, study: Study) -> Survey:
-    """Count a site's images as they would be used in a study."""
+def survey_of(data: SiteData, study: Study, *, smallest: int = 1) -> Survey:
+    """Count a site's images as they would be used in a study; intensities are those of `smallest` patients or more."""
     parts = dict(zip(SPLITS, (data.train, data.validation, data.test), strict=True))
     return Survey(
         found=data.counts.found,
@@ -27,7 +29,7 @@ def survey_of(data: SiteData, study: Study) -> Survey:
         missing={
             name: sum(_without(part, number) for part in parts.values()) for number, name in enumerate(study.clinical)
         },
-        intensity=_intensity(data.train),
+        intensity=_intensity(data.train, smallest=smallest),
     )
 
 
@@ -50,18 +52,31 @@ def _split(part: Examples, study: Study) -> SurveyedSplit:
     return SurveyedSplit(patients=part.patient_count, classes=classes)
 
 
-def _intensity(part: Examples) -> tuple[float, float, float] | None:
-    """Percentiles 5, 50 and 95 of some pixels of some images, borders and all."""
-    if not len(part):
+def _intensity(part: Examples, *, smallest: int) -> tuple[float, float, float] | None:
+    """Percentiles 5, 50 and 95 of the pixels above black of some images, as many values of each patient.
+
+    None if fewer than `smallest` patients were looked at that have such pixels.
+    """
+    count = part.patient_count
+    patients = np.linspace(0, count - 1, min(count, max(_LOOKED_AT, smallest))).astype(int)
+    each = max(1, _LOOKED_AT // max(count, 1))
+    shades = [_above_black(part, np.flatnonzero(part.patients == patient), most=each) for patient in patients]
+    told = [np.quantile(pixels, _RANKS) for pixels in shades if len(pixels)]
+    if len(told) < max(smallest, 1):
         return None
-    chosen = np.linspace(0, len(part) - 1, min(len(part), _LOOKED_AT)).astype(int)
-    step = max(1, part.images.shape[-1] // _ACROSS)
-    pixels = np.stack([part.images[index][..., ::step, ::step] for index in chosen])
-    low, middle, high = (round(float(share), 2) for share in np.percentile(pixels, PERCENTILES) / 65535)
+    low, middle, high = (round(float(share), 2) for share in np.percentile(told, PERCENTILES) / 65535)
     return low, middle, high
 
 
-def _patients(part: Examples, chosen: "np.ndarray[tuple[int, ...], np.dtype[np.bool_]]") -> int:
+def _above_black(part: Examples, own: NDArray[np.intp], *, most: int) -> NDArray[np.uint16]:
+    """Some pixels of some of a patient's images, none of them black, for so are the borders."""
+    step = max(1, part.images.shape[-1] // _ACROSS)
+    chosen = own[np.linspace(0, len(own) - 1, min(len(own), most)).astype(int)]
+    pixels = np.concatenate([part.images[index][..., ::step, ::step].ravel() for index in chosen])
+    return pixels[pixels > 0]
+
+
+def _patients(part: Examples, chosen: NDArray[np.bool_]) -> int:
     return len(np.unique(part.patients[chosen]))
 
 

@@ -100,8 +100,13 @@ class Workbench:
 
     def rehearse(self, job: RehearseJob) -> RehearseDone:
         """Do once what a round would ask; nothing of it is kept but the images in the cache."""
-        name = self._settings.site.name
-        return Rehearsing(site=name, place=self._place, device=self._resolve, data=self._data).do(job)
+        return Rehearsing(
+            site=self._settings.site.name,
+            place=self._place,
+            device=self._resolve,
+            data=self._data,
+            smallest_cell=self._settings.policy.smallest_cell,
+        ).do(job)
 
     def close(self, job: CloseJob) -> None:
         """Let a study go, and with its model the device's memory."""

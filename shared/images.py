@@ -23,7 +23,8 @@ class ImageSpec(Section):
     patient's right to the left. `spacing_mm` is that of the voxels, from right to left, front to back and feet
     to head; without it a volume's slices are spread over its whole height, and the larger side of its plane is
     as long as `size_px`. `hu` are black and white in Hounsfield units, and then everything else than CT is set aside.
-    `landmarks` are where each image's percentiles 5, 50 and 95 are brought, so that all sites have one scale.
+    `landmarks` are where the percentiles 5, 50 and 95 of each image's pixels above black are brought, so that all
+    sites have one scale.
     """
 
     size_px: Annotated[int, Field(ge=16, le=1024)] = 64

@@ -7,7 +7,8 @@ This module decides the only form that it has:
 2. a cell is a number, or None where it is withheld;
 3. `covered` withholds a cell of fewer patients than the site's smallest cell, or that all but so few are in, and as
    many of the next smallest ones as it takes until those withheld together are so many: else a sum would tell them.
-   Intensities are told only of as many training patients. A split without anybody is told: it is no trait of anyone;
+   Intensities are told only of as many training patients, each of whom counts alike. A split without anybody is told:
+   it is no trait of anyone;
 4. a split is told whole or not at all: neither its total nor another class once a class is withheld, for the total of
    a study with one class less would tell that class. Where a split is withheld, so are a maker, `found` and `used`,
    from which the total of all splits would follow.
@@ -114,8 +115,8 @@ class Survey(Section):
         splits: the patients whose images are used.
         vendors: patients by the maker of the machine.
         missing: by clinical column of the study, patients without a value.
-        intensity: percentiles 5, 50 and 95 of the training images' pixels, 0 black to 1 the end of their window, to
-            two decimals; None where it is withheld or there is none.
+        intensity: percentiles 5, 50 and 95 of the training images' pixels above black, as many values of each patient,
+            0 black to 1 the end of their window, to two decimals; None where it is withheld or there is none.
     """
 
     found: Cell

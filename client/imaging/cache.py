@@ -167,7 +167,7 @@ def cache_key(catalogue: Catalogue, form: _Form) -> str:
         "catalogue": catalogue.digest(),
         "images": form.images.model_dump(mode="json", exclude={"augment"}),
         "software": {name: version(name) for name in (*_DECIDE, *_of_sources(catalogue))},
-        "version": 3,
+        "version": 4,
     }
     return digest(canonical(decides | ({"structures": len(form.task.classes)} if form.masked else {})))
 

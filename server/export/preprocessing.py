@@ -28,8 +28,8 @@ def _scale(landmarks: tuple[float, float, float] | None) -> tuple[str, ...]:
         return ()
     places = ", ".join(f"{place:g}" for place in landmarks)
     return (
-        f"Each image's percentiles 5, 50 and 95, borders and all, brought to {places} (0 black, 1 white), in straight"
-        " lines between them and to black and white.",
+        f"Each image's percentiles 5, 50 and 95 of its pixels above black brought to {places} (0 black, 1 white), in"
+        " straight lines between them and to black and white.",
     )
 
 

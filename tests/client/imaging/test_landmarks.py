@@ -27,7 +27,7 @@ def survey_of_pixels(images: list[Any]) -> Survey:
     part = Examples(images=many, labels=np.zeros((16, 1), np.int64), patients=np.arange(16))
     empty = {"patients": 16, "classes": {}}
     fields = {"found": 16, "used": 16, "set_aside": {}, "splits": dict.fromkeys(SPLITS, empty), "vendors": {}}
-    return Survey.model_validate(fields | {"missing": {}, "intensity": _intensity(part)})
+    return Survey.model_validate(fields | {"missing": {}, "intensity": _intensity(part, smallest=1)})
 
 
 def test_two_scanners_come_to_one_scale() -> None:
@@ -77,3 +77,48 @@ def test_no_scale_is_told_where_a_study_has_one_or_is_in_colour(asked: dict[str,
     surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 1.0)]
     assert landmarks_of(surveys, ImageSpec.model_validate(asked)) is None
     assert landmarks_of(surveys[:1], ImageSpec()) is None
+
+
+@pytest.mark.parametrize("shape", [(SIDE, SIDE), (SIDE, SIDE // 2), (SIDE // 4, SIDE)])
+def test_the_scale_does_not_depend_on_an_images_shape(shape: tuple[int, int]) -> None:
+    tissue = np.linspace(1000, 50000, shape[0] * shape[1]).reshape(shape).astype(np.uint16)
+    mapped = fit(tissue, ImageSpec(size_px=SIDE, landmarks=(0.1, 0.5, 0.9)))
+    assert mapped.shape == (1, SIDE, SIDE)
+    assert (mapped == 0).sum() == SIDE * SIDE - tissue.size  # the borders
+    assert np.median(mapped[mapped > 0]) / 65535 == pytest.approx(0.5, abs=0.01)
+
+
+def test_what_lies_outside_of_a_scan_does_not_move_a_volume() -> None:
+    tissue = np.linspace(1000, 50000, 4 * SIDE * SIDE).reshape(4, SIDE, SIDE).astype(np.uint16)
+    whole = np.concatenate([tissue, np.zeros((12, SIDE, SIDE), np.uint16)])
+    np.testing.assert_array_equal(onto(whole, (0.1, 0.5, 0.9))[:4], onto(tissue, (0.1, 0.5, 0.9)))
+
+
+def of_patients(*images: Any, patients: list[int]) -> Examples:
+    return Examples(
+        images=np.stack(images)[:, None],
+        labels=np.zeros((len(images), 1), np.int64),
+        patients=np.array(patients, np.int64),
+    )
+
+
+def test_a_patient_of_many_images_counts_as_one_of_few() -> None:
+    dark, bright = np.full((8, 8), 6554, np.uint16), np.full((8, 8), 52428, np.uint16)
+    part = of_patients(*[dark] * 300, *[bright] * 11, patients=[0] * 300 + list(range(1, 12)))
+    assert _intensity(part, smallest=11) == (0.1, 0.8, 0.8)
+
+
+def test_nothing_is_told_where_too_few_patients_were_looked_at() -> None:
+    grey, black = np.full((8, 8), 30000, np.uint16), np.zeros((8, 8), np.uint16)
+    part = of_patients(*[grey] * 10, black, patients=list(range(11)))
+    assert _intensity(part, smallest=11) is None
+    assert _intensity(part, smallest=10) is not None
+    many = of_patients(*[grey] * 300, patients=list(range(300)))
+    assert _intensity(many, smallest=300) is not None
+    assert _intensity(many, smallest=301) is None
+
+
+def test_borders_do_not_darken_what_a_survey_tells() -> None:
+    padded = np.zeros((8, 8), np.uint16)
+    padded[:, 2:6] = 32768
+    assert _intensity(of_patients(padded, padded, patients=[0, 1]), smallest=2) == (0.5, 0.5, 0.5)
