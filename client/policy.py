@@ -9,7 +9,8 @@ contract names. The lines, in the order in which they are looked at:
 3. `batch_size_at_least`, `steps_at_least`: what a round must at least do, if it trains at all;
 4. `metrics`: which figures and statistics may be asked;
 5. `updates_may_be_kept`: whether the coordinator may keep them after their round;
-6. `require_privacy`, and `private_below_patients` for a site with few patients;
+6. `memorisation`: whether a model that draws may be trained without a bound on what it gives back of a patient
+   (`shared/drawing_rules.py`); `require_privacy`, and `private_below_patients` for a site with few patients;
 7. `patients_at_least`, once the images were read;
 8. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
 
@@ -76,6 +77,7 @@ class Policy(Section):
     counts_may_be_told: bool = True
     smallest_cell: Annotated[int, Field(ge=1, le=1_000_000)] = 11
     score_histograms: bool = False
+    memorisation: bool = False
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     on_refusal: tuple[Word, ...] = ()
@@ -196,10 +198,17 @@ def _keeping(policy: Policy, study: Study, contract: Contract) -> Iterator[Refus
         yield policy.refusal("updates_may_be_kept", "the study keeps every site's updates (rounds.keep_updates)")
 
 
+def _memorisation(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
+    if study.task.accept_memorisation and not policy.memorisation:
+        yield policy.refusal(
+            "memorisation", "the model of this study can memorise images of patients and give them back"
+        )
+
+
 def _privacy(policy: Policy, study: Study, contract: Contract) -> Iterator[Refusal]:
     if policy.require_privacy and contract.rounds and study.privacy is None:
         yield policy.refusal("require_privacy", "the study is not private")
 
 
 _Rule = Callable[[Policy, Study, Contract], Iterator[Refusal]]
-_RULES: tuple[_Rule, ...] = (_volume, _work, _metrics, _keeping, _privacy)
+_RULES: tuple[_Rule, ...] = (_volume, _work, _metrics, _keeping, _memorisation, _privacy)

@@ -29,7 +29,9 @@ from shared.parent import PARENT_VARIABLE
 
 STOP_PATIENCE_S = 20.0
 TURN_S = 0.1
-TELLS_ALL = Policy(smallest_cell=1, score_histograms=True, patients_per_round_at_least=1)  # of nobody's patients
+TELLS_ALL = Policy(  # of nobody's patients
+    smallest_cell=1, score_histograms=True, patients_per_round_at_least=1, memorisation=True
+)
 
 
 def free_port() -> int:

@@ -1,16 +1,21 @@
 """Which keys of a study go with one that learns to draw; the keys themselves are `shared/study.py`'s.
 
 A model that draws may have memorised an image that it was trained on, and gives it back to whoever holds the model.
-Only training under `[privacy]` bounds that. So a study without it says in its own words that it accepts this, and every
-site is told so before it agrees (`shared/task_words.py`).
+Only training under `[privacy]` bounds that, and only with enough noise: where all rounds cost a patient an epsilon
+above `BOUNDING_EPSILON`, a study is private in name alone. A study without the bound says in its own words that it
+accepts this, every site is told so before it agrees (`shared/task_words.py`), and its policy permits it or not.
 """
 
 from typing import Protocol
 
 from shared.images import ImageSpec
+from shared.privacy import epsilon_of
+from shared.private_training import PrivacySpec, history_of
 from shared.training import TrainingSpec
 
 _SIDES = 8  # an image's side is a multiple of it (`shared/networks/vae.py`)
+BOUNDING_EPSILON = 10.0  # the most that all rounds may cost a patient where [privacy] bounds what is memorised
+_MOST_DELTA = 1e-6  # at which that is reckoned, if a study's own is no smaller
 
 
 class _Drawing(Protocol):
@@ -33,14 +38,29 @@ def drawing_fault(task: _Drawing, images: ImageSpec, *, clinical: bool, training
     return None
 
 
-def memorisation_fault(task: _Drawing, *, private: bool, trains: bool) -> str | None:
+def memorisation_fault(
+    task: _Drawing, privacy: PrivacySpec | None, training: TrainingSpec | None, *, trains: bool, rounds: int
+) -> str | None:
     """Why a study may not train what could give images back, in words; None if it may."""
     drawing = task.kind == "generation" and trains
-    if task.accept_memorisation and (private or not drawing):
-        return "task.accept_memorisation is for generation without [privacy]; leave it out"
-    if drawing and not private and not task.accept_memorisation:
+    memorises = drawing and not _bounds(privacy, training, rounds=rounds)
+    if task.accept_memorisation and not memorises:
         return (
-            "a model that draws can memorise images it was trained on and give them back:"
-            " train with [privacy], or say task.accept_memorisation = true, which every site is told"
+            "task.accept_memorisation is for training a generation without [privacy], or with an epsilon"
+            f" above {BOUNDING_EPSILON:g}; leave it out"
+        )
+    if memorises and not task.accept_memorisation:
+        return (
+            "a model that draws can memorise images it was trained on and give them back: train with a [privacy] whose"
+            f" epsilon is at most {BOUNDING_EPSILON:g}, or say task.accept_memorisation = true,"
+            " which every site is told"
         )
     return None
+
+
+def _bounds(privacy: PrivacySpec | None, training: TrainingSpec | None, *, rounds: int) -> bool:
+    """Whether the noise of all rounds bounds what a model holds of a patient."""
+    if privacy is None:
+        return False
+    history = history_of(privacy, training, rounds=rounds)
+    return epsilon_of(history, delta=min(privacy.delta, _MOST_DELTA)) <= BOUNDING_EPSILON

@@ -8,7 +8,7 @@ A piece (instance) is a connected part of a mask; places that touch at a corner 
 2. `instances_found` are the matched ones, `instances_missed` those of the truth alone, `instances_spurious` those of
    the model alone; of a patient they are sums over the images, at most a million each.
 3. F1 is 2 found / (2 found + missed + spurious), over all patients' pieces, and over several structures their mean.
-   Where neither the masks nor the model show any piece it is not defined, and left out.
+   A structure of which neither the masks nor the model show any piece has none, and is left out of the mean.
 
 All else is `Segmentation`'s. Pieces are scipy's; it and torch are imported only to compute.
 """
@@ -89,9 +89,10 @@ class CountedSegmentation(Segmentation):
     def _f1(self, statistics: Statistics) -> dict[str, float]:
         found, missed, spurious = (np.array(statistics[name], np.float64) for name in COUNTS)
         pieces = 2 * found + missed + spurious
-        if not pieces.min() > 0:
+        f1 = np.divide(2 * found, pieces, out=np.full(len(pieces), np.nan), where=pieces > 0)
+        if np.isnan(f1).all():
             return {}
-        return {"f1": float((2 * found / pieces).mean())} | self._of_each("f1", 2 * found / pieces)
+        return {"f1": float(np.nanmean(f1))} | self._of_each("f1", f1)
 
 
 def matched(called: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> tuple[int, int, int]:

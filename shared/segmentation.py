@@ -194,7 +194,7 @@ class Segmentation:
 
     def _of_each(self, name: str, values: Floats) -> dict[str, float]:
         classes = self.spec.classes if len(self.spec.classes) > 1 else ()
-        return {f"{name}.{each}": float(value) for each, value in zip(classes, values, strict=False)}
+        return {f"{name}.{each}": float(v) for each, v in zip(classes, values, strict=False) if not math.isnan(v)}
 
 
 def _bounded(logits: Tensor) -> Tensor:

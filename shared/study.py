@@ -54,8 +54,8 @@ class TaskSpec(Section):
     `binary` names the one positive class, `multiclass` every class (exactly one is true),
     `multilabel` every finding (any number may be true). Of `segmentation` the classes are structures: one
     (`binary`), or several that exclude each other (`multiclass`); `instances` counts their pieces, too.
-    `generation` learns to draw images of its one class, and needs no labels; without `[privacy]` a study must
-    `accept_memorisation`.
+    `generation` learns to draw images of its one class, and needs no labels; without a `[privacy]` that bounds what
+    the model memorises (`shared/drawing_rules.py`) a study that trains must `accept_memorisation`.
     """
 
     kind: Literal["classification", "segmentation", "generation"] = "classification"
@@ -133,8 +133,8 @@ class Study(Section):
         fault = fault or series_fault(name, self.images)
         fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
         fault = fault or drawing_fault(self.task, self.images, clinical=bool(self.clinical), training=self.training)
-        private, trains = self.privacy is not None, self.training is not None
-        fault = fault or memorisation_fault(self.task, private=private, trains=trains)
+        trains, count = self.study.kind == "train", self.rounds.count
+        fault = fault or memorisation_fault(self.task, self.privacy, self.training, trains=trains, rounds=count)
         if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:

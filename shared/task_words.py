@@ -1,8 +1,12 @@
 """What a study's task asks of an image, in the words that complete "to tell ..."."""
 
+from shared.drawing_rules import BOUNDING_EPSILON
 from shared.study import TaskSpec
 
-_MEMORISED = " (it trains without [privacy]: the model CAN MEMORISE images of patients and GIVE THEM BACK)"
+_MEMORISED = (
+    f" (it trains without [privacy], or with so little noise that an epsilon above {BOUNDING_EPSILON:g} bounds nothing:"
+    " the model CAN MEMORISE images of patients and GIVE THEM BACK)"
+)
 
 
 def asked_in_words(task: TaskSpec) -> str:

@@ -86,6 +86,24 @@ def test_a_round_must_do_enough(training: dict[str, Any], key: str | None) -> No
     assert (no.rule if no else None) == key
 
 
+def test_what_a_model_that_draws_memorises_is_permitted_or_refused() -> None:
+    task = {"kind": "generation", "classes": ["chest"], "accept_memorisation": True}
+    images, model = {"size_px": 16}, {"name": "vae"}
+    unbounded = a_study(task=task, images=images, model=model)
+    assert the_line(Policy(), unbounded) == (
+        "memorisation",
+        "policy.memorisation = false; the model of this study can memorise images of patients and give them back.",
+    )
+    assert the_line(Policy(budget=BOUND), unbounded)[0] == "memorisation"
+    assert asked(Policy(memorisation=True), unbounded) is None
+    training = {"steps_per_round": 2, "batch_size": 8, "momentum": 0.0}
+    bounded = {"noise_multiplier": 2.0, "sampling_rate": 0.05, "patients_per_step": 8}
+    quiet = a_study(
+        task=task | {"accept_memorisation": False}, images=images, model=model, privacy=bounded, training=training
+    )
+    assert asked(Policy(), quiet) is None
+
+
 def test_only_metrics_that_are_listed() -> None:
     study = a_study()
     every = tuple(rule.name for rule in contract_of(study, TENSORS, site="north").metrics)

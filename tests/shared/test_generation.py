@@ -23,6 +23,7 @@ from shared.training import TrainingSpec
 
 MODEL = "d" * 64
 TASK = task_for(TaskSpec(kind="generation", classes=("chest",), accept_memorisation=True))
+BOUNDED = {"noise_multiplier": 1.0, "sampling_rate": 0.01, "patients_per_step": 1}
 PRIVACY = {"noise_multiplier": 0.2, "sampling_rate": 1.0, "patients_per_step": 1, "clip_norm": 1e-3}
 
 
@@ -52,11 +53,33 @@ def test_without_privacy_a_study_says_that_its_model_can_memorise_and_so_does_ev
         asked(task={"accept_memorisation": False})
 
 
-def test_with_privacy_it_need_not_and_must_not() -> None:
-    private = asked(task={"accept_memorisation": False}, privacy=PRIVACY, training={"momentum": 0.0})
+def test_with_enough_noise_it_need_not_and_must_not() -> None:
+    private = asked(task={"accept_memorisation": False}, privacy=BOUNDED, training={"momentum": 0.0})
     assert "MEMORISE" not in asked_in_words(private.task)
     with pytest.raises(ValueError, match="leave it out"):
-        asked(privacy=PRIVACY)
+        asked(privacy=BOUNDED)
+
+
+@pytest.mark.parametrize("changes", [{"noise_multiplier": 0.2}, {"noise_multiplier": 0.5, "delta": 1e-3}])
+def test_noise_that_hides_nobody_takes_no_warning_away(changes: dict[str, Any]) -> None:
+    weak = {"privacy": BOUNDED | {"sampling_rate": 1.0} | changes, "training": {"momentum": 0.0}}
+    assert "CAN MEMORISE" in asked_in_words(asked(**weak).task)
+    with pytest.raises(ValueError, match="whose epsilon is at most 10"):
+        asked(task={"accept_memorisation": False}, **weak)
+
+
+def test_many_rounds_wear_the_bound_out() -> None:
+    keys = {"privacy": BOUNDED | {"sampling_rate": 0.02}, "training": {"momentum": 0.0, "steps_per_round": 20}}
+    assert asked(task={"accept_memorisation": False}, **keys)
+    with pytest.raises(ValueError, match="whose epsilon is at most 10"):
+        asked(task={"accept_memorisation": False}, rounds={"count": 1000}, **keys)
+
+
+def test_a_study_that_scores_a_model_that_draws_accepts_nothing_whatever_its_training_says() -> None:
+    scored = {"study": {"name": "scored", "kind": "evaluate"}, "model": {"name": "vae", "start_sha256": "a" * 64}}
+    assert asked(task={"accept_memorisation": False}, **scored).training is not None
+    with pytest.raises(ValueError, match="for training a generation"):
+        asked(**scored)
 
 
 @pytest.mark.parametrize(

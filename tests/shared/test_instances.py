@@ -91,6 +91,16 @@ def test_nothing_on_either_side_is_no_figure() -> None:
     assert task.figures({}) == {}
 
 
+def test_a_structure_that_nobody_shows_is_left_out_of_the_mean_alone() -> None:
+    task, truth = task_for(TWO), drawn((2, 6, 2, 6), (10, 14, 10, 14)).astype(np.int64)[None]
+    called = drawn((2, 6, 2, 6)).astype(np.int64)[None]
+    found = score(task, called, truth, [0])
+    figures = task.figures(found.statistics)
+    assert figures["f1"] == figures["f1.nucleus"] == pytest.approx(2 / 3)
+    assert "f1.mitosis" not in figures
+    assert found.figures["f1"] == pytest.approx(2 / 3, abs=1e-4)
+
+
 @pytest.mark.parametrize("spec", [ONE, TWO])
 def test_counts_of_sites_add_up_and_fit_the_contract(spec: TaskSpec) -> None:
     task, rng = task_for(spec), np.random.default_rng(0)
