@@ -65,12 +65,7 @@ def store_results(
             found.already_there += 1
             found.models.add(result.model)
             continue
-        if not in_hours():
-            raise Refusal(
-                WireCode.OUT_OF_HOURS,
-                remedy="What was stored stays; give the same command again within policy.hours to go on.",
-                rule="hours",
-            )
+        _insist_on_hours(in_hours())
         said = {"model": result.model, "kind": result.kind, "instance": mark, "bytes": size, "destination": destination}
         insist(result.model)
         write(SENT, said)
@@ -79,3 +74,12 @@ def store_results(
         found.stored += 1
         found.stored_bytes += size
         found.models.add(result.model)
+
+
+def _insist_on_hours(within: bool) -> None:
+    if not within:
+        raise Refusal(
+            WireCode.OUT_OF_HOURS,
+            remedy="What was stored stays; give the same command again within policy.hours to go on.",
+            rule="hours",
+        )
