@@ -201,11 +201,17 @@ class Answering:
     def _take_backbone(self, parcel: Parcel, message: Open) -> None:
         """Fetch the frozen backbone of a study that is opened, unless it lies here already."""
         backbone, held = message.study.backbone, Backbones(self._site.folder)
-        if backbone is None or not backbone.frozen or held.find(backbone.sha256):
+        if backbone is None or not backbone.frozen:
             return
+        if (here := held.find(backbone.sha256)) is not None:
+            check_backbone(here, found=backbone.sha256, digest=backbone.sha256)
+            return
+        policy, size = self._site.settings.policy, message.payload_bytes
+        if size > policy.backbone_bytes_at_most:
+            raise policy.refusal("backbone_bytes_at_most", f"the study's backbone has {size:,} bytes")
         with held.arriving(backbone.sha256) as part:
             try:
-                found = self._site.link.fetch(parcel, part, limit=message.payload_bytes)
+                found = self._site.link.fetch(parcel, part, limit=size)
             except TrustError:
                 raise Refusal(WireCode.MODEL_UNSOUND) from None
             check_backbone(part, found=found, digest=backbone.sha256)

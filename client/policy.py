@@ -66,6 +66,7 @@ class Policy(Section):
     rounds_at_most: Limit | None = None
     bytes_per_round_at_most: Limit | None = None
     bytes_per_study_at_most: Limit | None = None
+    backbone_bytes_at_most: Limit = 1_000_000_000
     batch_size_at_least: Annotated[int, Field(ge=1, le=4096)] = 2
     steps_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
     patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5

@@ -73,3 +73,21 @@ def test_a_worker_without_the_backbone_has_the_study_opened_anew(site: LoneSite)
     with pytest.raises(Refusal) as refused:
         Workbench(site.folder)._backbone(site.coordinator.study)
     assert refused.value.wire_code is WireCode.UNKNOWN_STUDY
+
+
+def test_a_backbone_beyond_the_sites_limit_is_not_fetched(site: LoneSite) -> None:
+    site.set_policy(backbone_bytes_at_most=len(BACKBONE) - 1)
+    opened_with(site, BACKBONE)
+    assert [said.rule for said in site.answers] == ["backbone_bytes_at_most"]
+    assert held(site) == []
+    assert site.hands.jobs == []
+
+
+def test_a_backbone_that_lies_there_must_be_finite_too(tmp_path: Path) -> None:
+    endless = pack({"w": np.full(4, np.inf, np.float32)})
+    site = LoneSite(tmp_path, study=a_study(backbone={"sha256": digest(endless)}))
+    (site.folder / FOLDER).mkdir()
+    (site.folder / FOLDER / "vendor.safetensors").write_bytes(endless)
+    opened_with(site, b"")
+    assert site.hands.jobs == []
+    site.close()
