@@ -98,6 +98,7 @@ def test_a_run_stores_nothing_that_is_not_signed_for_at_that_moment(
             key=b"k" * 32,
             destination=PACS,
             before=(),
+            in_hours=lambda: True,
             insist=lambda model: insist(consents, model),
             write=lambda kind, said: written.append({"type": kind} | said),
             found=found,
