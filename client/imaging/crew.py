@@ -13,6 +13,7 @@ from typing import Self, TypeVar
 
 from client.imaging.decoder import LIMITS, Decoder, Limits
 from client.imaging.form import Facts, Pixels
+from client.imaging.memory import memory_bytes
 from client.imaging.reasons import Reason
 from client.imaging.stacks import Stack
 
@@ -85,7 +86,17 @@ class Crew:
 
 
 def hands(limits: Limits = LIMITS) -> int:
-    """How many processes the machine can feed: one for each core of ours, and each with the memory that it may take."""
+    """How many processes this machine can feed."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-    return max(1, min(cores, memory // limits.memory_bytes))
+    return fed(cores, memory=memory_bytes(), limits=limits)
+
+
+def fed(cores: int, *, memory: int, limits: Limits) -> int:
+    """How many processes a machine can feed: one for each core, and in half of its memory each with what it may take.
+
+    Args:
+        cores: that are ours.
+        memory: bytes that are ours.
+        limits: what one file may take.
+    """
+    return max(1, min(cores, memory // 2 // limits.memory_bytes))

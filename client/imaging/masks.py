@@ -17,9 +17,16 @@ from client.imaging.sources import Source
 from shared.study import TaskSpec
 
 Mask = NDArray[np.uint16]  # (height, width), or (slices, size_px, size_px)
-_OF_MASKS = frozenset(
-    {Reason.MASK_UNKNOWN, Reason.MASK_SIZE, Reason.MASK_ELSEWHERE}
-)  # what a source knows better than that it cannot read
+_OF_MASKS = frozenset(  # what a source knows better than that it cannot read
+    {
+        Reason.MASK_UNKNOWN,
+        Reason.MASK_SIZE,
+        Reason.MASK_ELSEWHERE,
+        Reason.TOO_LARGE,
+        Reason.MEMORY_LIMIT,
+        Reason.DECODER_HUNG,
+    }
+)
 _STEP = 257  # between the values of an 8-bit picture that was brought to 16 bits
 
 

@@ -8,9 +8,10 @@ import psutil
 import pytest
 
 from client.imaging.ahead import ahead
-from client.imaging.crew import Crew, hands
+from client.imaging.crew import Crew, fed
 from client.imaging.decoder import Limits
 from client.imaging.form import Facts
+from client.imaging.memory import group_limits
 from client.imaging.reasons import Reason
 from shared.canonical import digest
 
@@ -50,8 +51,24 @@ def test_few_files_start_one_process(command: tuple[str, ...]) -> None:
 
 
 def test_each_process_has_the_memory_that_it_may_take() -> None:
-    assert hands(Limits(memory_bytes=2**60)) == 1
-    assert hands(Limits(memory_bytes=1)) >= hands()
+    limits = Limits(memory_bytes=2**30)
+    assert [fed(8, memory=gib * 2**30, limits=limits) for gib in (1, 4, 7, 64)] == [1, 2, 3, 8]
+
+
+def test_memory_is_no_more_than_any_control_group_around_us_says(tmp_path: Path) -> None:
+    own, groups = tmp_path / "own", tmp_path / "groups"
+    for folder, name, text in (
+        ("a/b", "memory.max", "max"),
+        ("a", "memory.max", "3000"),
+        ("memory/c", "memory.limit_in_bytes", "2000"),
+    ):
+        (groups / folder).mkdir(parents=True, exist_ok=True)
+        (groups / folder / name).write_text(f"{text}\n")
+    own.write_text("0::/a/b\n")
+    assert list(group_limits(groups, own)) == [3000]
+    own.write_text("4:cpu:/x\n3:hugetlb,memory:/c\n")
+    assert list(group_limits(groups, own)) == [2000]
+    assert list(group_limits(groups, tmp_path / "nowhere")) == []
 
 
 def test_work_ahead_keeps_its_order_and_takes_no_more_than_is_under_way() -> None:

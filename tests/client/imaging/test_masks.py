@@ -12,7 +12,7 @@ from PIL import Image
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
 from client.imaging.label_settings import LabelSettings
-from client.imaging.masks import structures
+from client.imaging.masks import decode, structures
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.settings import DataSettings
 from client.imaging.sources import open_source
@@ -211,3 +211,24 @@ def test_a_mask_that_was_drawn_anew_is_read_anew(tmp_path: Path, folder: Path) -
 def test_other_kinds_of_images_come_without_masks(tmp_path: Path, folder: Path) -> None:
     with pytest.raises(ConfigError, match="come without masks"):
         pictures(tmp_path, kind="dicom")
+
+
+@pytest.mark.parametrize(
+    ("found", "told"),
+    [
+        (Reason.TOO_LARGE, Reason.TOO_LARGE),
+        (Reason.MEMORY_LIMIT, Reason.MEMORY_LIMIT),
+        (Reason.DECODER_HUNG, Reason.DECODER_HUNG),
+        (Reason.NOT_AN_IMAGE, Reason.MASK_UNREADABLE),
+    ],
+)
+def test_a_mask_beyond_a_limit_is_told_as_such(found: Reason, told: Reason) -> None:
+    class OneMask:
+        def decode(self, rows: Any) -> Any:
+            return iter([np.zeros((4, 4), np.uint16)])
+
+        def masks(self, rows: Any) -> Any:
+            return iter([found])
+
+    source: Any = OneMask()
+    assert list(decode(source, (), LESION)) == [told]
