@@ -116,11 +116,11 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     from client.site import open_site, utc_now
     from shared.allocator import reuse_freed_memory
 
-    reuse_freed_memory()
     os.umask(0o077)
     folder = joined_folder(config)
     site = open_site(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
     agent = Agent(site)
+    reuse_freed_memory()
 
     def stop(number: int, _: object) -> None:
         agent.stop()
