@@ -13,7 +13,7 @@ from client.hours import within
 from client.join import load_enrolment
 from client.patients import patient_key
 from client.person import By, named_person
-from client.settings import load_settings
+from client.settings import SiteSettings, load_settings
 from client.site_folder import joined_folder
 from client.store_consent import ENTRY, WITHDRAWN, StoreConsent, StoreConsents
 from client.waiting_entries import entries_said, keep_entry, note_now
@@ -45,7 +45,7 @@ def allow_store(
     consents, model = StoreConsents(folder, load_enrolment(folder)), _digest(model)
     if withdraw:
         return _withdrawn(folder, consents, model, person=person, now=now)
-    last, destination = _day(until), _pacs(config).label
+    last, destination = _day(until), _pacs(load_settings(config)).label
     consent = StoreConsent(model=model, destination=destination, person=person, given=now, until=last)
     said = consent.model_dump(mode="json")
     keep_entry(folder, ENTRY, said)  # it is recorded before it can be used
@@ -65,7 +65,8 @@ def store(
     from client.pacs.storing import STORED, Stored
     from client.site import utc_now
 
-    folder, pacs, hours = joined_folder(config), _pacs(config), load_settings(config).policy.hours
+    folder, settings = joined_folder(config), load_settings(config)
+    pacs, hours = _pacs(settings), settings.policy.hours
     consents = StoreConsents(folder, load_enrolment(folder))
 
     def insist(model: str) -> None:
@@ -137,8 +138,8 @@ def _models(answers: Path) -> list[str]:
     return sorted({result.model for result in results_in(answers)})
 
 
-def _pacs(config: Path) -> "PacsSettings":
-    found = load_settings(config).data.pacs
+def _pacs(settings: SiteSettings) -> "PacsSettings":
+    found = settings.data.pacs
     if found is None:
         raise ConfigError("This site names no PACS.", remedy="Write [data.pacs] into site.toml; see docs/site.md.")
     return found

@@ -8,7 +8,7 @@ from shared.survey import Survey
 
 
 def landmarks_of(surveys: Iterable[Survey], images: ImageSpec) -> tuple[float, float, float] | None:
-    """The median of the sites' percentiles, which no single site moves far; for `images.landmarks`.
+    """The median of the sites' percentiles, of two sites their mean; for `images.landmarks`.
 
     Args:
         surveys: of the sites.

@@ -17,7 +17,6 @@ from shared.study import TaskSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COUNT_LIMIT = 2.0**40
 _MILLION = 1_000_000
 
 
@@ -124,10 +123,7 @@ class Classification:
         }
         shares = (*metrics.coarse_figures(self.merit), "accuracy", "balanced_accuracy")
         highs = dict.fromkeys(shares, 1.0) | {"loss": nats}
-        statistics = (
-            MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bound) for name, bound in bounds.items()
-        )
-        return (*statistics, *(MetricRule(name=k, kind="figure", low=0, high=v) for k, v in highs.items()))
+        return metrics.rules_of(bounds, highs)
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
         """Pooled auroc (macro over classes) with standard error and 95 % interval, accuracies, Brier score, loss.

@@ -19,7 +19,6 @@ from shared.study import TaskSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COUNT_LIMIT = 2.0**40
 _MILLION = 1_000_000
 _NATS_LIMIT = 1000.0  # per value of an image; a pixel that is wholly wrong costs 50
 
@@ -103,10 +102,7 @@ class Generation:
         bounds: dict[str, dict[str, Any]] = {f"{k}_millionths": {"per_patient": v * _MILLION} for k, v in each.items()}
         bounds["measured"] = {"per_patient": 1, "row": 1}
         highs = dict.fromkeys(metrics.coarse_figures(self.merit), 1.0) | {"loss": 2 * _NATS_LIMIT}
-        statistics = (
-            MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bound) for name, bound in bounds.items()
-        )
-        return (*statistics, *(MetricRule(name=k, kind="figure", low=0, high=v) for k, v in highs.items()))
+        return metrics.rules_of(bounds, highs)
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
         """Mean similarity with standard error and 95 % interval; loss, and its parts, in nats per value."""

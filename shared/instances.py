@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from shared.metrics import Floats, Integers, MetricRule, Score, Statistics
+from shared.metrics import Floats, Integers, MetricRule, Score, Statistics, rules_of
 from shared.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 COUNTS = ("instances_found", "instances_missed", "instances_spurious")
 LEAST_IOU = 0.5
 _MOST = 1_000_000  # pieces of a patient
-_COUNT_LIMIT = 2.0**40
 
 
 @dataclass(frozen=True)
@@ -70,9 +69,8 @@ class CountedSegmentation(Segmentation):
 
     def rules(self) -> tuple[MetricRule, ...]:
         """Three statistics and a figure more."""
-        bounds: dict[str, Any] = {"length": len(self.spec.classes), "per_patient": _MOST}
-        counts = (MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bounds) for name in COUNTS)
-        return (*self._plain.rules(), *counts, MetricRule(name="f1", kind="figure", low=0, high=1))
+        bounds = {name: {"length": len(self.spec.classes), "per_patient": _MOST} for name in COUNTS}
+        return (*self._plain.rules(), *rules_of(bounds, {"f1": 1}))
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
         """Those of `Segmentation`, and F1 by rule 3, also of each of several structures."""

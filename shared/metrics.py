@@ -7,7 +7,7 @@ machine, and resolution follows magnitude, so that timid and saturated models ar
 Which statistics a task gives is decided in `shared.tasks`; what may leave, by the contract.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
@@ -27,6 +27,7 @@ Merit = Literal["auroc", "dice", "ssim"]  # the figure by which models of a task
 MERITS: tuple[Merit, ...] = get_args(Merit)
 COARSE_DECIMALS = 2
 LOGIT_LIMIT = 256.0  # logits are clipped to +-this; 2^-111 as a probability
+_COUNT_LIMIT = 2.0**40  # of one value of a statistic
 _FIRST_OCTAVE, _LAST_OCTAVE, _BINS_PER_OCTAVE = -6, 8, 32  # 2^8 = LOGIT_LIMIT
 _Z_95 = 1.959963984540054
 
@@ -84,6 +85,12 @@ class MetricRule(Section):
         if self.row is None:
             return None
         return min(sum(values[start : start + self.row]) for start in range(0, self.length, self.row))
+
+
+def rules_of(statistics: Mapping[str, Mapping[str, Any]], figures: Mapping[str, float]) -> tuple[MetricRule, ...]:
+    """A task's rules: statistics by name, each with what bounds it besides its size, and figures from 0 to so much."""
+    counts = (MetricRule(name=k, kind="statistic", low=0, high=_COUNT_LIMIT, **more) for k, more in statistics.items())
+    return (*counts, *(MetricRule(name=k, kind="figure", low=0, high=most) for k, most in figures.items()))
 
 
 class Interval(NamedTuple):

@@ -29,7 +29,6 @@ from shared.study import TaskSpec
 if TYPE_CHECKING:
     from torch import Tensor
 
-_COUNT_LIMIT = 2.0**40
 _MILLION = 1_000_000
 _LOSS_LIMIT = metrics.LOGIT_LIMIT + 2  # nats of the worst logit, and a Dice loss of 1
 
@@ -150,10 +149,7 @@ class Segmentation:
             "loss_millionths": {"length": 1, "per_patient": _LOSS_LIMIT * _MILLION},
         }
         highs = dict.fromkeys((*metrics.coarse_figures(self.merit), "hd95"), 1.0) | {"loss": _LOSS_LIMIT}
-        statistics = (
-            MetricRule(name=name, kind="statistic", low=0, high=_COUNT_LIMIT, **bound) for name, bound in bounds.items()
-        )
-        return (*statistics, *(MetricRule(name=k, kind="figure", low=0, high=v) for k, v in highs.items()))
+        return metrics.rules_of(bounds, highs)
 
     def figures(self, statistics: Statistics) -> dict[str, float]:
         """Mean Dice (over structures, too) with standard error and 95 % interval, HD95 in diagonals, and loss.

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydicom.dataset import Dataset
 from pydicom.pixels import pixel_array
+from pydicom.uid import SegmentationStorage
 
 from client.imaging.dicom_file import read_header, read_whole
 from client.imaging.dicom_planes import planes_of
@@ -23,7 +24,6 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.segments import Segment, Segments
 from shared.images import ImageSpec
 
-_SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _MOST_LABEL = 64  # characters, by the standard
 _MOST_FRACTION = 255  # of 8 bits; of no more than 0 every voxel would be inside
 
@@ -45,7 +45,7 @@ class DicomMasks:
             SetAside: another object, or about no series or several.
         """
         header, has_pixels = read_header(data)
-        if header.get("SOPClassUID") != _SEGMENTATION or not has_pixels:
+        if header.get("SOPClassUID") != SegmentationStorage or not has_pixels:
             raise SetAside(Reason.OTHER_OBJECT)
         series = {str(item.SeriesInstanceUID) for item in header.get("ReferencedSeriesSequence") or ()}
         if len(series) != 1 or header.SegmentationType not in ("BINARY", "FRACTIONAL"):

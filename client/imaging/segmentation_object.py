@@ -15,6 +15,7 @@ from hashlib import sha256
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
+from pydicom.uid import SegmentationStorage
 
 from client.imaging.derived_object import OURS, as_file, code, derived, item_of, uid_of
 from client.imaging.dicom_file import read_header
@@ -23,7 +24,6 @@ from client.imaging.outline import Mask
 from client.imaging.planes import Plane
 from client.imaging.reasons import SetAside
 
-SEGMENTATION = "1.2.840.10008.5.1.4.1.1.66.4"
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
 
 
@@ -92,7 +92,7 @@ def segmentation_object(images: Sequence[SegmentedFrame], words: SegmentationWor
     first, plane = images[0].header, images[0].plane
     found = derived(
         first,
-        sop_class=SEGMENTATION,
+        sop_class=SegmentationStorage,
         modality="SEG",
         notice=words.notice,
         model=words.model,

@@ -6,6 +6,8 @@ from typing import Protocol
 from client.pacs.query import Keys, Level, Series
 from shared.errors import LinkError
 
+AGAIN = "Look whether the PACS runs; give the same command again to go on."  # what to do about `Away`
+
 
 class Away(LinkError):
     """The PACS cannot be reached, or broke off; that may pass."""

@@ -11,14 +11,13 @@ from typing import Any
 from pydicom.dataset import Dataset
 from pynetdicom import AE
 
-from client.pacs.archive import Away
+from client.pacs.archive import AGAIN, Away
 from client.pacs.settings import DimseSettings, PacsSettings
 from client.pacs.tls import client_context
 from shared.errors import ConfigError, LinkError
 
 _PATIENCE_S, _CONNECT_S = 120.0, 15.0  # without a whole message; until a line is open
 _TRANSIENT = 2  # of a rejection (PS3.8 9.3.4)
-_AGAIN = "Look whether the PACS runs; give the same command again to go on."
 
 
 class Caller:
@@ -74,7 +73,7 @@ class Caller:
                 yield line
             except RuntimeError:  # its word for a line that broke meanwhile
                 line.abort()
-                raise Away("The PACS broke off.", remedy=_AGAIN) from None
+                raise Away("The PACS broke off.", remedy=AGAIN) from None
             except ValueError as error:  # the library's word for a service that was not accepted, and not for it alone
                 line.abort()
                 if "encode" in str(error):
@@ -93,9 +92,9 @@ class Caller:
             answer = line.acceptor.primitive
             if answer is None or answer.result != _TRANSIENT:
                 return refused("the association was rejected")
-            return Away("The PACS is busy.", remedy=_AGAIN)
+            return Away("The PACS is busy.", remedy=AGAIN)
         hint = "; with tls, its certificate has to verify with data.pacs.ca" if self._tls else ""
-        return Away("The PACS cannot be reached by DIMSE.", remedy=_AGAIN.replace(";", f"{hint};", 1))
+        return Away("The PACS cannot be reached by DIMSE.", remedy=AGAIN.replace(";", f"{hint};", 1))
 
 
 def status_of(status: Dataset) -> int:
@@ -105,7 +104,7 @@ def status_of(status: Dataset) -> int:
         Away: the line broke, which the library says by an empty one.
     """
     if "Status" not in status:
-        raise Away("The PACS broke off.", remedy=_AGAIN)
+        raise Away("The PACS broke off.", remedy=AGAIN)
     return int(status.Status)
 
 

@@ -13,15 +13,14 @@ from pathlib import Path
 
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.uid import UID
+from pydicom.uid import UID, SegmentationStorage
 
-from client.imaging.segmentation_object import SEGMENTATION
 from client.imaging.structured_report import ENHANCED_SR
 from client.prediction import Prediction
 from shared.errors import ConfigError
 
 MOST_BYTES = 64 << 20
-_KINDS = {ENHANCED_SR: "sr", SEGMENTATION: "seg"}
+_KINDS = {ENHANCED_SR: "sr", SegmentationStorage: "seg"}
 _SEG_ENDING = re.compile(r"\.seg(-\d+)?\.dcm$")
 
 

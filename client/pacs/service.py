@@ -12,7 +12,7 @@ from urllib.parse import quote, urlencode
 
 import httpx
 
-from client.pacs.archive import Away
+from client.pacs.archive import AGAIN, Away
 from client.pacs.secret import authorization
 from client.pacs.settings import PacsSettings
 from client.pacs.tls import client_context
@@ -23,7 +23,6 @@ _PATIENCE = httpx.Timeout(60.0, connect=15.0)  # seconds; a PACS may fetch from 
 _REST_S = 0.5  # Orthanc hangs up on a line that has rested for a second, perhaps while the next request is on its way
 _PLAIN = "*?/:@!$'(),;"
 _BUSY = (429, 502, 503, 504)  # a proxy before a PACS that restarts says 502 or 504
-_AGAIN = "Look whether the PACS runs; give the same command again to go on."
 
 
 class Service:
@@ -95,7 +94,7 @@ class Service:
 
 def away(status: int) -> Away:
     """The error of a PACS that is there and cannot answer."""
-    return Away(f"The PACS cannot answer now (HTTP {status}).", remedy=_AGAIN)
+    return Away(f"The PACS cannot answer now (HTTP {status}).", remedy=AGAIN)
 
 
 def refused(status: int) -> LinkError:
@@ -120,4 +119,4 @@ def _broken(error: httpx.TransportError) -> LinkError | TrustError:
                 remedy="Name the file of its authority with data.pacs.ca, and its name as the certificate has it.",
             )
         cause = cause.__cause__ or cause.__context__
-    return Away(f"The PACS cannot be reached, or broke off ({type(error).__name__}).", remedy=_AGAIN)
+    return Away(f"The PACS cannot be reached, or broke off ({type(error).__name__}).", remedy=AGAIN)
