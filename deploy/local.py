@@ -7,7 +7,6 @@ as an exception does, and the processes end by themselves when their owner was k
 
 import os
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -25,6 +24,7 @@ from client.settings import AboutSite, ComputeSettings, SiteSettings, write_sett
 from deploy.provision import provision
 from shared.canonical import digest
 from shared.errors import ResourceError
+from shared.loopback import free_port
 from shared.parent import PARENT_VARIABLE
 
 STOP_PATIENCE_S = 20.0
@@ -32,13 +32,6 @@ TURN_S = 0.1
 TELLS_ALL = Policy(  # of nobody's patients
     smallest_cell=1, score_histograms=True, patients_per_round_at_least=1, memorisation=True
 )
-
-
-def free_port() -> int:
-    """A TCP port that nobody listens on at the loopback address, now."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def wardround_command() -> str:

@@ -28,9 +28,9 @@ import server.leash
 from server.superlink_control import Control, RunStatus
 from shared.allocator import VARIABLES
 from shared.errors import LinkError
+from shared.loopback import ADDRESS, free_port
 
 _MARK = "WARDROUND_RUN"
-_LOOPBACK = "127.0.0.1"
 _QUIET = {
     "FLWR_TELEMETRY_ENABLED": "0",
     "FLWR_DISABLE_UPDATE_CHECK": "1",
@@ -87,7 +87,7 @@ class SuperLink:
         self.stop()
         self._check_files()
         self._check_port()
-        http_port = _free_port()
+        http_port = free_port()
         self._run.mkdir(parents=True, exist_ok=True)
         log = self._run / "superlink.log"
         with contextlib.suppress(FileNotFoundError):
@@ -101,7 +101,7 @@ class SuperLink:
                 env=self._variables(),
                 cwd=self._run,
             )
-        self._control = Control(f"{_LOOPBACK}:{http_port}", self._ca.read_bytes())
+        self._control = Control(f"{ADDRESS}:{http_port}", self._ca.read_bytes())
         self._await_ready(patience_s)
 
     def stop(self) -> None:
@@ -185,7 +185,7 @@ class SuperLink:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return [
             "flower-superlink",
-            *("--host", _LOOPBACK, "--port", str(http_port)),
+            *("--host", ADDRESS, "--port", str(http_port)),
             *("--fleet-api-address", f"{host}:{self._port}"),
             *("--isolation", "subprocess", "--disable-runtime-dependency-installation"),
             *("--ssl-certfile", str(self._certificate.resolve()), "--ssl-keyfile", str(self._key.resolve())),
@@ -228,11 +228,11 @@ class SuperLink:
         self.stop()
         raise LinkError(
             "The SuperLink did not come up.",
-            remedy=f"See {self._run.name}/superlink.log; the certificate must name {_LOOPBACK}, too.",
+            remedy=f"See {self._run.name}/superlink.log; the certificate must name {ADDRESS}, too.",
         )
 
     def _fleet_answers(self) -> bool:
-        host = {"0.0.0.0": _LOOPBACK, "::": "::1"}.get(self._host, self._host)  # noqa: S104
+        host = {"0.0.0.0": ADDRESS, "::": "::1"}.get(self._host, self._host)  # noqa: S104
         with contextlib.suppress(OSError), socket.create_connection((host, self._port), timeout=1.0):
             return True
         return False
@@ -264,9 +264,3 @@ def _signal(processes: list[psutil.Process], number: signal.Signals) -> None:
     for process in processes:
         with contextlib.suppress(psutil.Error):
             process.send_signal(number)
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind((_LOOPBACK, 0))
-        return int(probe.getsockname()[1])

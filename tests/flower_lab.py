@@ -20,6 +20,7 @@ from cryptography.x509.oid import NameOID
 
 from client.link import Link
 from server.superlink import SuperLink
+from shared.loopback import free_port
 
 DAY = datetime.timedelta(days=1)
 
@@ -34,12 +35,6 @@ def public_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
 
 def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
     return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 def issue(folder: Path, *, ends: datetime.timedelta = DAY, name: str = "localhost", loopback: bool = True) -> Path:

@@ -22,12 +22,13 @@ from client.fleet import Fleet, NotAdmitted
 from client.imaging.settings import DataSettings
 from client.join import join, load_enrolment
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
-from deploy.local import free_port, wardround_command
+from deploy.local import wardround_command
 from deploy.provision import provision
 from server.authority import SERVER_DAYS, certificate_pem, issue_server
 from server.enrolment import invite
 from shared.errors import LinkError
 from shared.keys import load_transport_key, make_transport_key, transport_pem
+from shared.loopback import free_port
 from shared.version import VERSION
 
 ROOT = Path(__file__).parents[1]

@@ -11,12 +11,13 @@ import pytest
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from tiny_federation import images, marked, queue_study
 
-from deploy.local import LocalFederation, free_port
+from deploy.local import LocalFederation
 from server.federation import load_federation
 from server.study_folder import StudyFolder, StudyState
 from shared.canonical import digest
 from shared.keys import load_transport_key
 from shared.ledger import read_entries
+from shared.loopback import free_port
 
 SITES = ["north", "south"]
 ROUNDS = 3

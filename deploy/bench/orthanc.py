@@ -16,8 +16,8 @@ from typing import Self
 import httpx
 
 from client.pacs.multipart import only_part
-from deploy.local import free_port
 from shared.errors import ResourceError
+from shared.loopback import free_port
 
 TITLE, OURS = "ORTHANC", "WARDROUND"
 USER, PASSWORD = "ward", "of-nobody"

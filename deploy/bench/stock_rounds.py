@@ -19,10 +19,10 @@ from typing import Any, Self
 import psutil
 
 import deploy.bench
-from deploy.local import free_port
 from deploy.provision import provision
 from server.superlink_control import Control
 from shared.errors import ResourceError
+from shared.loopback import free_port
 
 METHOD = (
     "Time stamps of a FedAvg strategy at each configure_train and after the last round: from one to the next, "

@@ -17,7 +17,7 @@ from pathlib import Path
 
 import grpc
 import pytest
-from flower_lab import Lab, Out, free_port, issue, new_key, private_pem, public_pem, pull, random_file
+from flower_lab import Lab, Out, issue, new_key, private_pem, public_pem, pull, random_file
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.message_pb2 import Metadata, ObjectTree
 
@@ -26,6 +26,7 @@ from client.fleet import Fleet, NotAdmitted
 from client.link import Delayed, Link
 from client.parcels import Note, Parcels
 from shared.errors import LinkError, TrustError
+from shared.loopback import free_port
 
 CHILD = """
 import json, sys, time

@@ -15,13 +15,14 @@ from unittest.mock import ANY
 
 import psutil
 import pytest
-from flower_lab import Lab, free_port, issue, new_key, public_pem
+from flower_lab import Lab, issue, new_key, public_pem
 
 from server.flower_bundle import build_bundle
 from server.superlink import SuperLink
 from server.superlink_control import RunStatus
 from shared.allocator import VARIABLES
 from shared.errors import LinkError
+from shared.loopback import free_port
 
 SUPERVISOR = """
 import sys, time

@@ -14,7 +14,7 @@ from live_federation import wardround
 from lone_site import a_study
 
 from client.join import join
-from deploy.local import free_port, wardround_command
+from deploy.local import wardround_command
 from server.desk import utc_now
 from server.enrolment import admit, invite, remove
 from server.federation import create_federation, load_federation
@@ -22,6 +22,7 @@ from server.launch import launch
 from server.queue import waits_for_sites
 from server.study_folder import StudyState
 from server.supervisor import START_TRIES, listen_address
+from shared.loopback import free_port
 
 PATIENCE_S = 300.0  # five starts of a process, on a machine that does much else
 

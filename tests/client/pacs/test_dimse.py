@@ -23,7 +23,7 @@ from client.pacs.shelf import Shelf
 from client.settings import load_settings
 from deploy.bench.orthanc import OURS, Orthanc
 from deploy.bench.relay import Line, Relay
-from deploy.local import free_port
+from shared.loopback import free_port
 
 Site = Callable[..., Path]
 FILES = instances("CR", "MR")

@@ -1,7 +1,6 @@
 """A study's figures on a real MLflow server, and what is said where there is none."""
 
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -17,6 +16,7 @@ from server.report.facts import facts_of
 from server.report.table import rows
 from server.report.tracking import EXPERIMENT, Tracker, send_figures
 from shared.errors import ResourceError
+from shared.loopback import free_port
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # of MLflow's own imports
 
@@ -26,9 +26,7 @@ def mlflow_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     if not os.environ.get("CI"):
         pytest.importorskip("mlflow.server", reason="the full MLflow is not installed; CI installs it")
     folder: Path = tmp_path_factory.mktemp("mlflow")
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
     store = ["--backend-store-uri", f"sqlite:///{folder}/runs.db", "--artifacts-destination", str(folder / "artifacts")]
     variables = {"MLFLOW_DISABLE_TELEMETRY": "true", "TMPDIR": str(folder)}  # where it leaves a lock file for good
