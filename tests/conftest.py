@@ -19,6 +19,17 @@ if TYPE_CHECKING:
 from flwr.supercore.task_identity import TaskIdentity
 
 
+_SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Tests of one module run in one process; so do all that share a program which takes long to start."""
+    for item in items:
+        names = getattr(item, "fixturenames", ())
+        shared = next((name for name in _SESSION if name in names), item.nodeid.partition("::")[0])
+        item.add_marker(pytest.mark.xdist_group(shared))
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """The folder of public test images; named by WARDROUND_DATA, else beside the repository."""

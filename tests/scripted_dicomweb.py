@@ -36,6 +36,8 @@ def service(answers: Answers) -> Iterator[PacsSettings]:
         thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
         url = f"http://127.0.0.1:{server.server_port}/dicom-web"
-        yield PacsSettings.model_validate({"web": {"url": url}, "query": {"modalities": ["CR"]}})
-        server.shutdown()
-        thread.join()
+        try:
+            yield PacsSettings.model_validate({"web": {"url": url}, "query": {"modalities": ["CR"]}})
+        finally:
+            server.shutdown()
+            thread.join()
