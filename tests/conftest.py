@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation
 from flwr.supercore.task_identity import TaskIdentity
 
-
 _SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
 
 
