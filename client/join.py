@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.durable import write_atomically
-from shared.enrolment import LARGEST_RECORD, Invitation, make_join_request, read_invitation
+from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
 from shared.keys import (
     load_identity_key,
@@ -24,8 +24,8 @@ from shared.keys import (
     make_identity_key,
     make_transport_key,
     save_key,
-    transport_pem,
 )
+from shared.signed_record import LARGEST_RECORD
 
 Key = TypeVar("Key", EllipticCurvePrivateKey, Ed25519PrivateKey)
 
@@ -68,8 +68,7 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
     identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
     write_atomically(folder / "invitation.json", data, mode=0o600)
     request = folder / "join-request.json"
-    public = transport_pem(transport_key.public_key())
-    write_atomically(request, make_join_request(invited, transport_key=public, identity_key=identity_key))
+    write_atomically(request, make_join_request(invited, transport_key=transport_key, identity_key=identity_key))
     return request
 
 

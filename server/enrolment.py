@@ -4,7 +4,7 @@ A site is admitted if, in this order:
 
 1. its join request is sound (`shared/enrolment.py`) and made for this federation;
 2. its name is new, or its entry has ended; if not, and the keys are the same, it is simply told so again;
-3. it answers the last invitation that lies here for its name, and this has not expired;
+3. it answers the invitation that lies here for its name, and this has not expired; who is admitted uses it up;
 4. none of its keys is somebody else's. Its new entry takes the place of one that has ended.
 
 Whether the person who sent the request is the hospital is decided by two people who compare its
@@ -17,10 +17,9 @@ from secrets import token_hex
 from pydantic import ValidationError
 
 from server.federation import Federation, existing_federation, load_federation
-from shared.canonical import canonical
 from shared.command_line import typed
 from shared.durable import locked, write_atomically
-from shared.enrolment import Invitation, JoinRequest, read_invitation, read_join_request
+from shared.enrolment import JoinRequest, Offer, make_invitation, read_invitation, read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import Roster, RosterEntry, sign_roster
 from shared.section import wrong_keys
@@ -44,14 +43,14 @@ def invite(folder: Path, site: str, *, now: int, days: int = INVITATION_DAYS) ->
     """
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
-        invitation = _invitation(federation, site, expires=now + days * _DAY)
+        offer = _offer(federation, site, expires=now + days * _DAY)
         if _current(federation.roster, site, now=now):
             raise ConfigError(
                 f"Site {site!r} is on the roster already.",
                 remedy=f"If its keys are lost: `{typed('federation', 'remove', folder, site)}`, then invite it again.",
             )
         path = _invitation_path(folder, site)
-        write_atomically(path, canonical(invitation.model_dump(mode="json")), mode=0o600)
+        write_atomically(path, make_invitation(offer, key=federation.coordinator_key), mode=0o600)
         return path
 
 
@@ -90,6 +89,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
             not_after=now + days * _DAY,
         )
         _replace_roster(federation, (*others, entry))
+        _invitation_path(folder, entry.site).unlink(missing_ok=True)
         return entry
 
 
@@ -111,9 +111,9 @@ def _invitation_path(folder: Path, site: str) -> Path:
     return folder / "invitations" / f"{site}.json"
 
 
-def _invitation(federation: Federation, site: str, *, expires: int) -> Invitation:
+def _offer(federation: Federation, site: str, *, expires: int) -> Offer:
     try:
-        return Invitation(
+        return Offer(
             federation=federation.settings.name,
             site=site,
             host=federation.settings.host,
@@ -129,7 +129,7 @@ def _invitation(federation: Federation, site: str, *, expires: int) -> Invitatio
             raise ConfigError(
                 f"{site!r} cannot be the name of a site.", remedy="Use a-z, 0-9 and hyphens, such as ward-c."
             ) from None
-        raise ConfigError(wrong_keys("invitation", Invitation, error), remedy="Correct what is named.") from None
+        raise ConfigError(wrong_keys("invitation", Offer, error), remedy="Correct what is named.") from None
 
 
 def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:
@@ -139,17 +139,17 @@ def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:
 
 def _same_keys(entry: RosterEntry, asked: JoinRequest) -> RosterEntry:
     if (entry.transport_key, entry.identity_key) != (asked.transport_key, asked.identity_key):
-        raise _not_admitted(asked, "is on the roster with other keys")
+        raise _not_admitted(asked, "is on the roster with other keys, and its invitation was used for those")
     return entry
 
 
 def _check_invitation(folder: Path, asked: JoinRequest, *, now: int) -> None:
     path = _invitation_path(folder, asked.site)
     if not path.is_file():
-        raise _not_admitted(asked, "was not invited")
+        raise _not_admitted(asked, "was not invited, or its invitation was used already")
     invitation = read_invitation(path.read_bytes())
-    if invitation.digest() != asked.invitation:
-        raise _not_admitted(asked, "answers another invitation than the last one")
+    if not asked.answers(invitation):
+        raise _not_admitted(asked, "answers another invitation than the last one, or was changed on its way")
     if now >= invitation.expires:
         raise _not_admitted(asked, "answers an invitation that has expired")
 

@@ -10,8 +10,8 @@ import os
 import stat
 from pathlib import Path
 
-from cryptography.exceptions import UnsupportedAlgorithm
-from cryptography.hazmat.primitives import serialization
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
@@ -112,6 +112,35 @@ def read_identity_pem(text: str) -> Ed25519PublicKey:
     if not isinstance(key, Ed25519PublicKey):
         raise ValueError("not an Ed25519 public key")  # noqa: TRY004 - the text is wrong, not its type
     return key
+
+
+def prove_possession(key: ec.EllipticCurvePrivateKey, said: bytes, *, purpose: str) -> str:
+    """A signature (ECDSA with SHA-384, deterministic by RFC 6979; hex) that shows who holds a transport key.
+
+    Args:
+        key: the transport key.
+        said: what its holder says.
+        purpose: what that is for; another purpose's signature is void.
+    """
+    return key.sign(_proved(said, purpose), ec.ECDSA(hashes.SHA384(), deterministic_signing=True)).hex()
+
+
+def check_possession(public: str, said: bytes, proof: str, *, purpose: str) -> None:
+    """Hold what `prove_possession` gave against a public key (PEM).
+
+    Raises:
+        TrustError: the holder of another key made it, or something else was said.
+    """
+    try:
+        read_transport_pem(public).verify(bytes.fromhex(proof), _proved(said, purpose), ec.ECDSA(hashes.SHA384()))
+    except InvalidSignature:
+        raise TrustError(
+            f"The maker of the {purpose} does not hold its transport key.", remedy="Ask its sender to make it again."
+        ) from None
+
+
+def _proved(said: bytes, purpose: str) -> bytes:
+    return f"wardround {purpose}\n".encode() + said
 
 
 def fingerprint(*public: str) -> str:

@@ -3,31 +3,29 @@
 import json
 import stat
 from pathlib import Path
+from typing import Any
 
 import pytest
+from invited import invitation, invitation_bytes
 
 from client.join import join, load_enrolment
 from shared.canonical import canonical
-from shared.enrolment import Invitation, read_join_request
+from shared.enrolment import read_join_request
 from shared.errors import ConfigError, ProtocolError, TrustError
-from shared.keys import identity_hex, transport_pem
+from shared.keys import identity_hex, make_identity_key, transport_pem
 
 NOW = 1_800_000_000
-INVITATION = Invitation(
-    federation="lungs",
-    site="north",
-    host="fl.example",
-    fleet_port=9092,
-    ca_certificate="-----BEGIN CERTIFICATE-----\n",
-    coordinator_key="ab" * 32,
-    patient_salt="5a" * 32,
-    token="7e" * 32,
-    expires=NOW + 100,
-)
+INVITATION = invitation(expires=NOW + 100)
 
 
-def sent(tmp_path: Path, **changed: object) -> Path:
+def sent(tmp_path: Path, **changed: Any) -> Path:
     path = tmp_path / "from-the-coordinator.json"
+    path.write_bytes(invitation_bytes(**{"expires": NOW + 100, **changed}))
+    return path
+
+
+def altered(tmp_path: Path, **changed: Any) -> Path:
+    path = tmp_path / "altered.json"
     path.write_bytes(canonical({**INVITATION.model_dump(mode="json"), **changed}))
     return path
 
@@ -88,8 +86,8 @@ def test_a_new_invitation_is_answered_with_the_old_keys(tmp_path: Path) -> None:
     assert keys(folder) == before
 
 
-@pytest.mark.parametrize("changed", [{"site": "south"}, {"federation": "hearts"}, {"coordinator_key": "cd" * 32}])
-def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed: dict[str, str]) -> None:
+@pytest.mark.parametrize("changed", [{"site": "south"}, {"federation": "hearts"}, {"key": make_identity_key()}])
+def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed: dict[str, Any]) -> None:
     folder = tmp_path / "site"
     request = join(sent(tmp_path), folder, now=NOW).read_bytes()
     with pytest.raises(ConfigError, match="belongs to site 'north' of federation 'lungs'"):
@@ -107,9 +105,11 @@ def test_an_expired_invitation_says_so_and_makes_nothing(tmp_path: Path) -> None
 
 def test_another_protocol_and_spoilt_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ProtocolError, match="protocol 2; this software speaks 1"):
-        join(sent(tmp_path, protocol=2), tmp_path / "site", now=NOW)
-    with pytest.raises(TrustError):
-        join(sent(tmp_path, site="../../north"), tmp_path / "site", now=NOW)
+        join(altered(tmp_path, protocol=2), tmp_path / "site", now=NOW)
+    with pytest.raises(TrustError, match="fields outside its type"):
+        join(altered(tmp_path, site="../../north"), tmp_path / "site", now=NOW)
+    with pytest.raises(TrustError, match="changed after it was signed"):
+        join(altered(tmp_path, host="evil.example"), tmp_path / "site", now=NOW)
     (tmp_path / "pretty.json").write_text(json.dumps(INVITATION.model_dump(), indent=1))
     with pytest.raises(TrustError, match="not canonical"):
         join(tmp_path / "pretty.json", tmp_path / "site", now=NOW)

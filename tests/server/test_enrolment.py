@@ -12,7 +12,7 @@ from server.enrolment import admit, invite, remove
 from server.federation import create_federation, load_federation
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
-from shared.keys import make_identity_key, make_transport_key, transport_pem
+from shared.keys import make_identity_key, make_transport_key
 
 NOW = 1_800_000_000
 DAY = 86400
@@ -32,7 +32,7 @@ def answer(
 ) -> bytes:
     return make_join_request(
         invitation.model_copy(update=changed),
-        transport_key=transport_pem((transport or make_transport_key()).public_key()),
+        transport_key=transport or make_transport_key(),
         identity_key=identity or make_identity_key(),
     )
 

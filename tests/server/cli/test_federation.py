@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from deploy.cli import app
 from deploy.local import wardround_command
 from shared.enrolment import make_join_request, read_invitation, read_join_request
-from shared.keys import make_identity_key, make_transport_key, transport_pem
+from shared.keys import make_identity_key, make_transport_key
 
 PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 
@@ -40,8 +40,8 @@ def request(folder: Path, site: str) -> Path:
     """What a site sends back after it was invited."""
     invitation = read_invitation(Path(answer("invite", folder, site)["invitation"]).read_bytes())
     path = folder.parent / f"{site}.request"
-    key = transport_pem(make_transport_key().public_key())
-    path.write_bytes(make_join_request(invitation, transport_key=key, identity_key=make_identity_key()))
+    keys = {"transport_key": make_transport_key(), "identity_key": make_identity_key()}
+    path.write_bytes(make_join_request(invitation, **keys))
     return path
 
 
@@ -157,7 +157,7 @@ def test_no_command_prints_a_secret(folder: Path) -> None:
         for more in ((), ("--json",))
     )
     salt = (folder / "salt").read_text().strip()
-    token = json.loads((folder / "invitations/ward-a.json").read_bytes())["token"]
+    token = json.loads((folder / "invitations/ward-b.json").read_bytes())["token"]
     assert salt not in said
     assert token not in said
     assert "PRIVATE" not in said
