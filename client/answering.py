@@ -25,6 +25,7 @@ from client.intake import (
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
 from client.link import Parcel
 from client.rehearse import Rehearsals
+from client.renewal import Renewals
 from client.replies import Replies
 from client.results import Results
 from client.seen_model import check_moved
@@ -58,6 +59,7 @@ class Answering:
         self._later = later
         self._workload = Workload(site)
         self._heads = HeadCheck(site)
+        self._renewals = Renewals(site)
         self._rehearsals = Rehearsals(site, self._workload, answer=answer)
         self._consent = Consent(site)
         self._replies = Replies(site, answer=answer)
@@ -163,6 +165,7 @@ class Answering:
     def _act(self, parcel: Parcel, message: FromServer, record: StudyRecord | None) -> None:
         check_epoch(record, message)
         check_told(message)
+        self._renewals.take(message)
         if record is None and self._rehearsals.receive(parcel, message):
             return
         if isinstance(message, Open):

@@ -117,7 +117,7 @@ class Traffic:
 
 
 class Fleet:
-    """One channel to one SuperLink; thread-safe.
+    """One line to one SuperLink; thread-safe.
 
     Args:
         host: the server's name or address, as its certificate says it.
@@ -138,14 +138,20 @@ class Fleet:
         clock: Callable[[], float],
         certificate_pem: bytes | None = None,
     ) -> None:
-        self._host, self._port, self._ca_pem, self._key, self._clock = host, port, ca_pem, key, clock
+        self._key, self._clock = key, clock
         self.public_key = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         self.clock_offset_s = 0.0
         self.traffic = Traffic()
         self._counting = threading.Lock()
-        self._channel = grpc.secure_channel(
+        self._channels: list[grpc.Channel] = []
+        self.reach(host=host, port=port, ca_pem=ca_pem, certificate_pem=certificate_pem)
+
+    def reach(self, *, host: str, port: int, ca_pem: bytes, certificate_pem: bytes | None) -> None:
+        """Make every further call so; arguments as of the class. Calls under way go on as they began."""
+        self._host, self._port, self._ca_pem = host, port, ca_pem
+        channel = grpc.secure_channel(
             f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            grpc.ssl_channel_credentials(ca_pem, _private_pem(key) if certificate_pem else None, certificate_pem),
+            grpc.ssl_channel_credentials(ca_pem, _private_pem(self._key) if certificate_pem else None, certificate_pem),
             options=[
                 ("grpc.initial_reconnect_backoff_ms", 500),
                 ("grpc.max_reconnect_backoff_ms", 5000),
@@ -155,7 +161,8 @@ class Fleet:
                 ("grpc.use_local_subchannel_pool", 1),
             ],
         )
-        self._stub = FleetStub(self._channel)
+        self._channels.append(channel)
+        self._stub = FleetStub(channel)
 
     def call(self, name: str, request: Any, *, timeout_s: float = CALL_TIMEOUT_S) -> Any:
         """Make one call and wait for its answer.
@@ -199,8 +206,9 @@ class Fleet:
             raise self._explain(error) from None
 
     def close(self) -> None:
-        """Close the channel; calls under way fail."""
-        self._channel.close()
+        """Close the line; calls under way fail."""
+        for channel in self._channels:
+            channel.close()
 
     def _answer(self, call: Call) -> Any:
         try:

@@ -119,6 +119,9 @@ class _HeldLink:
         show_file(into, parcel.payload, mode=0o600)  # as a Link does, it does not wait for the disk
         return hashlib.sha256(parcel.payload).hexdigest()
 
+    def reach(self, **reach: object) -> None:
+        """Flower's own runtime keeps the line."""
+
     def drop(self, parcel: WholeParcel) -> None:
         """Nothing is kept anywhere."""
 

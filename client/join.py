@@ -1,6 +1,6 @@
 """Joining: how a site makes its keys, answers its invitation, and finds both again.
 
-    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json
+    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json   admission.json
 
 The keys are made here and never travel; the join request holds their public halves and goes back
 to the coordinator. Joining again keeps the keys. What makes an invitation or a request sound is
@@ -15,6 +15,8 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.admission import Reach, load_admission
+from shared.admission import Admission
 from shared.durable import write_atomically
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
@@ -32,11 +34,20 @@ Key = TypeVar("Key", EllipticCurvePrivateKey, Ed25519PrivateKey)
 
 @dataclass(frozen=True)
 class Enrolment:
-    """What a site that has joined holds: its invitation and its two private keys."""
+    """What a site that has joined holds: its invitation, its two private keys, and the admission that it has taken."""
 
     invitation: Invitation
     transport_key: EllipticCurvePrivateKey = field(repr=False)
     identity_key: Ed25519PrivateKey = field(repr=False)
+    admission: Admission | None = None
+
+    @property
+    def reach(self) -> Reach:
+        """Where the federation is and whom to trust there: by the admission, before there is one by the invitation."""
+        if self.admission is not None:
+            return Reach.of(self.admission)
+        invited = self.invitation
+        return Reach(invited.host, invited.fleet_port, invited.ca_certificate.encode())
 
 
 def join(invitation: Path, folder: Path, *, now: int) -> Path:
@@ -79,10 +90,12 @@ def load_enrolment(folder: Path) -> Enrolment:
         ConfigError: the site has not joined.
         TrustError: the invitation is damaged, or a key file is exposed, missing or of another kind.
     """
+    invitation = load_invitation(folder)
     return Enrolment(
-        load_invitation(folder),
+        invitation,
         load_transport_key(folder / "keys" / "transport.pem"),
         load_identity_key(folder / "keys" / "identity.pem"),
+        load_admission(folder, invitation),
     )
 
 

@@ -92,6 +92,10 @@ class Link:
         """Seconds to add to this computer's clock so that the server takes its stamps; 0 is normal."""
         return self._fleet.clock_offset_s
 
+    def reach(self, *, host: str, port: int, ca_pem: bytes, certificate_pem: bytes | None) -> None:
+        """From now on, dial, trust and show what these say; arguments as of the class. Nothing under way is lost."""
+        self._fleet.reach(host=host, port=port, ca_pem=ca_pem, certificate_pem=certificate_pem)
+
     def connect(self) -> None:
         """Become a member now, and stay one: from here on a thread heartbeats and reconnects.
 

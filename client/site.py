@@ -28,7 +28,6 @@ from client.spool import SiteSpool
 from client.study_store import StudyStore
 from client.worker_process import WorkerProcess
 from shared.durable import show_file
-from shared.enrolment import Invitation
 from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
@@ -49,6 +48,7 @@ class Site:
     name: str
     folder: Path
     settings: SiteSettings
+    enrolment: Enrolment = field(repr=False)
     coordinator: Ed25519PublicKey
     link: Link
     egress: Egress
@@ -90,9 +90,8 @@ def open_site(
         ConfigError: site.toml or the invitation cannot be used.
         TrustError: a key file is open to others, or the ledger does not hold.
     """
-    settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)
+    settings, enrolment = _settings_and_enrolment(folder)
     invitation, name = enrolment.invitation, enrolment.invitation.site
-    _check_invitation(settings, invitation)
     now = partial(utc_now, clock)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     lost = declared_losses(folder / LEDGER_FILE)
@@ -100,6 +99,7 @@ def open_site(
         name=name,
         folder=folder,
         settings=settings,
+        enrolment=enrolment,
         coordinator=read_identity_hex(invitation.coordinator_key),
         link=link or _link(enrolment, folder / "link", clock),
         egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, policy=settings.policy, lost=lost),
@@ -117,7 +117,10 @@ def open_site(
     )
 
 
-def _check_invitation(settings: SiteSettings, invitation: Invitation) -> None:
+def _settings_and_enrolment(folder: Path) -> tuple[SiteSettings, Enrolment]:
+    """Both, if they are of one site, and the policy permits the federation."""
+    settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)
+    invitation = enrolment.invitation
     if settings.site.name != invitation.site:
         raise ConfigError(
             f"site.toml names the site {settings.site.name!r}, its invitation {invitation.site!r}.",
@@ -125,6 +128,7 @@ def _check_invitation(settings: SiteSettings, invitation: Invitation) -> None:
         )
     fingerprint = invitation.coordinator_fingerprint()
     check_federation(settings.policy, federation=invitation.federation, coordinator=fingerprint)
+    return settings, enrolment
 
 
 def approvals_of(folder: Path, enrolment: Enrolment) -> Approvals:
@@ -139,15 +143,7 @@ def _alarm(site: str, policy: Policy, say: Callable[[str], None]) -> Alarm:
 
 def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:
     folder.mkdir(mode=0o700, exist_ok=True)
-    invitation = enrolment.invitation
-    return Link(
-        host=invitation.host,
-        port=invitation.fleet_port,
-        ca_pem=invitation.ca_certificate.encode(),
-        key=enrolment.transport_key,
-        folder=folder,
-        clock=clock,
-    )
+    return Link(**enrolment.reach._asdict(), key=enrolment.transport_key, folder=folder, clock=clock)
 
 
 def write_status(folder: Path, status: dict[str, Any]) -> None:

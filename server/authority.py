@@ -1,8 +1,8 @@
 """The federation's certificate authority: which certificates it issues, and for how long.
 
-One root (RFC 5280, EC P-384) that can sign nothing but end certificates, and the server's
-certificate with the names that sites may dial. Pure: keys and time come in, certificates go out;
-`server/federation.py` keeps the files.
+One root (RFC 5280, EC P-384) that can sign nothing but end certificates, the server's
+certificate with the names that sites may dial, and one for each site's transport key. Pure: keys and time
+come in, certificates go out; `server/federation.py` and `server/admissions.py` keep the files.
 """
 
 import ipaddress
@@ -12,6 +12,8 @@ from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
+
+from shared.certificates import DAY_S
 
 AUTHORITY_DAYS = 3652  # ten years
 SERVER_DAYS = 825  # the longest that common TLS clients accept
@@ -27,7 +29,7 @@ def issue_authority(key: ec.EllipticCurvePrivateKey, *, name: str, now: int) -> 
         now: Unix seconds.
     """
     subject = _common_name(f"{name} CA")
-    builder = _builder(subject, subject, key.public_key(), now=now, days=AUTHORITY_DAYS)
+    builder = _builder(subject, subject, key.public_key(), now=now, until=now + AUTHORITY_DAYS * DAY_S)
     builder = builder.add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
     builder = builder.add_extension(_usage(key_cert_sign=True, crl_sign=True), critical=True)
     return builder.sign(key, hashes.SHA384())
@@ -50,14 +52,33 @@ def issue_server(
         host: host name or IP address; an address becomes an IP entry, as clients look there for it.
         now: Unix seconds.
     """
-    builder = _builder(_common_name("server"), authority.subject, public_key, now=now, days=SERVER_DAYS)
+    builder = _builder(_common_name("server"), authority.subject, public_key, now=now, until=now + SERVER_DAYS * DAY_S)
     names = dict.fromkeys([_general_name(host), _general_name("localhost"), _general_name("127.0.0.1")])
     builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
-    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-    builder = builder.add_extension(_usage(digital_signature=True), critical=True)
-    builder = builder.add_extension(x509.ExtendedKeyUsage([ExtendedKeyUsageOID.SERVER_AUTH]), critical=False)
-    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
-    return builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA384())
+    return _for(builder, ExtendedKeyUsageOID.SERVER_AUTH, authority_key)
+
+
+def issue_site(
+    authority: x509.Certificate,
+    authority_key: ec.EllipticCurvePrivateKey,
+    public_key: ec.EllipticCurvePublicKey,
+    *,
+    site: str,
+    now: int,
+    until: int,
+) -> x509.Certificate:
+    """The certificate that a site shows to a proxy that asks for one.
+
+    Args:
+        authority: the root certificate.
+        authority_key: its key.
+        public_key: the site's transport key.
+        site: its name.
+        now: Unix seconds.
+        until: Unix seconds; when its entry on the roster ends.
+    """
+    builder = _builder(_common_name(site), authority.subject, public_key, now=now, until=until)
+    return _for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, authority_key)
 
 
 def read_authority(pem: bytes) -> x509.Certificate:
@@ -74,17 +95,19 @@ def certificate_pem(certificate: x509.Certificate) -> bytes:
     return certificate.public_bytes(serialization.Encoding.PEM)
 
 
-def ends_at(pem: bytes) -> float:
-    """When a certificate ends, Unix seconds.
-
-    Raises:
-        ValueError: it cannot be read.
-    """
-    return x509.load_pem_x509_certificate(pem).not_valid_after_utc.timestamp()
+def _for(
+    builder: x509.CertificateBuilder, use: x509.ObjectIdentifier, authority_key: ec.EllipticCurvePrivateKey
+) -> x509.Certificate:
+    """An end certificate for one use."""
+    builder = builder.add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+    builder = builder.add_extension(_usage(digital_signature=True), critical=True)
+    builder = builder.add_extension(x509.ExtendedKeyUsage([use]), critical=False)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    return builder.add_extension(issuer, critical=False).sign(authority_key, hashes.SHA384())
 
 
 def _builder(
-    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, now: int, days: int
+    subject: x509.Name, issuer: x509.Name, key: ec.EllipticCurvePublicKey, *, now: int, until: int
 ) -> x509.CertificateBuilder:
     start = datetime.fromtimestamp(now, UTC)
     return (
@@ -94,7 +117,7 @@ def _builder(
         .public_key(key)
         .serial_number(x509.random_serial_number())
         .not_valid_before(start - _CLOCK_SKEW)
-        .not_valid_after(start + timedelta(days=days))
+        .not_valid_after(datetime.fromtimestamp(until, UTC))
         .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
     )
 

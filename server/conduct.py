@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from server.admissions import Admissions
 from server.checkpoint import Checkpoints
 from server.cohort import choose, remaining
 from server.conductor import Conductor
@@ -93,6 +94,7 @@ def _conduct(
             say=say,
             sent_bytes=int(folder.read_status().get("sent_bytes", 0)),
             rehearsal=folder.rehearsal(),
+            admissions=Admissions(federation_folder),
         )
         if started is None:
             start_digest = digest(start.read_bytes())

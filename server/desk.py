@@ -7,6 +7,7 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server.admissions import Admissions
 from server.backbones import BACKBONE
 from server.heads import Heads
 from server.journal import Journal
@@ -25,7 +26,7 @@ from shared.rehearsal import Terms
 from shared.rehearsal_contract import rehearsal_contract
 from shared.study import Study
 from shared.update import Tensors, payload_limit
-from shared.wire import Message, Open, encode, to_site
+from shared.wire import Close, Message, Open, Refused, Work, encode, to_site
 
 SLOT_FLOOR_BYTES = 256 * 10**6
 
@@ -57,6 +58,8 @@ class Desk:
     amendments: tuple[str, ...] = ()  # those in force, as they were signed
     openings: dict[str, Question] = field(default_factory=dict)  # on their way, by message; they outlive their round
     rehearsal: Terms | None = None  # how the study is rehearsed, if it is not run
+    admissions: Admissions | None = None  # of the sites, in a federation that has any
+    carried: dict[str, tuple[str, str]] = field(default_factory=dict)  # by message, whose admission it carries
     heads: Heads = field(init=False)  # of the sites' ledgers
 
     def __post_init__(self) -> None:
@@ -123,10 +126,23 @@ class Desk:
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""
+        admission = (
+            self.admissions.pending(site) if self.admissions and isinstance(message, Open | Work | Close) else None
+        )
+        if admission is not None:
+            message = message.model_copy(update={"admission": admission})
         envelope = seal(encode(message), key=self.key, signer=COORDINATOR, purpose=to_site(site))
         message_id = self.link.push(site, envelope, payload)
         self.sent_bytes += payload.stat().st_size if payload else 0
+        if admission is not None:
+            self.carried[message_id] = site, admission
         return message_id
+
+    def answered(self, message_id: str, answer: Message) -> None:
+        """A site that did as a message asked has taken the admission that it carried."""
+        carried = self.carried.pop(message_id, None)
+        if carried is not None and self.admissions is not None and not isinstance(answer, Refused):
+            self.admissions.taken(*carried)
 
     def write(self, record: Record) -> None:
         """Put a record into the journal, if the study is still ours.

@@ -16,9 +16,9 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
-from server.authority import ends_at
 from server.refusals import KnownKey, Refused, recognise
 from server.tail import Tail
+from shared.certificates import ends_at
 from shared.command_line import typed
 from shared.errors import LinkError
 from shared.identity import RosterEntry

@@ -16,6 +16,7 @@ from secrets import token_hex
 
 from pydantic import ValidationError
 
+from server.admissions import admission_path, forget_admission, issue_admission
 from server.federation import Federation, existing_federation, load_federation
 from shared.command_line import typed
 from shared.durable import locked, write_atomically
@@ -47,7 +48,7 @@ def invite(folder: Path, site: str, *, now: int, days: int = INVITATION_DAYS) ->
         if _current(federation.roster, site, now=now):
             raise ConfigError(
                 f"Site {site!r} is on the roster already.",
-                remedy=f"If its keys are lost: `{typed('federation', 'remove', folder, site)}`, then invite it again.",
+                remedy=f"If its keys are lost: `{typed('federation', 'revoke', folder, site)}`, then invite it again.",
             )
         path = _invitation_path(folder, site)
         write_atomically(path, make_invitation(offer, key=federation.coordinator_key), mode=0o600)
@@ -75,7 +76,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
             raise _not_admitted(asked, f"asks to join federation {asked.federation!r}")
         # 2. a name, once
         if (current := _current(roster, asked.site, now=now)) is not None:
-            return _same_keys(current, asked)
+            return _admitted_before(federation, current, asked, now=now)
         others = tuple(entry for entry in roster.entries if entry.site != asked.site)
         # 3. the invitation
         _check_invitation(folder, asked, now=now)
@@ -89,12 +90,15 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
             not_after=now + days * _DAY,
         )
         _replace_roster(federation, (*others, entry))
+        issue_admission(federation, entry, now=now)
         _invitation_path(folder, entry.site).unlink(missing_ok=True)
         return entry
 
 
-def remove(folder: Path, site: str) -> Roster:
-    """Take a site off the roster, and its invitation away, so that it can be invited anew.
+def revoke(folder: Path, site: str) -> Roster:
+    """Take a site off the roster, with its invitation and admission; it may be invited anew.
+
+    A server that runs lets the site in no more, and a round that is under way goes on without it.
 
     Raises:
         TrustError: the site is not on the roster.
@@ -104,6 +108,7 @@ def remove(folder: Path, site: str) -> Roster:
         gone = federation.roster.by_site(site)
         roster = _replace_roster(federation, tuple(e for e in federation.roster.entries if e != gone))
         _invitation_path(folder, gone.site).unlink(missing_ok=True)
+        forget_admission(folder, gone.site)
         return roster
 
 
@@ -118,7 +123,7 @@ def _offer(federation: Federation, site: str, *, expires: int) -> Offer:
             site=site,
             host=federation.settings.host,
             fleet_port=federation.settings.fleet_port,
-            ca_certificate=federation.ca_certificate.read_text(),
+            ca_certificate=federation.trusted(),
             coordinator_key=federation.roster.coordinator_key,
             patient_salt=federation.patient_salt,
             token=token_hex(32),
@@ -137,9 +142,12 @@ def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:
     return next((entry for entry in roster.entries if entry.site == site and now < entry.not_after), None)
 
 
-def _same_keys(entry: RosterEntry, asked: JoinRequest) -> RosterEntry:
+def _admitted_before(federation: Federation, entry: RosterEntry, asked: JoinRequest, *, now: int) -> RosterEntry:
+    """The same request again, perhaps because the first was cut short: what is missing is made up for."""
     if (entry.transport_key, entry.identity_key) != (asked.transport_key, asked.identity_key):
         raise _not_admitted(asked, "is on the roster with other keys, and its invitation was used for those")
+    if not admission_path(federation.folder, entry.site).is_file():
+        issue_admission(federation, entry, now=now)
     return entry
 
 
@@ -177,5 +185,5 @@ def _replace_roster(federation: Federation, entries: tuple[RosterEntry, ...]) ->
 def _not_admitted(asked: JoinRequest, why: str) -> TrustError:
     return TrustError(
         f"Site {asked.site!r} is not admitted: it {why}.",
-        remedy="Talk to the site; if all is well, remove the old entry or invite it again.",
+        remedy="Talk to the site; if all is well, revoke the old entry or invite it again.",
     )

@@ -3,7 +3,7 @@
     federation.toml   name, host, port         ca/      the authority's key and certificate
     roster.signed     the roster               server/  the TLS key and certificate
     coordinator.key   the identity key         salt     of the patient keys (hex)
-    invitations/      one per site             studies/ and run/ belong to others
+    invitations/      one per site             admissions/, studies/ and run/ belong to others
 
 The folder appears whole or not at all. Who is invited and admitted is decided in
 `server/enrolment.py`, which certificates there are in `server/authority.py`.
@@ -64,8 +64,14 @@ class Federation:
 
     @property
     def ca_certificate(self) -> Path:
-        """PEM certificate that sites trust."""
+        """PEM certificate of the authority that issues."""
         return self.folder / "ca" / "certificate.pem"
+
+    def trusted(self) -> str:
+        """The authorities that sites trust, PEM: the one that issues, and one that is coming or going."""
+        others = (self.folder / "ca" / "next" / "certificate.pem", self.folder / "ca" / "old.pem")
+        known = dict.fromkeys(path.read_text() for path in (self.ca_certificate, *others) if path.is_file())
+        return "".join(known)
 
     @property
     def server_certificate(self) -> Path:

@@ -6,8 +6,9 @@ replaced; a server that runs shows the old certificate until it is started again
 
 from pathlib import Path
 
-from server.authority import certificate_pem, ends_at, issue_server, read_authority
+from server.authority import certificate_pem, issue_server, read_authority
 from server.federation import existing_federation, load_federation
+from shared.certificates import ends_at
 from shared.durable import locked, write_atomically
 from shared.errors import TrustError
 from shared.keys import load_transport_key

@@ -200,6 +200,7 @@ class StageRun:
             self._refuse(site, fault.cause, fault.what)
             return
         desk.hear_head(site, answer)
+        desk.answered(arrival.message_id, answer)
         if not (isinstance(answer, Uploaded) or (isinstance(answer, Ready) and answer.uploaded)):
             desk.link.drop(arrival)
         self._act(site, answer, arrival)

@@ -15,6 +15,9 @@ A rehearsal (`shared/rehearsal.py`) opens nothing: it is one question, Rehearse 
 one answer, Rehearsed; a Close ends it before its time. Both have a protocol number of their own, which a
 site that knows no rehearsal refuses by that number.
 
+Open, Work and Close may carry the site's newest admission (`shared/admission.py`), until the site has answered
+one that did.
+
 A site may answer any of them with Refused, which holds a code and perhaps the key of its policy. Receipts ride on
 the next message to the same site. A message whose address names a stage that its type has no place
 in is no message of this protocol; a site that has not opened the study, or has lost it, is sent Open
@@ -53,6 +56,7 @@ Device = Annotated[str, Field(pattern=r"^(cpu|mps|cuda:\d{1,2})$")]
 Software = dict[
     Literal["wardround", "python", "torch", "numpy"], Annotated[str, Field(pattern=r"^\d[0-9A-Za-z.+-]{0,63}$")]
 ]
+Carried = Annotated[str, Field(max_length=32_768)]  # an admission, as it was signed
 Receipts = Annotated[tuple[Receipt, ...], Field(max_length=8)]
 Seconds = dict[Literal["score", "train"], Annotated[float, Field(ge=0, le=1e9)]]
 
@@ -85,6 +89,7 @@ class Open(Message):
     cohort: tuple[Name, ...]
     payload_bytes: Count = 0
     amendments: Annotated[tuple[Sealed, ...], Field(max_length=MOST_AMENDMENTS)] = ()
+    admission: Carried | None = None
 
 
 class Work(Message):
@@ -105,6 +110,7 @@ class Work(Message):
     counted_round: Count = 0
     receipts: Receipts = ()
     heads: Held | None = None
+    admission: Carried | None = None
 
 
 class Grant(Message):
@@ -122,6 +128,7 @@ class Close(Message):
     reason: Literal["finished", "stopped", "failed"]
     receipts: Receipts = ()
     heads: Held | None = None
+    admission: Carried | None = None
 
 
 class Rehearse(Message):

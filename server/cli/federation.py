@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 
 from server import enrolment
+from server.admissions import admission_path
 from server.federation import create_federation, load_federation
 from server.renewal import renew_server_certificate
 from shared.command_line import typed
@@ -94,17 +95,19 @@ def admit(
         "Admitted": entry.site,
         "Fingerprint": entry.fingerprint(),
         "Valid until": _day(entry.not_after),
+        "Certificate": admission_path(folder, entry.site),
         "Next": typed("federation", "serve", folder),
     }
-    return Answer(_entry(entry), facts(shown))
+    return Answer({**_entry(entry), "admission": str(admission_path(folder, entry.site))}, facts(shown))
 
 
 @app.command()
-@answering("federation.remove")
-def remove(folder: Folder, site: Site) -> Answer:
-    """Take a site off the roster, so that it must be invited again."""
-    roster = enrolment.remove(folder, site)
-    return Answer({"site": site, "sites": list(roster.sites())}, f"{site} is no longer on the roster.")
+@answering("federation.revoke")
+def revoke(folder: Folder, site: Site) -> Answer:
+    """Cut a site off at once, in the middle of a round, too; it must be invited again."""
+    roster = enrolment.revoke(folder, site)
+    said = f"{site} is off the roster. If this federation is served, it is cut off now; rounds go on without it."
+    return Answer({"site": site, "sites": list(roster.sites())}, said)
 
 
 @app.command()

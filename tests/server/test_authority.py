@@ -9,7 +9,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import ExtendedKeyUsageOID
 from cryptography.x509.verification import PolicyBuilder, Store, VerificationError
 
-from server.authority import SERVER_DAYS, certificate_pem, ends_at, issue_authority, issue_server
+from server.authority import SERVER_DAYS, certificate_pem, issue_authority, issue_server
+from shared.certificates import ends_at
 from shared.keys import make_transport_key
 
 NOW = 1_800_000_000

@@ -8,7 +8,7 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.enrolment import admit, invite, remove
+from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
@@ -139,15 +139,15 @@ def test_names_that_are_no_sites_are_not_invited(folder: Path, site: str) -> Non
         invite(folder, site, now=NOW)
     assert list((folder / "invitations").iterdir()) == []
     with pytest.raises(TrustError, match="not on the roster"):
-        remove(folder, site)
+        revoke(folder, site)
 
 
-def test_a_site_on_the_roster_is_not_invited_again_until_removed(folder: Path) -> None:
+def test_a_site_on_the_roster_is_not_invited_again_until_revoked(folder: Path) -> None:
     request = answer(invited(folder))
     admit(folder, request, now=NOW)
     with pytest.raises(ConfigError, match="on the roster already"):
         invite(folder, "north", now=NOW)
-    assert remove(folder, "north").entries == ()
+    assert revoke(folder, "north").entries == ()
     with pytest.raises(TrustError, match="not invited"):
         admit(folder, request, now=NOW)
     assert admit(folder, answer(invited(folder)), now=NOW).site == "north"

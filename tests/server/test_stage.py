@@ -16,7 +16,7 @@ from server.arrival import Arrival, Unreachable
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
-from server.enrolment import admit, invite, remove
+from server.enrolment import admit, invite, revoke
 from server.federation import Federation, LiveRoster, create_federation, load_federation
 from server.journal import Journal, read_history, read_records
 from server.owner import claim
@@ -171,7 +171,7 @@ def line_of(desk: Desk) -> Line:
 def test_a_site_that_is_removed_in_a_round_is_waited_for_no_longer(desk: Desk, root: Path) -> None:
     def leaving(site: str, message: Any) -> Message | None:
         if site == "south":
-            remove(root / "ward", "south")
+            revoke(root / "ward", "south")
             return None
         return Refused(address=message.address, refusal=WireCode.DEVICE)
 

@@ -16,7 +16,7 @@ from lone_site import a_study
 from client.join import join
 from deploy.local import wardround_command
 from server.desk import utc_now
-from server.enrolment import admit, invite, remove
+from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
 from server.launch import launch
 from server.queue import waits_for_sites
@@ -91,10 +91,10 @@ def test_a_site_that_is_admitted_meanwhile_may_connect(served: subprocess.Popen[
     assert nodes(folder)["north"] == before["north"]
 
 
-def test_a_site_that_is_removed_may_not_connect_any_more(served: subprocess.Popen[bytes], folder: Path) -> None:
+def test_a_site_that_is_revoked_may_not_connect_any_more(served: subprocess.Popen[bytes], folder: Path) -> None:
     enrol(folder, "leaving", root=folder.parent)
     until(lambda: "leaving" in nodes(folder), "the new site is registered")
-    remove(folder, "leaving")
+    revoke(folder, "leaving")
     until(lambda: "leaving" not in nodes(folder), "the site is taken out")
     assert "north" in nodes(folder)
 

@@ -77,6 +77,7 @@ def test_an_invited_site_is_admitted_and_listed(folder: Path) -> None:
     admitted = admit(folder, request(folder, "ward-a"))
     listed = answer("roster", folder)
     assert admitted["site"] == "ward-a"
+    assert Path(admitted.pop("admission")) == folder / "admissions" / "ward-a.json"
     assert listed == {"federation": "north", "sites": [admitted]}
     shown = federation("roster", folder).stdout
     assert admitted["fingerprint"] in shown
@@ -141,10 +142,10 @@ def test_who_was_not_invited_is_refused(folder: Path, tmp_path: Path) -> None:
     assert "What to do:" in done.stderr
 
 
-def test_a_removed_site_must_be_invited_again(folder: Path) -> None:
+def test_a_revoked_site_must_be_invited_again(folder: Path) -> None:
     asked = request(folder, "ward-a")
     admit(folder, asked)
-    assert answer("remove", folder, "ward-a")["sites"] == []
+    assert answer("revoke", folder, "ward-a")["sites"] == []
     assert federation(*compared(folder, asked)).exit_code == 4
     assert admit(folder, request(folder, "ward-a"))["site"] == "ward-a"
 

@@ -1,0 +1,86 @@
+"""What a site has been told of how to reach its federation: the newest admission, taken by its rules.
+
+The invitation says it first; from the first admission on, that is what the line is made from. The rules stand
+in `shared/admission.py`; here are the file, `admission.json` in the site's folder, and rules 2 and 3.
+"""
+
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from shared.admission import Admission, read_admission
+from shared.certificates import check_certificate
+from shared.durable import write_atomically
+from shared.enrolment import Invitation
+from shared.errors import ConfigError, TrustError
+from shared.keys import read_identity_hex
+from shared.signed_record import LARGEST_RECORD
+
+FILE_NAME = "admission.json"
+
+
+class Reach(NamedTuple):
+    """Where a site dials, whom it trusts there (PEM), and what it shows to a proxy that asks (PEM)."""
+
+    host: str
+    port: int
+    ca_pem: bytes
+    certificate_pem: bytes | None = None
+
+    @classmethod
+    def of(cls, admission: Admission) -> Self:
+        """As an admission says it."""
+        return cls(admission.host, admission.fleet_port, admission.authorities.encode(), admission.certificate.encode())
+
+
+def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transport_key: str) -> Admission:
+    """Keep an admission by the module's rules; one that was taken before changes nothing.
+
+    Args:
+        folder: the site's folder.
+        data: the admission's bytes.
+        invitation: the site's own.
+        transport_key: the site's public key (PEM).
+
+    Raises:
+        ProtocolError: it was made for another protocol number.
+        TrustError: a rule does not hold; what was taken before stays.
+    """
+    # 1. by the coordinator, for this site
+    admission = read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+    if (admission.federation, admission.site) != (invitation.federation, invitation.site):
+        raise TrustError(
+            f"The admission is for site {admission.site!r} of federation {admission.federation!r};"
+            f" this is {invitation.site!r} of {invitation.federation!r}.",
+            remedy="Ask the coordinator for this site's own.",
+        )
+    # 2. not older
+    kept = load_admission(folder, invitation)
+    if kept is not None and admission.number < kept.number:
+        raise TrustError(
+            "The admission is older than the one that this site has taken.", remedy="Nothing: the newer one holds."
+        )
+    # 3. for this site's key
+    check_certificate(admission.certificate, transport_key=transport_key, authorities=admission.authorities)
+    if admission != kept:
+        write_atomically(folder / FILE_NAME, data, mode=0o600)
+    return admission
+
+
+def load_admission(folder: Path, invitation: Invitation) -> Admission | None:
+    """The admission that was taken, if there is one.
+
+    Raises:
+        ConfigError: it cannot be read.
+        TrustError: it is damaged.
+    """
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            data = file.read(LARGEST_RECORD + 1)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
+            remedy="Restore it from your backup, or ask the coordinator to send it again.",
+        ) from None
+    return read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))

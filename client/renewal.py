@@ -1,0 +1,54 @@
+"""Renewal at a running site: an admission that came with a message is kept, and the line is made from it.
+
+An admission that does not hold is said on the console, and the message is answered all the same: what was
+taken before stays in force.
+"""
+
+from datetime import UTC, datetime
+
+from client.admission import Reach, take_admission
+from client.site import Site
+from shared.admission import Admission
+from shared.certificates import ends_at
+from shared.errors import TrustError
+from shared.keys import transport_pem
+from shared.wire import Close, FromServer, Open, Work
+
+
+class Renewals:
+    """Takes the admissions that the messages of one site carry.
+
+    Args:
+        site: its parts.
+    """
+
+    def __init__(self, site: Site) -> None:
+        self._site, self._enrolment = site, site.enrolment
+        self._reach = site.enrolment.reach
+        self._refused: str | None = None
+
+    def take(self, message: FromServer) -> None:
+        """Take what the message carries, if it carries one."""
+        if not isinstance(message, Open | Work | Close) or message.admission is None:
+            return
+        try:
+            admission = take_admission(
+                self._site.folder,
+                message.admission.encode(),
+                invitation=self._enrolment.invitation,
+                transport_key=transport_pem(self._enrolment.transport_key.public_key()),
+            )
+        except TrustError as error:
+            if error.what != self._refused:
+                self._site.say(f"An admission was not taken: {error.what} {error.remedy}")
+            self._refused = error.what
+            return
+        if (reach := Reach.of(admission)) != self._reach:
+            self._reach = reach
+            self._site.link.reach(**reach._asdict())
+            self._site.say(f"The coordinator has renewed this site's admission; it holds until {last_day(admission)}.")
+
+
+def last_day(admission: Admission) -> str:
+    """The day on which the admission's certificate ends, UTC."""
+    return datetime.fromtimestamp(ends_at(admission.certificate.encode()), UTC).date().isoformat()

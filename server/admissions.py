@@ -1,0 +1,109 @@
+"""Admissions at the coordinator: the newest of each site, and which one the site has taken.
+
+    admissions/SITE.json    as `shared/admission.py` says; may be sent to the site as a file
+    admissions/SITE.taken   the number of the one that the site has answered with
+
+Whoever changes an address, an authority or the roster issues them anew; a study's messages carry them to the
+sites that have not taken them (`server/desk.py`).
+"""
+
+import contextlib
+import json
+from pathlib import Path
+
+from server.authority import certificate_pem, issue_site, read_authority
+from server.federation import Federation
+from shared.admission import Access, make_admission
+from shared.durable import write_atomically
+from shared.identity import RosterEntry
+from shared.keys import load_transport_key, read_transport_pem
+
+
+def issue_admission(federation: Federation, entry: RosterEntry, *, now: int) -> Path:
+    """Certify a site's key for as long as its entry is valid, and write down how it reaches the federation.
+
+    Args:
+        federation: as it is to be reached from now on.
+        entry: the site's place on the roster.
+        now: Unix seconds.
+
+    Returns:
+        The file, which takes the place of an earlier one.
+
+    Raises:
+        TrustError: the authority's key is missing or exposed.
+    """
+    authority_key = load_transport_key(federation.folder / "ca" / "key.pem", role="authority's key")
+    authority = read_authority(federation.ca_certificate.read_bytes())
+    key = read_transport_pem(entry.transport_key)
+    certificate = issue_site(authority, authority_key, key, site=entry.site, now=now, until=entry.not_after)
+    path = admission_path(federation.folder, entry.site)
+    access = Access(
+        federation=federation.settings.name,
+        site=entry.site,
+        number=max(now, _number(path) + 1),
+        host=federation.settings.host,
+        fleet_port=federation.settings.fleet_port,
+        authorities=federation.trusted(),
+        certificate=certificate_pem(certificate).decode(),
+    )
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    write_atomically(path, make_admission(access, key=federation.coordinator_key))
+    return path
+
+
+def forget_admission(folder: Path, site: str) -> None:
+    """Who is off the roster reaches the federation no more."""
+    for path in (admission_path(folder, site), _taken_path(folder, site)):
+        path.unlink(missing_ok=True)
+
+
+def has_taken(folder: Path, site: str) -> bool:
+    """Whether the site has answered with the newest admission."""
+    return _number(admission_path(folder, site)) == _taken(folder, site)
+
+
+class Admissions:
+    """Of one federation, what its studies' messages carry.
+
+    Args:
+        folder: the federation folder.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def pending(self, site: str) -> str | None:
+        """The site's newest admission, unless it has taken it or there is none."""
+        path = admission_path(self._folder, site)
+        if not (number := _number(path)) or number == _taken(self._folder, site):
+            return None
+        return path.read_text()
+
+    def taken(self, site: str, admission: str) -> None:
+        """The site has answered a message that carried this admission."""
+        number = int(json.loads(admission)["number"])
+        if admission_path(self._folder, site).is_file():
+            write_atomically(_taken_path(self._folder, site), str(number).encode())
+
+
+def _number(path: Path) -> int:
+    """Of an admission that lies here; 0 if there is none."""
+    with contextlib.suppress(OSError, ValueError, LookupError):
+        return int(json.loads(path.read_bytes())["number"])
+    return 0
+
+
+def _taken(folder: Path, site: str) -> int:
+    with contextlib.suppress(OSError, ValueError):
+        return int(_taken_path(folder, site).read_text())
+    return 0
+
+
+def admission_path(folder: Path, site: str) -> Path:
+    """Where the site's newest admission lies, if it has one."""
+    return folder / "admissions" / f"{site}.json"
+
+
+def _taken_path(folder: Path, site: str) -> Path:
+    return folder / "admissions" / f"{site}.taken"
