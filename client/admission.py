@@ -4,11 +4,12 @@ The invitation says it first; from the first admission on, that is what the line
 in `shared/admission.py`; here are the file, `admission.json` in the site's folder, and rules 2 and 3.
 """
 
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import NamedTuple, Self
 
 from shared.admission import Admission, read_admission
-from shared.certificates import check_certificate
+from shared.certificates import check_certificate, ends_at
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
 from shared.errors import ConfigError, TrustError
@@ -84,3 +85,8 @@ def load_admission(folder: Path, invitation: Invitation) -> Admission | None:
             remedy="Restore it from your backup, or ask the coordinator to send it again.",
         ) from None
     return read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+
+
+def last_day(admission: Admission) -> str:
+    """The day on which the admission's certificate ends, UTC."""
+    return datetime.fromtimestamp(ends_at(admission.certificate.encode()), UTC).date().isoformat()

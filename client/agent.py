@@ -101,6 +101,7 @@ class Agent:
         self._listen(min(LISTEN_S, self._pace.due_in(time.monotonic())))
         self._rest_worker()
         if now - self._status_at >= STATUS_EVERY_S:
+            self._answering.renewals.warn(time.time())
             self._report(self._state())
 
     def _pull(self) -> None:

@@ -50,6 +50,9 @@ class Answering:
         answer: takes what was released in answer to a parcel.
         later: takes back a parcel whose work is done but whose answer, not even a no, could be written
             down, because the ledger's disk is full. It is to be received again.
+
+    Attributes:
+        renewals: takes the admissions that messages carry.
     """
 
     def __init__(
@@ -59,7 +62,7 @@ class Answering:
         self._later = later
         self._workload = Workload(site)
         self._heads = HeadCheck(site)
-        self._renewals = Renewals(site)
+        self.renewals = Renewals(site)
         self._rehearsals = Rehearsals(site, self._workload, answer=answer)
         self._consent = Consent(site)
         self._replies = Replies(site, answer=answer)
@@ -165,7 +168,7 @@ class Answering:
     def _act(self, parcel: Parcel, message: FromServer, record: StudyRecord | None) -> None:
         check_epoch(record, message)
         check_told(message)
-        self._renewals.take(message)
+        self.renewals.take(message)
         if record is None and self._rehearsals.receive(parcel, message):
             return
         if isinstance(message, Open):

@@ -21,6 +21,7 @@ from client.data_command import data
 from client.image_list_command import image_list
 from client.pacs_log_command import pacs_log
 from client.pull_command import pull
+from client.renew_command import renew
 from client.settings import folder_of
 from client.site_folder import joined_folder
 from client.status_words import status_in_words
@@ -46,6 +47,7 @@ app.command("pacs-log")(pacs_log)
 app.command("allow-store")(allow_store)
 app.command()(store)
 app.command("image-list")(image_list)
+app.command()(renew)
 
 
 @app.command()
@@ -153,7 +155,10 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
         f"{one['study']} waits for approval since {one['since'][:19]}Z:\n{about_site(config, 'approve', one['study'])}"
         for one in waits
     )
-    return Answer(found | {"awaits_approval": waits}, Group(facts(shown), *map(Text, lines)))
+    until = _admitted_until(folder)
+    if until:
+        shown["admitted until"] = until
+    return Answer(found | {"awaits_approval": waits, "admitted_until": until}, Group(facts(shown), *map(Text, lines)))
 
 
 def _approvals(folder: Path) -> "Approvals":
@@ -161,6 +166,17 @@ def _approvals(folder: Path) -> "Approvals":
     from client.site import approvals_of
 
     return approvals_of(folder, load_enrolment(folder))
+
+
+def _admitted_until(folder: Path) -> str | None:
+    from client.admission import last_day
+    from client.join import load_enrolment
+    from shared.certificates import ends_at, warned_at
+
+    if (admission := load_enrolment(folder).admission) is None:
+        return None
+    days = warned_at(ends_at(admission.certificate.encode()) - time.time())
+    return last_day(admission) + (f" (within {days} days: ask the coordinator to renew it)" if days else "")
 
 
 @app.command()

@@ -4,15 +4,18 @@ An admission that does not hold is said on the console, and the message is answe
 taken before stays in force.
 """
 
-from datetime import UTC, datetime
-
-from client.admission import Reach, take_admission
+from client.admission import Reach, last_day, take_admission
 from client.site import Site
-from shared.admission import Admission
-from shared.certificates import ends_at
+from shared.certificates import WARNED_DAYS, ends_at, warned_at
 from shared.errors import TrustError
 from shared.keys import transport_pem
 from shared.wire import Close, FromServer, Open, Work
+
+ENDS = {
+    days: f"This site's place in the federation ends within {'a day' if days == 1 else f'{days} days'}."
+    " Ask the coordinator to renew it; nothing is to be done here."
+    for days in WARNED_DAYS
+}
 
 
 class Renewals:
@@ -25,6 +28,7 @@ class Renewals:
     def __init__(self, site: Site) -> None:
         self._site, self._enrolment = site, site.enrolment
         self._reach = site.enrolment.reach
+        self._warned: int | None = None
         self._refused: str | None = None
 
     def take(self, message: FromServer) -> None:
@@ -48,7 +52,12 @@ class Renewals:
             self._site.link.reach(**reach._asdict())
             self._site.say(f"The coordinator has renewed this site's admission; it holds until {last_day(admission)}.")
 
-
-def last_day(admission: Admission) -> str:
-    """The day on which the admission's certificate ends, UTC."""
-    return datetime.fromtimestamp(ends_at(admission.certificate.encode()), UTC).date().isoformat()
+    def warn(self, now: float) -> None:
+        """Say 30, 7 and 1 days ahead that the site's certificate ends; `now` in Unix seconds."""
+        certificate = self._reach.certificate_pem
+        if certificate is None:
+            return
+        days = warned_at(ends_at(certificate) - now)
+        if days is not None and days != self._warned:
+            self._site.say(ENDS[days])
+        self._warned = days

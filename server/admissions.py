@@ -10,13 +10,15 @@ sites that have not taken them (`server/desk.py`).
 import contextlib
 import json
 from pathlib import Path
+from typing import Any
 
-from server.authority import certificate_pem, issue_site, read_authority
+from server.authority import certificate_pem, issue_site
+from server.authority_files import load_authority
 from server.federation import Federation
 from shared.admission import Access, make_admission
 from shared.durable import write_atomically
 from shared.identity import RosterEntry
-from shared.keys import load_transport_key, read_transport_pem
+from shared.keys import read_transport_pem
 
 
 def issue_admission(federation: Federation, entry: RosterEntry, *, now: int) -> Path:
@@ -31,10 +33,9 @@ def issue_admission(federation: Federation, entry: RosterEntry, *, now: int) -> 
         The file, which takes the place of an earlier one.
 
     Raises:
-        TrustError: the authority's key is missing or exposed.
+        TrustError: the authority's key is missing or exposed, or the authority has ended.
     """
-    authority_key = load_transport_key(federation.folder / "ca" / "key.pem", role="authority's key")
-    authority = read_authority(federation.ca_certificate.read_bytes())
+    authority, authority_key = load_authority(federation.folder, now=now)
     key = read_transport_pem(entry.transport_key)
     certificate = issue_site(authority, authority_key, key, site=entry.site, now=now, until=entry.not_after)
     path = admission_path(federation.folder, entry.site)
@@ -58,9 +59,14 @@ def forget_admission(folder: Path, site: str) -> None:
         path.unlink(missing_ok=True)
 
 
-def has_taken(folder: Path, site: str) -> bool:
+def has_taken(federation: Federation, site: str) -> bool:
     """Whether the site has answered with the newest admission."""
-    return _number(admission_path(folder, site)) == _taken(folder, site)
+    return _number(admission_path(federation.folder, site)) == _taken(federation.folder, site)
+
+
+def is_current(federation: Federation, site: str) -> bool:
+    """Whether the site's newest admission names the authorities that are trusted now."""
+    return _said(admission_path(federation.folder, site)).get("authorities") == federation.trusted()
 
 
 class Admissions:
@@ -89,9 +95,15 @@ class Admissions:
 
 def _number(path: Path) -> int:
     """Of an admission that lies here; 0 if there is none."""
-    with contextlib.suppress(OSError, ValueError, LookupError):
-        return int(json.loads(path.read_bytes())["number"])
-    return 0
+    return int(_said(path).get("number", 0))
+
+
+def _said(path: Path) -> dict[str, Any]:
+    """What an admission of ours says; nothing if there is none."""
+    try:
+        return dict(json.loads(path.read_bytes()))
+    except (OSError, ValueError, TypeError):
+        return {}
 
 
 def _taken(folder: Path, site: str) -> int:

@@ -5,7 +5,7 @@ Every turn it looks at four things, says what is new on the console, and decides
 1. the SuperLink's log: refused callers, in words of `server/refusals.py`;
 2. the SuperLink's list of nodes: a place that is held longer than an agent of ours ever asks for was
    taken by a stranger, which Flower 1.39 grants to anyone while the site itself is away;
-3. the server's certificate: when it ends;
+3. what ends: the server's certificate, the authority, sites' places (`server/endings.py`);
 4. the studies' own logs, line by line.
 
 The same news about the same site is said once a minute, with how often it came.
@@ -16,9 +16,11 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
 
+from server.endings import endings
+from server.federation import load_federation
 from server.refusals import KnownKey, Refused, recognise
 from server.tail import Tail
-from shared.certificates import ends_at
+from shared.certificates import ends_at, warned_at
 from shared.command_line import typed
 from shared.errors import LinkError
 from shared.identity import RosterEntry
@@ -27,8 +29,7 @@ TALKATIVE = {"GRPC_VERBOSITY": "INFO"}  # else gRPC keeps failed handshakes to i
 QUIET_S = 60.0
 PLACES_EVERY_S = 3.0  # below an agent's heartbeat, which takes its place back
 LONGEST_HOLD_S = 120.0  # our agents ask for 20 s, a stock SuperNode for 60
-CERTIFICATE_EVERY_S = 86_400.0
-CERTIFICATE_WARNING_S = 30 * 86_400.0
+ENDS_EVERY_S = 21_600.0  # four times a day, so that none of the warnings is late
 LONGEST_LINE = 500
 # a line as server/app.py writes it; the traceback of a crash stays in the file
 _STUDY_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (?!Traceback )(?P<text>.+)")
@@ -57,7 +58,8 @@ class Doorkeeper:
         self._studies = {log: Tail(log) for log in self._study_logs()}
         self._keys: Mapping[str, KnownKey] = {}
         self._said: dict[tuple[str, str], tuple[float, int]] = {}
-        self._places_at = self._certificate_at = 0.0
+        self._places_at = self._ends_at = 0.0
+        self._warned: dict[str, int | None] = {}
 
     def knows(self, entries: tuple[RosterEntry, ...]) -> None:
         """Take the roster's keys."""
@@ -65,26 +67,27 @@ class Doorkeeper:
         self._keys = {entry.transport_key: KnownKey(entry.site, entry.valid(now)) for entry in entries}
 
     def check_certificate(self) -> None:
-        """Refuse a certificate that no site would accept; warn a month before.
+        """Refuse a certificate that no site would accept; warn of all that ends, 30, 7 and 1 days ahead.
 
         Raises:
             LinkError: the server's certificate has ended.
         """
-        now = self._certificate_at = self._clock()
+        now = self._ends_at = self._clock()
         try:
-            left_s = ends_at((self._folder / "server" / "certificate.pem").read_bytes()) - now
+            federation = load_federation(self._folder)
+            expired = ends_at(federation.server_certificate.read_bytes()) <= now
         except (OSError, ValueError):
             return  # the SuperLink's start names a file that cannot be used
-        if left_s <= 0:
+        if expired:
             raise LinkError(
                 "The server's certificate has expired, so every site refuses it.",
-                remedy=f"Run `{typed('federation', 'renew', self._folder)}`, then `wardround federation serve` again.",
+                remedy=f"Run `{typed('federation', 'renew', self._folder)}`; a server that runs shows the new one.",
             )
-        if left_s < CERTIFICATE_WARNING_S:
-            self._say(
-                f"The server's certificate ends in {left_s / 86_400:.0f} days."
-                f" Before that, run `{typed('federation', 'renew', self._folder)}` and start this server again."
-            )
+        for ending in endings(federation):
+            warning, days = ending.warning(now), warned_at(ending.at - now)
+            if warning is not None and self._warned.get(ending.name) != days:
+                self._say(warning)
+            self._warned[ending.name] = days
 
     def turn(self) -> None:
         """Look once, and say what is new.
@@ -100,7 +103,7 @@ class Doorkeeper:
         if now - self._places_at >= PLACES_EVERY_S:
             self._places_at = now
             self._look_at_places(now)
-        if now - self._certificate_at >= CERTIFICATE_EVERY_S:
+        if now - self._ends_at >= ENDS_EVERY_S:
             self.check_certificate()
 
     def _tell(self, news: Refused, now: float) -> None:

@@ -17,6 +17,7 @@ from secrets import token_hex
 from pydantic import ValidationError
 
 from server.admissions import admission_path, forget_admission, issue_admission
+from server.authority_files import load_authority
 from server.federation import Federation, existing_federation, load_federation
 from shared.command_line import typed
 from shared.durable import locked, write_atomically
@@ -69,6 +70,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
     """
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
+        load_authority(folder, now=now)  # nobody is put on the roster whom nothing can certify
         roster = federation.roster
         # 1. sound, and for this federation
         asked = read_join_request(request)
@@ -89,7 +91,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
             not_before=now,
             not_after=now + days * _DAY,
         )
-        _replace_roster(federation, (*others, entry))
+        replace_roster(federation, (*others, entry))
         issue_admission(federation, entry, now=now)
         _invitation_path(folder, entry.site).unlink(missing_ok=True)
         return entry
@@ -106,7 +108,7 @@ def revoke(folder: Path, site: str) -> Roster:
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
         gone = federation.roster.by_site(site)
-        roster = _replace_roster(federation, tuple(e for e in federation.roster.entries if e != gone))
+        roster = replace_roster(federation, tuple(e for e in federation.roster.entries if e != gone))
         _invitation_path(folder, gone.site).unlink(missing_ok=True)
         forget_admission(folder, gone.site)
         return roster
@@ -170,7 +172,8 @@ def _check_keys_free(roster: Roster, others: tuple[RosterEntry, ...], asked: Joi
         raise _not_admitted(asked, "brings a key that belongs to somebody else")
 
 
-def _replace_roster(federation: Federation, entries: tuple[RosterEntry, ...]) -> Roster:
+def replace_roster(federation: Federation, entries: tuple[RosterEntry, ...]) -> Roster:
+    """Sign and write the next version of the roster, whose lock the caller holds."""
     old = federation.roster
     roster = Roster(
         federation=old.federation,

@@ -1,8 +1,9 @@
 """`wardround federation serve`: keeps the SuperLink up and the studies going; leaves nothing behind.
 
 It registers the roster's keys at each start of the SuperLink, takes them in and out as the roster
-changes or a key's time begins or ends, starts queued studies as `server/queue.py` lets them, starts a
-study again whose ServerApp died, and takes everything down with it when it ends.
+changes or a key's time begins or ends, starts it anew with a renewed certificate, starts queued studies as
+`server/queue.py` lets them, starts a study again whose ServerApp died, and takes everything down with it
+when it ends.
 """
 
 import fcntl
@@ -23,6 +24,7 @@ from server.doorkeeper import TALKATIVE, Doorkeeper
 from server.federation import Federation, load_federation
 from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
+from server.renewed import Shown, trusted_file
 from server.room import has_room
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
@@ -68,15 +70,17 @@ class Supervisor:
         self._attempts: dict[str, Attempt] = {}  # by study
         self._wait_s = RESTART_WAIT_S[0]
         federation = load_federation(self._folder)
+        (self._folder / "run").mkdir(exist_ok=True)
         self._superlink = SuperLink(
             run=self._folder / "run",
             host=listen_address(federation.settings.host),
             port=federation.settings.fleet_port,
             certificate=federation.server_certificate,
             key=federation.server_key,
-            ca=federation.ca_certificate,
+            ca=trusted_file(federation),
             environment={FEDERATION_VARIABLE: str(self._folder), **TALKATIVE},
         )
+        self._shown = Shown(federation, clock=time.time)
         self._doorkeeper = Doorkeeper(self._folder, self._superlink, say=say, clock=time.time)
 
     def stop(self) -> None:
@@ -90,7 +94,6 @@ class Supervisor:
             ResourceError: another supervisor serves this folder.
             LinkError: the SuperLink cannot be started at all (port taken, certificate unreadable or expired).
         """
-        (self._folder / "run").mkdir(exist_ok=True)
         lock = self._lock()
         try:
             self._start_superlink()
@@ -109,6 +112,10 @@ class Supervisor:
             return
         try:
             self._doorkeeper.turn()
+            if self._shown.outdated(self._committed):
+                self._say("The server's certificate was renewed; starting the SuperLink with it, between two rounds.")
+                self._restart_superlink()
+                return
             self._register_roster()
             self._move_studies()
         except WardroundError as error:
@@ -125,14 +132,18 @@ class Supervisor:
     # ------------------------------------------------------------ the SuperLink
 
     def _start_superlink(self) -> None:
+        federation = load_federation(self._folder)
         self._doorkeeper.check_certificate()
+        trusted_file(federation)
+        self._shown = Shown(federation, clock=time.time)
         self._superlink.start()
         self._roster_read_at = -1
         self._forget_runs()
         self._register_roster()
         self._wait_s = RESTART_WAIT_S[0]
-        port = load_federation(self._folder).settings.fleet_port
-        self._say(f"Serving on port {port} with TLS; SuperLink is process {self._superlink.pid}.")
+        self._say(
+            f"Serving on port {federation.settings.fleet_port} with TLS; SuperLink is process {self._superlink.pid}."
+        )
 
     def _restart_superlink(self) -> None:
         """Once it has served, a trouble of the SuperLink never ends the supervisor."""
@@ -171,6 +182,11 @@ class Supervisor:
                 self._complain(f"Study {folder.name} waits: the server's disk is full. Make room on it.")
                 continue
             self._start(folder, launched=contender.since if contender.state is StudyState.QUEUED else None)
+
+    def _committed(self) -> dict[str, int]:
+        """Of each study that a process conducts, how many rounds are committed."""
+        conducted = (folder for folder in all_studies(self._folder) if self._has_owner(folder))
+        return {folder.name: int(folder.read_status().get("committed", 0)) for folder in conducted}
 
     def _contender(self, folder: StudyFolder) -> Contender | None:
         """The study's claim to a place; None if it neither runs nor waits for one."""

@@ -47,6 +47,11 @@ def check_certificate(pem: str, *, transport_key: str, authorities: str) -> None
         raise _unsound("is not from one of the authorities beside it")
 
 
+def is_issued_by(pem: bytes, authority: x509.Certificate) -> bool:
+    """Whether this authority issued a certificate; raises as `ends_at`."""
+    return _issued(x509.load_pem_x509_certificate(pem), authority)
+
+
 def warned_at(left_s: float) -> int | None:
     """Of `WARNED_DAYS` the one that an end has come to; None if there is more time left."""
     return next((days for days in WARNED_DAYS if left_s <= days * DAY_S), None)

@@ -13,8 +13,8 @@ import typer
 
 from server import enrolment
 from server.admissions import admission_path
+from server.cli.renewing import renew, status
 from server.federation import create_federation, load_federation
-from server.renewal import renew_server_certificate
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
@@ -23,6 +23,9 @@ from shared.identity import RosterEntry
 from shared.parent import end_if_asked
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
+
+app.command()(renew)
+app.command()(status)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
 Site = Annotated[str, typer.Argument(help="The site's name: a-z, 0-9 and hyphens.")]
@@ -120,18 +123,6 @@ def roster(folder: Folder) -> Answer:
         return Answer(data, f"No site yet. Invite one: {typed('federation', 'invite', folder, 'SITE')}")
     rows = [(entry.site, entry.fingerprint(), _day(entry.not_after)) for entry in found.roster.entries]
     return Answer(data, table(("site", "fingerprint", "valid until"), rows))
-
-
-@app.command()
-@answering("federation.renew")
-def renew(folder: Folder) -> Answer:
-    """Issue the server's certificate anew from the federation's CA; the sites need nothing new."""
-    until = _day(renew_server_certificate(folder, now=_now()))
-    shown = {
-        "Server certificate": f"valid until {until}",
-        "Next": f"stop `{typed('federation', 'serve', folder)}` and start it again; only then is it shown",
-    }
-    return Answer({"folder": str(folder), "valid_until": until}, facts(shown))
 
 
 @app.command()

@@ -7,8 +7,11 @@ import pytest
 
 from deploy.provision import provision
 from server.authority import SERVER_DAYS
-from server.doorkeeper import CERTIFICATE_EVERY_S, LONGEST_HOLD_S, LONGEST_LINE, QUIET_S, Doorkeeper, printable
+from server.doorkeeper import LONGEST_HOLD_S, LONGEST_LINE, QUIET_S, Doorkeeper, printable
+from server.enrolment import ENTRY_DAYS
 from server.federation import load_federation
+from server.renewal import renew_server_certificate, renew_sites
+from shared.certificates import DAY_S
 from shared.errors import LinkError
 
 NOW = 1_800_000_000
@@ -115,26 +118,40 @@ def test_a_key_that_was_taken_off_the_roster_is_nobodys_place(door: Door) -> Non
 
 
 def test_an_expired_certificate_is_refused_at_the_start(door: Door) -> None:
-    door.now = NOW + SERVER_DAYS * 86_400
+    door.now = NOW + SERVER_DAYS * DAY_S
     with pytest.raises(LinkError, match="certificate has expired, so every site refuses it"):
         door.keeper.check_certificate()
 
 
-def test_the_end_is_announced_once_a_day_in_its_last_month(door: Door) -> None:
-    door.now = NOW + (SERVER_DAYS - 31) * 86_400
+@pytest.mark.parametrize(
+    ("days_left", "when"),
+    [(30, "ends in 30 days"), (29, "ends in 29 days"), (7, "ends in 7 days"), (1, "ends within a day")],
+)
+def test_the_end_is_announced_thirty_seven_and_one_days_ahead(door: Door, days_left: int, when: str) -> None:
+    for entry in load_federation(door.folder).roster.entries:
+        renew_sites(door.folder, [entry.site], now=NOW, days=2000)
+    door.now = NOW + (SERVER_DAYS - 31) * DAY_S
     door.keeper.check_certificate()
     assert door.said == []
-    assert door.turn(after_s=2 * CERTIFICATE_EVERY_S) == [
-        f"The server's certificate ends in 29 days. Before that, run `wardround federation renew {door.folder}`"
-        " and start this server again."
-    ]
+    door.now = NOW + (SERVER_DAYS - days_left) * DAY_S
+    told = [f"The server's certificate {when}. Run `wardround federation renew {door.folder}`."]
+    assert door.turn() == told
     assert door.turn() == []
+
+
+def test_the_end_of_a_sites_place_is_announced_with_what_renews_it(door: Door) -> None:
+    renew_server_certificate(door.folder, now=NOW + 700 * DAY_S)
+    renew_sites(door.folder, ["east"], now=NOW + 700 * DAY_S)
+    door.now = NOW + (ENTRY_DAYS - 5) * DAY_S
+    (told,) = door.turn()
+    assert told.startswith("The place of north on the roster ends in 5 days. Run `wardround federation renew ")
+    assert told.endswith("--site north`.")
 
 
 def test_a_certificate_that_expires_under_way_is_told(door: Door) -> None:
     door.keeper.check_certificate()
     with pytest.raises(LinkError, match="has expired"):
-        door.turn(after_s=SERVER_DAYS * 86_400)
+        door.turn(after_s=SERVER_DAYS * DAY_S)
     assert door.turn() == []
 
 

@@ -130,8 +130,37 @@ def test_a_renewed_certificate_is_told_with_what_to_do_next(folder: Path) -> Non
     before = (folder / "server" / "certificate.pem").read_bytes()
     done = federation("renew", folder)
     assert done.exit_code == 0
-    assert "start it again" in " ".join(done.stdout.split())
+    assert "takes it up between two rounds" in " ".join(done.stdout.split())
     assert (folder / "server" / "certificate.pem").read_bytes() != before
+
+
+def test_a_site_is_renewed_and_the_status_says_who_has_taken_what(folder: Path) -> None:
+    admit(folder, request(folder, "ward-a"))
+    (renewed,) = answer("renew", folder, "--site", "ward-a")["sites"]
+    assert Path(renewed["admission"]).is_file()
+    said = {row["name"]: row for row in answer("status", folder)["endings"]}
+    assert said["ward-a"] == {"name": "ward-a", "until": renewed["valid_until"], "warning": None, "taken": False}
+    assert said["server certificate"]["taken"] is None
+    shown = federation("status", folder).stdout
+    assert "not taken yet" in shown
+    assert max(map(len, shown.splitlines())) <= 80
+
+
+def test_a_new_authority_is_told_step_by_step(folder: Path) -> None:
+    admit(folder, request(folder, "ward-a"))
+    assert answer("renew", folder, "--authority") == {"step": "coming", "waiting": ["ward-a"]}
+    assert answer("status", folder)["authorities"] == 2
+    early = federation("renew", folder, "--authority", "--json")
+    assert early.exit_code == 7
+    assert "ward-a" in json.loads(early.stdout)["error"]["what"]
+    assert answer("renew", folder, "--authority", "--without", "ward-a")["step"] == "going"
+    assert answer("renew", folder, "--authority", "--without", "ward-a")["step"] == "gone"
+    assert answer("status", folder)["authorities"] == 1
+
+
+@pytest.mark.parametrize("words", [("--site", "ward-a", "--authority"), ("--without", "ward-a")])
+def test_options_that_do_not_go_together_are_refused(folder: Path, words: tuple[str, ...]) -> None:
+    assert federation("renew", folder, *words).exit_code == 3
 
 
 def test_who_was_not_invited_is_refused(folder: Path, tmp_path: Path) -> None:
@@ -164,7 +193,7 @@ def test_no_command_prints_a_secret(folder: Path) -> None:
     assert "PRIVATE" not in said
 
 
-@pytest.mark.parametrize("words", [("roster",), ("invite", "ward-a"), ("renew",), ("serve",)])
+@pytest.mark.parametrize("words", [("roster",), ("invite", "ward-a"), ("renew",), ("status",), ("serve",)])
 def test_a_folder_that_is_no_federation_is_named(tmp_path: Path, words: tuple[str, ...]) -> None:
     done = federation(words[0], tmp_path, *words[1:], "--json")
     assert done.exit_code == 3
