@@ -26,6 +26,7 @@ from client.settings import folder_of
 from client.site_folder import joined_folder
 from client.status_words import status_in_words
 from client.store_command import allow_store, store
+from client.waiting_entries import damaged_lines
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
 from shared.errors import NOT_YET, ConfigError, ResourceError
@@ -149,6 +150,7 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
         ) from None
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
+    found["damaged_lines"] = damaged_lines(folder)
     shown = status_in_words(found)
     waits = [asked.model_dump(include={"study", "since", "contract"}) for asked in _approvals(folder).waiting()]
     lines = (

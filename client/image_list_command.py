@@ -9,18 +9,18 @@ from rich.text import Text
 from client.about_site import DEFAULT_CONFIG, Config
 from client.image_lists import ImageLists
 from client.join import load_enrolment
-from client.list_showings import Showing, keep_showing, note_showings
 from client.person import By, named_person
 from client.receipts import LEDGER_FILE
 from client.site_folder import joined_folder
-from client.stopped import stopped_ledger
+from client.waiting_entries import keep_entry, note_now
 from shared.canonical import digest as sha256
 from shared.console import Answer, answering, printable
 from shared.durable import rename_durably, write_atomically
-from shared.errors import ConfigError, ResourceError, naming_disk_full
+from shared.errors import ConfigError, naming_disk_full
 from shared.image_list import ShownLists
 from shared.ledger import read_entries
 
+ENTRY = "image_list_shown"
 _ANOTHER = "Name another file with --to."
 
 
@@ -47,11 +47,12 @@ def image_list(
     data = shown.encode()
     part = _written(to, data)
     try:  # it is recorded before it can be seen
-        keep_showing(folder, Showing(study=study, study_digest=digest, file_digest=sha256(data), by=name, shown=now))
+        said = {"study": study, "study_digest": digest, "file_digest": sha256(data), "by": name, "shown": now}
+        keep_entry(folder, ENTRY, said)
         rename_durably(part, to)
     finally:
         part.unlink(missing_ok=True)
-    noted = _note(folder, now=now)
+    noted = note_now(folder, now=now)
     images = [text.count("\n") for text in kept]
     told = (
         f"{to} holds {len(kept)} list(s) of {study}, of {', '.join(map(str, images))} images: hashes of files and of\n"
@@ -59,8 +60,8 @@ def image_list(
         "`wardround audit image-list`.\n"
         + (f"The ledger says that {name} showed it." if noted else "The ledger will say so with the agent's next work.")
     )
-    said = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": name, "noted": noted}
-    return Answer(said, Text(printable(told)))
+    facts = {"file": str(to), "study": study, "study_digest": digest, "images": images, "by": name, "noted": noted}
+    return Answer(facts, Text(printable(told)))
 
 
 def _written(to: Path, data: bytes) -> Path:
@@ -72,17 +73,6 @@ def _written(to: Path, data: bytes) -> Path:
     except OSError as error:
         raise ConfigError(f"{to} cannot be written ({error.strerror}); nothing was shown.", remedy=_ANOTHER) from None
     return part
-
-
-def _note(folder: Path, *, now: str) -> bool:
-    """Whether the ledger says it; it is the agent's while that runs."""
-    try:
-        with stopped_ledger(folder, now=now) as ledger:
-            note_showings(folder, ledger, time=now)
-            ledger.sign_head(time=now)
-    except ResourceError:  # the agent runs, and notes it before its next work
-        return False
-    return True
 
 
 def _digest_of(ledger: Path, study: str) -> str:

@@ -8,7 +8,7 @@ from rich.text import Text
 
 from client.about_site import DEFAULT_CONFIG, Config
 from client.settings import folder_of
-from client.waiting_entries import Waiting, entries_said
+from client.waiting_entries import DAMAGED, Waiting, entries_said
 from shared.console import Answer, answering, table
 
 
@@ -18,14 +18,17 @@ def pacs_log(config: Config = DEFAULT_CONFIG) -> Answer:
     from client.pacs.pull_entries import BEGAN, ENDED
     from client.pacs.storing import STORED
 
-    entries = list(entries_said(folder_of(config), {BEGAN, ENDED, STORED}))
+    entries = list(entries_said(folder_of(config), {BEGAN, ENDED, STORED, DAMAGED}))
     ended = [one.data for one in entries if one.type == ENDED]
     cut = [one.data for one in entries if one.type == BEGAN and not _has_end(one.data, ended)]
     stored = [one.data for one in entries if one.type == STORED]
     rows = sorted([*map(_pulled, ended), *map(_cut, cut), *_by_day(entries, STORED)])
     total = sum(one["bytes"] for one in ended)
-    said = {"pulls": ended, "pulls_cut": cut, "stored": stored, "pulled_bytes": total}
+    damaged = sum(one.type == DAMAGED for one in entries)
+    said = {"pulls": ended, "pulls_cut": cut, "stored": stored, "pulled_bytes": total, "damaged": damaged}
     words = f"{len(ended) + len(cut):,} pulls, {total / 1e6:,.1f} MB; {len(stored):,} results stored"
+    if damaged:
+        words += f"\n{damaged:,} lines were damaged before the ledger had them, and say nothing here"
     return Answer(said, Group(table(("when", "what", "PACS", "objects", "MB", "end"), rows), Text(words)))
 
 

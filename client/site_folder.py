@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from client import budget_file, claims, list_showings, waiting_entries, withdrawn
+from client import budget_file, claims, waiting_entries, withdrawn
 from client.join import load_enrolment
 from client.patients import KEY_FILE
 from client.receipts import LEDGER_FILE, RECEIPTS_FILE
@@ -13,7 +13,7 @@ _FILES = (
     LEDGER_FILE,
     RECEIPTS_FILE,
     KEY_FILE,
-    *(module.FILE_NAME for module in (budget_file, claims, list_showings, waiting_entries, withdrawn)),
+    *(module.FILE_NAME for module in (budget_file, claims, waiting_entries, withdrawn)),
 )
 
 

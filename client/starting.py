@@ -1,5 +1,5 @@
-"""What a site's agent writes into the ledger when it starts, if that is news: its software, its keys, what was shown,
-and what the budget's file is ahead by.
+"""What a site's agent writes into the ledger when it starts, if that is news: its software, its keys, what commands
+did, and what the budget's file is ahead by.
 
 An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
 `keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 from client.join import load_enrolment
-from client.list_showings import note_showings
 from client.receipts import LEDGER_FILE
 from client.site import Site
 from client.software import Software
@@ -38,7 +37,6 @@ def note_start(site: Site) -> None:
     for entry, said in news.items():
         if before.get(entry) != said:
             site.ledger.append(entry, said, time=site.now())
-    note_showings(site.folder, site.ledger, time=site.now())
     note_entries(site.folder, site.ledger, time=site.now())
 
 

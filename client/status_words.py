@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from client.waiting_entries import DAMAGED_FILE, FILE_NAME
+
 
 def status_in_words(found: Mapping[str, Any]) -> dict[str, str]:
     """Name and words of all that is known; `state` is as the agent or its reader calls it."""
@@ -13,6 +15,7 @@ def status_in_words(found: Mapping[str, Any]) -> dict[str, str]:
         "site": found["site"],
         "state": found["state"],
         "trouble": found.get("trouble"),
+        "damaged": _damaged(found),
         "study": _place(found),
         "steps": _steps(found),
         "device": device,
@@ -22,6 +25,17 @@ def status_in_words(found: Mapping[str, Any]) -> dict[str, str]:
         "updated": found["updated"],
     }
     return {name: str(words) for name, words in said.items() if words}
+
+
+def _damaged(found: Mapping[str, Any]) -> str:
+    lines = found.get("damaged_lines")
+    if not lines:
+        return ""
+    which = "a line" if lines == 1 else f"{lines:,} lines"
+    return (
+        f"{which} of {FILE_NAME}: the ledger says that, and not what stood there. Let the auditor see {DAMAGED_FILE},"
+        " then move it away."
+    )
 
 
 def _place(found: Mapping[str, Any]) -> str:

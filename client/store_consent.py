@@ -3,7 +3,8 @@
 `store-consents/MODEL.consent` is signed with the site's identity key; without one that holds nothing is stored. It is
 about one model by the digest of its weights and about one PACS: another model, another address, and a day behind the
 last need a new one. `wardround site allow-store` writes and withdraws it; each of the two is an entry of the ledger.
-A file holds only while it is the ledger's last word about its model: one that was put back after that is none.
+A file holds only while it is the ledger's last word about its model: one that was put back after that is none. A line
+that waited for the ledger and was damaged may have been a withdrawal, so no word from before it holds.
 """
 
 from datetime import date, datetime
@@ -15,7 +16,7 @@ from pydantic import Field, ValidationError
 
 from client.join import Enrolment
 from client.person import Person
-from client.waiting_entries import Waiting, entries_said
+from client.waiting_entries import DAMAGED, SaidEntries, Waiting
 from shared.canonical import canonical, parse_canonical
 from shared.durable import write_atomically
 from shared.envelope import open_envelope, seal
@@ -46,8 +47,9 @@ class StoreConsents:
     """
 
     def __init__(self, folder: Path, enrolment: Enrolment) -> None:
-        self._site_folder = folder
         self._folder = folder / "store-consents"
+        self._said = SaidEntries(folder, {ENTRY, WITHDRAWN, DAMAGED})
+        self._words: dict[str, Waiting] = {}  # the last about each model
         self._site = enrolment.invitation.site
         self._key: Ed25519PrivateKey = enrolment.identity_key
         self._public: Ed25519PublicKey = self._key.public_key()
@@ -104,8 +106,12 @@ class StoreConsents:
         return found
 
     def _last_word(self, model: str) -> Waiting | None:
-        words = entries_said(self._site_folder, {ENTRY, WITHDRAWN})
-        return next((one for one in reversed(words) if one.data["model"] == model), None)
+        for one in self._said.newer():
+            if one.type == DAMAGED:
+                self._words.clear()
+            else:
+                self._words[one.data["model"]] = one
+        return self._words.get(model)
 
     def _path(self, model: str) -> Path:
         return self._folder / f"{model}.consent"

@@ -1,26 +1,34 @@
 """What commands did that the ledger does not say yet: entries that wait, line by line, for whoever may write it.
 
 The ledger is its one writer's: while the agent runs, the agent writes them, when it starts or before its next piece of
-work; else the command does so itself. An entry that a crash lets stand twice is one act; none is lost. A damaged file
-stops no study: it waits for the next command that has something to say. What an entry says is its command's matter.
+work; else the command does so itself. An entry that a crash lets stand twice is one act; none is lost. What an entry
+says is its command's matter.
+
+1. A last line without its end is what a crash tore: its act never ended, and the next line takes its place.
+2. Any other line whose `check` does not fit was damaged on the disk, or edited. It stops nothing: its bytes go to
+   `waiting-entries.damaged`, for the auditor, and in its place the ledger has an entry `waiting_line_damaged`.
 """
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Annotated, Any
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from client.receipts import LEDGER_FILE
 from client.stopped import AgentRuns, stopped_ledger
+from shared.canonical import canonical, digest
 from shared.durable import fsync_folder, locked, wait_for_disk
-from shared.errors import ConfigError, TrustError, naming_disk_full
-from shared.ledger import Ledger, read_types
+from shared.errors import ConfigError, naming_disk_full
+from shared.fields import Digest
+from shared.ledger import Ledger, entry_of, read_whole_lines
 from shared.section import Section
 
 FILE_NAME = "waiting-entries.jsonl"
+DAMAGED_FILE = "waiting-entries.damaged"
+DAMAGED = "waiting_line_damaged"
 _TAIL_BYTES = 1 << 20  # more than a line has
 
 
@@ -31,13 +39,20 @@ class Waiting(Section):
     data: dict[str, Any]
 
 
+class _Line(Waiting):
+    """One in the file; `check` is the SHA-256 (hex) of the canonical JSON of the rest."""
+
+    check: Digest
+
+
 def keep_entry(folder: Path, kind: str, data: Mapping[str, Any]) -> None:
     """Let an entry wait for the ledger of the site in `folder`; on the disk when this returns.
 
     Raises:
         DiskFull: there is no room.
     """
-    line = Waiting(type=kind, data=dict(data)).model_dump_json().encode() + b"\n"
+    said = Waiting(type=kind, data=dict(data))
+    line = canonical(said.model_dump() | {"check": _check(said)}) + b"\n"
     with locked(folder), naming_disk_full():
         descriptor = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
         try:
@@ -51,15 +66,17 @@ def keep_entry(folder: Path, kind: str, data: Mapping[str, Any]) -> None:
 
 
 def note_entries(folder: Path, ledger: Ledger, *, time: str) -> None:
-    """Write down in the ledger what waits.
+    """Write down in the ledger what waits, and set aside what is damaged.
 
     Raises:
         DiskFull: there is no room.
     """
     if not (folder / FILE_NAME).exists():
         return
-    with locked(folder), suppress(TrustError):
-        for one in _waiting(folder):
+    with locked(folder):
+        lines = list(_whole_lines(folder))
+        _set_aside(folder, [line for line in lines if _read(line).type == DAMAGED])
+        for one in map(_read, lines):
             ledger.append(one.type, one.data, time=time)
         (folder / FILE_NAME).unlink()
 
@@ -77,26 +94,90 @@ def note_now(folder: Path, *, now: str) -> bool:
     return not (folder / FILE_NAME).exists()
 
 
-def entries_said(folder: Path, kinds: Collection[str]) -> list[Waiting]:
-    """The entries of some types, those that wait last; an agent moves none of them meanwhile.
-
-    Raises:
-        TrustError: what waits is damaged.
-    """
+def damaged_lines(folder: Path) -> int:
+    """How many lines were damaged: those set aside, as long as their file lies there, and those that still wait."""
+    aside = folder / DAMAGED_FILE
     with locked(folder):
-        said = [Waiting(type=entry.type, data=dict(entry.data)) for entry in read_types(folder / LEDGER_FILE, kinds)]
-        return said + [one for one in _waiting(folder) if one.type in kinds]
+        waiting = sum(_read(line).type == DAMAGED for line in _whole_lines(folder))
+        return waiting + (aside.read_bytes().count(b"\n") if aside.exists() else 0)
 
 
-def _waiting(folder: Path) -> list[Waiting]:
+class SaidEntries:
+    """What a site says of some types, read on from where it was read last.
+
+    Args:
+        folder: the site's.
+        kinds: the types; those of lines that are damaged count as `DAMAGED`.
+    """
+
+    def __init__(self, folder: Path, kinds: Collection[str]) -> None:
+        self._folder, self._kinds = folder, kinds
+        self._ledger_bytes = self._waiting_bytes = 0  # read so far
+
+    def newer(self) -> list[Waiting]:
+        """What was said since, in its order; what moves from the file into the ledger is said once more."""
+        with locked(self._folder):  # the agent moves none meanwhile
+            before = self._ledger_bytes
+            said = list(self._in_ledger())
+            if self._ledger_bytes > before:  # perhaps by what waited
+                self._waiting_bytes = 0
+            return said + [one for one in self._in_file() if one.type in self._kinds]
+
+    def _in_ledger(self) -> Iterator[Waiting]:
+        path = self._folder / LEDGER_FILE
+        for line in read_whole_lines(path, start=self._ledger_bytes) if path.exists() else ():
+            self._ledger_bytes += len(line)
+            if (entry := entry_of(line, self._kinds)) is not None:
+                yield Waiting(type=entry.type, data=dict(entry.data))
+
+    def _in_file(self) -> Iterator[Waiting]:
+        path = self._folder / FILE_NAME
+        if (path.stat().st_size if path.exists() else 0) < self._waiting_bytes:
+            self._waiting_bytes = 0
+        for line in _whole_lines(self._folder, start=self._waiting_bytes):
+            self._waiting_bytes += len(line)
+            yield _read(line)
+
+
+def entries_said(folder: Path, kinds: Collection[str]) -> list[Waiting]:
+    """The entries of some types, those that wait last."""
+    return SaidEntries(folder, kinds).newer()
+
+
+def _whole_lines(folder: Path, *, start: int = 0) -> Iterator[bytes]:
     path = folder / FILE_NAME
+    if path.exists():
+        with path.open("rb") as file:
+            file.seek(start)
+            yield from (line for line in file if line.endswith(b"\n"))
+
+
+def _read(line: bytes) -> Waiting:
+    """What a line says, or that it is damaged."""
     try:
-        lines = path.read_bytes().splitlines(keepends=True) if path.exists() else []
-        return [Waiting.model_validate_json(line) for line in lines if line.endswith(b"\n")]
-    except ValidationError:
-        raise TrustError(
-            f"{FILE_NAME} is damaged.", remedy="Restore it from your backup; it says what the ledger has yet to say."
-        ) from None
+        found = _Line.model_validate_json(line)
+        said = Waiting(type=found.type, data=found.data)
+        if found.check == _check(said):
+            return said
+    except ValueError:  # pydantic's is one
+        pass
+    return Waiting(type=DAMAGED, data={"bytes": len(line), "digest": digest(line)})
+
+
+def _check(said: Waiting) -> str:
+    return digest(canonical(said.model_dump()))
+
+
+def _set_aside(folder: Path, lines: Collection[bytes]) -> None:
+    if not lines:
+        return
+    with naming_disk_full():
+        descriptor = os.open(folder / DAMAGED_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        with os.fdopen(descriptor, "wb") as file:
+            file.writelines(lines)
+            file.flush()
+            wait_for_disk(descriptor)
+        fsync_folder(folder)
 
 
 def _end_of_lines(descriptor: int) -> int:

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
-from client.list_showings import note_showings
 from client.site import Site
 from client.spending import charge
 from client.waiting_entries import note_entries
 from client.withdrawn import Withdrawn
 from shared.errors import Refusal, WireCode, refusing_disk_full
+from shared.study import Study
 from shared.wire import Open, Rehearse, Work
 
 if TYPE_CHECKING:
@@ -70,6 +70,11 @@ class Workload:
         """Where the worker writes, or will."""
         return {task.workplace for task in self._tasks if task.workplace is not None}
 
+    @property
+    def opening(self) -> list[Study]:
+        """The studies whose opening is in hand."""
+        return [task.message.study for task in self._tasks if isinstance(task.message, Open)]
+
     def add(self, task: Task) -> None:
         """Put a task in the queue, its cost written down; the worker begins if it is the only one.
 
@@ -80,7 +85,6 @@ class Workload:
         """
         if self._site.worker.code_differs:
             raise Refusal(WireCode.SOFTWARE_CHANGED, remedy=RESTART)
-        note_showings(self._site.folder, self._site.ledger, time=self._site.now())
         note_entries(self._site.folder, self._site.ledger, time=self._site.now())
         self._withdrawn.note(self._site.ledger, time=self._site.now())
         charge(self._site, task.job, task.message)

@@ -184,6 +184,7 @@ def _remark(entry: Entry) -> str | None:
         "message_discarded": f"a message was thrown away: it was not the coordinator's word to this site{more}",
         "head_refused": f"a message named a head that is not in this ledger, {where}{more}",
         "claim_dismissed": f"{str(said.get('by'))[:MOST_KEPT]} called a claim of the coordinator's false, {where}",
+        "waiting_line_damaged": "a line on what a command did was damaged before it came here; the site has its bytes",
         "cut": f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost",
     }
     return remarks.get(entry.type)

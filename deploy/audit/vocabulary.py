@@ -34,6 +34,7 @@ KNOWN: dict[str, set[str]] = {
     "store_consent_withdrawn": {"model", "person", "given"},
     "result_sent": {"model", "kind", "instance", "bytes", "destination", "sent"},
     "result_stored": {"model", "kind", "instance", "bytes", "destination", "stored"},
+    "waiting_line_damaged": {"bytes", "digest"},
     "budget_reserved": {*_STUDY, *_MECHANISM, *_LIFETIME, "rounds", "last_round"},
     "privacy_spent": {*_STUDY, *_MECHANISM, *_LIFETIME, "round", "clip_norm", "delta"},
     "budget_returned": {*_STUDY, *_MECHANISM, "rounds", "by", "budget_mark"},

@@ -8,12 +8,13 @@ import pytest
 from live_federation import wardround
 from lone_site import LoneSite
 
+from client.image_list_command import ENTRY
 from client.image_lists import ImageLists
 from client.imaging.catalogue import Row
 from client.imaging.examples import Split
-from client.list_showings import ENTRY, FILE_NAME
+from client.waiting_entries import FILE_NAME
 from shared.canonical import digest
-from shared.errors import ConfigError, TrustError
+from shared.errors import ConfigError
 
 
 @pytest.fixture
@@ -49,6 +50,6 @@ def test_what_cannot_be_written_is_not_recorded(site: LoneSite, tmp_path: Path, 
 
 
 def test_what_cannot_be_recorded_is_not_shown(site: LoneSite, tmp_path: Path) -> None:
-    (site.folder / FILE_NAME).write_text("{")
-    assert show(site, tmp_path / "shown.json")[0] == TrustError.exit_code
+    (site.folder / FILE_NAME).mkdir()
+    assert show(site, tmp_path / "shown.json")[0] == ConfigError.exit_code
     assert [path.name for path in tmp_path.iterdir()] == ["ward"]

@@ -12,7 +12,7 @@ from client.join import load_enrolment
 from client.pacs.results import Result
 from client.pacs.storing import Stored, store_results
 from client.store_consent import ENTRY, WITHDRAWN, StoreConsent, StoreConsents
-from client.waiting_entries import keep_entry
+from client.waiting_entries import FILE_NAME, keep_entry
 from shared.errors import TrustError
 
 MODEL, OTHER = "ab" * 32, "cd" * 32
@@ -62,6 +62,18 @@ def test_a_file_that_was_put_back_after_the_withdrawal_is_none(tmp_path: Path, c
     file.write_bytes(copied)  # whose end is later
     with pytest.raises(TrustError, match="last word"):
         insist(consents)
+
+
+def test_what_was_signed_before_a_line_was_damaged_is_signed_anew(tmp_path: Path, consents: StoreConsents) -> None:
+    sign(consents, tmp_path)
+    assert insist(consents).person == "ada"
+    with (tmp_path / FILE_NAME).open("ab") as file:
+        file.write(b'{"type":"store_consent_with\n')  # perhaps about this model
+    for again in (consents, StoreConsents(tmp_path, load_enrolment(tmp_path))):
+        with pytest.raises(TrustError, match="last word"):
+            insist(again)
+    sign(consents, tmp_path)
+    assert insist(consents).person == "ada"
 
 
 class WithdrawingDepot:
