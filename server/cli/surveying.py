@@ -1,6 +1,6 @@
 """`wardround study cohort`: what the sites have for a study, as far as they tell, and what it could show with that."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,7 +12,7 @@ from rich.text import Text
 from server.cli.arguments import HERE, Federation, StartModel, a_number
 from server.cli.rehearsing import DEADLINE_S, Deadline, begin, follow_to_end
 from server.feasibility import ASSUMED_AUROC, Expected, expected
-from server.landmarks import landmarks_of
+from server.landmarks import FEWEST_SITES, has_scale, landmarks_of
 from shared.console import Answer, answering, table
 from shared.errors import StudyError
 from shared.study import Study
@@ -77,9 +77,8 @@ def shown(
     yield Text(f"\n{WITHHELD}: fewer than the site tells of, or what would betray such a number.")
     for chance in chances:
         yield Text(_chance(chance, auroc))
-    if scale := landmarks_of(told.values(), study.images):
-        places = ", ".join(f"{place:g}" for place in scale)
-        yield Text(f"To bring all images onto the sites' middle scale, write under [images]: landmarks = [{places}]")
+    if not has_scale(study.images):
+        yield Text(_scale(landmarks_of(told.values(), study.images), [survey.intensity for survey in told.values()]))
     for site, why in silent.items():
         yield Text(f"{site} has counted nothing: {why}.")
 
@@ -105,6 +104,18 @@ def _others(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
 
 def _pixels(survey: Survey) -> str:
     return WITHHELD if survey.intensity is None else " ".join(f"{share:.2f}" for share in survey.intensity)
+
+
+def _scale(landmarks: tuple[float, ...] | None, told: Sequence[object]) -> str:
+    if landmarks is not None:
+        places = ", ".join(f"{place:g}" for place in landmarks)
+        return f"To bring all images onto the sites' middle scale, write under [images]: landmarks = [{places}]"
+    if sum(one is not None for one in told) < FEWEST_SITES:
+        return (
+            f"No scale for images.landmarks: fewer than {FEWEST_SITES} sites told of their pixels, and of two each"
+            " could work out the other's."
+        )
+    return "No scale for images.landmarks: the sites' middle percentiles do not ascend."
 
 
 def _listed(cells: Mapping[Any, Cell]) -> str:

@@ -30,8 +30,8 @@ def survey_of_pixels(images: list[Any]) -> Survey:
     return Survey.model_validate(fields | {"missing": {}, "intensity": _intensity(part, smallest=1)})
 
 
-def test_two_scanners_come_to_one_scale() -> None:
-    sites = [scanned(gain=0.4, gamma=1.0), scanned(gain=1.0, gamma=0.5)]
+def test_three_scanners_come_to_one_scale() -> None:
+    sites = [scanned(gain=0.4, gamma=1.0), scanned(gain=1.0, gamma=0.5), scanned(gain=0.7, gamma=0.8)]
     plain = ImageSpec(size_px=SIDE)
     landmarks = landmarks_of(map(survey_of_pixels, sites), plain)
     assert landmarks is not None
@@ -74,9 +74,15 @@ def test_landmarks_that_mean_nothing_are_refused(keys: dict[str, Any], why: str)
 
 @pytest.mark.parametrize("asked", [{"landmarks": (0.1, 0.5, 0.9)}, {"hu": (-1000, 400)}, {"channels": 3}])
 def test_no_scale_is_told_where_a_study_has_one_or_is_in_colour(asked: dict[str, Any]) -> None:
-    surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 1.0)]
+    surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 0.8, 1.0)]
     assert landmarks_of(surveys, ImageSpec.model_validate(asked)) is None
-    assert landmarks_of(surveys[:1], ImageSpec()) is None
+    assert landmarks_of(surveys, ImageSpec()) is not None
+
+
+def test_no_scale_is_told_from_which_a_site_could_work_out_anothers() -> None:
+    surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 1.0)]
+    silent = surveys[0].model_copy(update={"intensity": None})
+    assert landmarks_of([*surveys, silent], ImageSpec()) is None
 
 
 @pytest.mark.parametrize("shape", [(SIDE, SIDE), (SIDE, SIDE // 2), (SIDE // 4, SIDE)])

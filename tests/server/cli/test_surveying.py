@@ -35,15 +35,25 @@ def test_it_fits_80_columns_and_says_what_could_be_shown(capsys: pytest.CaptureF
     survey = Survey.model_validate(fields | {"splits": splits, "vendors": {"siemens": 900, "philips": 300}})
     study = a_study(clinical={"age": {"low": 0, "high": 120}})
     survey = survey.model_copy(update={"intensity": (0.05, 0.4, 0.93)})
-    told = {"st-mary-of-the-lake": survey, "north": survey}
+    told = {"st-mary-of-the-lake": survey, "north": survey, "west": survey}
     parts = shown(study, told, {"south": "policy"}, expected(told, study.task.classes), 0.85)
     Console(width=80).print(Group(*parts), markup=False)
     text = capsys.readouterr().out
     assert max(map(len, text.splitlines())) <= 80
     words = " ".join(text.split())
     assert (
-        "opacity: 240 test patients with it and 560 without; if the AUROC is 0.85, its 95 % interval will be" in words
+        "opacity: 360 test patients with it and 840 without; if the AUROC is 0.85, its 95 % interval will be" in words
     )
     assert "write under [images]: landmarks = [0.05, 0.4, 0.93]" in words
     assert WITHHELD in words
     assert "south has counted nothing: policy." in words
+
+
+def test_of_two_sites_no_scale_is_told_and_why_not(capsys: pytest.CaptureFixture[str]) -> None:
+    splits = {name: {"patients": 400, "classes": {}} for name in SPLITS}
+    fields = {"found": 9, "used": 9, "set_aside": {}, "missing": {}, "splits": splits, "vendors": {}}
+    survey = Survey.model_validate(fields | {"intensity": (0.05, 0.4, 0.93)})
+    Console(width=80).print(Group(*shown(a_study(), {"north": survey, "west": survey}, {}, [], 0.85)), markup=False)
+    words = " ".join(capsys.readouterr().out.split())
+    assert "landmarks =" not in words
+    assert "fewer than 3 sites told of their pixels" in words
