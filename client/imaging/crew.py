@@ -8,6 +8,7 @@ taken, so that no more is held than one image on the way from each. What a file 
 import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypeVar
 
@@ -19,7 +20,8 @@ from client.imaging.stacks import Stack
 
 T = TypeVar("T")
 Answer = TypeVar("Answer")
-_FILES_EACH = 24  # take as long as a process takes to start
+_WORK_EACH = 24  # takes as long as a process takes to start
+_PART_BYTES = 1 << 20  # of a file that is one part of the work, and so is a small file
 
 
 class Crew:
@@ -27,6 +29,7 @@ class Crew:
 
     Args:
         command: what to start, as `decoding_command` gives it.
+        folder: the files', to see how large they are.
         limits: what one file may take.
         volume: the shape that every image has, in a study of volumes.
         most: processes at once.
@@ -35,12 +38,13 @@ class Crew:
     def __init__(
         self,
         command: Sequence[str],
+        folder: Path,
         limits: Limits = LIMITS,
         *,
         volume: tuple[int, ...] | None = None,
         most: int | None = None,
     ) -> None:
-        self._command, self._limits, self._volume = command, limits, volume
+        self._command, self._folder, self._limits, self._volume = command, folder, limits, volume
         self._most = most or hands(limits)
         self._all: list[Decoder] = []
         self._free: list[Decoder] = []
@@ -54,25 +58,41 @@ class Crew:
 
     def facts(self, files: Iterable[str]) -> Iterator[tuple[str, Facts | Reason]]:
         """What `Decoder.facts` says of each file."""
-        return self._in_order(Decoder.ask_facts, files)
+        return self._in_order(Decoder.ask_facts, files, self._work)
 
     def pixels(self, files: Iterable[tuple[str, str, Sequence[int]]]) -> Iterator[Pixels | Reason]:
         """What `Decoder.pixels` gives of each file: its name in the folder, its content, and the frames."""
-        return self._in_order(lambda decoder, file: decoder.pixels(file[0], content=file[1], frames=file[2]), files)
+        slices = self._volume[0] if self._volume else 1
+        return self._in_order(
+            lambda decoder, file: decoder.pixels(file[0], content=file[1], frames=file[2]),
+            files,
+            lambda file: max(self._work(file[0]), len(file[2]) * slices),
+        )
 
     def volumes(self, stacks: Iterable[Stack]) -> Iterator[Pixels | Reason]:
         """What `Decoder.volume` gives of each stack."""
-        return self._in_order(Decoder.ask_volume, stacks)
+        return self._in_order(Decoder.ask_volume, stacks, lambda stack: len(stack.pieces))
 
-    def _in_order(self, ask: Callable[[Decoder, T], Iterator[Answer]], things: Iterable[T]) -> Iterator[Answer]:
+    def _in_order(
+        self, ask: Callable[[Decoder, T], Iterator[Answer]], things: Iterable[T], work: Callable[[T], int]
+    ) -> Iterator[Answer]:
         waiting: deque[tuple[Decoder, Iterator[Answer]]] = deque()
-        for number, thing in enumerate(things):
-            if len(waiting) == min(self._most, 1 + number // _FILES_EACH):
+        asked = 0
+        for thing in things:
+            if len(waiting) == min(self._most, 1 + asked // _WORK_EACH):
                 yield from self._taken(*waiting.popleft())
             decoder = self._someone()
             waiting.append((decoder, ask(decoder, thing)))
+            asked += work(thing)
         while waiting:
             yield from self._taken(*waiting.popleft())
+
+    def _work(self, file: str) -> int:
+        """The parts of a file; one that is gone is the decoder's to find out."""
+        try:
+            return 1 + (self._folder / file).stat().st_size // _PART_BYTES
+        except OSError:
+            return 1
 
     def _someone(self) -> Decoder:
         if not self._free:

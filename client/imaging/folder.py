@@ -41,6 +41,9 @@ class FolderSource:
         masks: what decodes the mask that an image needs, a file in the folder that the table names; None without need.
         salt: the federation's salt, for pseudonyms.
 
+    Attributes:
+        path: the folder.
+
     Raises:
         ResourceError: there is no such folder.
     """
@@ -60,7 +63,7 @@ class FolderSource:
     ) -> None:
         if not folder.is_dir():
             raise ResourceError("The folder of images does not exist.", remedy="Correct data.folder in site.toml.")
-        self._folder = folder
+        self.path = folder
         self._table = table
         self._skip = skip
         self._source = source
@@ -83,7 +86,7 @@ class FolderSource:
         """One row per file, and what its header says if it is an image, in the order of the paths."""
         seen: set[str] = set()
         names, again = tee(self._image_names())
-        with Crew(self._command, volume=self._volume) as crew, Decoder(self._mask_command or ()) as masks:
+        with Crew(self._command, self.path, volume=self._volume) as crew, Decoder(self._mask_command or ()) as masks:
             for name, said in zip(again, crew.facts(names), strict=True):
                 row, facts = self._found(name, said, seen)
                 yield (self._with_mask(row, facts, masks) if facts and self._mask_command else row), facts
@@ -91,7 +94,7 @@ class FolderSource:
     def _image_names(self) -> Iterator[str]:
         """The files that may be images, and no masks of others."""
         named = self._table.masks if self._table and self._source in _NAMELESS else frozenset()
-        for path in _files(self._folder):
+        for path in _files(self.path):
             if (name := self._name(path)) in named:
                 self.mask_files += 1
             elif path != self._skip:
@@ -105,7 +108,7 @@ class FolderSource:
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The pixels of each row, or why it has none; rows of one file come together."""
         files = groupby(rows, key=lambda row: (row.file, row.content))
-        with Crew(self._command, volume=self._volume) as crew:
+        with Crew(self._command, self.path, volume=self._volume) as crew:
             yield from crew.pixels((*file, [row.index for row in group]) for file, group in files)
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
@@ -157,15 +160,15 @@ class FolderSource:
     def _with_mask(self, row: Row, facts: Facts, masks: Decoder) -> Row:
         if row.set_aside is not None or row.mask is None:
             return replace(row, set_aside=row.set_aside or Reason.NO_MASK)
-        mask = self._folder / row.mask
-        if not mask.resolve().is_relative_to(self._folder.resolve()):
+        mask = self.path / row.mask
+        if not mask.resolve().is_relative_to(self.path.resolve()):
             return replace(row, set_aside=Reason.MASK_UNREADABLE)
         content, found = masks.facts(row.mask)
         reason = Reason.MASK_UNREADABLE if isinstance(found, Reason) else misplaced(found.lattice, facts.lattice)
         return replace(row, mask_content=content, set_aside=reason)
 
     def _name(self, path: Path) -> str:
-        return path.relative_to(self._folder).as_posix()
+        return path.relative_to(self.path).as_posix()
 
     def _entry(self, row: Row, facts: Facts) -> Entry:
         if self._table is None:

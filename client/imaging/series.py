@@ -79,7 +79,7 @@ class SeriesSource:
 
     def decode(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The volume of each row, or why there is none."""
-        with Crew(self._command, volume=self._volume) as crew:
+        with Crew(self._command, self._folder.path, volume=self._volume) as crew:
             yield from crew.volumes(map(_stack, rows))
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:

@@ -31,7 +31,7 @@ def command(tmp_path: Path) -> Iterator[tuple[str, ...]]:
 
 def test_answers_come_in_the_order_of_the_questions_and_a_crash_costs_itself(command: tuple[str, ...]) -> None:
     names, before = [str(number) for number in range(FILES)], len(psutil.Process().children())
-    with Crew(command, Limits(), most=3) as crew:
+    with Crew(command, Path(command[2]), Limits(), most=3) as crew:
         said = list(crew.facts(names))
         assert len(psutil.Process().children()) == before + 3
         images = list(crew.pixels((str(n), digest(f"P-{n}".encode()), range(n)) for n in (1, 3, 2)))
@@ -45,9 +45,24 @@ def test_answers_come_in_the_order_of_the_questions_and_a_crash_costs_itself(com
 
 def test_few_files_start_one_process(command: tuple[str, ...]) -> None:
     before = len(psutil.Process().children())
-    with Crew(command, Limits(), most=8) as crew:
+    with Crew(command, Path(command[2]), Limits(), most=8) as crew:
         assert len(list(crew.facts(["1", "2", "3"]))) == 3
         assert len(psutil.Process().children()) == before + 1
+
+
+@pytest.mark.parametrize("large", ["a large file", "many images of a file"])
+def test_a_second_process_joins_for_the_second_of_large_ones(command: tuple[str, ...], large: str) -> None:
+    folder, before = Path(command[2]), len(psutil.Process().children())
+    first = folder / "0"
+    if large == "a large file":
+        with first.open("wb") as file:
+            file.truncate(24 << 20)
+    asked = [(name, digest((folder / name).read_bytes()), (0,)) for name in ("0", "1", "2")]
+    if large == "many images of a file":
+        asked[0] = (*asked[0][:2], tuple(range(24)))
+    with Crew(command, folder, Limits(), most=8) as crew:
+        assert not any(isinstance(image, Reason) for image in crew.pixels(asked))
+        assert len(psutil.Process().children()) == before + 2
 
 
 def test_each_process_has_the_memory_that_it_may_take() -> None:
