@@ -129,6 +129,9 @@ class Answering:
         except DiskFull as error:
             self._site.say(f"{error.what} {error.remedy} The answer is made again when there is room.")
             self._later(task.parcel)
+        else:
+            if isinstance(task.message, Open):
+                self._forget_backbones()
         self._workload.go_on()
 
     def _answer_with(self, task: Task, came: Ending | Refusal) -> None:
@@ -222,8 +225,15 @@ class Answering:
                 raise Refusal(WireCode.MODEL_UNSOUND) from None
             check_backbone(part, found=found, digest=backbone.sha256)
         self._site.say(
-            f"The backbone of {message.study.name} has come; it stays in the site's {FOLDER}/ for other studies."
+            f"The backbone of {message.study.name} has come; it lies in the site's {FOLDER}/ while a study needs it."
         )
+
+    def _forget_backbones(self) -> None:
+        """Those that no study needs: of studies that are over here, and of openings that came to nothing."""
+        site = self._site
+        opening = {study.backbone.sha256 for study in self._workload.opening if study.backbone is not None}
+        for sha256 in Backbones(site.folder).forget(site.studies.backbones(site.now()) | opening):
+            site.say(f"The backbone {sha256[:12]} is of no study here; it was removed from {FOLDER}/.")
 
     def _answer_late(
         self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range

@@ -1,12 +1,14 @@
 """The backbones at a site: weights that studies freeze, by their SHA-256, so that none travels twice.
 
 They lie in the site's folder under `backbones/`, one safetensors file each. Hospital IT may put one there under any
-name ending in `.safetensors` before a study needs it; else the first study that does brings it. A file is what
-its bytes are, whatever its name. Whether they are a sound model is `client/intake.py`'s question.
+name ending in `.safetensors` before a study needs it, and takes it away; else the first study that does brings it,
+under its digest, and it goes once no study here pins it. A file is what its bytes are, whatever its name. Whether they
+are a sound model is `client/intake.py`'s question.
 """
 
 import hashlib
-from collections.abc import Iterator
+import re
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -14,6 +16,7 @@ from shared.durable import fsync_folder
 
 FOLDER = "backbones"
 _SUFFIX = ".safetensors"
+_BY_DIGEST = re.compile("[0-9a-f]{64}")
 
 
 class Backbones:
@@ -43,6 +46,14 @@ class Backbones:
             fsync_folder(self._folder)
         finally:
             part.unlink(missing_ok=True)
+
+    def forget(self, but: Collection[str]) -> list[str]:
+        """Remove what openings brought, but those of these digests; the digests of what went."""
+        brought = {path.stem: path for path in self._folder.glob(f"*{_SUFFIX}") if _BY_DIGEST.fullmatch(path.stem)}
+        gone = sorted(brought.keys() - set(but))
+        for sha256 in gone:
+            brought[sha256].unlink(missing_ok=True)
+        return gone
 
 
 def _digest(path: Path) -> str | None:

@@ -82,6 +82,12 @@ class StudyStore:
         """Names of the studies that are closed here, and whose contract would not hold at a time (RFC 3339) either."""
         return [name for name, record in self._records.items() if record.closed and record.terms.run_out(now)]
 
+    def backbones(self, now: str) -> set[str]:
+        """Digests of the backbones that studies pin, but those that have `ended`."""
+        ended = self.ended(now)
+        studies = [record.open.study for name, record in self._records.items() if name not in ended]
+        return {study.backbone.sha256 for study in studies if study.backbone is not None}
+
 
 def _read(path: Path) -> StudyRecord | None:
     """A record from disk; one that cannot be read counts as absent, and the study is opened anew."""

@@ -9,7 +9,8 @@ from lone_site import LoneSite, a_study
 
 from client.backbones import FOLDER
 from client.intake import check_backbone
-from client.jobs import OpenJob
+from client.jobs import Failed, OpenJob
+from client.policy import Policy
 from client.workbench import Workbench
 from shared.canonical import digest
 from shared.errors import Refusal, WireCode
@@ -91,3 +92,33 @@ def test_a_backbone_that_lies_there_must_be_finite_too(tmp_path: Path) -> None:
     opened_with(site, b"")
     assert site.hands.jobs == []
     site.close()
+
+
+def test_a_backbone_that_the_worker_finds_not_to_fit_goes_and_what_it_put_there_stays(site: LoneSite) -> None:
+    (site.folder / FOLDER).mkdir()
+    (site.folder / FOLDER / "from the vendor.safetensors").write_bytes(b"of hospital IT")
+    opened_with(site, BACKBONE)
+    site.answering.hear(Failed(code=WireCode.PROTOCOL))
+    assert site.refused() == [WireCode.PROTOCOL]
+    assert held(site) == ["from the vendor.safetensors"]
+    assert "removed from backbones/" in site.said[-1]
+
+
+def test_a_backbone_goes_once_no_contract_holds_that_needs_it(site: LoneSite) -> None:
+    first = site.coordinator.study
+    opened_with(site, BACKBONE)
+    site.finish()
+    site.tell(site.coordinator.close(1))
+    site.coordinator.study = a_study("hearts")
+    site.open()
+    assert held(site) == [f"{digest(BACKBONE)}.safetensors"]  # the closed study may be opened again
+    site.pass_days(Policy().contract_days)
+    site.coordinator.study = first.model_copy(update={"study": first.study.model_copy(update={"name": "livers"})})
+    opened_with(site, b"what nobody fetches")
+    site.finish()
+    assert held(site) == [f"{digest(BACKBONE)}.safetensors"]  # another needs the same
+    site.tell(site.coordinator.close(1))
+    site.pass_days(Policy().contract_days)
+    site.coordinator.study = a_study("spleens")
+    site.open()
+    assert held(site) == []
