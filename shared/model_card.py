@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from shared.calibration import Scaling
+from shared.clinical import ClinicalSpec
 from shared.fields import Digest
 from shared.images import ImageSpec
 from shared.networks.spec import ModelSpec
@@ -36,11 +37,16 @@ class Figure(Section):
 
 
 class Inputs(Section):
-    """What a machine needs to build the network and to feed it."""
+    """What a machine needs to build the network and to feed it.
+
+    `clinical` are the columns that the network takes beside the image: their units, ranges, and what it takes off a
+    value and divides it by.
+    """
 
     task: TaskSpec
     images: ImageSpec
     model: ModelSpec
+    clinical: ClinicalSpec = Field(default_factory=dict)
 
 
 class Weights(Section):
@@ -85,10 +91,25 @@ class Counted(Section):
     total: Count | None
 
 
+class Found(Section):
+    """What one site told of its images before the study: found = set aside, by reason, + used; None where withheld.
+
+    `vendors` are patients by the maker of the machine, `missing` patients without a value by clinical column.
+    """
+
+    site: Word
+    found: Count | None
+    set_aside: dict[Word, Count | None]
+    used: Count | None
+    vendors: dict[Word, Count | None]
+    missing: dict[Word, Count | None]
+
+
 class Flow(Section):
-    """Exams on their way into the study: how many were used, by split and site.
+    """Exams on their way into the study: how many were found, set aside and used.
 
     Attributes:
+        found: of each site that was surveyed (`shared/survey.py`) and told; `surveyed` is the day of the survey.
         patients, images: used, by split; empty where `why` says so.
         smallest_cell: the least count that is told; see `shared/small_cells.py`.
         unknown: what a flow diagram has and this one has not, and why.
@@ -98,6 +119,8 @@ class Flow(Section):
     patients: dict[Split, Counted]
     images: dict[Split, Counted]
     smallest_cell: Count
+    surveyed: Word | None = None
+    found: tuple[Found, ...] = ()
     why: Words | None = None
     unknown: dict[Word, Words] = Field(default_factory=dict)
 

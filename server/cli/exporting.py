@@ -1,7 +1,7 @@
 """`wardround study export`: a finished study's model as a signed package."""
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 from rich.console import Group
@@ -14,6 +14,9 @@ from shared.console import Answer, answering, facts
 from shared.keys import fingerprint, identity_hex
 from shared.model_package import Format
 from shared.small_cells import SMALLEST_CELL
+
+if TYPE_CHECKING:
+    from server.export import Exported
 
 app = typer.Typer()
 
@@ -39,33 +42,47 @@ def export(
 ) -> Answer:
     """Write the final model with its card, signed, for those who are to use it."""
     from server.desk import utc_now
-    from server.export import Asked, evidence_for, export_model
+    from server.export import Asked, evidence_for, export_model, survey_for
     from server.federation import load_federation
 
     folder, known = find_launched(federation, name, done="exported"), load_federation(federation)
-    evidence, key = evidence_for(folder, roster=names_of(federation) if letters else None)
+    named, _ = evidence_for(folder, roster=None)
+    surveyed = survey_for(federation, named, key=known.coordinator_key)
+    evidence, key = evidence_for(folder, roster=names_of(federation)) if letters else (named, {})
     asked = Asked(
         federation="" if letters else known.roster.federation,
         made=utc_now(),
         specificity=specificity,
         smallest=smallest,
+        surveyed=surveyed.by_letter(key) if surveyed and letters else surveyed,
     )
     done = export_model(folder, evidence, asked, to=out, form=form, key=known.coordinator_key)
     coordinator = identity_hex(known.coordinator_key.public_key())
     data: dict[str, Any] = {"study": name, "folder": str(done.folder), "format": form, "files": list(done.files)}
     data |= {"model": done.card.weights.sha256, "coordinator": coordinator, "card": done.card.model_dump(mode="json")}
-    shown = {
+    shown = _shown(done, coordinator)
+    if not letters:
+        return Answer(data, shown)
+    return Answer(data | {"letters": key}, Group(shown, show_key(key)))
+
+
+def _shown(done: "Exported", coordinator: str) -> Group:
+    card = done.card
+    said = {
         "package": done.folder,
-        "model": done.card.weights.sha256,
-        "calibration": done.card.calibration.words,
-        "operating point": done.card.operating.words,
+        "model": card.weights.sha256,
+        "calibration": card.calibration.words,
+        "operating point": card.operating.words,
+        "set aside": f"told by {len(card.flow.found)} of {len(card.flow.sites)} sites, on {card.flow.surveyed}"
+        if card.flow.found
+        else "not known: no site was asked by `wardround study cohort`, or none tells",
         "coordinator's key": coordinator,
         "its fingerprint": fingerprint(coordinator),
     }
-    after = Text(
+    table = " --clinical TABLE" if card.inputs.clinical else ""
+    after = (
         f"\nFor people: {done.folder / 'model-card.html'}. A hospital of the federation runs it by\n"
-        f"wardround predict --model {done.folder} --input IMAGES --out RESULTS; others name the key with --coordinator."
+        f"wardround predict --model {done.folder} --input IMAGES{table} --out RESULTS; others name the key with"
+        " --coordinator."
     )
-    if not letters:
-        return Answer(data, Group(facts(shown), after))
-    return Answer(data | {"letters": key}, Group(facts(shown), after, show_key(key)))
+    return Group(facts(said), Text(after))

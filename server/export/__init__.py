@@ -5,5 +5,6 @@
 
 from server.export.card import Asked
 from server.export.package import Exported, evidence_for, export_model, insist_on_final
+from server.export.surveys import survey_for
 
-__all__ = ["Asked", "Exported", "evidence_for", "export_model", "insist_on_final"]
+__all__ = ["Asked", "Exported", "evidence_for", "export_model", "insist_on_final", "survey_for"]

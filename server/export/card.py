@@ -11,8 +11,9 @@ from importlib.metadata import version
 from server.export.flow import flow_of, performance_of
 from server.export.guidelines import guidelines_of
 from server.export.overlap import calibration_of_masks, operating_of_masks, with_structures
-from server.export.preprocessing import preprocessing_of
+from server.export.preprocessing import columns_in_words, preprocessing_of
 from server.export.reading import Reading
+from server.export.surveys import Surveyed
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
 from server.report.scores import final_scores
@@ -48,12 +49,14 @@ class Asked:
         made: the time (RFC 3339).
         specificity: of the operating point on validation patients; None takes Youden's.
         smallest: the least count of patients that is told.
+        surveyed: what the sites told before the study, named as they are in the card.
     """
 
     federation: str
     made: str
     specificity: float | None = None
     smallest: int = SMALLEST_CELL
+    surveyed: Surveyed | None = None
 
 
 def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str, size: int) -> ModelCard:
@@ -73,11 +76,11 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
     card = ModelCard(
         made=asked.made,
         by_letter=evidence.by_letter,
-        inputs=Inputs(task=study.task, images=study.images, model=study.model),
-        preprocessing=preprocessing_of(study.images),
+        inputs=Inputs(task=study.task, images=study.images, model=study.model, clinical=study.clinical),
+        preprocessing=(*preprocessing_of(study.images), *columns_in_words(study.clinical)),
         weights=_weights(facts, packed.table(), sha256=sha256, size=size),
         origin=_origin(evidence, facts, asked),
-        flow=flow_of(facts, smallest=asked.smallest),
+        flow=flow_of(facts, asked.surveyed, smallest=asked.smallest),
         performance=_performance(evidence, facts, asked),
         calibration=calibration,
         operating=operating,

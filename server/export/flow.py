@@ -1,5 +1,6 @@
 """Exams on their way into the study, and the model at each site: counts and figures with the small cells hidden."""
 
+from server.export.surveys import Surveyed
 from server.report.facts import SPLITS, Facts, SiteFacts
 from server.report.fairness import SiteFairness
 from server.report.privacy import WITHHELD
@@ -7,10 +8,15 @@ from server.report.scores import Estimate, SiteScore
 from server.report.words import METRICS, merit_in_words, share
 from shared.model_card import Counted, Figure, Flow, Performance, SitePerformance, Split
 from shared.small_cells import Told, tell
+from shared.survey import covered
 
+FOUND = "found, and set aside by reason"
+NO_SURVEY = (
+    "The sites were not asked before the study (wardround study cohort), or none tells. Each has its own account of"
+    " what it found and what it set aside, by reason (wardround site data)."
+)
+SILENT = "Not told by {sites}."
 UNKNOWN = {
-    "found, and set aside by reason": "A site tells the coordinator only what it uses. Each site has its own account of"
-    " what it found and what it set aside, by reason (wardround site data).",
     "lost between inclusion and analysis": "None is lost: whatever a site uses is trained on, validated on or tested.",
 }
 FIGURES = {
@@ -27,8 +33,8 @@ NO_INTERVAL = "no interval is computed"
 NO_SCORE = "The model has no score."
 
 
-def flow_of(facts: Facts, *, smallest: int) -> Flow:
-    """What every site used of its exams, by split."""
+def flow_of(facts: Facts, surveyed: Surveyed | None, *, smallest: int) -> Flow:
+    """What every site used of its exams, by split, and what it told of the others before the study, if it was asked."""
     sites = tuple(site.site for site in facts.sites)
     if facts.privacy is not None:
         flow: dict[str, object] = {"patients": {}, "images": {}, "why": WITHHELD}
@@ -36,7 +42,20 @@ def flow_of(facts: Facts, *, smallest: int) -> Flow:
         told = {split: _patients(facts, split, smallest) for split in SPLITS}
         patients = {split: Counted(by_site=told[split].counts, total=told[split].total) for split in SPLITS}
         flow = {"patients": patients, "images": {split: _images(facts, split, told[split]) for split in SPLITS}}
-    return Flow.model_validate({"sites": sites, "smallest_cell": smallest, "unknown": UNKNOWN, **flow})
+    flow |= _found(sites, None if facts.privacy else surveyed, smallest)
+    return Flow.model_validate({"sites": sites, "smallest_cell": smallest, **flow})
+
+
+def _found(sites: tuple[str, ...], surveyed: Surveyed | None, smallest: int) -> dict[str, object]:
+    """Each site's survey, with smaller cells hidden than it tells itself if the card asks for that."""
+    if surveyed is None:
+        return {"unknown": {FOUND: NO_SURVEY} | UNKNOWN}
+    told = {site: covered(surveyed.by_site[site], smallest=smallest) for site in sites if site in surveyed.by_site}
+    silent = [site for site in sites if site not in told]
+    unknown = {FOUND: SILENT.format(sites=", ".join(silent))} if silent else {}
+    names = ("found", "set_aside", "used", "vendors", "missing")
+    found = [{"site": site, **{name: getattr(survey, name) for name in names}} for site, survey in told.items()]
+    return {"surveyed": surveyed.day, "found": found, "unknown": unknown | UNKNOWN}
 
 
 def performance_of(facts: Facts, *, smallest: int) -> Performance:

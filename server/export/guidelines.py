@@ -12,6 +12,10 @@ from shared.tasks import task_for
 
 CLAIM, TRIPOD = "CLAIM (2020)", "TRIPOD+AI (2024)"
 NO_MISSING = "An image without a label or a patient is not used; each site has the count in its own account."
+NO_VALUE = (
+    " Where a clinical column has no value, or one out of its range, the network sees 0 and a mark that it is missing;"
+    " nothing is imputed."
+)
 PARTITION = (
     "By patient: a keyed hash of the patient, the same in all studies of the federation, or the split that the site's"
     " label table names."
@@ -33,7 +37,7 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
     claim = (
         *(("1", "the kind of AI", said["kind"]), ("7", "data sources", said["sources"])),
         *(("9", "preprocessing", said["preprocessing"]), ("12", "de-identification", PSEUDONYMS)),
-        *(("13", "missing data", NO_MISSING), ("20", "assignment to partitions", PARTITION)),
+        *(("13", "missing data", said["missing"]), ("20", "assignment to partitions", PARTITION)),
         *(("21", "level at which partitions are disjoint", "The patient."), ("22", "the model", said["model"])),
         *(("23", "software", said["software"]), ("24", "initial parameters", said["start"])),
         *(("25", "training", said["training"]), ("26", "choice of the final model", card.weights.chosen)),
@@ -45,7 +49,7 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
     )
     tripod = (
         *(("5a", "sources of data", said["sources"]), ("6a", "setting, number of centres", said["sources"])),
-        *(("7", "preparation of the data", said["preprocessing"]), ("11", "missing data", NO_MISSING)),
+        *(("7", "preparation of the data", said["preprocessing"]), ("11", "missing data", said["missing"])),
         *(("12a", "how data were used", PARTITION), ("12c", "type of model", f"{said['model']} {said['training']}")),
         *(("12d", "differences between clusters", performance.between_sites), ("12e", "measures", said["metrics"])),
         *(("13", "class imbalance", said["imbalance"]), ("15", "output of the model", said["output"])),
@@ -66,7 +70,9 @@ def _said(study: Study, card: ModelCard) -> dict[str, str]:
         "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} {study.task.kind}.",
         "sources": f"{len(flow.sites)} sites, each with its own images: {', '.join(flow.sites)}.",
         "preprocessing": f"Each image to {size}; the card says how.",
-        "model": f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters, images of {size}.",
+        "missing": NO_MISSING + (NO_VALUE if study.clinical else ""),
+        "model": f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters, images of {size}"
+        + (f", joined with {', '.join(study.clinical)}." if study.clinical else "."),
         "software": "Versions stand in the card under origin.",
         "start": "From a pinned model file."
         if study.model.start_sha256
@@ -112,4 +118,7 @@ def _flow(flow: Flow) -> str:
         return f"Counts are not told: {flow.why}."
     totals = {split: counted.total for split, counted in flow.patients.items()}
     told = ", ".join(f"{'few' if n is None else f'{n:,}'} for {split}" for split, n in totals.items())
-    return f"Patients used: {told}. By site in the card; what was set aside is each site's own account."
+    aside = "what was set aside is each site's own account"
+    if flow.found:
+        aside = f"what was found and set aside before the study by {len(flow.found)} of {len(flow.sites)} sites, too"
+    return f"Patients used: {told}. By site in the card; {aside}."

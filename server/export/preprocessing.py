@@ -1,8 +1,11 @@
-"""How images are prepared for a released model, in words for its card.
+"""How images, and clinical columns beside them, are prepared for a released model, in words for its card.
 
 Says what `client/imaging/` does with such images as the study names; no file is read by it.
 """
 
+from collections.abc import Iterator
+
+from shared.clinical import ClinicalColumn, Columns
 from shared.images import ImageSpec
 
 _ORDINARY = "the file's own VOI window or its 0.5th to 99.5th percentile; MONOCHROME1 inverted."
@@ -20,6 +23,22 @@ def preprocessing_of(images: ImageSpec) -> tuple[str, ...]:
         " channel by Rec. 601, one channel to three by repetition.",
         *_scale(images.landmarks),
         _SCALED,
+    )
+
+
+def columns_in_words(columns: Columns) -> Iterator[str]:
+    """One sentence for each clinical column: what counts as a value, and what the network makes of it."""
+    for name, column in columns.items():
+        yield f"{name}: {_column(column)}; else it is missing, which is 0 and a mark of its own."
+
+
+def _column(column: ClinicalColumn) -> str:
+    if column.values:
+        return f"one of {', '.join(column.values)}, each a mark of its own"
+    unit = f" {column.unit}" if column.unit else ""
+    return (
+        f"a number from {column.low:g} to {column.high:g}{unit}, less {column.middle:g} and divided by"
+        f" {column.spread:g}"
     )
 
 
