@@ -54,7 +54,7 @@ class Gallery:
     """
 
     def __init__(self, model: ReleasedModel, *, most: int) -> None:
-        self._network, self._device, self._most = copy.deepcopy(model.network), model.device, most
+        self._model, self._network, self._most = model, copy.deepcopy(model.network), most
         self.explained: list[Explained] = []
 
     def hear(self, said: Prediction, exam: ReadExam, logits: Sequence[Floats]) -> None:
@@ -64,8 +64,20 @@ class Gallery:
         finding = max(range(len(said.findings)), key=lambda n: said.findings[n].probability)
         number = max(range(len(logits)), key=lambda n: float(logits[n][finding]))
         image = exam.images[number].image
-        maps = explain(self._network, image, finding=finding, device=self._device)
+        seeing = _Beside(self._network, self._model.beside([exam.clinical]))
+        maps = explain(seeing, image, finding=finding, device=self._model.device)
         self.explained.append(Explained(said, finding, number, image, maps))
+
+
+class _Beside(nn.Module):
+    """A network of images alone: what it is told of the one patient beside them stays as it is."""
+
+    def __init__(self, network: nn.Module, known: tuple[Tensor, ...]) -> None:
+        super().__init__()
+        self.network, self._known = network, known
+
+    def forward(self, images: Tensor) -> Tensor:
+        return self.network(images, *(line.expand(len(images), -1) for line in self._known))  # type: ignore[no-any-return]
 
 
 def explain(network: nn.Module, image: NDArray[np.uint16], *, finding: int, device: torch.device) -> Maps:

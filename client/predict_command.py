@@ -15,6 +15,7 @@ from shared.errors import ConfigError
 from shared.model_card import RESEARCH_ONLY
 
 if TYPE_CHECKING:
+    from client.imaging.clinical_table import ClinicalTable
     from client.imaging.kinds import FolderKind
     from client.predicting import Tally
     from shared.model_card import ModelCard
@@ -40,6 +41,10 @@ def predict(
     coordinator: Annotated[
         str | None, typer.Option(help="The coordinator's key instead: 64 hex digits, a PEM file or a key card.")
     ] = None,
+    clinical: Annotated[
+        Path | None,
+        typer.Option(help="The table of what is known beside the images, for a model that takes such columns."),
+    ] = None,
     device: Annotated[str, typer.Option(help="Where to compute: auto, cpu, cuda, cuda:N or mps.")] = "auto",
     explain: Annotated[
         int,
@@ -60,11 +65,12 @@ def predict(
 
     key = coordinator_key(coordinator, config)
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
-    kind = _insist(images, out, kind)
+    config, kind = _own(config, coordinator), _insist(images, out, kind)
+    table = _clinical(clinical, released.card, config, kind)
     wanted = Wanted(explain=explain, reports=dicom_sr, segmentations=dicom_seg)
     beside = Beside(released, images, out, kind=kind, wanted=wanted, now=lambda: datetime.now(UTC))
-    command, say = _decoding(kind, images, released.card), progress_console().print
-    found = run(released, folder=images, command=command, out=out, rules=_rules(config), beside=beside, say=say)
+    command, rules, say = _decoding(kind, images, released.card), _rules(config), progress_console().print
+    found = run(released, folder=images, command=command, out=out, rules=rules, beside=beside, clinical=table, say=say)
     data = {"folder": str(out), "signed_by": fingerprint(identity_hex(key)), **beside.close(out / PAGE)}
     return _told(found, released.card, data)
 
@@ -111,6 +117,31 @@ def _decoding(kind: "FolderKind", folder: Path, card: "ModelCard") -> tuple[str,
     return decoding_command(kind, folder, images=card.inputs.images)
 
 
+def _own(config: Path | None, coordinator: str | None) -> Path | None:
+    """The site's own settings: those named, or else those by whose invitation the model is checked."""
+    return Path(FILE_NAME) if config is None and coordinator is None else config
+
+
+def _clinical(table: Path | None, card: "ModelCard", config: Path | None, kind: "FolderKind") -> "ClinicalTable | None":
+    """What is known beside the images, where the model takes that."""
+    from client.imaging.clinical_table import ClinicalTable
+    from client.imaging.label_settings import AS_IT_STANDS
+    from client.imaging.site_table import KEYS
+
+    columns = card.inputs.clinical
+    if table is None and columns:
+        raise ConfigError(
+            f"Beside each image the model takes what the study calls {', '.join(columns)}, and no table has it.",
+            remedy="Name the table with --clinical; what it does not know of an exam counts as missing.",
+        )
+    if table is None:
+        return None
+    if not columns:
+        raise ConfigError("The model takes no clinical columns.", remedy="Leave --clinical out.")
+    labels = load_settings(config).labels if config else AS_IT_STANDS
+    return ClinicalTable(table, columns, keys=KEYS[kind], settings=labels)
+
+
 def _rules(config: Path | None) -> Rules:
     if config is None:
         return USUAL
@@ -120,17 +151,24 @@ def _rules(config: Path | None) -> Rules:
 
 def _head(found: "Tally") -> dict[str, object]:
     called = ", ".join(f"{name} in {number:,}" for name, number in found.called.items())
+    missing = (f"{name} of {sum(why.values()):,}" for name, why in found.missing.items() if why)
     return {
         "files": f"{found.files:,}, {found.used:,} of them used",
         "exams": f"{found.exams:,}: {found.predicted:,} answered now ({found.images:,} images), {found.kept:,} before",
         "positive": called,
+        **({"not known": f"{', '.join(missing) or 'nothing'}"} if found.missing else {}),
     }
 
 
 def _reasons(found: "Tally") -> list[RenderableType]:
+    from client.imaging.clinical import GAPS, Missing
     from client.imaging.reasons import MEANING, Reason
 
-    if not found.set_aside:
-        return []
-    rows = ((reason, number, MEANING[Reason(reason)]) for reason, number in found.set_aside.items())
-    return [Text(), table(("set aside", "files", "because it is"), rows)]
+    shown: list[RenderableType] = []
+    if found.set_aside:
+        rows = ((reason, number, MEANING[Reason(reason)]) for reason, number in found.set_aside.items())
+        shown += [Text(), table(("set aside", "files", "because it is"), rows)]
+    if any(found.missing.values()):
+        gaps = ((name, n, GAPS[Missing(why)]) for name, whys in found.missing.items() for why, n in whys.items())
+        shown += [Text(), table(("not known", "exams", "because the table"), gaps)]
+    return shown

@@ -15,6 +15,8 @@ import torch
 from numpy.typing import NDArray
 
 from client.beside_answers import Beside
+from client.imaging.clinical import Missing
+from client.imaging.clinical_table import ClinicalTable
 from client.imaging.decoder import Decoder
 from client.imaging.exams import Exam, Found, find_exams
 from client.imaging.outline import outline
@@ -22,7 +24,7 @@ from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 from client.imaging.transforms import to_network
 from client.mask_files import MaskFiles
-from client.prediction import Prediction, called_of, findings_of, kept_answer, write_answer
+from client.prediction import Prediction, called_of, findings_of, kept_answer, known_of, write_answer
 from client.read_exam import ReadExam, Seen, read_exam
 from client.released_model import ReleasedModel
 from shared.section import Section
@@ -37,7 +39,8 @@ class Tally(Section):
     """What became of a folder.
 
     `files` are `used` and those of `set_aside`; `exams` are `predicted`, `kept` and `unread`. `kept` were answered by
-    an earlier run; of `unread` no image could be decoded. `called` is by class, of the exams predicted now.
+    an earlier run; of `unread` no image could be decoded. `called` is by class, of the exams predicted now. `missing`
+    is by clinical column, the exams of which no value is known, by reason.
     """
 
     files: int
@@ -49,6 +52,7 @@ class Tally(Section):
     unread: int
     images: int
     called: dict[str, int]
+    missing: dict[str, dict[str, int]]
 
 
 def predict(
@@ -59,6 +63,7 @@ def predict(
     out: Path,
     rules: Rules,
     beside: Beside,
+    clinical: ClinicalTable | None = None,
     say: Callable[[str], None] = lambda _: None,
 ) -> Tally:
     """Answer every exam of a folder that is not answered yet.
@@ -70,6 +75,7 @@ def predict(
         out: the folder of the answers; made if need be.
         rules: which images are wanted.
         beside: what is written beside the answers; it hears each once it is written, and each that was there already.
+        clinical: what is known beside the images, for a model that takes clinical columns.
         say: hears how far it is, now and then.
 
     Raises:
@@ -79,7 +85,10 @@ def predict(
     images = model.card.inputs.images
     with Decoder(command, volume=images.grid if images.slices else None) as decoder:
         found = find_exams(folder, decoder, rules=rules)
-        waiting = list(_unanswered(found, out, model.card.weights.sha256, beside))
+        if clinical is not None:
+            for exam in found.exams:
+                exam.clinical = clinical.of(exam.files)
+        waiting = list(_unanswered(model, found, out, beside))
         read = (read_exam(exam, decoder, images) for exam in waiting)
         for one, said in _computed(model, read):
             found.set_aside += one.set_aside
@@ -102,14 +111,22 @@ def _tally(model: ReleasedModel, found: Found, counts: Counter[str], called: Cou
         exams=len(found.exams),
         kept=len(found.exams) - counts["predicted"] - counts["unread"],
         called={name: called[name] for name in model.card.inputs.task.classes},
+        missing={name: _missing(found.exams, name) for name in model.card.inputs.clinical},
         **{name: counts[name] for name in ("predicted", "unread", "images")},
     )
 
 
-def _unanswered(found: Found, out: Path, model: str, beside: Beside) -> Iterator[Exam]:
+def _missing(exams: Iterable[Exam], column: str) -> dict[str, int]:
+    values = (exam.clinical[column] for exam in exams)
+    return {why.value: n for why, n in Counter(v for v in values if isinstance(v, Missing)).most_common()}
+
+
+def _unanswered(model: ReleasedModel, found: Found, out: Path, beside: Beside) -> Iterator[Exam]:
     """The exams without an answer; one that is there is heard, and what it says was set aside is counted."""
+    card = model.card
     for exam in found.exams:
-        there = kept_answer(out, exam.name, model=model, files={file.content: file.file for file in exam.files})
+        files, known = {file.content: file.file for file in exam.files}, known_of(card.inputs.clinical, exam.clinical)
+        there = kept_answer(out, exam.name, model=card.weights.sha256, files=files, known=known)
         if there is None or (beside.masks is not None and not beside.masks.whole(exam.name, there.masks)):
             yield exam
         else:
@@ -133,13 +150,13 @@ def _batch(model: ReleasedModel) -> int:
 
 
 def _together(model: ReleasedModel, exams: Sequence[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:
-    images, said, size = [image for one in exams for image in one.images], Said(), _batch(model)
+    images, said, size = [(image, one) for one in exams for image in one.images], Said(), _batch(model)
     with torch.inference_mode():
         for start in range(0, len(images), size):
             seen = images[start : start + size]
-            batch = to_network(np.stack([one.image for one in seen])).to(model.device)
-            logits = model.network(batch).float().cpu().numpy()
-            said += [_said(model, row, one) for row, one in zip(logits, seen, strict=True)]
+            batch = to_network(np.stack([image.image for image, _ in seen])).to(model.device)
+            logits = model.network(batch, *model.beside([one.clinical for _, one in seen])).float().cpu().numpy()
+            said += [_said(model, row, image) for row, (image, _) in zip(logits, seen, strict=True)]
     ends = np.cumsum([len(one.images) for one in exams])
     yield from ((one, said[end - len(one.images) : end]) for one, end in zip(exams, ends, strict=True))
 
@@ -160,6 +177,7 @@ def _answer(model: ReleasedModel, one: ReadExam, said: Said, masks: MaskFiles | 
         findings=() if outlined else findings_of(model.card, np.stack(said)),
         structures=outlined.structures if outlined else (),
         masks=outlined.files if outlined else (),
+        clinical=known_of(model.card.inputs.clinical, one.clinical),
         calibration=model.card.calibration.words,
         operating_point=model.card.operating.words,
         files=tuple(one.files),

@@ -1,17 +1,19 @@
 """What a released model says of one exam: the file that is written, and when one that lies there is kept.
 
-An answer is kept if it is of this model and of the same images, to the byte. It is for the hospital alone: it names the
-exam and its files.
+An answer is kept if it is of this model, of the same images, to the byte, and of the same clinical values. It is for
+the hospital alone: it names the exam and its files.
 """
 
 from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
+from client.imaging.clinical import Clinical, Missing
 from shared.calibration import probabilities
 from shared.classification import Classification
+from shared.clinical import Columns
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.fields import Digest
@@ -41,6 +43,16 @@ class Structure(Section):
     found: bool
 
 
+class Known(Section):
+    """What is known beside the images, by clinical column of the study.
+
+    `values` are in the study's units and words; `missing` says why there is none.
+    """
+
+    values: dict[str, float | str] = Field(default_factory=dict)
+    missing: dict[str, Missing] = Field(default_factory=dict)
+
+
 class ReadFile(Section):
     """A file of the exam; `images` is 0 if it could not be decoded."""
 
@@ -53,7 +65,8 @@ class Prediction(Section):
     """The answer, one JSON file.
 
     A model that classifies gives `findings`; one that finds masks `structures`, and the names of the files beside the
-    answer that hold its `masks`. `set_aside` counts files of the exam that could not be decoded, by reason.
+    answer that hold its `masks`. `clinical` is what it was told beside the images. `set_aside` counts files of the
+    exam that could not be decoded, by reason.
     """
 
     notice: str = RESEARCH_ONLY
@@ -63,6 +76,7 @@ class Prediction(Section):
     findings: tuple[Finding, ...] = ()
     structures: tuple[Structure, ...] = ()
     masks: tuple[str, ...] = ()
+    clinical: Known = Known()
     calibration: str
     operating_point: str
     files: tuple[ReadFile, ...]
@@ -84,6 +98,13 @@ def findings_of(card: ModelCard, logits: Floats) -> tuple[Finding, ...]:
     return tuple(Finding(name=name, probability=round(float(p), 6), called=bool(call)) for name, p, call in named)
 
 
+def known_of(columns: Columns, known: Clinical) -> Known:
+    """What a network of these columns is told of an exam."""
+    values = {name: value for name, value in known.items() if not isinstance(value, Missing)}
+    words = {name: columns[name].values[int(v)] if columns[name].values else v for name, v in values.items()}
+    return Known(values=words, missing={name: v for name, v in known.items() if isinstance(v, Missing)})
+
+
 def called_of(said: Prediction) -> tuple[str, ...]:
     """The classes that an answer calls, or the structures that it finds."""
     classes = [finding.name for finding in said.findings if finding.called]
@@ -95,14 +116,15 @@ def place_of(out: Path, exam: str) -> Path:
     return out / f"{exam}.json"
 
 
-def kept_answer(out: Path, exam: str, *, model: str, files: Mapping[str, str]) -> Prediction | None:
-    """The answer that is there already; None if it cannot be read, or is of other images, and is to be made again.
+def kept_answer(out: Path, exam: str, *, model: str, files: Mapping[str, str], known: Known) -> Prediction | None:
+    """The answer that is there already; None if it cannot be read, or is of something else, and is to be made again.
 
     Args:
         out: the folder of the answers.
         exam: its name.
         model: SHA-256 of the model file.
         files: the exam's, the path in the folder of images by SHA-256; the answer is returned with these paths.
+        known: what the model is told of it beside the images.
 
     Raises:
         ConfigError: answers of another model lie there.
@@ -115,7 +137,7 @@ def kept_answer(out: Path, exam: str, *, model: str, files: Mapping[str, str]) -
         raise ConfigError(
             "The folder for the answers holds some of another model.", remedy="Name another folder with --out."
         )
-    if files.keys() != {file.sha256 for file in there.files}:
+    if files.keys() != {file.sha256 for file in there.files} or there.clinical != known:
         return None
     named = tuple(file.model_copy(update={"file": files[file.sha256]}) for file in there.files)
     return there.model_copy(update={"files": named})

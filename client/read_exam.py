@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.clinical import Clinical
 from client.imaging.decoder import Decoder
 from client.imaging.exam_volumes import Volume, volumes_of
 from client.imaging.exams import Exam, ExamFile, images_of
@@ -44,12 +45,13 @@ class Seen:
 
 @dataclass
 class ReadExam:
-    """One exam's files, and its images."""
+    """One exam's files, its images, and what is known beside them."""
 
     name: str = field(repr=False)
     files: list[ReadFile] = field(default_factory=list)
     images: list[Seen] = field(default_factory=list)
     set_aside: Counter[Reason] = field(default_factory=Counter)
+    clinical: Clinical = field(default_factory=dict, repr=False)
 
 
 def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
@@ -58,7 +60,7 @@ def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
 
 
 def _with_slices(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
-    found = ReadExam(exam.name)
+    found = ReadExam(exam.name, clinical=exam.clinical)
     for file, images in images_of(exam, decoder, lambda pixels: _fitted(pixels, spec)):
         read = [] if isinstance(images, Reason) else images
         found.images += [_slice(*fitted, file, number) for number, fitted in enumerate(read)]
@@ -79,7 +81,7 @@ def _slice(image: NDArray[np.uint16], shape: tuple[int, int], file: ExamFile, fr
 
 
 def _with_volumes(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
-    found, used, reasons = ReadExam(exam.name), Counter[str](), dict[str, Reason]()
+    found, used, reasons = ReadExam(exam.name, clinical=exam.clinical), Counter[str](), dict[str, Reason]()
     for one in volumes_of(exam, decoder):
         if isinstance(one, Volume):
             stack = one.stack

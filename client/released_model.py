@@ -3,13 +3,15 @@
 The network is one of the wheel's, by the card's word; the file gives it numbers and nothing else.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-from torch import nn
+from torch import Tensor, nn
 
+from client.imaging.clinical import Clinical, as_vector
 from shared.errors import TrustError
 from shared.model_card import ModelCard
 from shared.model_package import open_package
@@ -33,6 +35,13 @@ class ReleasedModel:
         """Whether it finds masks."""
         return self.card.inputs.task.kind == "segmentation"
 
+    def beside(self, known: Sequence[Clinical]) -> tuple[Tensor, ...]:
+        """What the network takes beside images, one line for each: (images, columns) float32, or nothing."""
+        columns = self.card.inputs.clinical
+        if not columns:
+            return ()
+        return (torch.tensor([as_vector(line, columns) for line in known], dtype=torch.float32, device=self.device),)
+
 
 def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -> ReleasedModel:
     """Check a package and build its network on a device, named as torch names it.
@@ -44,7 +53,8 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -
     package = open_package(folder, coordinator=coordinator)
     inputs = package.card.inputs
     random = StudyRandom(0)  # draws what the file replaces
-    network = build_model(inputs.model, images=inputs.images, outputs=inputs.task.outputs, random=random)
+    outputs, columns = inputs.task.outputs, inputs.clinical
+    network = build_model(inputs.model, images=inputs.images, outputs=outputs, random=random, clinical=columns)
     try:
         load_state(network, dict(PackedFile(package.model).items()))
     except ValueError:

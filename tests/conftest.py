@@ -16,7 +16,6 @@ if "PYTEST_XDIST_WORKER" in os.environ:  # of several tests at once; threads tha
 
 if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation
-from flwr.supercore.task_identity import TaskIdentity
 
 _SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
 
@@ -64,8 +63,9 @@ def elsewhere(tmp_path: Path) -> Iterator[Path]:
 @pytest.fixture
 def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """This process as one of Flower's, which are told their run and node; messages can be made only there."""
-    for name, number in {"_task_id": 1, "_run_id": 1, "_node_id": 0}.items():
-        monkeypatch.setattr(TaskIdentity, name, number)
+    from memory_ward import as_flower_process
+
+    as_flower_process(monkeypatch)
 
 
 @pytest.fixture(scope="session")

@@ -9,8 +9,10 @@ from collections.abc import Iterable
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 from flwr.app import Context, Message, RecordDict
 from flwr.serverapp import Grid
+from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import app
 from client.imaging.settings import DataSettings
@@ -27,6 +29,12 @@ from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
 from shared.ledger import read_lines
 from shared.study import parse_study
+
+
+def as_flower_process(patch: pytest.MonkeyPatch) -> None:
+    """Make this process one of Flower's, which are told their run and node; messages can be made only there."""
+    for name, number in {"_task_id": 1, "_run_id": 1, "_node_id": 0}.items():
+        patch.setattr(TaskIdentity, name, number)
 
 
 class CallGrid(Grid):

@@ -29,7 +29,7 @@ from pydantic import ValidationError
 from client.imaging.ahead import ahead
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
-from client.imaging.clinical import Missing
+from client.imaging.clinical import as_vector
 from client.imaging.crew import hands
 from client.imaging.doubtful import without_doubtful
 from client.imaging.examples import Examples, SiteData, Split
@@ -265,13 +265,8 @@ def _joined(part: Examples, rows: tuple[Row, ...], split: Split, columns: Column
     """The same examples with the study's clinical columns beside them, if it has any."""
     if not columns:
         return part
-    values = [[_value(row, name) for name in columns] for row in rows if row.split is split]
+    values = [as_vector(row.clinical, columns) for row in rows if row.split is split]
     return replace(part, clinical=np.array(values, dtype=np.float32).reshape(len(part), len(columns)))
-
-
-def _value(row: Row, name: str) -> float:
-    value = row.clinical[name]
-    return math.nan if isinstance(value, Missing) else value
 
 
 def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:

@@ -26,8 +26,17 @@ class Missing(StrEnum):
     OUT_OF_RANGE = "out_of_range"
     CONFLICT = "conflict"
     NO_COLUMN = "no_column"
+    NO_LINE = "no_line"
 
 
+GAPS = {
+    Missing.EMPTY: "says nothing there",
+    Missing.UNREADABLE: "has no number or value of the study there",
+    Missing.OUT_OF_RANGE: "has a number out of the study's range",
+    Missing.CONFLICT: "says two things",
+    Missing.NO_COLUMN: "has no such column",
+    Missing.NO_LINE: "has no line for the exam",
+}
 Clinical = Mapping[str, float | Missing]  # by the study's column; a category by its position in the values
 _EMPTY = frozenset({"", "nan", "none", "null", "n/a", "na", UNKNOWN_WORD})
 
@@ -107,6 +116,11 @@ class _Column:
         if not math.isfinite(value):
             return Missing.UNREADABLE
         return value if low <= value <= high else Missing.OUT_OF_RANGE
+
+
+def as_vector(known: Clinical, columns: Columns) -> list[float]:
+    """The values in the order of the study's columns, as a network takes them: NaN where one is missing."""
+    return [math.nan if isinstance(value, Missing) else value for value in (known[name] for name in columns)]
 
 
 def merged(one: Clinical, other: Clinical) -> Clinical:

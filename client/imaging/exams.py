@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TypeVar
 
+from client.imaging.clinical import Clinical
 from client.imaging.decoder import Decoder
 from client.imaging.form import Facts, Pixels
 from client.imaging.reasons import Reason
@@ -39,10 +40,14 @@ class ExamFile:
 
 @dataclass
 class Exam:
-    """What is told of together; `name` is the StudyInstanceUID or the path of the one file, and stays at the site."""
+    """What is told of together; `name` is the StudyInstanceUID or the path of the one file, and stays at the site.
+
+    `clinical` is what is known of the patient beside the images, for a model that takes such columns.
+    """
 
     name: str = field(repr=False)
     files: list[ExamFile] = field(default_factory=list)
+    clinical: Clinical = field(default_factory=dict, repr=False)
 
 
 @dataclass

@@ -1,33 +1,21 @@
 """The hospital's CSV or TSV table of labels: which line speaks about which image.
 
-Decides how a line is found (by `file`, else `accession`, else `patient`) and what it says (labels,
-patient, split, the file of the mask). What the words mean is left to `vocabulary`. Messages never quote a cell or a
-name of a column that site.toml does not have.
+Decides what a line says (labels, patient, split, the file of the mask) and what becomes of two about one image. How
+lines are found is left to `site_table`, what the words mean to `vocabulary`.
 """
 
-import csv
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal
 
 from client.imaging.clinical import Clinical, ClinicalReader, merged
 from client.imaging.examples import Split
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings, fold
 from client.imaging.reasons import Reason, SetAside
+from client.imaging.site_table import Key, Lines, TableWords, normal, open_table
 from client.imaging.vocabulary import Vocabulary
-from shared.errors import ConfigError
 
-Key = Literal["file", "accession", "patient"]
-KEYS: dict[str, tuple[Key, ...]] = {  # columns that may name an image of a kind, the best first
-    "dicom": ("file", "accession", "patient"),
-    "nifti": ("file",),
-    "pictures": ("file",),
-}
-_MAX_BYTES = 256 * 2**20
-_MAX_HEADER = 2**16  # characters
-_CODECS = {"utf-8": "utf-8-sig", "utf-16": "utf-16", "windows-1252": "cp1252"}
-_SEPARATORS = ",;\t"
+LABELS = TableWords("The label table", "Correct data.labels in site.toml or the table itself.", whole=True)
 _SPLITS = {"train": Split.TRAIN, "validation": Split.VALIDATION, "val": Split.VALIDATION, "test": Split.TEST}
 
 
@@ -69,7 +57,7 @@ class LabelTable:
 
     def find(self, value: str) -> Entry:
         """What the table says; an entry with the reason `unlabelled` if it says nothing."""
-        value = _normal(self.key, value)
+        value = normal(self.key, value)
         self._asked.add(value)
         return self._entries.get(value, Entry(None, reason=Reason.UNLABELLED))
 
@@ -105,66 +93,23 @@ def read_labels(
     Raises:
         ConfigError: the file is absent, too large, not such a table, or lacks the columns.
     """
-    try:
-        if path.stat().st_size > _MAX_BYTES:
-            raise _unusable("is larger than 256 MiB")
-        with path.open(encoding=_CODECS[settings.encoding], newline="") as file:
-            header = file.readline(_MAX_HEADER)
-            file.seek(0)
-            lines = csv.DictReader(file, strict=True, delimiter=max(_SEPARATORS, key=header.count))
-            return _table(lines, vocabulary, keys, settings, clinical)
-    except UnicodeError:
-        raise _unusable(f"cannot be read as {settings.encoding} (labels.encoding)") from None
-    except (OSError, csv.Error) as error:
-        raise _unusable(f"cannot be read ({type(error).__name__})") from None
+    with open_table(path, LABELS, keys=keys, settings=settings) as lines:
+        return LabelTable(lines.key, _entries(lines, vocabulary, clinical))
 
 
-def _table(
-    reader: "csv.DictReader[str]",
-    vocabulary: Vocabulary | None,
-    keys: Sequence[Key],
-    settings: LabelSettings,
-    clinical: ClinicalReader | None,
-) -> LabelTable:
-    columns = _columns([str(name or "") for name in reader.fieldnames or ()], settings)
-    reader.fieldnames = columns
-    key = next((name for name in keys if name in columns), None)
-    if key is None:
-        raise _unusable(f"has none of the columns {', '.join(keys)}")
+def _entries(lines: Lines, vocabulary: Vocabulary | None, clinical: ClinicalReader | None) -> dict[str, Entry]:
     classes = [fold(name) for name in vocabulary.task.classes] if vocabulary else []
-    if "label" not in columns and not set(classes) <= set(columns):
-        raise _unusable("has neither a column `label` nor one column per class of the study")
+    if "label" not in lines.columns and not set(classes) <= lines.columns:
+        raise LABELS.unusable("has neither a column `label` nor one column per class of the study")
     entries: dict[str, Entry] = {}
-    for value, cells in _lines(reader, key):
+    for value, cells in lines:
         entry = _entry(cells, vocabulary, classes, clinical)
         known = entries.setdefault(value, entry)
         if known != entry:
             entries[value] = Entry(None, reason=Reason.LABEL_CONFLICT)
         elif known is not entry:
             entries[value] = replace(known, clinical=merged(known.clinical, entry.clinical))
-    return LabelTable(key, entries)
-
-
-def _columns(header: Sequence[str], settings: LabelSettings) -> list[str]:
-    """What the columns are called here; one that another is mapped over has no name."""
-    names = [fold(name) for name in header]
-    mapped = {fold(theirs): fold(ours) for theirs, ours in settings.columns.items()}
-    if absent := [f'"{name}"' for name in settings.columns if fold(name) not in names]:
-        raise ConfigError(
-            f"The label table has no column {', '.join(absent)}, which labels.columns in site.toml names.",
-            remedy="Correct labels.columns, or the table's first line.",
-        )
-    return [mapped.get(name, "" if name in mapped.values() else name) for name in names]
-
-
-def _lines(lines: Iterable[dict[str | Any, str | Any]], key: Key) -> Iterator[tuple[str, dict[str, str]]]:
-    for line in lines:
-        cells = {
-            name: text or "" for name, text in line.items() if isinstance(name, str) and not isinstance(text, list)
-        }
-        value = _normal(key, cells.get(key, ""))
-        if value:
-            yield value, cells
+    return entries
 
 
 def _entry(
@@ -172,7 +117,7 @@ def _entry(
 ) -> Entry:
     patient = cells.get("patient", "").strip() or None
     flags = None if "label" in cells else [cells.get(name, "") for name in classes]
-    mask = _normal("file", cells.get("mask", "")) or None
+    mask = normal("file", cells.get("mask", "")) or None
     try:
         if vocabulary is None:
             labels = None
@@ -186,12 +131,3 @@ def _entry(
             in_word, in_flags = vocabulary.unknown_words, vocabulary.unknown_flags
             unknown = in_word(cells["label"]) if flags is None else in_flags(flags)
         return Entry(None, patient, reason=error.reason, unknown=unknown, mask=mask)
-
-
-def _normal(key: Key, value: str) -> str:
-    value = value.strip()
-    return value.replace("\\", "/").removeprefix("./") if key == "file" else value
-
-
-def _unusable(what: str) -> ConfigError:
-    return ConfigError(f"The label table {what}.", remedy="Correct data.labels in site.toml or the table itself.")

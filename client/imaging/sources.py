@@ -14,13 +14,14 @@ from client.imaging.folder import FolderSource
 from client.imaging.form import Pixels
 from client.imaging.kinds import FolderKind
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
-from client.imaging.labels import KEYS, LabelTable, read_labels
+from client.imaging.labels import LabelTable, read_labels
 from client.imaging.npz import ArraySource
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
 from client.imaging.series import SeriesSource
 from client.imaging.series_masks import SeriesMasks
 from client.imaging.settings import DataSettings
+from client.imaging.site_table import KEYS
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import Columns

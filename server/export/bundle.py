@@ -43,7 +43,7 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
 
     Raises:
         ConfigError: the network cannot be spelled out in a configuration, or sees what the bundle cannot make: single
-            images of CT, a study's scale.
+            images of CT, a study's scale, clinical columns.
     """
     if card.inputs.images.hu is not None and not _sees_volumes(card):
         raise ConfigError(
@@ -54,6 +54,11 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
         raise ConfigError(
             "The model sees images on its study's scale (images.landmarks), and a MONAI bundle does not make it.",
             remedy="Use --format safetensors; `wardround predict` prepares images as the study did.",
+        )
+    if card.inputs.clinical:
+        raise ConfigError(
+            "The model takes clinical columns beside an image, and a MONAI bundle reads images alone.",
+            remedy="Use --format safetensors; `wardround predict --clinical` reads both.",
         )
     documents = {INFERENCE: _inference(card), METADATA: _metadata(card)}
     files = {path: json.dumps(document, indent=4).encode() for path, document in documents.items()}

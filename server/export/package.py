@@ -6,7 +6,7 @@ The folder is there whole or not at all. Which study's model may leave is decide
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
 4. it is a whole model: with fedbn each site has the rest of it;
-5. it is one that a card and `wardround predict` tell truly: it sees images by themselves.
+5. it is one that a card and `wardround predict` tell truly: it reads images.
 """
 
 import shutil
@@ -31,7 +31,6 @@ from shared.identity import COORDINATOR
 from shared.ledger import read_lines, verify
 from shared.model_card import ModelCard
 from shared.model_package import CARD, MANIFEST, SIGNATURE, Format, Manifest, listed, sign_manifest
-from shared.study import Study
 from shared.update import CONTROL, PackedFile, pack
 
 PAGE = "model-card.html"
@@ -60,9 +59,9 @@ def evidence_for(folder: StudyFolder, *, roster: Iterable[str] | None) -> tuple[
     if roster is None:
         return evidence, {}
     lettered, key = without_names(folder, evidence, roster=roster)
-    if lettered.study.task != evidence.study.task:
+    if (lettered.study.task, lettered.study.clinical) != (evidence.study.task, evidence.study.clinical):
         raise StudyError(
-            "A class of the study bears a site's name, and a model cannot be used without the names of its classes.",
+            "A class or clinical column of the study bears a site's name, and without those no model can be used.",
             remedy="Export it with the sites' names.",
         )
     return lettered, key
@@ -168,19 +167,12 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
             f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
             remedy="Train by another algorithm to export a model.",
         )
-    # 5. of images by themselves
-    if (more := _more(evidence.study)) is not None:
+    # 5. one that reads images
+    if evidence.study.task.kind == "generation":
         raise StudyError(
-            f"{folder.name} {more}, and a package is of a model that sees images by themselves.",
+            f"{folder.name} draws images, and a package is of a model that reads them.",
             remedy=f"Use {evidence.model_file.path} of the study's folder; `study report` has its figures.",
         )
-
-
-def _more(study: Study) -> str | None:
-    """What the study's model does that no package tells of; None if nothing."""
-    if study.task.kind == "generation":
-        return "draws images"
-    return "takes clinical columns" if study.clinical else None
 
 
 def _model(folder: Path, evidence: Evidence) -> bytes:

@@ -6,7 +6,7 @@
    knows no name, and its order is that of the letters.
 3. In words that the coordinator wrote and the recipients may know by heart, a letter would tell whose it is:
    there a name becomes `[site]`, and a class that bears one `[class 2]`, by its place. A name becomes `[site]` in
-   words of ours that name several, too, for these are in the order of names.
+   clinical columns and in words of ours that name several, too, for these are in the order of names.
 4. Digests of contracts and heads of the sites' ledgers are left out. Anyone can compute the contract that
    follows from the study for a guessed name, and a head is known to whom its site showed it.
 5. The sites' own models are left out. Each site was told whose it scored, and would find its figures again.
@@ -29,6 +29,7 @@ from server.ledger_records import HeadsNoted
 from server.record import Record
 from server.report.evidence import Evidence
 from server.report.words import sites_in_order
+from shared.clinical import ClinicalColumn, Columns
 from shared.durable import write_atomically
 from shared.randomness import PrivateRandom
 from shared.study import Study
@@ -169,4 +170,13 @@ def _study(study: Study, letters: Letters) -> Study:
     classes = tuple(
         name if letters.hidden(name) == name else f"[class {n}]" for n, name in enumerate(study.task.classes, 1)
     )
-    return study.model_copy(update=update | {"task": study.task.model_copy(update={"classes": classes})})
+    task = study.task.model_copy(update={"classes": classes})
+    return study.model_copy(update=update | {"task": task, "clinical": _clinical(study.clinical, letters)})
+
+
+def _clinical(columns: Columns, letters: Letters) -> dict[str, ClinicalColumn]:
+    hidden = letters.hidden
+    return {
+        hidden(name): column.model_copy(update={"values": tuple(map(hidden, column.values))})
+        for name, column in columns.items()
+    }

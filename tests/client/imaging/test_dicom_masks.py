@@ -17,12 +17,13 @@ from client.imaging.dicom_masks import DicomMasks
 from client.imaging.dicom_planes import planes_of
 from client.imaging.dicom_volume import DicomVolumes
 from client.imaging.grid import Scan
-from client.imaging.labels import KEYS, read_labels
+from client.imaging.labels import read_labels
 from client.imaging.masks import Decoded, decode
 from client.imaging.planes import Plane
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.segment_names import structures_of, unknown_labels
 from client.imaging.segments import Segment, Segments
+from client.imaging.site_table import KEYS
 from client.imaging.sources import Source, check_kind, source_of
 from client.imaging.stacks import Piece, stack_of
 from client.imaging.vocabulary import Vocabulary

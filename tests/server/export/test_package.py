@@ -12,7 +12,6 @@ from live_federation import answer, wardround
 from server.export import Asked, Exported, evidence_for, export_model
 from server.federation import load_federation
 from server.study_folder import StudyState
-from shared.clinical import ClinicalColumn
 from shared.errors import ConfigError, StudyError, TrustError
 from shared.model_package import open_package
 from shared.update import PackedFile
@@ -56,12 +55,12 @@ def test_a_model_without_its_norms_is_no_model(tmp_path: Path) -> None:
         exported(made, tmp_path / "package")
 
 
-def test_no_package_tells_of_a_model_that_takes_clinical_columns(ward: Finished, tmp_path: Path) -> None:
+def test_no_package_tells_of_a_model_that_draws(ward: Finished, tmp_path: Path) -> None:
     evidence, _ = evidence_for(ward.folder, roster=None)
-    more = {"clinical": {"age": ClinicalColumn(low=0, high=100)}}
-    evidence = replace(evidence, study=evidence.study.model_copy(update=more))
+    task = evidence.study.task.model_copy(update={"kind": "generation"})
+    evidence = replace(evidence, study=evidence.study.model_copy(update={"task": task}))
     key = load_federation(ward.place.federation).coordinator_key
-    with pytest.raises(StudyError, match="takes clinical columns"):
+    with pytest.raises(StudyError, match="draws images"):
         export_model(ward.folder, evidence, ASKED, to=tmp_path / "package", form="safetensors", key=key)
 
 
