@@ -262,7 +262,9 @@ class Answering:
             return
         record = record.with_model(place.round, message.model_digest, message.previous_digest)
         study = record.open.study
-        state = site.spool.go_on(study.name, counted=message.counted_round, before=place.round, keeps=study.keeps_state)
+        needs = study.keeps_state
+        keeps, counted = needs or study.keeps_residual, message.counted_round
+        state = site.spool.go_on(study.name, counted=counted, before=place.round, keeps=keeps, needs=needs)
         workplace = site.spool.workplace(place.study, place.round)
         model = workplace / "incoming.safetensors"
         try:

@@ -3,8 +3,9 @@
     clip -> noise -> compress        or        clip -> quantise -> mask
 
 The change itself is decided here (floating-point tensors: local minus incoming; integer tensors:
-the local value, as `shared.update` says); the steps are given by whoever holds the policy. No step
-exists yet: `IDENTITY` sends the change as it is.
+the local value, as `shared.update` says); the steps are given by whoever holds the policy, and `IDENTITY`
+sends the change as it is. Private training clips and noises while it trains (`client/private_training.py`); how a
+change is compressed, which leaves a residual, is `client/compression.py`'s.
 """
 
 from collections.abc import Callable, Mapping

@@ -57,8 +57,12 @@ def _training(training: TrainingSpec, contract: Contract) -> Iterator[str]:
 def _leaving(contract: Contract, floors: Floors) -> Iterator[str]:
     if contract.rounds:
         whole = contract.payload_bytes * contract.rounds
+        rounded = sum(tensor.dtype == "bfloat16" for tensor in contract.tensors)
         values = f"an update of {len(contract.tensors)} tensors"
+        values += f", {rounded} of them rounded to bfloat16" if rounded else ""
         yield f"In each round there leaves {values}, at most {contract.payload_bytes:,} bytes; {whole:,} bytes in all."
+        if rounded:
+            yield "What rounding takes from an update stays at this site, and is added to its next one."
     agreed = {rule.name for rule in contract.metrics}
     metrics = ", ".join(sorted(agreed if floors.get("score_histograms") else agreed & set(COARSE_FIGURES)))
     if contract.privacy is None:

@@ -15,7 +15,8 @@ import numpy as np
 import torch
 from torch import nn
 
-from client.change import IDENTITY, Step, apply
+from client.change import IDENTITY, Change, Step, apply
+from client.compression import compress, joined, kept_table, taken_apart
 from client.device import ResolvedDevice
 from client.evaluate import evaluate
 from client.imaging.augmentations import augmentation
@@ -35,7 +36,7 @@ from shared.randomness import PrivateRandom, StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
 from shared.training import TrainingSpec
-from shared.update import PackedFile, Tensors, pack, table_of
+from shared.update import PackedFile, Tensors, pack, table_of, update_table
 from shared.version import VERSION
 from shared.wire import Counts, Seconds, Software
 
@@ -71,6 +72,7 @@ class LocalWork:
         backbone: the file of a frozen one; without it the seed's weights stand for it, as in a rehearsal.
         steps: what is done to a change before it is packed, first to last.
         private: the randomness of a private study.
+        withdrawals: how many patients have withdrawn from the site.
     """
 
     def __init__(
@@ -84,18 +86,21 @@ class LocalWork:
         backbone: Path | None = None,
         steps: tuple[Step, ...] = IDENTITY,
         private: PrivateRandom | None = None,
+        withdrawals: int = 0,
     ) -> None:
         self._study = study
         self._site = site
         self._data = data
         self._device = torch.device(device.name)
         self._steps = steps
+        self._withdrawals = withdrawals
         self._task = task_for(study.task, spacing_mm=study.images.spacing_mm)
         self._random = StudyRandom(study.study.seed)
         self._private = private or PrivateRandom()
         self._networks = networks or Networks()
         start = start_network(study)
         self._table = table_of(travelling(start, study))
+        self._sent = update_table(self._table, study.transfer.update_dtype)
         fresh = state_arrays(start)
         self._own = {name: fresh[name] for name in own_tensors(start, study.training)}
         self._frozen = {name: fresh[name] for name in frozen_tensors(start, study)}
@@ -146,9 +151,9 @@ class LocalWork:
         """
         asked = self._asked(number)
         if self._study.privacy is not None:
-            return self._train_privately(incoming, asked, on_step=on_step)
+            return self._train_privately(incoming, kept, asked, on_step=on_step)
         started = time.monotonic()
-        before, own = dict(PackedFile(incoming).items()), _unpacked(kept)
+        before, (own, residual) = dict(PackedFile(incoming).items()), self._kept(kept)
         method = self._method(asked)
         load_state(self._model, method.begin(before, own))
         scores = (self._score("validation", model_digest),) if len(self._data.validation.labels) else ()
@@ -168,19 +173,33 @@ class LocalWork:
         change, own = method.end(before, own, state_arrays(self._model), steps=done.steps)
         seconds: Seconds = {"score": scored - started, "train": time.monotonic() - scored}
         counts = Counts(examples=done.examples, patients=done.patients, steps=done.steps)
-        update, state = pack(apply(change, self._steps)), pack(own) if own else None
+        update, state = self._finished(change, own, residual, steps=done.steps)
         return Worked(update, state, counts, scores, _rounded(seconds), done.drawn)
 
+    def _finished(self, change: Change, own: State, residual: State, *, steps: int) -> tuple[bytes, bytes | None]:
+        """The packed update, and what the site keeps for its next round."""
+        change = apply(change, self._steps)
+        names = [tensor.name for tensor in self._sent if tensor.dtype == "bfloat16"]
+        if names and steps:  # of no step nothing may be told
+            change, residual = compress(change, residual, names=names)
+        kept = joined(own, residual, withdrawals=self._withdrawals)
+        return pack(change, self._sent), pack(kept, kept_table(kept)) if kept else None
+
     def _train_privately(
-        self, incoming: Path, asked: TrainingSpec, *, on_step: Callable[[int, int | None], None] | None
+        self,
+        incoming: Path,
+        kept: Path | None,
+        asked: TrainingSpec,
+        *,
+        on_step: Callable[[int, int | None], None] | None,
     ) -> Worked:
         """Train; of what is found besides the noised change, nothing is said."""
         from client.private_training import fit_privately  # Opacus takes seconds to import
 
         study, before = self._study, dict(PackedFile(incoming).items())
         assert study.privacy is not None
-        method = self._method(asked)
-        load_state(self._model, method.begin(before, {}))
+        method, (own, residual) = self._method(asked), self._kept(kept)
+        load_state(self._model, method.begin(before, own))
         steps = fit_privately(
             self._model,
             self._data.train,
@@ -193,8 +212,9 @@ class LocalWork:
             slower=self._slower,
             on_step=on_step,
         )
-        change, _ = method.end(before, {}, state_arrays(self._model), steps=steps)
-        return Worked(pack(apply(change, self._steps)), None, Counts(examples=0, patients=0, steps=steps), (), {})
+        change, own = method.end(before, own, state_arrays(self._model), steps=steps)
+        update, state = self._finished(change, own, residual, steps=steps)
+        return Worked(update, state, Counts(examples=0, patients=0, steps=steps), (), {})
 
     def score(
         self, incoming: Path, *, kept: Path | None = None, model_digest: str, splits: Sequence[HeldOut] = HELD_OUT
@@ -202,13 +222,18 @@ class LocalWork:
         """Score a model on patients that it was not trained on: a validation trip, or the closing trip."""
         started = time.monotonic()
         method = self._method(self._study.training)
-        load_state(self._model, method.begin(dict(PackedFile(incoming).items()), _unpacked(kept)))
+        load_state(self._model, method.begin(dict(PackedFile(incoming).items()), self._kept(kept)[0]))
         said = (
             split for split in splits if len(self._part(split).labels) and scores_may_leave(self._study.privacy, split)
         )
         scores = tuple(self._score(split, model_digest) for split in said)
         seconds = {} if self._study.privacy else _rounded({"score": time.monotonic() - started})
         return Worked(None, None, _NOTHING, scores, seconds)
+
+    def _kept(self, kept: Path | None) -> tuple[State, State]:
+        """What the method kept, and the residual."""
+        found = dict(PackedFile(kept).items()) if kept else {}
+        return taken_apart(found, withdrawals=self._withdrawals)
 
     def _part(self, split: HeldOut) -> Examples:
         return self._data.validation if split == "validation" else self._data.test
@@ -222,10 +247,6 @@ class LocalWork:
             model_digest=model_digest,
             split=split,
         )
-
-
-def _unpacked(kept: Path | None) -> State:
-    return dict(PackedFile(kept).items()) if kept else {}
 
 
 def free_memory() -> None:

@@ -105,6 +105,9 @@ class SiteSpool:
         told = {"address": place, "model_digest": work.model_digest, "late": late, "scores": ()}
         workplace = self.workplace(place.study, place.round)
         name_again(done.update, workplace / UPDATE_FILE)
+        state = done.update.with_name(STATE_FILE)
+        if state.exists():
+            name_again(state, workplace / STATE_FILE)
         return self.keep(was.model_copy(update=told), workplace, drawn=done.drawn)
 
     def find_update(self, study: str, number: int, update_digest: str) -> Spooled | None:
@@ -112,7 +115,7 @@ class SiteSpool:
         done = self.find_unforgotten(study, number)
         return done if done is not None and done.ready.update_digest == update_digest else None
 
-    def go_on(self, study: str, *, counted: int, before: int, keeps: bool) -> Path | None:
+    def go_on(self, study: str, *, counted: int, before: int, keeps: bool, needs: bool) -> Path | None:
         """The state that work on round `before` goes on from; no other of an earlier round is kept on.
 
         Args:
@@ -120,12 +123,13 @@ class SiteSpool:
             counted: the last round in which this site counted, by the server's word; 0 if there is none.
             before: the round to work on.
             keeps: whether the study keeps a state at all.
+            needs: whether it cannot go on without.
 
         Returns:
-            The state of the round that counted; None before the first.
+            The state of the round that counted; None before the first, and where it is not here and not needed.
 
         Raises:
-            Refusal: `STATE_LOST`, that state is not here.
+            Refusal: `STATE_LOST`, that state is needed and not here.
         """
         for path in (self._folder / study).glob(f"round-*/{STATE_FILE}"):
             number = path.parent.name.removeprefix("round-")
@@ -135,6 +139,8 @@ class SiteSpool:
             return None
         state = self._round(study, counted) / STATE_FILE
         if not state.is_file():
+            if not needs:
+                return None
             raise Refusal(WireCode.STATE_LOST, remedy="Restore the site's folder `spool/` from backup.")
         return state
 

@@ -172,6 +172,7 @@ class Workbench:
                 device=self._resolve(),
                 networks=self._networks,
                 backbone=self._backbone(study),
+                withdrawals=len(withdrawn),
             )
         return self._works[key]
 

@@ -51,12 +51,12 @@ from typing import NamedTuple
 
 import numpy as np
 
-from shared.update import CONTROL, Array, PackedFile, TensorSpec, packed_order, spans
+from shared.update import CONTROL, STATISTICS, Array, PackedFile, TensorSpec, packed_order, spans
 
 CHANGE_BOUND = float(2**22)
 SITES_BOUND = 10_000
 _ONE = float(2**40)
-_MEAN, _VARIANCE = "running_mean", "running_var"
+_MEAN, _VARIANCE = STATISTICS
 
 
 Weighed = Sequence[tuple[float, PackedFile]]

@@ -62,7 +62,7 @@ class Conductor:
         study = desk.study
         self._optimizer = optimizer_for(study.server)
         self._admission = Admission(
-            desk.tensors,
+            desk.update_tensors,
             norm_factor=study.admission.norm_factor,
             training=study.training,
             alike=study.privacy is not None,

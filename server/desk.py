@@ -25,7 +25,7 @@ from shared.identity import COORDINATOR, Roster
 from shared.rehearsal import Terms
 from shared.rehearsal_contract import rehearsal_contract
 from shared.study import Study
-from shared.update import Tensors, payload_limit
+from shared.update import Tensors, payload_limit, update_table
 from shared.wire import Close, Message, Open, Refused, Work, encode, to_site
 
 SLOT_FLOOR_BYTES = 256 * 10**6
@@ -69,9 +69,14 @@ class Desk:
         self.heads = Heads(heads, {site: one.lost for site, one in known.items() if one.lost})
 
     @property
+    def update_tensors(self) -> Tensors:
+        """The table that every update must have."""
+        return update_table(self.tensors, self.study.transfer.update_dtype)
+
+    @property
     def update_limit(self) -> int:
         """Most bytes one update may have; 0 if the study does not train."""
-        return payload_limit(self.tensors) if self.study.study.kind == "train" else 0
+        return payload_limit(self.update_tensors) if self.study.study.kind == "train" else 0
 
     @property
     def backbone(self) -> Path | None:

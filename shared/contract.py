@@ -35,7 +35,7 @@ from shared.section import Section
 from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.tasks import task_for
-from shared.update import Tensors, payload_limit
+from shared.update import Tensors, payload_limit, update_table
 from shared.wire import Counts, Open, Opened, Ready
 
 SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
@@ -44,7 +44,8 @@ SCORES_LIMIT_BYTES = LONGEST_LINE - (1 << 16)  # an entry holds little else
 class Contract(Section):
     """What may leave `site` in one study, and nothing else.
 
-    `payload_bytes` bounds the packed update of one round (0: no update at all); `rounds` is the highest
+    `tensors` are an update's, in the dtypes in which they travel, and `payload_bytes` bounds the packed update of
+    one round (0: no update at all); `rounds` is the highest
     number of a round that trains, and `validation_trips` so many numbers follow it before the closing trip.
     The last of these are for the sites of `own_models`, in this order: the model of the last round's start,
     moved by that site's update alone, is sent to all sites, which may work out that update from it.
@@ -171,6 +172,7 @@ def derive_contract(message: Open, *, site: str) -> Contract:
 def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: tuple[str, ...] = ()) -> Contract:
     """The contract of a study whose model has these tensors, for one site; without a cohort nothing is agreed to it."""
     trains = study.study.kind == "train"
+    sent = update_table(tensors, study.transfer.update_dtype) if trains else ()
     return Contract(
         study=study.name,
         study_digest=study.digest(),
@@ -178,8 +180,8 @@ def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: tuple[str,
         rounds=study.agreed_rounds,
         validation_trips=study.validation_trips,
         own_models=study.cross_sites,
-        tensors=tensors if trains else (),
-        payload_bytes=payload_limit(tensors) if trains else 0,
+        tensors=sent,
+        payload_bytes=payload_limit(sent) if trains else 0,
         metrics=task_for(study.task).rules() if scores_may_leave(study.privacy, "test") else (),
         privacy=study.privacy,
         mechanism=mechanism_of(study.privacy, study.training),

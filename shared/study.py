@@ -37,6 +37,7 @@ from shared.task_rules import (
     with_metric,
 )
 from shared.training import TrainingSpec
+from shared.update import FloatDtype
 
 
 class About(Section):
@@ -96,10 +97,15 @@ class AdmissionSpec(Section):
 
 
 class TransferSpec(Section):
-    """How updates travel. `slot_bytes` in flight at once; None means max(2 models, 256 MB)."""
+    """How updates travel. `slot_bytes` in flight at once; None means max(2 updates, 256 MB).
+
+    In bfloat16 an update has half the bytes; each site keeps what rounding took from its change, and adds it to its
+    next one (`client/compression.py`).
+    """
 
     slot_bytes: Annotated[int, Field(ge=1)] | None = None
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
+    update_dtype: FloatDtype = "float32"
 
 
 class Study(Section):
@@ -186,8 +192,13 @@ class Study(Section):
 
     @property
     def keeps_state(self) -> bool:
-        """Whether a site keeps something of its own from one round to the next."""
+        """Whether a site keeps something from one round to the next that it cannot go on without."""
         return self.training is not None and self.training.algorithm in ("fedbn", "scaffold")
+
+    @property
+    def keeps_residual(self) -> bool:
+        """Whether a site keeps what rounding took from its last change; without it, it goes on all the same."""
+        return self.study.kind == "train" and self.transfer.update_dtype != "float32"
 
     @property
     def freezes(self) -> bool:

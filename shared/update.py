@@ -6,6 +6,9 @@ floating-point tensor of the state, the change (local minus incoming), and for e
 the local value. Control variates (SCAFFOLD) are tensors beside the model's own, under `control/`.
 Nothing here ever unpickles.
 
+bfloat16 is a form of travel: 16 bits, the high half of a float32. Whoever reads a run of it gets float32, which
+holds every such number exactly; whoever packs it gives float32 that has been rounded to such numbers already.
+
 Large states pass as a stream of pieces in the order of the buffer, so that memory depends neither on
 the size of a model nor on the number of sites. What a tensor means, and whether an update may be
 counted, is left to the client's contract and the server's admission.
@@ -28,13 +31,20 @@ from shared.errors import TrustError
 from shared.section import Section
 
 Array = np.ndarray[Any, np.dtype[Any]]
-Dtype = Literal["float32", "int64"]
+Dtype = Literal["float32", "bfloat16", "int64"]
+FloatDtype = Literal["float32", "bfloat16"]
 HEADER_LIMIT_BYTES = 4 << 20
 CONTROL = "control/"  # then the name of the parameter that the control variate belongs to
 PIECE_ELEMENTS = 1 << 18  # 1 MiB of float32: the temporaries of 64-bit arithmetic stay in a cache
-_SAFETENSORS_NAMES = {"F32": "float32", "I64": "int64"}
-_HEADER_NAMES = {"float32": "F32", "int64": "I64"}
-_LITTLE_ENDIAN: dict[str, np.dtype[Any]] = {"float32": np.dtype("<f4"), "int64": np.dtype("<i8")}
+STATISTICS = ("running_mean", "running_var")  # last part of the name: buffers of a normalisation layer
+_HEADER_NAMES = {"float32": "F32", "bfloat16": "BF16", "int64": "I64"}
+_SAFETENSORS_NAMES = {header: name for name, header in _HEADER_NAMES.items()}
+# In the file, little-endian; NumPy knows no bfloat16, so that its bits stand for it.
+_LITTLE_ENDIAN: dict[str, np.dtype[Any]] = {
+    "float32": np.dtype("<f4"),
+    "bfloat16": np.dtype("<u2"),
+    "int64": np.dtype("<i8"),
+}
 
 
 class TensorSpec(Section):
@@ -56,6 +66,20 @@ class TensorSpec(Section):
 
 
 Tensors = tuple[TensorSpec, ...]
+
+
+def update_table(tensors: Tensors, dtype: FloatDtype) -> Tensors:
+    """The table of an update of a model of these tensors, whose changes travel in this dtype.
+
+    Statistics of normalisation layers stay float32: a variance that falls from 1 to 0.001 would be rounded below zero.
+    """
+    rounded = (t.dtype == "float32" and t.name.rpartition(".")[2] not in STATISTICS for t in tensors)
+    return tuple(with_dtype(t, dtype) if each else t for t, each in zip(tensors, rounded, strict=True))
+
+
+def with_dtype(tensor: TensorSpec, dtype: Dtype) -> TensorSpec:
+    """The same tensor in another dtype."""
+    return TensorSpec(name=tensor.name, dtype=dtype, shape=tensor.shape)
 
 
 class Piece(NamedTuple):
@@ -87,41 +111,82 @@ def spans(tensor: TensorSpec) -> Iterator[tuple[int, int]]:
         yield start, min(start + PIECE_ELEMENTS, tensor.size)
 
 
-def cut(state: Mapping[str, Array]) -> Iterator[Piece]:
-    """The pieces of a state in packed order, as views."""
-    for tensor in packed_order(table_of(state)):
+def cut(state: Mapping[str, Array], tensors: Tensors | None = None) -> Iterator[Piece]:
+    """The pieces of a state in the packed order of a table, by default its own, as views."""
+    for tensor in packed_order(tensors or table_of(state)):
         flat = state[tensor.name].reshape(-1)
         for start, stop in spans(tensor):
             yield Piece(tensor.name, start, flat[start:stop])
 
 
 def join(tensors: Tensors, pieces: Iterable[Piece]) -> dict[str, Array]:
-    """The state that a stream of pieces spells, each tensor in the dtype and shape of its table."""
-    state: dict[str, Array] = {t.name: np.zeros(t.shape, t.dtype) for t in tensors}
+    """The state that a stream of pieces spells, each tensor in the shape of its table, and in its dtype or float32."""
+    state: dict[str, Array] = {t.name: np.zeros(t.shape, _in_memory(t.dtype)) for t in tensors}
     for name, start, values in pieces:
         state[name].reshape(-1)[start : start + values.size] = values
     return state
 
 
-def pack(state: Mapping[str, Array]) -> bytes:
-    """One safetensors buffer; the same state always gives the same bytes."""
-    return b"".join(pack_pieces(table_of(state), cut(state)))
+def pack(state: Mapping[str, Array], tensors: Tensors | None = None) -> bytes:
+    """One safetensors buffer of a table, by default the state's own; the same state always gives the same bytes.
+
+    Raises:
+        ValueError: the state does not fit the table.
+    """
+    table = table_of(state) if tensors is None else tensors
+    return b"".join(pack_pieces(table, cut(state, table)))
 
 
 def pack_pieces(tensors: Tensors, pieces: Iterable[Piece]) -> Iterator[bytes | memoryview]:
     """The same buffer as `pack`, chunk by chunk, from pieces in packed order.
 
     Raises:
-        ValueError: the pieces are not the table's, in packed order and in its dtypes.
+        ValueError: the pieces are not the table's, in packed order and in its dtypes; for bfloat16 they are
+            float32 that bfloat16 holds.
     """
     yield _header(tensors)
-    expected = [(t.name, span, _LITTLE_ENDIAN[t.dtype]) for t in packed_order(tensors) for span in spans(t)]
+    expected = [(t.name, span, t.dtype) for t in packed_order(tensors) for span in spans(t)]
     for (name, (start, stop), dtype), piece in zip(expected, pieces, strict=True):
         if (piece.name, piece.start, piece.values.shape) != (name, start, (stop - start,)):
             raise ValueError(f"the pieces of {name} do not come in packed order")
-        if piece.values.dtype != dtype:
-            raise ValueError(f"a piece of {name} is {piece.values.dtype}, expected {dtype}")
-        yield np.ascontiguousarray(piece.values, dtype).data.cast("B")
+        held = _in_memory(dtype)
+        if piece.values.dtype != held:
+            raise ValueError(f"a piece of {name} is {piece.values.dtype}, expected {held}")
+        values = np.ascontiguousarray(piece.values, held)
+        yield (_narrowed(values, name) if dtype == "bfloat16" else values).data.cast("B")
+
+
+def rounded(values: Array) -> Array:
+    """float32 as the nearest float32 that bfloat16 holds, ties to even, of any shape; what is not finite stays so."""
+    given = np.ascontiguousarray(values, "<f4").reshape(-1)
+    found = np.empty_like(given)
+    for start in range(0, given.size, PIECE_ELEMENTS):
+        bits, out = (array[start : start + PIECE_ELEMENTS].view("<u4") for array in (given, found))
+        np.right_shift(bits, 16, out=out)
+        out &= 1
+        out += 0x7FFF
+        out += bits
+        out &= 0xFFFF0000
+    nan = np.isnan(given)  # whose bits may have been carried into the sign
+    found[nan] = np.float32(np.nan)
+    return found.reshape(values.shape)
+
+
+def _in_memory(dtype: str) -> np.dtype[Any]:
+    return _LITTLE_ENDIAN["float32" if dtype == "bfloat16" else dtype]
+
+
+def _narrowed(values: Array, name: str) -> Array:
+    halves = values.view("<u2").reshape(-1, 2)
+    if halves[:, 0].any():
+        raise ValueError(f"a piece of {name} has not been rounded to bfloat16")
+    return np.ascontiguousarray(halves[:, 1])
+
+
+def _widened(bits: Array) -> Array:
+    halves = np.zeros((bits.size, 2), "<u2")
+    halves[:, 1] = bits
+    return halves.reshape(-1).view("<f4")
 
 
 def _header(tensors: Tensors) -> bytes:
@@ -179,7 +244,7 @@ class PackedFile:
         return place.offset + start * _LITTLE_ENDIAN[place.dtype].itemsize
 
     def run(self, name: str, start: int, stop: int) -> Array:
-        """The elements [start, stop) of one tensor in C order, shape (stop - start,).
+        """The elements [start, stop) of one tensor in C order, shape (stop - start,), bfloat16 as float32.
 
         Raises:
             KeyError: the file holds no such tensor.
@@ -220,7 +285,7 @@ class PackedFile:
         file.seek(place.offset + start * dtype.itemsize)
         if file.readinto(values.view(np.uint8).data) != values.nbytes:
             raise _not_packed()
-        return values
+        return _widened(values) if place.dtype == "bfloat16" else values
 
 
 class _Place(NamedTuple):

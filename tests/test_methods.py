@@ -71,6 +71,28 @@ def test_fednova_weighs_the_busier_site_less(ward: MemoryWard) -> None:
     assert not np.array_equal(models[0]["head.weight"], models[1]["head.weight"])
 
 
+def test_updates_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryWard) -> None:
+    narrow = '[transfer]\nupdate_dtype = "bfloat16"\n'
+    names = (("plain", ""), ("first", narrow), ("again", narrow))
+    plain, first, again = (ward.run(text("fedavg", name=name) + more) for name, more in names)
+    )
+    readies = [read_history(folder.path / "journal.jsonl").readies for folder in (plain, first)]
+    sizes = [{record.update_bytes for record in history} for history in readies]
+    assert max(sizes[1]) < 0.6 * min(sizes[0])  # the header stays
+    models = [dict(PackedFile(folder.path / "model.safetensors").items()) for folder in (plain, first)]
+    finals = [(folder.path / "model.safetensors").read_bytes() for folder in (first, again)]
+    assert finals[0] == finals[1]
+    for name, value in models[0].items():
+        assert value.dtype == models[1][name].dtype
+        assert np.allclose(value, models[1][name], atol=0.01 * max(1, np.abs(value).max())), name
+    states = {place: list((folder / "spool" / "first").glob(f"*/{STATE_FILE}")) for place, folder in ward.sites.items()}
+    for found in states.values():
+        assert [state.parent.name for state in found] == ["round-000003"]
+        residual = PackedFile(found[0])
+        assert residual.declared()["residual/head.weight"][0] == "bfloat16"
+        assert np.abs(residual.tensor("residual/head.weight")).max() > 0
+
+
 def norms(state: dict[str, np.ndarray]) -> set[str]:
     return {name for name in state if name.startswith("features") and state[name].ndim < 2}
 

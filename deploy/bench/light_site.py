@@ -36,7 +36,7 @@ from client.jobs import (
 )
 from client.site import open_site
 from shared.parent import end_if_asked
-from shared.update import PackedFile, Piece, Tensors, pack_pieces, packed_order, spans
+from shared.update import PackedFile, Piece, Tensors, pack_pieces, packed_order, spans, update_table
 from shared.wire import Counts
 
 _PLACE = Place(device="cpu", reason="nothing is computed", fell_back=False, threads=1)
@@ -85,7 +85,7 @@ class LightWorker:
 
     def _worked(self, job: RoundJob) -> RoundDone:
         random = np.random.default_rng([self._seed, job.round])
-        tensors = PackedFile(job.model).table()
+        tensors = update_table(PackedFile(job.model).table(), job.study.transfer.update_dtype)
         with (job.out / UPDATE_FILE).open("wb") as file:
             for chunk in pack_pieces(tensors, _noise(tensors, random)):
                 file.write(chunk)
@@ -119,8 +119,10 @@ def _noise(tensors: Tensors, random: np.random.Generator) -> Iterator[Piece]:
     for tensor in packed_order(tensors):
         for start, stop in spans(tensor):
             values: Any = np.zeros(stop - start, np.int64)
-            if tensor.dtype == "float32":
+            if tensor.dtype != "int64":
                 values = _AMPLITUDE * random.random(stop - start, dtype=np.float32)
+            if tensor.dtype == "bfloat16":
+                values = (values.view(np.uint32) & 0xFFFF0000).view(np.float32)
             yield Piece(tensor.name, start, values)
 
 

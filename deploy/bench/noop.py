@@ -11,7 +11,7 @@ import numpy as np
 
 from server.launch import start_state
 from shared.study import Study, parse_study
-from shared.update import pack
+from shared.update import FloatDtype, pack
 
 SIZE_PX = 28
 _IMAGES = 6  # of each split
@@ -48,17 +48,36 @@ deadline_s = {deadline_s}
 
 [admission]
 norm_factor = 1000000
+
+[transfer]
+update_dtype = "{dtype}"
 """
 
 
-def study_text(name: str, *, width: int, rounds: int, sites: int, steps: int = 1, deadline_s: int = 600) -> str:
+def study_text(
+    name: str,
+    *,
+    width: int,
+    rounds: int,
+    sites: int,
+    steps: int = 1,
+    deadline_s: int = 600,
+    dtype: FloatDtype = "float32",
+) -> str:
     """The study as its coordinator would write it.
 
     One step on one image, not none: Flower stores equal objects once, so a change of zeros, the same
     from every site, would hardly travel.
     """
     return _TEXT.format(
-        name=name, size_px=SIZE_PX, width=width, steps=steps, rounds=rounds, sites=sites, deadline_s=deadline_s
+        name=name,
+        size_px=SIZE_PX,
+        width=width,
+        steps=steps,
+        rounds=rounds,
+        sites=sites,
+        deadline_s=deadline_s,
+        dtype=dtype,
     )
 
 

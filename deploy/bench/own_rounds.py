@@ -15,6 +15,7 @@ from server.launch import START_MODEL
 from server.record import Record
 from server.records import RoundCommitted, RoundOpened, UpdateReady
 from server.study_folder import StudyFolder
+from shared.update import FloatDtype
 
 METHOD = (
     "The journal's time stamps, from the entry round_opened to the next round_opened: fold, checkpoint and every "
@@ -33,7 +34,7 @@ class OwnRounds:
 
     Attributes:
         width: of the model's hidden layer.
-        model_bytes: the packed model's size, once a study is queued.
+        model_bytes: the packed model's size, once a first study is queued.
     """
 
     def __init__(self, root: Path, *, sites: int, model_bytes: int) -> None:
@@ -60,21 +61,22 @@ class OwnRounds:
     ) -> None:
         self.federation.stop_all()
 
-    def block(self, name: str, *, repetitions: int) -> dict[str, Any]:
+    def block(self, name: str, *, repetitions: int, dtype: FloatDtype = "float32") -> dict[str, Any]:
         """Run one study; seconds of its middle rounds, as `timed` tells them.
 
         Raises:
             StudyError: the study did not finish.
             ResourceError: a process of the federation ended.
         """
-        folder = self.launch(name, rounds=repetitions + 2)
+        folder = self.launch(name, rounds=repetitions + 2, dtype=dtype)
         finish(self.federation, folder)
         return timed((entry.time, record) for entry, record in read_records(folder.path / "journal.jsonl"))
 
-    def launch(self, name: str, *, rounds: int) -> StudyFolder:
-        """Queue a study."""
-        folder = queue(self.federation, study_text(name, width=self.width, rounds=rounds, sites=self._sites))
-        self.model_bytes = (folder.path / START_MODEL).stat().st_size
+    def launch(self, name: str, *, rounds: int, dtype: FloatDtype = "float32") -> StudyFolder:
+        """Queue a study whose numbers travel in this dtype."""
+        text = study_text(name, width=self.width, rounds=rounds, sites=self._sites, dtype=dtype)
+        folder = queue(self.federation, text)
+        self.model_bytes = self.model_bytes or (folder.path / START_MODEL).stat().st_size
         return folder
 
 

@@ -1,7 +1,8 @@
 """`wardround bench rounds`: seconds of a round that only exchanges a model, ours beside the stock engine's.
 
-Both systems stand at the same time and run in turns, a block of rounds each, so that both meet the same
-machine; while one runs, the other's idle processes only poll. What is timed, and how, each side says itself.
+Ours are timed twice, with numbers that travel as float32 and as bfloat16 (`[transfer]`); the stock engine sends
+float32. All stand at the same time and run in turns, a block of rounds each, so that they meet the same machine;
+while one runs, the others' idle processes only poll. What is timed, and how, each side says itself.
 """
 
 import os
@@ -9,6 +10,7 @@ import statistics
 import sys
 import time
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rich.console import Group
@@ -19,15 +21,32 @@ from deploy.bench.bed import workplace
 from deploy.bench.own_rounds import OwnRounds
 from deploy.bench.stock_rounds import StockRounds
 from shared.console import table
+from shared.update import FloatDtype
 
 MB = 1_000_000
 AIMS_S = {1: 0.4, 45: 2.5}  # by model size in MB
 STOCK_RATIOS = {1: 10.0, 45: 4.0}
+OURS: tuple[tuple[str, FloatDtype, str], ...] = (  # name in the answer, dtype, name of the stock engine's ratio to it
+    ("own", "float32", "stock_ratio"),
+    ("own_bfloat16", "bfloat16", "stock_ratio_bfloat16"),
+)
 _BLOCKS = 2
 _WORK = (
     "Each site scores the model on four images of 28 px and takes one optimizer step on one, so that the bytes of "
     "every update are new: Flower stores equal objects once, and a model sent back unchanged would hardly travel."
 )
+
+
+@dataclass(frozen=True)
+class Ours:
+    """Our side, its numbers travelling in one dtype."""
+
+    rounds: OwnRounds
+    dtype: FloatDtype
+
+    def block(self, name: str, *, repetitions: int) -> dict[str, Any]:
+        """As `System` says."""
+        return self.rounds.block(f"{name}-{self.dtype}", repetitions=repetitions, dtype=self.dtype)
 
 
 class System(Protocol):
@@ -62,9 +81,10 @@ def missed(data: dict[str, Any]) -> list[str]:
 
 def show(data: dict[str, Any]) -> Group:
     """A table for 80 columns."""
-    columns = ("model", "ours, median", "range", "stock, median", "range", "ratio")
+    columns = ("model", "engine", "median", "range", "stock takes, times")
+    rows = (row for size in data["sizes"] for row in _rows(size))
     lines = f"\n{data['sites']} sites, TLS, node authentication; seconds from a round's opening to the next."
-    return Group(table(columns, (_row(size) for size in data["sizes"])), Text(lines), Text(data["work"]))
+    return Group(table(columns, rows), Text(lines), Text(data["work"]))
 
 
 def summary(seconds: list[float]) -> dict[str, Any]:
@@ -90,11 +110,13 @@ def _measure(size_mb: int, *, sites: int, repetitions: int, stock: bool) -> dict
             first = own.block("warm-up", repetitions=1)  # tells the packed model's exact size
             _say(f"{size_mb} MB: the model packs to {own.model_bytes} bytes; {first['seconds']} s at first.")
             found: dict[str, Any] = {"mb": size_mb, "model_bytes": own.model_bytes, "width": own.width}
+            ours: dict[str, System] = {name: Ours(own, dtype) for name, dtype, _ in OURS}
             if not stock:
-                return found | _interleaved({"own": own}, repetitions)
+                return found | _interleaved(ours, repetitions)
             with StockRounds(root / "stock", sites=sites, array_bytes=own.model_bytes) as other:
-                found |= _interleaved({"own": own, "stock": other}, repetitions)
-    return found | {"stock_ratio": round(found["stock"]["median_s"] / found["own"]["median_s"], 2)}
+                found |= _interleaved(ours | {"stock": other}, repetitions)
+    ratios = {key: round(found["stock"]["median_s"] / found[name]["median_s"], 2) for name, _, key in OURS}
+    return found | ratios
 
 
 def _interleaved(systems: dict[str, System], repetitions: int) -> dict[str, Any]:
@@ -117,16 +139,25 @@ def _blocks(systems: dict[str, System], repetitions: int) -> Iterator[dict[str, 
 
 def _missed(size: dict[str, Any]) -> Iterator[str]:
     aim, ratio = AIMS_S.get(size["mb"]), STOCK_RATIOS.get(size["mb"])
-    if aim is not None and size["own"]["median_s"] > aim:
-        yield f"A round of {size['mb']} MB took {size['own']['median_s']} s; the aim is {aim} s."
-    if ratio is not None and size.get("stock_ratio", ratio) < ratio:
-        yield f"At {size['mb']} MB the stock engine took {size['stock_ratio']} times as long; the aim is {ratio:g}."
+    for name, dtype, key in OURS:
+        what = f"{size['mb']} MB in {dtype}"
+        if aim is not None and size[name]["median_s"] > aim:
+            yield f"A round of {what} took {size[name]['median_s']} s; the aim is {aim} s."
+        if ratio is not None and size.get(key, ratio) < ratio:
+            yield f"At {what} the stock engine took {size[key]} times as long; the aim is {ratio:g}."
 
 
-def _row(size: dict[str, Any]) -> tuple[str, ...]:
-    own, stock = size["own"], size.get("stock")
-    cells = (f"{size['model_bytes'] / MB:.2f} MB", f"{own['median_s']:.2f} s", _range(own))
-    return cells + ((f"{stock['median_s']:.2f} s", _range(stock), f"{size['stock_ratio']:.1f}") if stock else ("",) * 3)
+def _rows(size: dict[str, Any]) -> Iterator[tuple[str, ...]]:
+    """Ours in each dtype, then the stock engine, which sends float32."""
+    for name, dtype, key in OURS:
+        ratio = f"{size[key]:.1f}" if key in size else ""
+        yield (f"{size['model_bytes'] / MB:.2f} MB", f"ours, {dtype}", *_told(size[name]), ratio)
+    if "stock" in size:
+        yield ("", "stock, float32", *_told(size["stock"]), "")
+
+
+def _told(figures: dict[str, Any]) -> tuple[str, str]:
+    return f"{figures['median_s']:.2f} s", _range(figures)
 
 
 def _range(figures: dict[str, Any]) -> str:

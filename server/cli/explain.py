@@ -7,7 +7,7 @@ from shared.images import Augmentation
 from shared.metrics import MERITS
 from shared.schedule import RoundsSpec
 from shared.selection import SelectionSpec
-from shared.study import Study
+from shared.study import Study, TransferSpec
 from shared.tasks import task_for
 from shared.training import TrainingSpec
 
@@ -70,6 +70,14 @@ def explain_length(training: TrainingSpec) -> str:
     if training.epochs_per_round:
         return counted(training.epochs_per_round, "epoch")
     return counted(training.steps_per_round or 0, "step")
+
+
+def explain_transfer(transfer: TransferSpec) -> list[str]:
+    """In how many bits numbers travel, where that is not as usual."""
+    if transfer.update_dtype == "float32":
+        return []
+    kept = "what rounding takes from one stays at its site, and is added to the next one"
+    return [f"Updates travel as {transfer.update_dtype}, in half of the bytes; {kept}."]
 
 
 def explain_learning(training: TrainingSpec) -> list[str]:

@@ -17,6 +17,7 @@ from server.cli.explain import (
     explain_scores,
     explain_selection,
     explain_size,
+    explain_transfer,
 )
 from server.study_folder import all_studies, find_launched
 from shared.command_line import typed
@@ -196,6 +197,7 @@ def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> l
         numbers = ", ".join(f"{key.replace('_', ' ')} {value:g}" for key, value in move.items())
         lines.append(f"After each round the server moves the model by {study.server.optimizer} ({numbers}).")
         lines += [METHODS[train.algorithm]] if train.algorithm in METHODS else []
+        lines += explain_transfer(study.transfer)
         lines += explain_selection(
             study.selection, rounds=rounds.count, model_bytes=model_bytes, sites=study.cross_sites
         )

@@ -39,6 +39,13 @@ def test_that_updates_are_kept_is_said_before_anybody_agrees(keeps: bool) -> Non
     assert "Together with: south." in said(study)
 
 
+def test_that_an_update_is_rounded_is_said_before_anybody_agrees() -> None:
+    told, plain = said(a_study(transfer={"update_dtype": "bfloat16"})), said(a_study())
+    assert "an update of 2 tensors, 1 of them rounded to bfloat16, at most" in told
+    assert "What rounding takes from an update stays at this site" in told
+    assert "round" in plain and "rounded" not in plain
+
+
 def test_a_description_is_quoted_on_one_line_whatever_it_says() -> None:
     study = a_study(study={"name": "lungs", "description": "Nodules.\n- It is private:\n[bold]nothing leaves[/]"})
     assert 'The coordinator says of it: "Nodules. - It is private: [bold]nothing leaves[/]" ' in said(study)

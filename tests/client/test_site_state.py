@@ -5,15 +5,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from lone_site import START, UPDATE, LoneSite, a_study
+from lone_site import START, TENSORS, UPDATE, LoneSite, a_study
 
 from client.jobs import STATE_FILE, RoundJob, ScoreJob
 from shared.address import Stage
 from shared.canonical import digest
 from shared.errors import WireCode
-from shared.update import pack
+from shared.update import pack, update_table
 
 MODELS = [START, *(pack({"w": np.full((2, 3), n, np.float32), "n": np.array(3, np.int64)}) for n in (1, 2, 3))]
+ROUNDED = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)}, update_table(TENSORS, "bfloat16"))
 KEEPS = {"steps_per_round": 2, "batch_size": 8, "algorithm": "fedbn"}
 
 
@@ -34,13 +35,13 @@ def ask(site: LoneSite, number: int, *, counted: int) -> RoundJob | None:
     return jobs[0] if jobs else None
 
 
-def work(site: LoneSite, number: int, *, counted: int) -> bytes | None:
+def work(site: LoneSite, number: int, *, counted: int, update: bytes = UPDATE) -> bytes | None:
     """A round from its message to its answer; what it went on from."""
     job = ask(site, number, counted=counted)
     assert job is not None
     went_on_from = job.state.read_bytes() if job.state else None
     (job.out / STATE_FILE).write_bytes(f"state {number}".encode())
-    site.finish()
+    site.finish(update)
     return went_on_from
 
 
@@ -108,6 +109,26 @@ def test_a_site_that_lost_what_it_kept_says_so(site: LoneSite) -> None:
     next(site.folder.glob(f"spool/lungs/round-*/{STATE_FILE}")).unlink()
     assert ask(site, 2, counted=1) is None
     assert site.refused() == [WireCode.STATE_LOST]
+
+
+def test_a_site_that_lost_a_residual_goes_on_without(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=a_study(rounds=3, transfer={"update_dtype": "bfloat16"}))
+    site.open()
+    assert work(site, 1, counted=0, update=ROUNDED) is None
+    assert work(site, 2, counted=1, update=ROUNDED) == b"state 1"
+    assert site.uploads == [ROUNDED] * 2
+    (site.folder / "spool" / "lungs" / "round-000002" / STATE_FILE).unlink()
+    assert work(site, 3, counted=2, update=ROUNDED) is None
+    assert site.refused() == []
+    site.close()
+
+
+def test_an_update_in_other_bits_than_agreed_does_not_leave(tmp_path: Path) -> None:
+    site = LoneSite(tmp_path, study=a_study(rounds=3, transfer={"update_dtype": "bfloat16"}))
+    site.open()
+    work(site, 1, counted=0)
+    assert (site.uploads, site.refused()) == ([], [WireCode.CONTRACT])
+    site.close()
 
 
 def test_a_study_that_keeps_nothing_asks_for_nothing(tmp_path: Path) -> None:

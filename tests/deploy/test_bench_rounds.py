@@ -114,9 +114,9 @@ def test_the_blocks_share_the_repetitions(repetitions: int, expected: list[int])
 
 
 def measured(own: float, ratio: float | None, mb: int = 1) -> dict:
-    size: dict = {"mb": mb, "model_bytes": 999_300, "own": summary([own])}
+    size: dict = {"mb": mb, "model_bytes": 999_300, "own": summary([own]), "own_bfloat16": summary([own / 2])}
     if ratio is not None:
-        size |= {"stock": summary([own * ratio]), "stock_ratio": ratio}
+        size |= {"stock": summary([own * ratio]), "stock_ratio": ratio, "stock_ratio_bfloat16": 2 * ratio}
     return {"sites": 4, "work": "w", "sizes": [size]}
 
 
@@ -125,8 +125,9 @@ def test_the_aims_of_rounds_are_held_against_the_figures() -> None:
     assert missed(measured(0.3, None)) == []
     assert missed(measured(9.0, 1.0, mb=7)) == []  # a size without an aim
     slow, near = missed(measured(0.5, 9.0))
-    assert "0.5 s" in slow
+    assert "float32 took 0.5 s" in slow
     assert "9.0 times" in near
+    assert [("bfloat16" in line) for line in missed(measured(0.9, 4.0))] == [False, False, True, True]
 
 
 @pytest.mark.parametrize("ratio", [12.0, None])
@@ -136,6 +137,8 @@ def test_the_rounds_are_shown_in_80_columns(ratio: float | None) -> None:
     shown = console.file.getvalue()
     assert "1.00 MB" in shown
     assert "0.30 s" in shown
+    assert ("24.0" in shown) == (ratio is not None)
+    assert max(map(len, shown.splitlines())) <= 80
 
 
 def held(sites: int, *, serverapp: float, superlink: int) -> dict:
@@ -257,7 +260,7 @@ def test_rounds_are_timed_on_both_systems() -> None:
     assert abs(size["model_bytes"] - 1_000_000) < 2400
     assert size["own"]["median_s"] > 0
     assert size["stock"]["median_s"] > 0
-    assert [block["system"] for block in size["blocks"]] == ["own", "stock"]
+    assert [block["system"] for block in size["blocks"]] == ["own", "own_bfloat16", "stock"]
 
 
 @pytest.mark.slow

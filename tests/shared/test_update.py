@@ -7,13 +7,28 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load, save
+from safetensors.torch import load_file
 
 from shared import update
 from shared.errors import TrustError
-from shared.update import PackedFile, Piece, TensorSpec, cut, join, pack, pack_pieces, payload_limit, table_of
+from shared.update import (
+    PIECE_ELEMENTS,
+    PackedFile,
+    Piece,
+    TensorSpec,
+    cut,
+    join,
+    pack,
+    pack_pieces,
+    payload_limit,
+    rounded,
+    table_of,
+    update_table,
+)
 
 quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 names = st.text(min_size=1, max_size=12).filter(lambda name: name != "__metadata__")
@@ -164,14 +179,54 @@ def test_free_text_in_the_header_is_seen(tmp_path: Path) -> None:
 
 
 def test_a_foreign_dtype_is_declared_but_not_read(tmp_path: Path) -> None:
-    packed = PackedFile(write(tmp_path, {"a": entry("BF16", (2,))}, b"\0" * 4))
-    assert packed.declared() == {"a": ("BF16", (2,))}
+    packed = PackedFile(write(tmp_path, {"a": entry("F16", (2,))}, b"\0" * 4))
+    assert packed.declared() == {"a": ("F16", (2,))}
     with pytest.raises(TrustError):
         packed.table()
     with pytest.raises(TrustError):
         packed.tensor("a")
     with pytest.raises(KeyError):
         packed.tensor("b")
+
+
+def test_bfloat16_has_half_the_bytes_and_is_read_as_float32(tmp_path: Path) -> None:
+    state = {"w": rounded(np.linspace(-3, 3, 7, dtype=np.float32)), "n": np.array(4, np.int64)}
+    table = update_table(table_of(state), "bfloat16")
+    path = tmp_path / "packed"
+    path.write_bytes(pack(state, table))
+    packed = PackedFile(path)
+    assert packed.table() == table
+    assert packed.declared()["w"] == ("bfloat16", (7,))
+    assert sum(t.nbytes for t in table) == 7 * 2 + 8
+    for name, value in packed.items():
+        assert value.dtype == state[name].dtype
+        assert value.tobytes() == state[name].tobytes()
+    assert packed.run("w", 2, 5).tolist() == state["w"][2:5].tolist()
+    assert join(table, packed.pieces())["w"].tobytes() == state["w"].tobytes()
+    assert load_file(path)["w"].float().numpy().tolist() == state["w"].tolist()
+
+
+def test_what_bfloat16_does_not_hold_is_not_packed_in_it() -> None:
+    state = {"w": np.array([0.1], np.float32)}
+    with pytest.raises(ValueError, match="rounded"):
+        pack(state, update_table(table_of(state), "bfloat16"))
+
+
+def test_statistics_of_normalisation_layers_stay_float32() -> None:
+    state = {
+        name: np.zeros(2, np.float32) for name in ("n.weight", "n.running_mean", "n.running_var", "control/n.bias")
+    }
+    dtypes = {t.name: t.dtype for t in update_table(table_of(state), "bfloat16")}
+    assert {name for name, dtype in dtypes.items() if dtype == "float32"} == {"n.running_mean", "n.running_var"}
+    assert update_table(table_of(state), "float32") == table_of(state)
+
+
+def test_rounding_is_to_nearest_even_as_torch_rounds() -> None:
+    values = np.random.default_rng(3).integers(0, 2**32, PIECE_ELEMENTS + 5, np.uint32).view(np.float32)
+    values[:3] = np.array([0x7FFFFFFF, 0xFFFFFFFF, 0x7FC00000], np.uint32).view(np.float32)  # NaN
+    wanted = torch.from_numpy(values.copy()).to(torch.bfloat16).to(torch.float32).numpy()
+    assert np.array_equal(rounded(values), wanted, equal_nan=True)
+    assert rounded(np.array(1.3, np.float32)).shape == ()
 
 
 def test_a_file_cut_after_it_was_checked_is_noticed(tmp_path: Path) -> None:
