@@ -66,7 +66,7 @@ def test_a_make_command_that_is_named_is_there(target: str) -> None:
 def test_the_makefile_has_these_commands_and_no_more() -> None:
     makefile = (ROOT / "Makefile").read_text()
     listed = re.findall(r"^([a-z]+):.*## ", makefile, re.MULTILINE)
-    assert listed == ["install", "demo", "test", "check", "fix", "help"]
+    assert listed == ["install", "demo", "test", "check", "fix", "dist", "lock", "bundle", "help"]
     assert f".PHONY: {' '.join(listed)}\n" in makefile
 
 
