@@ -75,7 +75,6 @@ def test_updates_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryW
     narrow = '[transfer]\nupdate_dtype = "bfloat16"\n'
     names = (("plain", ""), ("first", narrow), ("again", narrow))
     plain, first, again = (ward.run(text("fedavg", name=name) + more) for name, more in names)
-    )
     readies = [read_history(folder.path / "journal.jsonl").readies for folder in (plain, first)]
     sizes = [{record.update_bytes for record in history} for history in readies]
     assert max(sizes[1]) < 0.6 * min(sizes[0])  # the header stays

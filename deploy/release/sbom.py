@@ -11,7 +11,7 @@ import zipfile
 from collections.abc import Sequence
 from email.message import Message
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from packaging.markers import default_environment
 from packaging.requirements import Requirement
@@ -30,7 +30,7 @@ def bill_of_materials(wheels: Sequence[Path], *, root: str) -> dict[str, Any]:
         root: the name of the package that the bundle is for.
     """
     read = sorted(((_metadata(wheel), wheel) for wheel in wheels), key=lambda one: canonicalize_name(one[0]["Name"]))
-    known = {canonicalize_name(meta["Name"]): _purl(meta) for meta, _ in read}
+    known: dict[str, str] = {canonicalize_name(meta["Name"]): _purl(meta) for meta, _ in read}
     parts = {canonicalize_name(meta["Name"]): _component(meta, wheel) for meta, wheel in read}
     return {
         "$schema": "http://cyclonedx.org/schema/bom-1.6.schema.json",
@@ -76,7 +76,7 @@ def _licence(meta: Message) -> dict[str, Any] | None:
 
 def _needs(meta: Message) -> set[str]:
     """What it needs where the bundle is made, extras left out."""
-    environment = dict(default_environment()) | {"extra": ""}
+    environment = {**cast("dict[str, str]", default_environment()), "extra": ""}
     needed = [Requirement(text) for text in meta.get_all("Requires-Dist") or []]
     return {canonicalize_name(one.name) for one in needed if one.marker is None or one.marker.evaluate(environment)}
 
