@@ -1,16 +1,17 @@
 """What the worker counts of a site's images for a survey; the door withholds what it tells of few patients."""
 
-from collections.abc import Mapping
-from typing import TypeVar, get_args
+import math
+from bisect import bisect_left, bisect_right
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
 from client.imaging.examples import Examples, SiteData
 from shared.study import Study
-from shared.survey import NEGATIVE, PERCENTILES, SPLITS, Cell, Survey, SurveyedSplit, Vendor, Why
+from shared.survey import AXES, NEGATIVE, PERCENTILES, SPLITS, WHY, Axis, Cell, Survey, SurveyedSplit, Vendor
 
-_WHY: tuple[Why, ...] = get_args(Why)
 _VENDORS: tuple[Vendor, ...] = get_args(Vendor)
 Word = TypeVar("Word", bound=str)
 _LOOKED_AT, _ACROSS = 256, 64  # images, and pixels along the edge of each, of which the intensities are taken
@@ -18,18 +19,22 @@ _RANKS = np.linspace(0, 1, 1001)  # of a patient's pixels, so that each patient 
 
 
 def survey_of(data: SiteData, study: Study, *, smallest: int = 1) -> Survey:
-    """Count a site's images as they would be used in a study; intensities are those of `smallest` patients or more."""
+    """Count a site's images as they would be used in a study; what is no count is of `smallest` patients or more."""
     parts = dict(zip(SPLITS, (data.train, data.validation, data.test), strict=True))
+    measures = list(zip(*data.counts.measures, strict=True)) or [()] * 6
+    axes = AXES if study.images.slices is not None else AXES[1:]
     return Survey(
         found=data.counts.found,
         used=data.counts.used,
-        set_aside=_listed(data.counts.set_aside, _WHY),
+        set_aside=_listed(data.counts.set_aside, WHY),
         splits={name: _split(part, study) for name, part in parts.items()},
         vendors=_listed(data.counts.vendors, _VENDORS),
         missing={
             name: sum(_without(part, number) for part in parts.values()) for number, name in enumerate(study.clinical)
         },
         intensity=_intensity(data.train, smallest=smallest),
+        size_px=_by_axis(measures[:3], axes, smallest=smallest),
+        spacing_mm=_by_axis(measures[3:], axes, smallest=smallest),
     )
 
 
@@ -66,6 +71,21 @@ def _intensity(part: Examples, *, smallest: int) -> tuple[float, float, float] |
         return None
     low, middle, high = (round(float(share), 2) for share in np.percentile(told, PERCENTILES) / 65535)
     return low, middle, high
+
+
+def _by_axis(
+    measures: Sequence[Sequence[float | None]], axes: Sequence[Axis], *, smallest: int
+) -> dict[Axis, tuple[Any, Any, Any]]:
+    """Percentiles 5, 50 and 95 along each axis of which anything is known; `measures` are of all `AXES`."""
+    known = {axis: sorted(v for v in of if v is not None) for axis, of in zip(AXES, measures, strict=True)}
+    found = {axis: [_told(known[axis], percent, smallest) for percent in PERCENTILES] for axis in axes if known[axis]}
+    return {axis: (low, middle, high) for axis, (low, middle, high) in found.items()}
+
+
+def _told(values: Sequence[float], percent: int, smallest: int) -> float | None:
+    """The percentile of sorted values that is one of them, if so many are no more than it, and so many no less."""
+    value = values[max(1, math.ceil(percent / 100 * len(values))) - 1]
+    return value if min(bisect_right(values, value), len(values) - bisect_left(values, value)) >= smallest else None
 
 
 def _above_black(part: Examples, own: NDArray[np.intp], *, most: int) -> NDArray[np.uint16]:

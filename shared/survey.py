@@ -7,8 +7,8 @@ This module decides the only form that it has:
 2. a cell is a number, or None where it is withheld;
 3. `covered` withholds a cell of fewer patients than the site's smallest cell, or that all but so few are in, and as
    many of the next smallest ones as it takes until those withheld together are so many: else a sum would tell them.
-   Intensities are told only of as many training patients, each of whom counts alike. A split without anybody is told:
-   it is no trait of anyone;
+   Intensities, sizes and spacings are told only of as many training patients, each of whom counts alike. A split
+   without anybody is told: it is no trait of anyone;
 4. a split is told whole or not at all: neither its total nor another class once a class is withheld, for the total of
    a study with one class less would tell that class. Where a split is withheld, so are a maker, `found` and `used`,
    from which the total of all splits would follow.
@@ -19,10 +19,11 @@ Counting is left to `client/surveying.py`, the door to `client/disclosure.py`.
 from collections.abc import Iterator, Mapping
 from typing import Annotated, Literal, TypeVar
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from shared.clinical import ColumnName
 from shared.fields import ClassName
+from shared.reasons import Reason
 from shared.section import Section
 from shared.study import Study
 
@@ -31,54 +32,15 @@ NEGATIVE = "negative"  # who has none of the classes
 PERCENTILES = (5, 50, 95)  # of pixels, which `intensity` tells and `ImageSpec.landmarks` names the places of
 Split = Literal["train", "validation", "test"]
 Cell = Annotated[int, Field(ge=0, le=2**40)] | None
+Axis = Literal["slices", "rows", "columns"]
+AXES: tuple[Axis, ...] = ("slices", "rows", "columns")
+Size = Annotated[int, Field(ge=1, le=2**20)] | None
+Millimetres = Annotated[float, Field(gt=0, le=1000, multiple_of=0.01)] | None
 Share = Annotated[float, Field(ge=0, le=1, multiple_of=0.01)]
 SPLITS: tuple[Split, ...] = ("train", "validation", "test")
-Why = Literal[
-    "not_an_image",
-    "unreadable",
-    "too_large",
-    "decoder_crashed",
-    "decoder_hung",
-    "memory_limit",
-    "directory",
-    "report",
-    "dose_report",
-    "key_object",
-    "other_object",
-    "no_pixels",
-    "multi_frame",
-    "codec_missing",
-    "colour_unknown",
-    "colour_volume",
-    "side_unknown",
-    "empty_volume",
-    "time_series",
-    "few_slices",
-    "no_position",
-    "duplicate_slices",
-    "uneven_slices",
-    "no_hounsfield",
-    "for_processing",
-    "localizer",
-    "secondary",
-    "view_not_asked",
-    "duplicate",
-    "no_patient",
-    "patient_constant",
-    "patient_crowded",
-    "patient_conflict",
-    "unlabelled",
-    "label_unknown",
-    "label_conflict",
-    "split_unknown",
-    "no_mask",
-    "mask_unreadable",
-    "mask_size",
-    "mask_elsewhere",
-    "mask_several",
-    "mask_unknown",
-    "other",
-]
+UNTOLD = frozenset({Reason.WITHDRAWN, Reason.NOT_AGREED})  # of so few that they count under `other`
+Why = Reason | Literal["other"]
+WHY: tuple[Why, ...] = (*(reason for reason in Reason if reason not in UNTOLD), "other")
 Vendor = Literal[
     "agfa",
     "canon",
@@ -117,6 +79,9 @@ class Survey(Section):
         missing: by clinical column of the study, patients without a value.
         intensity: percentiles 5, 50 and 95 of the training images' pixels above black, as many values of each patient,
             0 black to 1 the end of their window, to two decimals; None where it is withheld or there is none.
+        size_px, spacing_mm: by axis, percentiles 5, 50 and 95 of the training patients, as the images were made: pixels
+            or slices, and from one to the next; a patient with several images has the middle one's. None where fewer
+            than the smallest cell have so much or less, or so much or more; no axis where no image says anything.
     """
 
     found: Cell
@@ -126,6 +91,15 @@ class Survey(Section):
     vendors: dict[Vendor, Cell]
     missing: Annotated[dict[ColumnName, Cell], Field(max_length=64)]
     intensity: tuple[Share, Share, Share] | None = None
+    size_px: dict[Axis, tuple[Size, Size, Size]] = Field(default_factory=dict)
+    spacing_mm: dict[Axis, tuple[Millimetres, Millimetres, Millimetres]] = Field(default_factory=dict)
+
+    @field_validator("set_aside")
+    @classmethod
+    def _untold(cls, cells: dict[Why, Cell]) -> dict[Why, Cell]:
+        if not cells.keys() <= set(WHY):
+            raise ValueError("a survey has no word for who has withdrawn")
+        return cells
 
 
 class Surveyable(Section):
@@ -155,7 +129,7 @@ def covered(survey: Survey, *, smallest: int) -> Survey:
     if smallest == 1:
         return survey
     patients = sum(split.patients or 0 for split in survey.splits.values())
-    hidden = _hidden_splits(survey.splits, smallest)
+    hidden, enough = _hidden_splits(survey.splits, smallest), (survey.splits["train"].patients or 0) >= smallest
     aside = sum(cell or 0 for cell in survey.set_aside.values())
     vendors = {name: _side(cell, patients, smallest) for name, cell in survey.vendors.items()}
     return Survey(
@@ -165,7 +139,9 @@ def covered(survey: Survey, *, smallest: int) -> Survey:
         splits={name: _silent(part) if name in hidden else part for name, part in survey.splits.items()},
         vendors=_apart(survey.vendors, vendors, smallest, one=bool(hidden)),
         missing={name: _side(cell, patients, smallest) for name, cell in survey.missing.items()},
-        intensity=survey.intensity if (survey.splits["train"].patients or 0) >= smallest else None,
+        intensity=survey.intensity if enough else None,
+        size_px=survey.size_px if enough else {},
+        spacing_mm=survey.spacing_mm if enough else {},
     )
 
 

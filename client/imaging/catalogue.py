@@ -11,13 +11,14 @@ import hashlib
 import hmac
 import json
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from client.imaging.about import UNSTATED, About
 from client.imaging.clinical import Clinical
 from client.imaging.examples import Counts, Split
+from client.imaging.extent import Extent, measures_by_patient
 from client.imaging.reasons import Reason
 from client.imaging.segments import Segments
 from client.imaging.stacks import Stack
@@ -47,6 +48,7 @@ class Row:
         clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
         stack: the frames that make one volume, the first of them in `file`; None for an image by itself.
+        extent: how large it is as it was made, for surveys; None where nobody says.
         by_header: whether the image's header alone names the patient (`doubtful`).
         birth, sex: what the header says of the patient, as pseudonyms; None where it says nothing.
     """
@@ -67,6 +69,7 @@ class Row:
     clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
     stack: Stack | None = None
+    extent: Extent | None = None
     by_header: bool = False
     birth: str | None = None
     sex: str | None = None
@@ -183,7 +186,13 @@ class Catalogue:
             classes={split: dict(classes[split]) for split in Split},
             labels_unused=self.labels_unused,
             vendors={vendor: len(who) for vendor, who in sorted(vendors.items())},
+            measures=measures_by_patient(self._extents()),
         )
+
+    def _extents(self) -> Iterator[tuple[str, Extent]]:
+        for row in self.used:
+            if row.split is Split.TRAIN and row.extent is not None and row.patient is not None:
+                yield row.patient, row.extent
 
 
 def true_classes(labels: tuple[int, ...], task: TaskSpec) -> tuple[str, ...]:

@@ -16,6 +16,7 @@ from client.imaging.dicom_frames import stored_frames
 from client.imaging.dicom_hounsfield import ct_window, in_hounsfield
 from client.imaging.dicom_kind import about, unfit_object
 from client.imaging.dicom_syntax import decodable
+from client.imaging.extent import LARGEST_MM, Extent
 from client.imaging.form import MAX_FRAMES, MAX_PIXELS, Facts, Pixels
 from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
@@ -76,6 +77,7 @@ def checked(header: Dataset, has_pixels: bool, *, hu: Limits | None) -> Facts:
         instance=_text(header, "SOPInstanceUID"),
         frames=_frames(header),
         about=about(header, syntax=syntax),
+        extent=Extent((1, int(header.Rows), int(header.Columns)), (None, *_spacing(header))),
     )
 
 
@@ -90,6 +92,15 @@ def _check_image(header: Dataset, *, has_pixels: bool) -> str:
     if _SAMPLES.get(_text(header, "PhotometricInterpretation")) != int(header.SamplesPerPixel):
         raise SetAside(Reason.COLOUR_UNKNOWN)
     return syntax
+
+
+def _spacing(header: Dataset) -> tuple[float | None, float | None]:
+    """Millimetres from row to row and column to column, in the patient or, of a projection, on the detector."""
+    try:
+        down, across = (float(mm) for mm in header.get("PixelSpacing") or header["ImagerPixelSpacing"].value)
+    except (KeyError, TypeError, ValueError, OverflowError):  # absent or malformed; the image is read all the same
+        return None, None
+    return (down, across) if 0 < down <= LARGEST_MM and 0 < across <= LARGEST_MM else (None, None)
 
 
 def _frames(header: Dataset) -> int:

@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from client.imaging.extent import Measures
+
 
 class Split(StrEnum):
     """What a patient's images are for."""
@@ -91,6 +93,7 @@ class Counts:
         classes: images by split and class name; `negative` counts those with no class true.
         labels_unused: lines of the label table that no file answered to.
         vendors: patients by the maker of the machine.
+        measures: of each training patient whose images say theirs, in no order (`extent`).
     """
 
     found: int
@@ -101,6 +104,7 @@ class Counts:
     classes: Mapping[Split, Mapping[str, int]]
     labels_unused: int = 0
     vendors: Mapping[str, int] = field(default_factory=dict)
+    measures: tuple[Measures, ...] = ()
 
     def __post_init__(self) -> None:
         if self.found != self.used + sum(self.set_aside.values()):

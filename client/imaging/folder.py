@@ -125,7 +125,7 @@ class FolderSource:
         row = replace(row, content=content)
         if isinstance(facts, Reason):
             return replace(row, set_aside=facts), None
-        return self._judged(replace(row, about=facts.about), facts, seen), facts
+        return self._judged(replace(row, about=facts.about, extent=facts.size), facts, seen), facts
 
     def _judged(self, row: Row, facts: Facts, seen: set[str]) -> Row:
         marks = {mark for mark in (row.content, facts.instance) if mark}

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from client.imaging.about import About
+from client.imaging.extent import Extent
 from client.imaging.grid import Scan
 from client.imaging.lattice import Lattice
 from client.imaging.planes import Plane
@@ -37,6 +38,7 @@ class Facts:
         about: how they were made.
         planes: where each image lies in the patient, if a study of volumes asks.
         lattice: where the voxels of a volume lie that is one file.
+        extent: how large an image is that has no lattice.
         segments: of a segmentation.
     """
 
@@ -51,12 +53,18 @@ class Facts:
     about: About = field(default_factory=About)
     planes: tuple[Plane, ...] = ()
     lattice: Lattice | None = None
+    extent: Extent | None = None
     segments: tuple[Segment, ...] = ()
 
     @property
     def scan(self) -> Scan | None:
         """The voxels of a volume that is one file."""
         return None if self.lattice is None else self.lattice.scan
+
+    @property
+    def size(self) -> Extent | None:
+        """How large an image is, if the header says so."""
+        return self.extent if self.scan is None else Extent(self.scan.counts, self.scan.spacing_mm)
 
 
 class Format(Protocol):

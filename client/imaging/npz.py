@@ -32,6 +32,7 @@ from client.imaging.array_volumes import FORM, are_volumes, volume_fault, volume
 from client.imaging.catalogue import Row, pseudonym
 from client.imaging.clinical import Clinical, ClinicalReader
 from client.imaging.examples import Split
+from client.imaging.extent import Extent
 from client.imaging.form import MAX_PIXELS, Pixels
 from client.imaging.label_settings import fold
 from client.imaging.labels import split_of
@@ -134,15 +135,17 @@ class ArraySource:
 
     def _block(self, prefix: str, split: Split | None, content: str) -> Iterator[Row]:
         name = f"{prefix}images"
-        count = self._header(name).shape[0]
+        count = (header := self._header(name)).shape[0]
         labels = _flat(self._small(f"{prefix}labels", count)) if self._vocabulary else [None] * count
         masks = f"{prefix}masks" if self._masked and f"{prefix}masks" in self._names else None
         patients = self._small("patient", count) if not prefix and "patient" in self._names else None
         splits = self._splits(count) if not prefix else [split] * count
         known = self._known(prefix, count)
+        slices, rows, columns = header.item_shape[:3] if self._images.slices else (1, *header.item_shape[:2])
+        extent = Extent((slices, rows, columns))
         for index in range(count):
             patient = f"{name}/{index}" if patients is None else str(patients[index]).strip()
-            row = Row("npz", name, index, content, split=splits[index], mask=masks, clinical=next(known))
+            row = Row("npz", name, index, content, split=splits[index], mask=masks, clinical=next(known), extent=extent)
             yield self._row(row, patient, labels[index])
 
     def _known(self, prefix: str, count: int) -> Iterator[Clinical]:

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from client.imaging.about import About
+from client.imaging.extent import Extent
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.window import FULL
@@ -33,7 +34,9 @@ class Picture:
         picture = _open(data)
         if picture.mode == "F" or (picture.format == "TIFF" and picture.mode == "I"):
             raise SetAside(Reason.COLOUR_UNKNOWN)
-        return Facts(about=About(syntax=str(picture.format).lower()))
+        # As it is stored; how it is turned upright, `pixels` finds out.
+        extent = Extent((1, picture.height, picture.width))
+        return Facts(about=About(syntax=str(picture.format).lower()), extent=extent)
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """Decode, turned upright as its EXIF orientation says; transparency is dropped."""

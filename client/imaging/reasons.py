@@ -1,61 +1,11 @@
-"""Why an image is not used: the fixed words that the catalogue, the account and the logs have for it.
+"""What the words for why an image is not used mean to hospital IT.
 
-Decides the words and what each means to hospital IT. Which of them applies is left to whoever looks at the
-file; the first that applies is the one that is counted.
+Which of them applies is left to whoever looks at the file; the first that applies is the one that is counted.
 """
 
-from enum import StrEnum
+from shared.reasons import Reason
 
-
-class Reason(StrEnum):
-    """Why an image is not used; the only words about it that are logged."""
-
-    NOT_AN_IMAGE = "not_an_image"
-    UNREADABLE = "unreadable"
-    TOO_LARGE = "too_large"
-    DECODER_CRASHED = "decoder_crashed"
-    DECODER_HUNG = "decoder_hung"
-    MEMORY_LIMIT = "memory_limit"
-    DIRECTORY = "directory"
-    REPORT = "report"
-    DOSE_REPORT = "dose_report"
-    KEY_OBJECT = "key_object"
-    OTHER_OBJECT = "other_object"
-    NO_PIXELS = "no_pixels"
-    MULTI_FRAME = "multi_frame"
-    CODEC_MISSING = "codec_missing"
-    COLOUR_UNKNOWN = "colour_unknown"
-    COLOUR_VOLUME = "colour_volume"
-    SIDE_UNKNOWN = "side_unknown"
-    EMPTY_VOLUME = "empty_volume"
-    TIME_SERIES = "time_series"
-    FEW_SLICES = "few_slices"
-    NO_POSITION = "no_position"
-    DUPLICATE_SLICES = "duplicate_slices"
-    UNEVEN_SLICES = "uneven_slices"
-    NO_HOUNSFIELD = "no_hounsfield"
-    FOR_PROCESSING = "for_processing"
-    LOCALIZER = "localizer"
-    SECONDARY = "secondary"
-    VIEW_NOT_ASKED = "view_not_asked"
-    DUPLICATE = "duplicate"
-    NO_PATIENT = "no_patient"
-    PATIENT_CONSTANT = "patient_constant"
-    PATIENT_CROWDED = "patient_crowded"
-    PATIENT_CONFLICT = "patient_conflict"
-    UNLABELLED = "unlabelled"
-    LABEL_UNKNOWN = "label_unknown"
-    LABEL_CONFLICT = "label_conflict"
-    SPLIT_UNKNOWN = "split_unknown"
-    NO_MASK = "no_mask"
-    MASK_SEVERAL = "mask_several"
-    MASK_UNREADABLE = "mask_unreadable"
-    MASK_SIZE = "mask_size"
-    MASK_ELSEWHERE = "mask_elsewhere"
-    MASK_UNKNOWN = "mask_unknown"
-    WITHDRAWN = "withdrawn"
-    NOT_AGREED = "not_agreed"
-
+__all__ = ["MEANING", "Reason", "SetAside"]
 
 MEANING = {
     Reason.NOT_AN_IMAGE: "another kind of file",

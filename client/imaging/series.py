@@ -15,6 +15,7 @@ from client.imaging.about import About
 from client.imaging.catalogue import Row
 from client.imaging.clinical import merged
 from client.imaging.crew import Crew
+from client.imaging.extent import Extent
 from client.imaging.folder import FolderSource
 from client.imaging.form import Facts, Pixels
 from client.imaging.planes import Plane, Vector
@@ -125,7 +126,10 @@ class _Pile:
         first, about = stack.pieces[0], row.about or About()
         if stack.shifts_mm:
             about = replace(about, marks=(*about.marks, "tilted_gantry"))
-        yield replace(row, file=first.file, content=first.content, index=first.frame, about=about, stack=stack)
+        extent = Extent(stack.scan.counts, stack.scan.spacing_mm)
+        yield replace(
+            row, file=first.file, content=first.content, index=first.frame, about=about, stack=stack, extent=extent
+        )
 
     def _row(self) -> Row:
         """What the table says about the volume.

@@ -1,6 +1,6 @@
 """`wardround study cohort`: what the sites have for a study, as far as they tell, and what it could show with that."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any
@@ -16,7 +16,7 @@ from server.landmarks import FEWEST_SITES, has_scale, landmarks_of
 from shared.console import Answer, answering, table
 from shared.errors import StudyError
 from shared.study import Study
-from shared.survey import SPLITS, Cell, Survey, surveyable
+from shared.survey import AXES, SPLITS, Cell, Survey, surveyable
 
 app = typer.Typer()
 
@@ -74,6 +74,9 @@ def shown(
     yield Text()
     gaps = ["without a value, patients"] if study.clinical else []
     yield table(("site", "makers, patients", *gaps, "pixels, 5/50/95 %"), _others(told))
+    if sizes := list(_sizes(told)):
+        yield Text()
+        yield table(("site", "along", "pixels or slices, 5/50/95 %", "mm apart, 5/50/95 %"), sizes)
     yield Text(f"\n{WITHHELD}: fewer than the site tells of, or what would betray such a number.")
     for chance in chances:
         yield Text(_chance(chance, auroc))
@@ -100,6 +103,19 @@ def _others(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
     for site, survey in told.items():
         gaps = [_listed(survey.missing)] if survey.missing else []
         yield site, _listed(survey.vendors), *gaps, _pixels(survey)
+
+
+def _sizes(told: Mapping[str, Survey]) -> Iterator[tuple[object, ...]]:
+    """Each site's percentiles, axis by axis; the site is named once."""
+    for site, survey in told.items():
+        for number, axis in enumerate(axis for axis in AXES if axis in survey.size_px):
+            spacing = survey.spacing_mm.get(axis)
+            said = _listed_percentiles(spacing, "{:g}") if spacing else "not said"
+            yield "" if number else site, axis, _listed_percentiles(survey.size_px[axis], "{:,}"), said
+
+
+def _listed_percentiles(values: Iterable[float | None], form: str) -> str:
+    return " ".join(WITHHELD if value is None else form.format(value) for value in values)
 
 
 def _pixels(survey: Survey) -> str:

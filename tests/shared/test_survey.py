@@ -8,10 +8,11 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 from lone_site import a_study
+from pydantic import ValidationError
 
 from client.imaging.dicom_kind import _VENDORS
-from client.imaging.reasons import Reason
-from shared.survey import SPLITS, Cell, Survey, SurveyedSplit, Vendor, Why, cells_of, covered, surveyable
+from shared.reasons import Reason
+from shared.survey import SPLITS, Cell, Survey, SurveyedSplit, Vendor, cells_of, covered, surveyable
 
 NOBODY = SurveyedSplit(patients=0, classes={})
 
@@ -112,10 +113,13 @@ def test_no_small_cell_that_is_withheld_follows_from_sums(
 
 def test_every_cell_is_looked_at() -> None:
     few = {"found": 4, "used": 3, "set_aside": {"duplicate": 1}, "missing": {"age": 2}, "intensity": (0.1, 0.4, 0.9)}
+    few |= {"size_px": {"rows": (28, 28, 64)}, "spacing_mm": {"rows": (0.1, 0.1, 0.2)}}
     tiny = survey(patients=3, a=1, b=2, vendors={"ge": 3}).model_copy(update=few)
     assert set(cells_of(covered(tiny, smallest=11))) == {None}
     assert covered(tiny, smallest=11).intensity is None
-    assert covered(survey().model_copy(update=few), smallest=11).intensity == (0.1, 0.4, 0.9)
+    assert covered(tiny, smallest=11).size_px == covered(tiny, smallest=11).spacing_mm == {}
+    enough = covered(survey().model_copy(update=few), smallest=11)
+    assert (enough.intensity, enough.size_px) == ((0.1, 0.4, 0.9), few["size_px"])
 
 
 def test_splits_and_reasons_do_not_tell_a_few_by_a_difference() -> None:
@@ -127,9 +131,17 @@ def test_splits_and_reasons_do_not_tell_a_few_by_a_difference() -> None:
 
 
 def test_the_lists_are_those_of_the_account() -> None:
-    silent = {Reason.WITHDRAWN, Reason.NOT_AGREED}  # of single patients, and nobody's business
-    assert set(get_args(Why)) - {"other"} == {reason.value for reason in set(Reason) - silent}
     assert set(get_args(Vendor)) - {"other", "unstated"} == {vendor for _, vendor in _VENDORS}
+
+
+@pytest.mark.parametrize("word", ["withdrawn", "not_agreed", "anything"])
+def test_what_is_nobodys_business_has_no_word(word: str) -> None:
+    fields = survey().model_dump(mode="json")
+    assert (
+        Survey.model_validate(fields | {"set_aside": {"duplicate": 50, "other": 3}}).set_aside[Reason.DUPLICATE] == 50
+    )
+    with pytest.raises(ValidationError):
+        Survey.model_validate(fields | {"set_aside": {word: 50}})
 
 
 @pytest.mark.parametrize(

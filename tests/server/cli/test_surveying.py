@@ -34,7 +34,9 @@ def test_it_fits_80_columns_and_says_what_could_be_shown(capsys: pytest.CaptureF
     splits = {name: {"patients": 400, "classes": classes} for name in SPLITS}
     survey = Survey.model_validate(fields | {"splits": splits, "vendors": {"siemens": 900, "philips": 300}})
     study = a_study(clinical={"age": {"low": 0, "high": 120}})
-    survey = survey.model_copy(update={"intensity": (0.05, 0.4, 0.93)})
+    sizes = {"size_px": {"rows": (512, 2048, None), "columns": (512, 2500, 4096)}}
+    spacing = {"spacing_mm": {"rows": (0.1, 0.14, 0.2), "columns": (None, 0.14, None)}}
+    survey = Survey.model_validate(survey.model_dump() | {"intensity": (0.05, 0.4, 0.93)} | sizes | spacing)
     told = {"st-mary-of-the-lake": survey, "north": survey, "west": survey}
     parts = shown(study, told, {"south": "policy"}, expected(told, study.task.classes), 0.85)
     Console(width=80).print(Group(*parts), markup=False)
@@ -45,6 +47,7 @@ def test_it_fits_80_columns_and_says_what_could_be_shown(capsys: pytest.CaptureF
         "opacity: 360 test patients with it and 840 without; if the AUROC is 0.85, its 95 % interval will be" in words
     )
     assert "write under [images]: landmarks = [0.05, 0.4, 0.93]" in words
+    assert "north rows 512 2,048 few 0.1 0.14 0.2 columns 512 2,500 4,096 few 0.14 few" in words
     assert WITHHELD in words
     assert "south has counted nothing: policy." in words
 
