@@ -110,7 +110,7 @@ def _head(found: "Account") -> dict[str, object]:
         **{name: _listed(counts) for name, counts in counted.items() if counts},
         **{name: _listed(counts) for name, counts in found.clinical.items()},
         **{
-            part: f"{inside.images:,} images of {inside.patients:,} patients  {_listed(inside.classes)}"
+            part: f"{inside.images:,} images of {inside.patients:,} patients" + _after(inside.classes)
             for part, inside in splits.items()
         },
     }
@@ -119,7 +119,13 @@ def _head(found: "Account") -> dict[str, object]:
 def _reasons(found: "Account") -> RenderableType:
     if not found.set_aside:
         return Text("Nothing is set aside.")
-    return table(("set aside", "files", "because it is"), ((a.reason, a.files, a.meaning) for a in found.set_aside))
+    return table(
+        ("set aside", "files", "because it is"), ((a.reason, f"{a.files:,}", a.meaning) for a in found.set_aside)
+    )
+
+
+def _after(classes: Mapping[str, int]) -> str:
+    return f": {_listed(classes)}" if classes else ""
 
 
 def _listed(counts: Mapping[str, int]) -> str:
