@@ -91,21 +91,15 @@ class Classification:
             "brier_millionths": np.rint(((_probability(margins) - truth) ** 2).sum(axis=0) * _MILLION),
             "loss_millionths": np.rint(losses.sum(keepdims=True) * _MILLION),
         }
-        counts = {name: tuple(value.reshape(-1).astype(np.int64).tolist()) for name, value in statistics.items()}
+        pooled = self.figures(metrics.counts_of(statistics))
         areas = [metrics.auroc_exact(m, t) for m, t in zip(margins.T, truth.T, strict=True)]
         figures = {
             "auroc": _mean(areas),
             "accuracy": _mean([metrics.accuracy(c) for c in confusion]),
             "balanced_accuracy": _mean([metrics.balanced_accuracy(c) for c in confusion]),
             "loss": float(losses.mean()) if len(losses) else None,
-        } | {name: self.figures(counts).get(name) for name in ("auroc_low", "auroc_high")}
-        return Score(
-            model_digest=model_digest,
-            split=split,
-            patients=len(logits),
-            statistics=counts,
-            figures={name: round(value, 4) for name, value in figures.items() if value is not None},
-        )
+        } | {name: pooled.get(name) for name in ("auroc_low", "auroc_high")}
+        return metrics.score_of(statistics, figures, patients=len(logits), model_digest=model_digest, split=split)
 
     def one_vs_rest(self, logits: Floats, targets: Integers) -> tuple[Floats, Mask]:
         """What ranks patients: (patients, outputs) float64 logits of each class against the rest, and bool truth."""
@@ -142,8 +136,7 @@ class Classification:
             "balanced_accuracy": _mean([metrics.balanced_accuracy(c) for c in confusion]),
         }
         if area is not None and error is not None:
-            figures |= {"auroc_error": error, "auroc_fewest": int(histograms.sum(axis=2).min())}
-            _, figures["auroc_low"], figures["auroc_high"] = metrics.interval(area, error)
+            figures |= metrics.surety(self.merit, area, error, fewest=int(histograms.sum(axis=2).min()))
         if patients:
             figures["brier"] = sum(statistics["brier_millionths"]) / (_MILLION * patients * self.outputs)
             figures["loss"] = statistics["loss_millionths"][0] / (_MILLION * patients)

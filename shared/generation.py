@@ -85,16 +85,11 @@ class Generation:
         """Score one row per patient."""
         error, divergence, alike = np.asarray(measured, np.float64).reshape(-1, 3).T
         sums = {"error": error, "divergence": divergence, "ssim": alike, "ssim_square": alike**2}
-        counts: Statistics = {f"{name}_millionths": (int(np.rint(of.sum() * _MILLION)),) for name, of in sums.items()}
-        counts["measured"] = (len(measured),)
-        figures, own = self.figures(counts), (*metrics.coarse_figures(self.merit), "loss")
-        return Score(
-            model_digest=model_digest,
-            split=split,
-            patients=len(measured),
-            statistics=counts,
-            figures={name: round(figures[name], 4) for name in own if name in figures},
-        )
+        statistics = {f"{name}_millionths": np.rint(of.sum(keepdims=True) * _MILLION) for name, of in sums.items()}
+        statistics["measured"] = np.array([len(measured)])
+        figures = self.figures(metrics.counts_of(statistics))
+        own = {name: figures.get(name) for name in (*metrics.coarse_figures(self.merit), "loss")}
+        return metrics.score_of(statistics, own, patients=len(measured), model_digest=model_digest, split=split)
 
     def rules(self) -> tuple[MetricRule, ...]:
         """Five statistics and four figures."""
@@ -113,9 +108,9 @@ class Generation:
         mean = sums["ssim"] / patients
         figures = {"ssim": mean, "loss": sum(parts.values()), **parts}
         if patients > 1:
-            error = float(np.sqrt(max(sums["ssim_square"] / patients - mean**2, 0) / (patients - 1)))
-            _, low, high = metrics.interval(mean, error)
-            figures |= {"ssim_error": error, "ssim_fewest": float(patients), "ssim_low": low, "ssim_high": high}
+            means, squares, of = (np.array([one]) for one in (mean, sums["ssim_square"] / patients, patients))
+            error = float(metrics.standard_error(means, squares, of)[0])
+            figures |= metrics.surety(self.merit, mean, error, fewest=float(patients))
         return figures
 
     def thresholds(self, statistics: Statistics) -> Thresholds | None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from shared.metrics import Floats, Integers, MetricRule, Score, Statistics, rules_of
+from shared.metrics import FIGURE_DECIMALS, Floats, Integers, MetricRule, Score, Statistics, rules_of
 from shared.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ class CountedSegmentation(Segmentation):
         score = self._plain.score(plain, targets, model_digest=model_digest, split=split)
         sums = np.rint(counts.astype(np.float64).sum(axis=0)).astype(np.int64).reshape(len(COUNTS), -1)
         pieces = {name: tuple(values.tolist()) for name, values in zip(COUNTS, sums, strict=True)}
-        own = {name: round(value, 4) for name, value in self._f1(pieces).items() if name == "f1"}
+        own = {name: round(value, FIGURE_DECIMALS) for name, value in self._f1(pieces).items() if name == "f1"}
         return score.model_copy(update={"statistics": score.statistics | pieces, "figures": score.figures | own})
 
     def rules(self) -> tuple[MetricRule, ...]:

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated, Any, Literal, NamedTuple, get_args
 
 import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
 from shared.fields import Digest
@@ -26,6 +27,7 @@ Merit = Literal["auroc", "dice", "ssim"]  # the figure by which models of a task
 
 MERITS: tuple[Merit, ...] = get_args(Merit)
 COARSE_DECIMALS = 2
+FIGURE_DECIMALS = 4  # of a site's own figures
 LOGIT_LIMIT = 256.0  # logits are clipped to +-this; 2^-111 as a probability
 _COUNT_LIMIT = 2.0**40  # of one value of a statistic
 _FIRST_OCTAVE, _LAST_OCTAVE, _BINS_PER_OCTAVE = -6, 8, 32  # 2^8 = LOGIT_LIMIT
@@ -167,6 +169,40 @@ def auroc_interval(counts: Integers) -> Interval | None:
 def interval(value: float, error: float) -> Interval:
     """The 95 % normal interval of a share, cut to [0, 1]."""
     return Interval(value, max(0.0, value - _Z_95 * error), min(1.0, value + _Z_95 * error))
+
+
+def standard_error(mean: Floats, squares: Floats, patients: Floats) -> Floats:
+    """Of means over two patients or more each, from the means of the squares."""
+    return np.asarray(np.sqrt(np.maximum(squares - mean**2, 0) / (patients - 1)))
+
+
+def surety(merit: Merit, value: float, error: float, *, fewest: float) -> dict[str, float]:
+    """The figures that say how sure a merit is: standard error, patients that it rests on at least, 95 % interval."""
+    _, low, high = interval(value, error)
+    return {f"{merit}_error": error, f"{merit}_fewest": fewest, f"{merit}_low": low, f"{merit}_high": high}
+
+
+def score_of(
+    statistics: Mapping[str, NDArray[Any]],
+    figures: Mapping[str, float | None],
+    *,
+    patients: int,
+    model_digest: str,
+    split: Literal["validation", "test"],
+) -> Score:
+    """A score of statistics as whole numbers, and of the figures that are defined, to `FIGURE_DECIMALS`."""
+    return Score(
+        model_digest=model_digest,
+        split=split,
+        patients=patients,
+        statistics=counts_of(statistics),
+        figures={name: round(value, FIGURE_DECIMALS) for name, value in figures.items() if value is not None},
+    )
+
+
+def counts_of(statistics: Mapping[str, NDArray[Any]]) -> dict[str, tuple[int, ...]]:
+    """Statistics as a score has them, from arrays of whole numbers."""
+    return {name: tuple(values.reshape(-1).astype(np.int64).tolist()) for name, values in statistics.items()}
 
 
 def youden_threshold(counts: Integers) -> float | None:

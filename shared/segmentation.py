@@ -126,15 +126,9 @@ class Segmentation:
             "hd95_square_millionths": _millionths(distances**2),
             "loss_millionths": _millionths(losses),
         }
-        counts = {name: tuple(value.astype(np.int64).tolist()) for name, value in statistics.items()}
-        figures, own = self.figures(counts), (*metrics.coarse_figures(self.merit), "hd95", "loss")
-        return Score(
-            model_digest=model_digest,
-            split=split,
-            patients=len(rows),
-            statistics=counts,
-            figures={name: round(figures[name], 4) for name in own if name in figures},
-        )
+        figures = self.figures(metrics.counts_of(statistics))
+        own = {name: figures.get(name) for name in (*metrics.coarse_figures(self.merit), "hd95", "loss")}
+        return metrics.score_of(statistics, own, patients=len(rows), model_digest=model_digest, split=split)
 
     def rules(self) -> tuple[MetricRule, ...]:
         """Seven statistics and five figures; the patients measured are those whom a figure is about."""
@@ -169,10 +163,9 @@ class Segmentation:
             figures |= {"dice": float(dice.mean()), "hd95": float(hd95.mean())}
             figures |= self._of_each("dice", dice) | self._of_each("hd95", hd95)
         if measured.min() > 1:
-            spread = np.maximum(read["dice_square_millionths"] / (_MILLION * measured) - dice**2, 0)
-            error = float(np.sqrt(spread / (measured - 1)).mean())
-            _, low, high = metrics.interval(figures["dice"], error)
-            figures |= {"dice_error": error, "dice_fewest": float(measured.min()), "dice_low": low, "dice_high": high}
+            squares = read["dice_square_millionths"] / (_MILLION * measured)
+            error = float(metrics.standard_error(dice, squares, measured).mean())
+            figures |= metrics.surety(self.merit, figures["dice"], error, fewest=float(measured.min()))
         return figures
 
     def thresholds(self, statistics: Statistics) -> Thresholds | None:

@@ -165,3 +165,21 @@ def test_exact_auroc_is_sklearns(ties: bool) -> None:
 def test_exact_auroc_is_undefined_without_both_classes() -> None:
     assert metrics.auroc_exact(np.array([0.1, 0.2]), np.array([False, False])) is None
     assert metrics.auroc_exact(np.array([]), np.array([], bool)) is None
+
+
+def test_the_error_of_a_mean_follows_from_sums_and_says_how_sure_a_merit_is() -> None:
+    values = np.random.default_rng(2).uniform(size=40)
+    mean, squares = np.array([values.mean()]), np.array([(values**2).mean()])
+    error = float(metrics.standard_error(mean, squares, np.array([40]))[0])
+    assert error == pytest.approx(values.std(ddof=1) / np.sqrt(40))
+    said = metrics.surety("dice", float(mean[0]), error, fewest=40)
+    assert said["dice_high"] - said["dice_low"] == pytest.approx(2 * 1.96 * error, rel=1e-3)
+    assert (said["dice_error"], said["dice_fewest"]) == (error, 40)
+
+
+def test_a_score_leaves_out_what_is_not_defined() -> None:
+    statistics = {"measured": np.array([[3.0], [4.0]])}
+    score = metrics.score_of(
+        statistics, {"dice": 0.123456, "hd95": None}, patients=4, model_digest="a" * 64, split="test"
+    )
+    assert (score.statistics, score.figures) == ({"measured": (3, 4)}, {"dice": 0.1235})
