@@ -34,7 +34,7 @@ from shared.section import Section
 
 PURPOSE = "model package 1"
 MANIFEST, SIGNATURE, CARD = "manifest.json", "manifest.sig", "model-card.json"
-Format = Literal["safetensors", "monai-bundle"]
+Format = Literal["safetensors", "monai-bundle", "onnx"]
 Inside = Annotated[str, Field(pattern=r"^[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}(/[A-Za-z0-9_][A-Za-z0-9_.-]{0,99}){0,3}$")]
 _MOST = {MANIFEST: 1 << 20, CARD: 8 << 20}  # bytes
 _AGAIN = "Ask the coordinator for the whole package again, and change nothing in it."

@@ -23,7 +23,10 @@ LGPL_WITH_REASON: dict[str, str] = {}
 # name -> licence, for packages whose metadata says nothing; read from the files that they install
 READ_BY_HAND: dict[str, str] = {}
 # (file, library) of an extra, imported only where a person asks for what the extra is for
-OF_AN_EXTRA = {("server/report/tracking.py", "mlflow"), ("tests/server/report/test_tracking.py", "mlflow")}
+OF_AN_EXTRA = {
+    *(("server/report/tracking.py", "mlflow"), ("tests/server/report/test_tracking.py", "mlflow")),
+    *(("server/export/onnx_form.py", library) for library in ("onnx", "onnxruntime", "onnxscript")),
+}
 
 _COPYLEFT = re.compile(r"(?<!L)(?<!Lesser )\bA?GPL|Affero|(?<!Lesser )General Public License", re.IGNORECASE)
 _LESSER = re.compile(r"\bLGPL|Lesser General Public|Library General Public", re.IGNORECASE)

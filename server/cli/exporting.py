@@ -29,7 +29,7 @@ def export(
     *,
     out: Annotated[Path, typer.Option("--out", help="The new folder of the package.")],
     form: Annotated[
-        Format, typer.Option("--format", help="Weights and card alone, or a MONAI bundle.")
+        Format, typer.Option("--format", help="Weights and card alone, a MONAI bundle, or ONNX.")
     ] = "safetensors",
     specificity: Annotated[
         float | None,

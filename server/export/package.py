@@ -114,7 +114,7 @@ def _write(
     _put(building, place, model)
     card = make(building / place)
     files = {CARD: card.model_dump_json(indent=1).encode(), PAGE: render(card).encode()}
-    files |= bundle_files(card) if form == "monai-bundle" else {}
+    files |= _of_the_form(form, card, building / place)
     lines = {name: listed(data) for name, data in (files | {place: model}).items()}
     manifest = Manifest(format=form, study=card.origin.study, model=place, files=lines)
     for name, data in (files | sign_manifest(manifest, key=key)).items():
@@ -123,6 +123,17 @@ def _write(
     fsync_folder(building)
     rename_durably(building, to)
     return Exported(to, card, tuple(sorted([*lines, MANIFEST, SIGNATURE])))
+
+
+def _of_the_form(form: Format, card: ModelCard, model: Path) -> dict[str, bytes]:
+    """What a format has beside weights and card, by path."""
+    if form == "monai-bundle":
+        return bundle_files(card)
+    if form == "onnx":
+        from server.export.onnx_form import onnx_files
+
+        return onnx_files(card, dict(PackedFile(model).items()))
+    return {}
 
 
 def _put(folder: Path, name: str, data: bytes) -> None:

@@ -1,0 +1,162 @@
+"""A model as ONNX (https://onnx.ai): one file for ONNX Runtime, and what is built on it, where no torch is installed.
+
+Decides what the graph takes and gives. It takes `image`, any number of images (n, channels, *size) as float32 from -1
+(black) to 1 (white), prepared as the card says, which no graph does. It gives the network's `logits` and, of a
+classification, the `probabilities` that the card tells of, its calibration applied. The weights that the package is
+signed for lie beside it as safetensors.
+
+1. Nothing but the graph and its numbers is in the file: what the exporter notes of the code that it came from goes.
+2. ONNX Runtime has to give what torch gives, within `TOLERANCE`, or nothing is written.
+"""
+
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from shared.errors import ConfigError
+from shared.model_card import ModelCard
+from shared.models import build_model, load_state
+from shared.quiet import quiet
+from shared.randomness import StudyRandom
+from shared.update import Array
+
+MODEL, README = "model.onnx", "docs/README.md"
+TOLERANCE = 1e-4  # of a logit or a probability, and of a logit beyond 1 its share
+_TRIED = 3  # images; another number than the graph was made with
+_REMEDY = "Use --format safetensors."
+
+
+def onnx_files(card: ModelCard, state: dict[str, Array]) -> dict[str, bytes]:
+    """The graph and what to do with it, by path.
+
+    Args:
+        card: of the model.
+        state: its tensors, by name.
+
+    Raises:
+        ConfigError: ONNX's packages are not installed, or the network cannot be written so.
+    """
+    tools, answers = _tools(), _Answers(card, state).eval()
+    with quiet(), torch.inference_mode(False):
+        proto = _graph(answers, card)
+    data: bytes = proto.SerializeToString()
+    apart = _apart(tools, data, answers, card)
+    return {MODEL: data, README: _readme(card, opset=proto.opset_import[0].version, apart=apart).encode()}
+
+
+class _Answers(nn.Module):
+    """The network, and what the card makes of its logits."""
+
+    slopes: torch.Tensor
+    offsets: torch.Tensor
+
+    def __init__(self, card: ModelCard, state: dict[str, Array]) -> None:
+        super().__init__()
+        inputs, scalings = card.inputs, card.calibration.scalings
+        outputs = inputs.task.outputs
+        self.network = build_model(inputs.model, images=inputs.images, outputs=outputs, random=StudyRandom(0))
+        load_state(self.network, state)
+        self.masks, self.exclusive = inputs.task.kind == "segmentation", inputs.task.exclusive
+        slopes, offsets = ([s.slope for s in scalings], [s.offset for s in scalings]) if scalings else ([1.0], [0.0])
+        self.register_buffer("slopes", torch.tensor(slopes, dtype=torch.float64))
+        self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.float64))
+
+    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """(n, channels, *size) to the logits and, of a classification, the probabilities, (n, outputs)."""
+        logits: torch.Tensor = self.network(image)
+        if self.masks:
+            return (logits,)
+        margins = logits.double()
+        if self.exclusive:  # the log odds of each class, as `Classification` takes them
+            shares = torch.softmax(margins, dim=1).clamp(1e-300, 1 - 1e-16)
+            margins = shares.log() - torch.log1p(-shares)
+        found = torch.sigmoid(margins * self.slopes + self.offsets)
+        found = found / found.sum(dim=1, keepdim=True) if self.exclusive else found
+        return logits, found.float()
+
+
+def _tools() -> Any:
+    """ONNX Runtime, if all that the export needs is there."""
+    try:
+        import onnx  # noqa: F401 - torch's exporter needs both
+        import onnxruntime
+        import onnxscript  # noqa: F401
+    except ImportError:
+        raise ConfigError("ONNX is not installed.", remedy="Install it: pip install 'wardround[onnx]'.") from None
+    return onnxruntime
+
+
+def _graph(answers: _Answers, card: ModelCard) -> Any:
+    """The model as ONNX's own message, by rule 1."""
+    example = torch.zeros(2, *card.inputs.images.shape)
+    try:
+        made = torch.onnx.export(
+            answers,
+            (example,),
+            input_names=["image"],
+            output_names=["logits"] if answers.masks else ["logits", "probabilities"],
+            dynamic_shapes=({0: torch.export.Dim("images")},),
+            dynamo=True,
+            verbose=False,
+        )
+    except torch.onnx.OnnxExporterError:
+        raise ConfigError(f"The network {card.inputs.model.name} has no ONNX form.", remedy=_REMEDY) from None
+    assert made is not None
+    proto = made.model_proto
+    for part in (proto, proto.graph, *proto.graph.node, *proto.graph.value_info, *proto.functions):
+        _forget(part)
+    for function in proto.functions:
+        for node in function.node:
+            _forget(node)
+    for name, said in {"study": card.origin.study, "sha256": card.weights.sha256, "notice": card.notice}.items():
+        proto.metadata_props.add(key=f"wardround.{name}", value=said)
+    return proto
+
+
+def _forget(part: Any) -> None:
+    part.ClearField("doc_string")
+    part.ClearField("metadata_props")
+
+
+def _apart(tools: Any, data: bytes, answers: _Answers, card: ModelCard) -> float:
+    """How far ONNX Runtime's answers lie from torch's at most, by rule 2."""
+    random = np.random.default_rng(0)
+    images = random.uniform(-1, 1, (_TRIED, *card.inputs.images.shape)).astype(np.float32)
+    found = tools.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": images})
+    with torch.inference_mode():
+        expected = [one.numpy() for one in answers(torch.from_numpy(images))]
+    apart = max(map(_distance, found, expected))
+    if not apart <= TOLERANCE:
+        raise ConfigError(f"ONNX Runtime gives other numbers for the network {card.inputs.model.name}.", remedy=_REMEDY)
+    return apart
+
+
+def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
+    return float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
+
+
+def _readme(card: ModelCard, *, opset: int, apart: float) -> str:
+    inputs = card.inputs
+    size = " x ".join(map(str, inputs.images.shape))
+    gives = "`logits`, n x " + " x ".join(map(str, (inputs.task.outputs, *inputs.images.grid)))
+    if inputs.task.kind != "segmentation":
+        gives = f"`logits` and `probabilities` ({card.calibration.words}), n x {inputs.task.outputs}"
+    steps = "\n".join(f"{number}. {step}" for number, step in enumerate(card.preprocessing, start=1))
+    return f"""# {card.origin.study}
+
+{card.notice[:1].upper()}{card.notice[1:]}. What the model is, how good and what it is not for: `model-card.html`.
+
+Check the package first: `wardround predict` does, and so does any check of `manifest.sig` by the coordinator's key.
+
+`{MODEL}` is ONNX, opset {opset}. It takes `image`, n x {size}, float32 from -1 (black) to 1 (white), and gives
+{gives}, float32. Classes: {", ".join(inputs.task.classes)}.
+ONNX Runtime {version("onnxruntime")} gave what torch gave within {max(apart, 1e-7):.0e}.
+
+Images have to be prepared as those that the model was trained on; the graph does not do it:
+
+{steps}
+"""
