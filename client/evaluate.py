@@ -12,7 +12,9 @@ from torch import nn
 
 from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
+from client.inferer import inferer
 from shared.metrics import Floats, Integers, Score
+from shared.patch import PatchSpec
 from shared.tasks import Task
 
 _MOST_IMAGES = 256
@@ -20,7 +22,13 @@ _MOST_PLACES = 2**20  # of all images together: a UNet holds some hundred number
 
 
 def measured_by_patient(
-    model: nn.Module, examples: Examples, *, task: Task, device: torch.device | str, batch_size: int | None = None
+    model: nn.Module,
+    examples: Examples,
+    *,
+    task: Task,
+    device: torch.device | str,
+    patch: PatchSpec | None = None,
+    batch_size: int | None = None,
 ) -> tuple[Floats, Integers]:
     """One row of what the task measures (of classification the logits) and one target per patient.
 
@@ -31,21 +39,22 @@ def measured_by_patient(
         examples: the images to score.
         task: says how a patient's images are joined.
         device: where to compute.
+        patch: what the network sees of an image at a time; None for all of it.
         batch_size: images at a time; None for as many as memory holds easily, which are few volumes.
 
     Returns:
         (patients, columns) float32, and (patients,) or (patients, classes) int64.
     """
     measured = np.zeros((len(examples), task.columns), np.float32)
-    was_training = model.training
+    infer, was_training = inferer(patch, device=device), model.training
     model.to(device).eval()
     try:
         with torch.inference_mode():
             step = batch_size or _at_once(examples)
             for start in range(0, len(examples), step):
                 batch = slice(start, start + step)
-                known = (torch.from_numpy(values).to(device) for values in examples.beside(batch))
-                logits = model(to_network(examples.images[batch]).to(device), *known).float().cpu()
+                known = map(torch.from_numpy, examples.beside(batch))
+                logits = infer(model, to_network(examples.images[batch]), *known)
                 measured[batch] = task.measure(logits, torch.from_numpy(examples.targets(batch)))
     finally:
         model.train(was_training)
@@ -60,10 +69,13 @@ def evaluate(
     device: torch.device | str,
     model_digest: str,
     split: Literal["validation", "test"],
+    patch: PatchSpec | None = None,
     batch_size: int | None = None,
 ) -> Score:
     """Score the model, whose digest is named in the answer, on one split."""
-    measured, targets = measured_by_patient(model, examples, task=task, device=device, batch_size=batch_size)
+    measured, targets = measured_by_patient(
+        model, examples, task=task, device=device, patch=patch, batch_size=batch_size
+    )
     return task.score(measured, targets, model_digest=model_digest, split=split)
 
 

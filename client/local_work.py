@@ -165,6 +165,7 @@ class LocalWork:
             task=self._task,
             random=self._random.child("train", number, self._site),
             device=self._device,
+            patch=self._study.images.patch,
             augment=augmentation(self._study.images.augment),
             correction=method.correction(before, own),
             slower=self._slower,
@@ -208,6 +209,7 @@ class LocalWork:
             task=self._task,
             private=self._private,
             device=self._device,
+            patch=study.images.patch,
             augment=augmentation(study.images.augment),
             slower=self._slower,
             on_step=on_step,
@@ -246,6 +248,7 @@ class LocalWork:
             device=self._device,
             model_digest=model_digest,
             split=split,
+            patch=self._study.images.patch,
         )
 
 

@@ -22,6 +22,7 @@ study may ask, `shared/private_training.py` says; what it costs, `shared/privacy
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -32,17 +33,20 @@ from torch.func import functional_call, grad, vmap
 from torch.optim import Optimizer
 
 from client.imaging.examples import Examples
-from client.imaging.transforms import Augment, to_network
+from client.imaging.patches import reader
+from client.imaging.transforms import Augment
 from client.losses import Loss, loss_for
 from client.train import local_optimizer
 from shared.metrics import Integers
 from shared.networks.freezing import mixes_batches, start_training, trained_parameters
+from shared.patch import PatchSpec
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom
 from shared.tasks import Task
 from shared.training import TrainingSpec
 
 Drawn = Sequence[Integers]  # for each patient who entered, the indices of its images
+_NOTHING: Mapping[str, float] = MappingProxyType({})
 _NOBODYS = np.zeros(0, np.int64)  # labels: no loss of a private study may weigh by those of the site
 
 
@@ -55,8 +59,9 @@ def fit_privately(
     task: Task,
     private: PrivateRandom,
     device: torch.device | str,
+    patch: PatchSpec | None = None,
     augment: Augment | None = None,
-    slower: Mapping[str, float] | None = None,
+    slower: Mapping[str, float] = _NOTHING,
     on_step: Callable[[int, int | None], None] | None = None,
 ) -> int:
     """Train the model in place for one round, privately.
@@ -64,11 +69,11 @@ def fit_privately(
     Args:
         model: holds the incoming weights; it is moved to the device and left there.
         examples: the site's training split.
-        spec: optimiser, steps, and how many images are worked on at a time (`batch_size`).
-        privacy: rate, bound and noise.
+        spec, privacy: optimiser, steps, and images worked on at a time (`batch_size`); rate, bound and noise.
         task: what is learned.
         private: where every draw comes from.
         device: where to compute.
+        patch: what each step sees of an image; None for all of it.
         augment: from `client.imaging.augmentations.augmentation`; None leaves images as they are.
         slower: by parameter, a factor on the learning rate.
         on_step: told, after each step, how many are done of how many; may raise to stop.
@@ -82,8 +87,7 @@ def fit_privately(
     steps = spec.steps_per_round or 0
     if mixes_batches(model) or not steps:
         raise ValueError("private training takes steps_per_round and a model without batch norm")
-    device, slower = torch.device(device), slower or {}
-    trainer = _Trainer(model, spec, privacy, task=task, private=private, device=device, slower=slower)
+    trainer = _Trainer(model, spec, privacy, task=task, private=private, device=device, patch=patch, slower=slower)
     patients, draws = images_by_patient(examples.patients), private.generator()
     try:
         with torch.random.fork_rng(devices=trainer.cuda_devices):
@@ -187,10 +191,11 @@ class _Trainer:
         *,
         task: Task,
         private: PrivateRandom,
-        device: torch.device,
+        device: torch.device | str,
+        patch: PatchSpec | None,
         slower: Mapping[str, float],
     ) -> None:
-        self._device = device
+        self._device, self._patch = torch.device(device), patch
         self._model = start_training(model.to(device))
         self._optimizer = PatientOptimizer(local_optimizer(model, spec, slower=slower), privacy, private)
         cost = loss_for(spec, task=task, labels=_NOBODYS, device=device)
@@ -229,7 +234,7 @@ class _Trainer:
             found = {name: parameter.new_zeros((0, *parameter.shape)) for name, parameter in named.items()}
         else:
             chosen = np.concatenate(batch)
-            images, targets = to_network(examples.images[chosen]), torch.from_numpy(examples.targets(chosen))
+            images, targets = reader(examples, self._patch, draws)(chosen)
             images, targets = (images, targets) if augment is None else augment(images, targets, draws)
             known = (torch.from_numpy(values).to(self._device) for values in examples.beside(chosen))
             found = self._gradients(images.to(self._device), targets.to(self._device), *known)

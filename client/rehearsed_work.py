@@ -32,6 +32,7 @@ from client.surveying import survey_of
 from client.train import planned_steps, smallest_batch
 from shared.errors import WardroundError
 from shared.methods import travelling
+from shared.metrics import Integers
 from shared.rehearsal import LONGEST_S, Check, Code, code_for, fixes, told
 from shared.study import Study
 from shared.survey import Survey
@@ -215,7 +216,8 @@ def some(examples: Examples, *, most: int = SCORED) -> Examples:
     """The first images of a split, their patients numbered anew."""
     patients = np.unique(examples.patients[:most], return_inverse=True)[1].astype(np.int64)
     known = None if examples.clinical is None else examples.clinical[:most]
-    return Examples(images=examples.images[:most], labels=examples.labels[:most], patients=patients, clinical=known)
+    masks = None if examples.masks is None else examples.masks[:most]
+    return Examples(examples.images[:most], examples.labels[:most], patients, clinical=known, masks=masks)
 
 
 def images_code(data: SiteData, study: Study) -> Code:
@@ -225,12 +227,19 @@ def images_code(data: SiteData, study: Study) -> Code:
         return Code.NONE_USABLE
     if trains and not len(labels):
         return Code.NO_TRAINING_PATIENTS
-    if trains and bool((labels == labels[0]).all()):
+    if trains and _alike(labels, study.task.kind):
         return Code.ONE_CLASS
     if not len(data.validation):
         return Code.NO_VALIDATION_PATIENTS
     broken = {Reason.UNREADABLE, Reason.CODEC_MISSING} & data.counts.set_aside.keys()
     return Code.SOME_UNREADABLE if broken else Code.PASS
+
+
+def _alike(labels: Integers, kind: str) -> bool:
+    """Whether nothing tells the training images apart; of masks, whether none shows a structure."""
+    if kind == "classification":
+        return bool((labels == labels[0]).all())
+    return kind == "segmentation" and not labels.any()
 
 
 def _means_to_train(study: Study) -> bool:

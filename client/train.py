@@ -21,13 +21,15 @@ from torch.optim import SGD, Adam, AdamW, Optimizer
 from client.device import seed_layers
 from client.floors import Tally
 from client.imaging.examples import Examples
-from client.imaging.transforms import Augment, to_network
+from client.imaging.patches import Read, reader
+from client.imaging.transforms import Augment
 from client.imbalance import draw_balanced
 from client.jobs import Drawn
 from client.losses import Loss, loss_for
 from client.mixup import mixup
 from shared.metrics import Integers
 from shared.networks.freezing import mixes_batches, start_training
+from shared.patch import PatchSpec
 from shared.randomness import StudyRandom
 from shared.tasks import Task
 from shared.training import STEPS_BOUND, TrainingSpec
@@ -61,6 +63,7 @@ def fit(
     task: Task,
     random: StudyRandom,
     device: torch.device | str,
+    patch: PatchSpec | None = None,
     augment: Augment | None = None,
     correction: Mapping[str, Array] = _NOTHING,
     slower: Mapping[str, float] = _NOTHING,
@@ -74,8 +77,9 @@ def fit(
         examples: the site's training split.
         spec: optimiser, loss, batch size, and epochs, steps or seconds.
         task: what is learned.
-        random: the study's randomness at (round, site); decides order, augmentation, mixup and dropout.
+        random: the study's randomness at (round, site); decides order, patches, augmentation, mixup and dropout.
         device: where to compute; AMP, channels-last and pinned memory only on CUDA.
+        patch: what each step sees of an image; None for all of it.
         augment: from `client.imaging.augmentations.augmentation`; None leaves images as they are.
         correction: by parameter, what is added to its gradient in every step (SCAFFOLD).
         slower: by parameter, a factor on the learning rate.
@@ -88,14 +92,12 @@ def fit(
     loss, seen, steps = torch.zeros((), device=trainer.device), 0, 0
     smallest, tally = smallest_batch(model), Tally(examples.patients, batch_size=spec.batch_size)
     planned = planned_steps(len(examples), spec, smallest=smallest)
-    varied = _variations(spec, task=task, augment=augment, random=random)
+    read = _reading(examples, spec, task=task, patch=patch, augment=augment, random=random)
     with torch.random.fork_rng(devices=trainer.cuda_devices):
         seed_layers(random.child("layers").integer(), trainer.device)
         order = _batches(examples, spec, smallest=smallest, random=random)
         for batch in _in_time(order, spec.seconds_per_round, clock=clock, settle=trainer.settle):
-            images, targets = to_network(examples.images[batch]), torch.from_numpy(examples.targets(batch))
-            for vary, draws in varied:
-                images, targets = vary(images, targets, draws)
+            images, targets = read(batch)
             loss += trainer.step(images, targets, *map(torch.from_numpy, examples.beside(batch))) * len(batch)
             seen, steps = seen + len(batch), steps + 1
             tally.note(batch)
@@ -105,12 +107,27 @@ def fit(
     return Fit(steps, len(examples), examples.patient_count, clock() - started, mean, tally.drawn)
 
 
-def _variations(
-    spec: TrainingSpec, *, task: Task, augment: Augment | None, random: StudyRandom
-) -> list[tuple[Augment, np.random.Generator]]:
-    """What is done to each batch, in its order, with the draws of each."""
+def _reading(
+    examples: Examples,
+    spec: TrainingSpec,
+    *,
+    task: Task,
+    patch: PatchSpec | None,
+    augment: Augment | None,
+    random: StudyRandom,
+) -> Read:
+    """What reads a batch and varies it, each way by draws of its own."""
+    read = reader(examples, patch, random.child("patch").generator())
     ways = (("augment", augment), ("mixup", mixup(spec.mixup, task=task) if spec.mixup else None))
-    return [(vary, random.child(name).generator()) for name, vary in ways if vary is not None]
+    varied = [(vary, random.child(name).generator()) for name, vary in ways if vary is not None]
+
+    def varied_batch(batch: Integers) -> tuple[Tensor, Tensor]:
+        images, targets = read(batch)
+        for vary, draws in varied:
+            images, targets = vary(images, targets, draws)
+        return images, targets
+
+    return varied_batch
 
 
 class _Trainer:

@@ -7,6 +7,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from shared.patch import PatchSpec
 from shared.section import Section
 
 Spacing = Annotated[float, Field(ge=0.05, le=50)]  # millimetres from the centre of one voxel to the next
@@ -24,7 +25,7 @@ class ImageSpec(Section):
     to head; without it a volume's slices are spread over its whole height, and the larger side of its plane is
     as long as `size_px`. `hu` are black and white in Hounsfield units, and then everything else than CT is set aside.
     `landmarks` are where the percentiles 5, 50 and 95 of each image's pixels above black are brought, so that all
-    sites have one scale.
+    sites have one scale. With `patch` a network that finds masks sees as much of an image at a time.
     """
 
     size_px: Annotated[int, Field(ge=16, le=1024)] = 64
@@ -34,6 +35,7 @@ class ImageSpec(Section):
     landmarks: tuple[Landmark, Landmark, Landmark] | None = None
     channels: Literal[1, 3] = 1
     augment: Augmentation = "none"
+    patch: PatchSpec | None = None
 
     @model_validator(mode="after")
     def _keys_fit(self) -> Self:
@@ -57,6 +59,18 @@ class ImageSpec(Section):
             raise ValueError("landmarks are of grey images: they go with channels = 1")
         return self
 
+    @model_validator(mode="after")
+    def _patch_fits(self) -> Self:
+        if self.patch is None:
+            return self
+        if (self.patch.slices is None) != (self.slices is None):
+            raise ValueError(
+                "patch.slices goes with slices: patches of volumes are volumes, and those of images are not"
+            )
+        if any(edge > whole for edge, whole in zip(self.patch.grid, self.grid, strict=True)):
+            raise ValueError(f"{self.patch.words} are larger than images of {self.words}")
+        return self
+
     @property
     def grid(self) -> tuple[int, ...]:
         """(size_px, size_px), or (slices, size_px, size_px)."""
@@ -69,9 +83,19 @@ class ImageSpec(Section):
         return (self.channels, *self.grid)
 
     @property
+    def seen(self) -> tuple[int, ...]:
+        """What the network takes of an image at a time, after the channels."""
+        return (self.channels, *(self.grid if self.patch is None else self.patch.grid))
+
+    @property
     def words(self) -> str:
         """The size, for people."""
         plane = f"{self.size_px} x {self.size_px} px"
         if self.slices is not None:
             return f"{self.slices} slices of {plane}"
         return f"{plane}, {self.channels} channel{'s' * (self.channels > 1)}"
+
+    @property
+    def seen_words(self) -> str:
+        """The size, and how much of it a network sees at a time, for people."""
+        return self.words if self.patch is None else f"{self.words}, seen in {self.patch.words}"

@@ -134,10 +134,11 @@ def _probe(network: nn.Module, model: ModelSpec, images: ImageSpec, *, columns: 
     known = (torch.zeros(1, columns),) if columns else ()
     try:
         with torch.inference_mode():
-            network(torch.zeros(1, *images.shape), *known)
+            network(torch.zeros(1, *images.seen), *known)
     except (RuntimeError, ValueError):
+        seen = images.patch.words if images.patch else f"images of {images.words}"
         raise ConfigError(
-            f"model.name = {model.name} with norm = {model.norm} does not take images of {images.words}.",
-            remedy="Choose a larger images.size_px (or images.slices), or another norm.",
+            f"model.name = {model.name} with norm = {model.norm} does not take {seen}.",
+            remedy="Choose a larger images.size_px (or images.slices, or a larger images.patch), or another norm.",
         ) from None
     network.train()

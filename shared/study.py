@@ -32,6 +32,7 @@ from shared.task_rules import (
     metric_fault,
     mode_fault,
     network_fault,
+    patch_fault,
     series_fault,
     training_fault,
     with_metric,
@@ -136,7 +137,7 @@ class Study(Section):
             raise ValueError("a study of kind train needs a [training] section")
         task, name = self.task.kind, self.model.name
         fault = network_fault(task, name) or metric_fault(task, self.selection.metric)
-        fault = fault or series_fault(name, self.images)
+        fault = fault or series_fault(name, self.images) or patch_fault(task, name, self.images)
         fault = fault or training_fault(task, self.training, clinical=bool(self.clinical))
         fault = fault or drawing_fault(self.task, self.images, clinical=bool(self.clinical), training=self.training)
         trains, count = self.study.kind == "train", self.rounds.count

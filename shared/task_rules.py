@@ -6,7 +6,7 @@ from shared.images import ImageSpec
 from shared.networks.spec import SERIES
 from shared.training import TrainingSpec
 
-_MASKING = ("unet", "segresnet")  # networks that give an answer at each place
+_MASKING = {"unet": 16, "segresnet": 4}  # networks that give an answer at each place, and what divides their edges
 _METRICS = {"segmentation": ("dice", "loss"), "generation": ("ssim", "loss")}  # the usual one first
 
 
@@ -41,6 +41,17 @@ def series_fault(name: str, images: ImageSpec) -> str | None:
     """Why a network does not take such images, in words; None if it does."""
     if name in SERIES and images.slices is None:
         return f"model.name = {name} reads a volume slice by slice: it goes with images.slices"
+    return None
+
+
+def patch_fault(kind: str, name: str, images: ImageSpec) -> str | None:
+    """Why a network cannot see such images in patches, in words; None if it can, or sees them whole."""
+    if images.patch is None:
+        return None
+    if kind != "segmentation":
+        return f"images.patch goes with task.kind = segmentation: {kind} is about an image as a whole"
+    if name in _MASKING and any(edge % _MASKING[name] for edge in images.patch.grid):
+        return f"{name} takes multiples of {_MASKING[name]} for images.patch.size_px and images.patch.slices"
     return None
 
 

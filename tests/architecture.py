@@ -33,13 +33,16 @@ MAY_KNOW = {
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
         *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),
-    "monai": ("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/explaining.py"),
+    "monai": (
+        *("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/explaining.py"),
+        "client/inferer.py",
+    ),
     "torch": (
         *("shared/models.py", "shared/networks/", "shared/drawing.py", "shared/methods.py", "shared/classification.py"),
         *("shared/segmentation.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
-        *("client/explaining.py", "client/losses.py", "client/mixup.py"),
+        *("client/explaining.py", "client/losses.py", "client/mixup.py", "client/inferer.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
         *("deploy/bench/supply_times.py", "server/export/onnx_form.py"),
     ),

@@ -1,6 +1,7 @@
 """Volumes of an array file: which arrays are such, and how one becomes the study's.
 
     volumes   uint8 or uint16, (n, slices, rows, columns) or (n, slices, rows, columns, 1), as MedMNIST's 3D files are
+    masks     the same, or bool, or the bits of each volume's one structure, with the voxels of their volumes
 
 Their axes are taken for the patient's, slices from the feet up, because nothing says otherwise; nor does anything
 say how large a voxel is, so the slices are spread as `grid` does it without `spacing_mm`.
@@ -34,10 +35,10 @@ def volume_fault(shape: tuple[int, ...]) -> str | None:
     return None
 
 
-def volume_of(values: Pixels, images: ImageSpec) -> Pixels:
-    """(slices, rows, columns) uint16 on the study's grid, black outside."""
+def volume_of(values: Pixels, images: ImageSpec, *, mask: bool = False) -> Pixels:
+    """(slices, rows, columns) uint16 on the study's grid, black outside; a mask has the nearest values, 0 outside."""
     slices, rows, columns = values.shape
-    assembly = Assembly(Scan((slices, rows, columns), _UNKNOWN_MM), images)
+    assembly = Assembly(Scan((slices, rows, columns), _UNKNOWN_MM), images, nearest=mask)
     for plane in values:
         assembly.add(plane)
     volume, _inside = assembly.volume()

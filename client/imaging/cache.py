@@ -165,7 +165,7 @@ def cache_key(catalogue: Catalogue, form: _Form) -> str:
     """SHA-256 (hex) over everything that decides the cached arrays."""
     decides = {
         "catalogue": catalogue.digest(),
-        "images": form.images.model_dump(mode="json", exclude={"augment"}),
+        "images": form.images.model_dump(mode="json", exclude={"augment", "patch"}),
         "software": {name: version(name) for name in (*_DECIDE, *_of_sources(catalogue))},
         "version": 4,
     }

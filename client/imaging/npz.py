@@ -10,7 +10,8 @@ one by one, so an array larger than memory is no matter; nothing is unpickled.
 For a study that looks for masks `masks` (`train_masks`, ...) stand in the place of labels.
 
 images: uint8 or uint16, (n, h, w), (n, h, w, 1) or (n, h, w, 3); of a study of volumes as `array_volumes` says.
-masks: the same of one channel, or bool, or the bits of one structure packed to (n, h * w / 8) as by numpy.packbits.
+masks: the same of one channel, or bool, or the bits of one structure packed to (n, h * w / 8), of volumes
+(n, slices * h * w / 8), as by numpy.packbits.
 split: the words train, validation, test; or the codes 0 train, 1 test; or, where a 2 occurs, 0 train, 1 validation,
 2 test.
 """
@@ -128,10 +129,16 @@ class ArraySource:
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The stored values of each row's mask."""
+        volumes = self._images.slices is not None
         for (name, masks), group in groupby(rows, key=lambda row: (row.file, row.mask or "")):
-            images = self._header(name)
-            read = partial(_unpacked, size=images.item_shape[:2])
-            yield from self._stream(masks, list(group), self._mask_header(masks, images), read)
+            size = self._places(self._header(name))
+            read = partial(_unpacked, size=size)
+            for found in self._stream(masks, list(group), self._mask_header(masks, self._header(name)), read):
+                yield volume_of(found, self._images, mask=True) if volumes and not isinstance(found, Reason) else found
+
+    def _places(self, images: _Header) -> tuple[int, ...]:
+        """(h, w), or (slices, h, w) of volumes."""
+        return images.item_shape if self._images.slices is not None else images.item_shape[:2]
 
     def _block(self, prefix: str, split: Split | None, content: str) -> Iterator[Row]:
         name = f"{prefix}images"
@@ -212,7 +219,7 @@ class ArraySource:
     def _mask_header(self, name: str, images: _Header) -> _Header:
         with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
             header = _read_header(member)
-        size, known = images.item_shape[:2], header.dtype in (np.uint8, np.uint16, np.bool_)
+        size, known = self._places(images), header.dtype in (np.uint8, np.uint16, np.bool_)
         packed = header.dtype == np.uint8 and header.item_shape == (math.ceil(math.prod(size) / 8),)
         if header.shape[:1] != images.shape[:1] or not (packed or (known and header.item_shape == size)):
             raise _unusable(f"has `{name}` in another form than an integer for each place, or packed bits")

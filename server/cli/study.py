@@ -179,7 +179,7 @@ def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> l
     task, train, rounds = study.task, study.training, study.rounds
     lines = [
         f"The study {study.name} {'trains' if train else 'scores'} the model {study.model.name}"
-        f" to tell {asked_in_words(task)}; images are of {study.images.words}.",
+        f" to tell {asked_in_words(task)}; images are of {study.images.seen_words}.",
         *([f"Beside each image it takes {', '.join(study.clinical)}."] if study.clinical else []),
         *explain_size(study.backbone, model_bytes=model_bytes, frozen_bytes=frozen_bytes),
         f"It asks {'every site on the roster' if not rounds.sites else ', '.join(rounds.sites)};"

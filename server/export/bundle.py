@@ -18,6 +18,7 @@ from server.export.bundle_reading import pictures
 from server.export.bundle_volumes import masks_of_volumes, volumes
 from shared.errors import ConfigError
 from shared.model_card import ModelCard
+from shared.patch import PatchSpec
 
 MODEL = "models/model.safetensors"
 INFERENCE, METADATA, README = "configs/inference.json", "configs/metadata.json", "docs/README.md"
@@ -85,12 +86,21 @@ def _inference(card: ModelCard) -> dict[str, Any]:
         "preprocessing": {"_target_": "Compose", "transforms": [*reading.transforms, _SCALED]},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": reading.batch, "num_workers": 0},
-        "inferer": {"_target_": "SimpleInferer"},
+        "inferer": _inferer(card.inputs.images.patch),
         "step": _STEP,
         **_output(card),
         "initialize": ["$@network_def.load_state_dict(@weights)"],
         "run": ["$@writer(@evaluator())"],
     }
+
+
+def _inferer(patch: PatchSpec | None) -> dict[str, Any]:
+    """As `client/inferer.py` brings images through the network."""
+    if patch is None:
+        return {"_target_": "SimpleInferer"}
+    window = {"roi_size": list(patch.grid), "overlap": patch.overlap, "mode": "gaussian"}
+    at_once = {"sw_batch_size": patch.together, "sw_device": "@device", "device": "cpu"}
+    return {"_target_": "SlidingWindowInferer", **window, **at_once}
 
 
 def _output(card: ModelCard) -> dict[str, Any]:
@@ -113,7 +123,7 @@ def _probabilities(card: ModelCard) -> str:
 
 def _metadata(card: ModelCard) -> dict[str, Any]:
     images, task = card.inputs.images, card.inputs.task
-    places = {"spatial_shape": list(images.grid), "dtype": "float32", "is_patch_data": False}
+    places = {"spatial_shape": list(images.seen[1:]), "dtype": "float32", "is_patch_data": images.patch is not None}
     return {
         "schema": SCHEMA,
         "version": "1.0.0",

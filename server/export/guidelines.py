@@ -66,12 +66,13 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
 def _said(study: Study, card: ModelCard) -> dict[str, str]:
     """What both guidelines ask, under other numbers."""
     flow, weights, size, masks = card.flow, card.weights, study.images.words, study.task.kind == "segmentation"
+    network = f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters"
     return {
         "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} {study.task.kind}.",
         "sources": f"{len(flow.sites)} sites, each with its own images: {', '.join(flow.sites)}.",
         "preprocessing": f"Each image to {size}; the card says how.",
         "missing": NO_MISSING + (NO_VALUE if study.clinical else ""),
-        "model": f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters, images of {size}"
+        "model": f"{network}, images of {study.images.seen_words}"
         + (f", joined with {', '.join(study.clinical)}." if study.clinical else "."),
         "software": "Versions stand in the card under origin.",
         "start": "From a pinned model file."

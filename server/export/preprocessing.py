@@ -7,6 +7,7 @@ from collections.abc import Iterator
 
 from shared.clinical import ClinicalColumn, Columns
 from shared.images import ImageSpec
+from shared.patch import PatchSpec
 
 _ORDINARY = "the file's own VOI window or its 0.5th to 99.5th percentile; MONOCHROME1 inverted."
 _SCALED = "Scaled to -1 (black) to 1 (white)."
@@ -16,13 +17,14 @@ _UNASKED = "-1000 to 1000 HU"  # CT where the study names no window
 def preprocessing_of(images: ImageSpec) -> tuple[str, ...]:
     """The steps from a file to the tensor, in their order."""
     if images.slices is not None:
-        return (*_window_of_volumes(images.hu), *_grid(images), _SCALED)
+        return (*_window_of_volumes(images.hu), *_grid(images), _SCALED, *_patches(images.patch))
     return (
         *_window(images.hu),
         f"Resized to {images.words} with the aspect ratio kept (Lanczos), padded with black to a square; colour to one"
         " channel by Rec. 601, one channel to three by repetition.",
         *_scale(images.landmarks),
         _SCALED,
+        *_patches(images.patch),
     )
 
 
@@ -40,6 +42,12 @@ def _column(column: ClinicalColumn) -> str:
         f"a number from {column.low:g} to {column.high:g}{unit}, less {column.middle:g} and divided by"
         f" {column.spread:g}"
     )
+
+
+def _patches(patch: PatchSpec | None) -> tuple[str, ...]:
+    if patch is None:
+        return ()
+    return (f"Seen in {patch.words} that overlap by {patch.overlap:.0%} of their edges and count by a Gaussian.",)
 
 
 def _scale(landmarks: tuple[float, float, float] | None) -> tuple[str, ...]:

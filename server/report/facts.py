@@ -220,7 +220,7 @@ def _about(evidence: Evidence) -> About:
         measure=task_for(study.task).merit,
         mode=study.task.mode,
         classes=study.task.classes,
-        image=images.words,
+        image=images.seen_words,
         model=f"{model.name}, {model.norm} norm",
         training=_training(study.training),
         rounds_planned=study.rounds.count if study.study.kind == "train" else 0,

@@ -102,6 +102,26 @@ def test_images_that_do_for_a_round_but_are_to_be_known(tmp_path: Path, how: dic
     assert done.worked is not None
 
 
+def test_volumes_with_masks_are_trained_and_scored_in_patches(tmp_path: Path) -> None:
+    site = a_site(tmp_path)
+    rng, arrays = np.random.default_rng(0), {}
+    for split in SPLITS:
+        arrays[f"{split}_images"] = rng.integers(0, 255, (3, 16, 24, 24), dtype=np.uint8)
+        arrays[f"{split}_masks"] = (arrays[f"{split}_images"] > 200).astype(np.uint8)
+    np.savez(site.folder / "images.npz", **arrays)
+    study = a_study(
+        task={"kind": "segmentation", "classes": ["lesion"]},
+        images={"size_px": 24, "slices": 16, "patch": {"size_px": 16, "slices": 8}},
+        model={"name": "segresnet"},
+        training={"steps_per_round": 1, "batch_size": 2},
+    )
+    done = rehearsed(site, study)
+    assert done.findings == WELL
+    assert done.worked is not None and done.worked.counts.steps == 1
+    (score,) = done.worked.scores
+    assert score.statistics["measured"] == (3,)
+
+
 def test_no_patient_to_train_on(tmp_path: Path) -> None:
     done = rehearsed(a_site(tmp_path, counts=(0, 6, 4)))
     assert done.findings == {Check.DEVICE: Code.PASS, Check.IMAGES: Code.NO_TRAINING_PATIENTS}

@@ -1,5 +1,7 @@
 """A network learns masks from a site's images, plainly and image by image as private training needs it."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -14,6 +16,7 @@ from shared.images import ImageSpec
 from shared.metrics import Score
 from shared.models import build_model
 from shared.networks.spec import ModelSpec
+from shared.patch import PatchSpec
 from shared.randomness import StudyRandom
 from shared.study import TaskSpec
 from shared.tasks import task_for
@@ -51,6 +54,18 @@ def test_training_on_masks_that_move_with_their_images_finds_them() -> None:
     assert after.patients == 16
     assert after.figures["dice"] > max(0.8, before.figures["dice"])
     assert after.figures["loss"] < before.figures["loss"]
+
+
+def test_training_on_patches_finds_them_in_whole_images() -> None:
+    small, patch = bright_boxes(), PatchSpec(size_px=16)
+    assert small.masks is not None
+    tiled = [np.tile(part, (1, 2, 2)) for part in (small.images[:, 0], small.masks)]
+    examples = Examples(tiled[0][:, None], small.labels, small.patients, masks=tiled[1])
+    model, spec = network("segresnet"), TrainingSpec(optimizer="adamw", learning_rate=0.01, steps_per_round=20)
+    score = partial(evaluate, task=TASK, device="cpu", model_digest="0" * 64, split="validation", patch=patch)
+    before = score(model, examples).figures["dice"]
+    fit(model, examples, spec, task=TASK, random=StudyRandom(0), device="cpu", patch=patch)
+    assert score(model, examples).figures["dice"] > max(0.8, before)
 
 
 @pytest.mark.parametrize("name", ["unet", "segresnet"])

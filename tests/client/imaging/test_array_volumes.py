@@ -90,3 +90,31 @@ def test_arrays_say_neither_millimetres_nor_hounsfield_units(
     images = ImageSpec.model_validate({"size_px": 16, "slices": 16, **more})
     with pytest.raises(ConfigError, match="npz files do not say"):
         opened(base, binary, images)
+
+
+@pytest.mark.parametrize("form", ["numbers", "channel", "bits"])
+def test_masks_of_volumes_come_with_them(tmp_path: Path, write_npz: Write, form: str) -> None:
+    images = np.random.default_rng(0).integers(0, 256, (20, 8, 16, 12), dtype=np.uint8)
+    masks = np.zeros(images.shape, np.uint8)
+    masks[:, 2:5, 4:9, 3:7] = 1
+    masks[0] = 0
+    stored = {"numbers": masks, "channel": masks[..., None], "bits": np.packbits(masks.reshape(20, -1), axis=1)}[form]
+    write_npz("volumes.npz", images=images, masks=stored)
+    task = TaskSpec(kind="segmentation", classes=("lesion",))
+    data = prepare(NPZ, task=task, images=CUBE, salt=bytes(32), base=tmp_path, cache=tmp_path / "cache")
+    assert data.counts.used == 20
+    found = [part for part in (data.train, data.validation, data.test) if len(part)]
+    assert all(part.masks is not None and part.masks.shape[1:] == (16, 16, 16) for part in found)
+    assert sum(int(part.labels.sum()) for part in found) == 19
+    wanted = np.zeros((16, 16, 16), np.uint16)
+    wanted[4:10, 4:9, 5:9] = 1  # twice as many slices, and two columns more on either side
+    for part in found:
+        for mask, label in zip(part.masks, part.labels, strict=True):
+            np.testing.assert_array_equal(mask, wanted * label)
+
+
+def test_masks_of_other_voxels_than_their_volumes_are_refused(tmp_path: Path, write_npz: Write) -> None:
+    write_npz("volumes.npz", images=np.zeros((3, 8, 16, 12), np.uint8), masks=np.zeros((3, 16, 12), np.uint8))
+    source = opened(tmp_path, TaskSpec(kind="segmentation", classes=("lesion",)))
+    with pytest.raises(ConfigError, match="`masks` in another form"):
+        list(source.masks(source.rows()))

@@ -25,6 +25,7 @@ from client.imaging.nifti_mask import nifti_mask
 from client.imaging.outline import outline
 from client.imaging.pictures import Picture
 from client.imaging.transforms import to_network
+from client.inferer import inferer
 from server.export import Asked, evidence_for, export_model
 from server.export.bundle_network import network_of
 from server.federation import load_federation
@@ -117,8 +118,10 @@ def test_monais_runner_outlines_what_our_network_outlines(tmp_path: Path, shared
     for file, one, said in zip(files, expected, found, strict=True):
         with Image.open(said["mask"]) as picture, Image.open(file) as original:
             mask, (width, height) = np.asarray(picture), original.size
-        own = partial(unfit, shape=(height, width), to=(height, width))
-        wanted = outline(one, own, several=mode == "multiclass")
+        size = (height, width)
+        wanted = outline(
+            one, lambda share, to=size: [unfit(share, to, to=to)], shape=size, several=mode == "multiclass"
+        )
         assert (mask == wanted * (255 if mode == "binary" else 1)).mean() > 0.999
         assert sum(said["pixels"].values()) == np.count_nonzero(mask)
 
@@ -128,7 +131,7 @@ def of_volumes(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> 
     spec = card.inputs.images
     read = [fit(next(iter(NiftiVolumes(spec).pixels(file.read_bytes(), [0]))), spec) for file in files]
     with torch.inference_mode():
-        return network(to_network(np.stack(read))).numpy()
+        return inferer(spec.patch, device="cpu")(network, to_network(np.stack(read))).numpy()
 
 
 def test_monais_runner_sees_a_volume_as_our_network_sees_it(tmp_path: Path) -> None:
@@ -144,7 +147,14 @@ def test_monais_runner_sees_a_volume_as_our_network_sees_it(tmp_path: Path) -> N
 
 @pytest.mark.slow
 @pytest.mark.parametrize("mode", ["binary", "multiclass"])
-@pytest.mark.parametrize("grid", ["slices = 32", "slices = 32\nspacing_mm = [1, 1, 2]"])
+@pytest.mark.parametrize(
+    "grid",
+    [
+        "slices = 32",
+        "slices = 32\nspacing_mm = [1, 1, 2]",
+        "slices = 40\nspacing_mm = [1, 1, 2]\n[images.patch]\nsize_px = 16\nslices = 16\noverlap = 0.5",
+    ],
+)
 def test_monais_runner_outlines_real_scans_on_their_own_voxels(
     tmp_path: Path, shared_data: Path, mode: str, grid: str
 ) -> None:
@@ -161,8 +171,9 @@ def test_monais_runner_outlines_real_scans_on_their_own_voxels(
     assert np.ptp(expected) > 1e-3 and np.abs(logits - expected).max() < 1e-4
     for file, one, said in zip(files, expected, found, strict=True):
         data, mask = file.read_bytes(), nibabel.load(said["mask"])
-        own = partial(from_grid, scan=NiftiVolumes(card.inputs.images).facts(data).scan, images=card.inputs.images)
-        ours = nifti_mask(data, outline(one, own, several=mode == "multiclass"), words="")
+        scan = NiftiVolumes(card.inputs.images).facts(data).scan
+        own = partial(from_grid, scan=scan, images=card.inputs.images)
+        ours = nifti_mask(data, outline(one, own, shape=scan.counts, several=mode == "multiclass"), words="")
         wanted = nibabel.Nifti1Image.from_bytes(gzip.decompress(ours))
         assert mask.shape == wanted.shape == nibabel.load(file).shape and np.allclose(mask.affine, wanted.affine)
         assert (np.asarray(mask.dataobj) == np.asarray(wanted.dataobj)).mean() > 0.999
