@@ -148,24 +148,26 @@ class Segmentation:
     def figures(self, statistics: Statistics) -> dict[str, float]:
         """Mean Dice (over structures, too) with standard error and 95 % interval, HD95 in diagonals, and loss.
 
+        A structure that is measured in no patient has no figure and no part in a mean; `unmeasured` counts such ones.
         The error of a mean over structures takes them as fully correlated, which can only widen it. `dice_fewest`
-        is how many patients are measured, fewest of all structures; `excluded` how many are not, most of all.
+        is how many patients are measured, fewest of the others; `excluded` how many are not, most of all.
         """
         if not statistics:
             return {}
         read = {name: np.array(values, np.float64) for name, values in statistics.items()}
         measured, patients = read["measured"], int(read["measured"][0] + read["excluded"][0])
-        figures = {"excluded": float(read["excluded"].max())}
+        known = measured > 0
+        figures = {"excluded": float(read["excluded"].max()), "unmeasured": float((~known).sum())}
         if patients:
             figures["loss"] = float(read["loss_millionths"][0]) / (_MILLION * patients)
-        if measured.min() > 0:
-            dice, hd95 = (read[f"{name}_millionths"] / (_MILLION * measured) for name in ("dice", "hd95"))
-            figures |= {"dice": float(dice.mean()), "hd95": float(hd95.mean())}
-            figures |= self._of_each("dice", dice) | self._of_each("hd95", hd95)
-        if measured.min() > 1:
-            squares = read["dice_square_millionths"] / (_MILLION * measured)
-            error = float(metrics.standard_error(dice, squares, measured).mean())
-            figures |= metrics.surety(self.merit, figures["dice"], error, fewest=float(measured.min()))
+        if not known.any():
+            return figures
+        dice, hd95, squares = (_means(read[f"{n}_millionths"], measured) for n in ("dice", "hd95", "dice_square"))
+        figures |= {"dice": float(np.nanmean(dice)), "hd95": float(np.nanmean(hd95))}
+        figures |= self._of_each("dice", dice) | self._of_each("hd95", hd95)
+        if (fewest := measured[known].min()) > 1:
+            error = float(metrics.standard_error(dice[known], squares[known], measured[known]).mean())
+            figures |= metrics.surety(self.merit, figures["dice"], error, fewest=float(fewest))
         return figures
 
     def thresholds(self, statistics: Statistics) -> Thresholds | None:
@@ -213,6 +215,13 @@ def _distances(called: Tensor, truth: Tensor, edges: tuple[float, ...]) -> Float
         diagonal = math.hypot(*(count * edge for count, edge in zip(called.shape[1:], edges, strict=True)))
         found[both] = np.minimum(apart[:, 0].numpy() / diagonal, 1.0)
     return found
+
+
+def _means(millionths: Floats, patients: Floats) -> Floats:
+    """By structure, NaN of one that no patient is measured in."""
+    return np.asarray(
+        np.divide(millionths / _MILLION, patients, out=np.full(len(patients), np.nan), where=patients > 0)
+    )
 
 
 def _millionths(values: Floats) -> Floats:

@@ -20,6 +20,7 @@ UNCALIBRATED = "a mask says where a structure is, and no patient has a probabili
 LIKELIER = "A place belongs to a structure where the network finds that likelier than not."
 LIKELIEST = "A place belongs to the structure that the network finds likeliest there, or to none if that is likelier."
 FEW = "fewer patients are measured than are told"
+NOWHERE = "neither the masks nor the model show it in any patient"
 ALONE = "no interval: fewer than two patients, or sums without squares"
 _MILLION = 1_000_000
 
@@ -85,7 +86,7 @@ def _structure(number: int, name: str, added: Statistics, smallest: int, countin
 def _mean(name: str, number: int, added: Statistics, *, hidden: bool) -> Figure:
     measured = added["measured"][number]
     if hidden or not measured:
-        return Figure(why=FEW)
+        return Figure(why=FEW if hidden else NOWHERE)
     mean = _share(added[f"{name}_millionths"][number], measured)
     squares = added.get(f"{name}_square_millionths")  # journals of older versions have none of HD95
     if measured < 2 or squares is None:

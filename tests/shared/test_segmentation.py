@@ -134,6 +134,15 @@ def test_the_interval_is_that_of_the_mean_over_patients() -> None:
     assert figures["dice_fewest"] == 200
 
 
+def test_a_structure_that_is_nowhere_is_left_out_and_counted() -> None:
+    truth, called = torch.cat([boxes((2, 6, 2, 6))] * 2), torch.cat([boxes((2, 6, 2, 6)), boxes((2, 6, 2, 4))])
+    found = TWO.figures(score(TWO, called, truth).statistics)
+    assert found["dice"] == found["dice.liver"] == pytest.approx((1 + 2 / 3) / 2, abs=1e-6)
+    assert "dice.spleen" not in found and "hd95.spleen" not in found
+    assert (found["unmeasured"], found["excluded"], found["dice_fewest"]) == (1, 2, 2)
+    assert found["dice_low"] < found["dice"] < found["dice_high"]
+
+
 def test_of_nobody_there_is_no_figure() -> None:
     found = ONE.score(np.zeros((0, 3), np.float32), np.zeros((0, 1), np.int64), model_digest=MODEL, split="test")
     assert found.figures == {}
