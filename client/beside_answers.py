@@ -75,6 +75,8 @@ class Beside:
         """An exam was answered by an earlier run."""
         if self._wanted.reports:
             self._reports.keep(said)
+        if self._wanted.segmentations and said.masks_missing:
+            self._segmentations.missing += 1
 
     def close(self, page: Path) -> dict[str, Any]:
         """Write the page of explanations, if it is asked for; returns what was written, and what could not be."""
@@ -101,5 +103,3 @@ def _insist(model: ReleasedModel, kind: FolderKind, wanted: Wanted) -> None:
             "The model finds masks, and --explain and --dicom-sr are of a probability.",
             remedy="Leave them out: the mask itself shows where the model sees what.",
         )
-    if wanted.explain and model.card.inputs.images.slices is not None:
-        raise ConfigError("The model sees volumes, and --explain shows pictures.", remedy="Leave --explain out.")

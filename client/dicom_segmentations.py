@@ -5,7 +5,6 @@ read within its limits. Images of one series, size and orientation share an obje
 whose headers lack what an object needs has none, and is counted.
 """
 
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from functools import cache
@@ -18,7 +17,10 @@ from client.imaging.segmentation_object import SegmentationWords, SegmentedFrame
 from client.prediction import place_of
 from client.read_exam import ReadExam
 from shared.durable import write_atomically
+from shared.errors import ResourceError, WardroundError
 from shared.model_card import RESEARCH_ONLY, ModelCard
+
+NO_OBJECT = "the headers of its images lack what a DICOM SEG needs"
 
 
 class DicomSegmentations:
@@ -40,9 +42,18 @@ class DicomSegmentations:
         self.written = self.missing = 0
 
     def write(self, exam: ReadExam, masks: Sequence[Mask]) -> tuple[str, ...]:
-        """Write the masks of an exam's images, one each; returns the names of the files."""
+        """Write the masks of an exam's images, one each.
+
+        Returns:
+            The names of the files; none where `NO_OBJECT` holds.
+
+        Raises:
+            ResourceError: a file has changed while it was read.
+        """
         try:
             objects = [segmentation_object(images, self._words()) for images in self._grouped(exam, masks)]
+        except WardroundError:
+            raise
         except Exception:  # whatever a header that nobody vouches for brings about
             self.missing += 1
             return ()
@@ -57,10 +68,13 @@ class DicomSegmentations:
 
     def _grouped(self, exam: ReadExam, masks: Sequence[Mask]) -> list[list[SegmentedFrame]]:
         """By what one object shares."""
-        found: dict[tuple[object, ...], list[SegmentedFrame]] = defaultdict(list)
+        found: list[list[SegmentedFrame]] = []
         for one in self._frames(exam, masks):
-            found[one.shared].append(one)
-        return list(found.values())
+            group = next((group for group in found if group[0].goes_with(one)), None)
+            if group is None:
+                found.append(group := [])
+            group.append(one)
+        return found
 
     def _frames(self, exam: ReadExam, masks: Sequence[Mask]) -> Iterator[SegmentedFrame]:
         source = cache(self._source)
@@ -69,9 +83,12 @@ class DicomSegmentations:
                 yield SegmentedFrame(source(piece.file, piece.content), piece.frame, plane)
 
     def _source(self, file: str, content: str) -> Source:
-        data = (self._folder / file).read_bytes()
+        try:
+            data = (self._folder / file).read_bytes()
+        except OSError:
+            data = b""
         if sha256(data).hexdigest() != content:
-            raise ValueError("other bytes than the decoder read")
+            raise ResourceError("An image changed while it was read.", remedy="Run it again when nobody writes there.")
         return source_of(data)
 
     def _words(self) -> SegmentationWords:

@@ -10,7 +10,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from numpy.typing import NDArray
 from PIL import Image
 
-from client.explaining import Explained
+from client.explaining import Explained, View
 from shared.durable import write_atomically
 from shared.metrics import Floats
 from shared.model_card import RESEARCH_ONLY
@@ -31,7 +31,7 @@ def write_page(path: Path, explained: Sequence[Explained], *, model: str) -> Non
     environment = Environment(
         loader=PackageLoader("client", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True
     )
-    shown = [(one, *map(_uri, _pictures(one))) for one in explained]
+    shown = [(one, [(view, _uris(view, one)) for view in one.views]) for one in explained]
     page = environment.get_template("explained.html.jinja").render(
         shown=shown, model=model, notice=RESEARCH_ONLY, edge=_EDGE
     )
@@ -39,12 +39,16 @@ def write_page(path: Path, explained: Sequence[Explained], *, model: str) -> Non
     write_atomically(path, page.encode(), mode=0o600)
 
 
-def _pictures(one: Explained) -> tuple[NDArray[np.uint8], ...]:
-    """The image, Grad-CAM over it, occlusion over it: (size_px, size_px, 3) each."""
-    channels = np.broadcast_to(one.image, (3, *one.image.shape[1:])) if len(one.image) == 1 else one.image
+def _uris(view: View, of: Explained) -> list[str]:
+    height = max(1, round(_EDGE * view.height))
+    return [_uri(picture, height) for picture in _pictures(view, reach=max(map(abs, of.drop)) or 1.0)]
+
+
+def _pictures(view: View, *, reach: float) -> tuple[NDArray[np.uint8], ...]:
+    """The image, Grad-CAM over it, occlusion over it, the strongest where it is `reach`: (rows, columns, 3) each."""
+    channels = np.broadcast_to(view.image, (3, *view.image.shape[1:])) if len(view.image) == 1 else view.image
     plain = np.moveaxis(channels / 257.0, 0, -1)
-    reach = float(np.abs(one.maps.drop).max()) or 1.0
-    cam, drop = one.maps.cam, one.maps.drop / reach
+    cam, drop = view.maps.cam, view.maps.drop / reach
     parts = (
         plain,
         _over(plain, cam, _WARM),
@@ -58,7 +62,7 @@ def _over(plain: Floats, strength: Floats, colour: Floats) -> Floats:
     return plain * (1 - weight) + colour * weight
 
 
-def _uri(picture: NDArray[np.uint8]) -> str:
+def _uri(picture: NDArray[np.uint8], height: int) -> str:
     data = io.BytesIO()
-    Image.fromarray(picture).resize((_EDGE, _EDGE), Image.Resampling.BICUBIC).save(data, format="PNG")
+    Image.fromarray(picture).resize((_EDGE, height), Image.Resampling.BICUBIC).save(data, format="PNG")
     return f"data:image/png;base64,{base64.b64encode(data.getvalue()).decode()}"

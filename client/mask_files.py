@@ -15,10 +15,10 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from client.dicom_segmentations import DicomSegmentations
+from client.dicom_segmentations import NO_OBJECT, DicomSegmentations
 from client.imaging.kinds import FolderKind
 from client.imaging.outline import Mask
-from client.prediction import Structure, place_of
+from client.prediction import Prediction, Structure, place_of
 from client.read_exam import ReadExam, Seen
 from shared.durable import write_atomically
 from shared.errors import ResourceError
@@ -29,10 +29,11 @@ _UL_PER_ML = 1000  # mm3
 
 @dataclass(frozen=True)
 class Outlined:
-    """What is told of an exam's masks: the structures, and the names of the files beside the answer."""
+    """What is told of an exam's masks: the structures, and the names of the files, or why those are missing."""
 
     structures: tuple[Structure, ...]
     files: tuple[str, ...]
+    missing: str | None = None
 
 
 class MaskFiles:
@@ -66,13 +67,15 @@ class MaskFiles:
             ResourceError: a file has changed while it was read.
         """
         files = self._written(exam, masks) if self._segmentations is None else self._segmentations.write(exam, masks)
-        return Outlined(structures_in(masks, exam.images, self._card.inputs.task.classes), files)
+        missing = None if files or self._segmentations is None else NO_OBJECT
+        return Outlined(structures_in(masks, exam.images, self._card.inputs.task.classes), files, missing)
 
-    def whole(self, exam: str, files: Sequence[str]) -> bool:
-        """Whether all masks that an answer should have lie beside it."""
-        folder = place_of(self._out, exam).parent
+    def whole(self, said: Prediction) -> bool:
+        """Whether all masks that an answer should have lie beside it, or it says why it has none."""
+        folder = place_of(self._out, said.exam).parent
         asked = self._kind != "dicom" or self._segmentations is not None
-        return bool(files or not asked) and all((folder / name).is_file() for name in files)
+        there = bool(said.masks or said.masks_missing) or not asked
+        return there and all((folder / name).is_file() for name in said.masks)
 
     def _written(self, exam: ReadExam, masks: Sequence[Mask]) -> tuple[str, ...]:
         data, ending = self._encoded(exam, masks)
@@ -90,8 +93,8 @@ class MaskFiles:
         if self._kind == "nifti":
             from client.imaging.nifti_mask import nifti_mask  # a second to import
 
-            stacked = np.stack(masks)
-            return nifti_mask(self._read_again(exam), stacked, words=self._words), ".mask.nii.gz"
+            whole = masks[0] if len(masks) == 1 else np.stack(masks)
+            return nifti_mask(self._read_again(exam), whole, words=self._words), ".mask.nii.gz"
         return None, ""
 
     def _png(self, mask: Mask) -> bytes:
@@ -117,7 +120,7 @@ def structures_in(masks: Sequence[Mask], images: Sequence[Seen], names: Sequence
 
 
 def _structure(masks: Sequence[Mask], voxels_ul: Sequence[float | None], number: int, name: str) -> Structure:
-    counts = [int((mask == number).sum()) for mask in masks]
+    counts = [sum(int((plane == number).sum()) for plane in mask) for mask in masks]  # by plane, or by row
     known = [count * voxel / _UL_PER_ML for count, voxel in zip(counts, voxels_ul, strict=True) if voxel is not None]
     if len(known) == len(counts):
         return Structure(name=name, volume_ml=round(sum(known), 6), found=any(counts))

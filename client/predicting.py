@@ -7,6 +7,7 @@ file once, as used or by the reason that set it aside.
 import math
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -18,11 +19,13 @@ from client.beside_answers import Beside
 from client.imaging.clinical import Missing
 from client.imaging.clinical_table import ClinicalTable
 from client.imaging.decoder import Decoder
+from client.imaging.exam_size import most_exam_bytes
 from client.imaging.exams import Exam, Found, find_exams
 from client.imaging.outline import outline
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
 from client.imaging.transforms import to_network
+from client.inferer import inferer
 from client.mask_files import MaskFiles
 from client.prediction import Prediction, called_of, findings_of, kept_answer, known_of, write_answer
 from client.read_exam import ReadExam, Seen, read_exam
@@ -30,7 +33,7 @@ from client.released_model import ReleasedModel
 from shared.section import Section
 
 BATCH = 64  # images at a time
-_PLACES = 2**22  # at a time, of larger images and volumes
+_PLACES = 2**22  # at a time, of larger images; volumes come one by one
 _EVERY = 100
 Said = list[NDArray[Any]]  # of each image (outputs,) logits, or its mask
 
@@ -89,7 +92,7 @@ def predict(
             for exam in found.exams:
                 exam.clinical = clinical.of(exam.files)
         waiting = list(_unanswered(model, found, out, beside))
-        read = (read_exam(exam, decoder, images) for exam in waiting)
+        read = (read_exam(exam, decoder, images, masks=model.masks, most_bytes=most_exam_bytes()) for exam in waiting)
         for one, said in _computed(model, read):
             found.set_aside += one.set_aside
             counts.update({"images": len(one.images), "predicted" if one.images else "unread": 1})
@@ -127,7 +130,7 @@ def _unanswered(model: ReleasedModel, found: Found, out: Path, beside: Beside) -
     for exam in found.exams:
         files, known = {file.content: file.file for file in exam.files}, known_of(card.inputs.clinical, exam.clinical)
         there = kept_answer(out, exam.name, model=card.weights.sha256, files=files, known=known)
-        if there is None or (beside.masks is not None and not beside.masks.whole(exam.name, there.masks)):
+        if there is None or (beside.masks is not None and not beside.masks.whole(there)):
             yield exam
         else:
             found.set_aside.update({Reason(reason): n for reason, n in there.set_aside.items()})
@@ -135,37 +138,42 @@ def _unanswered(model: ReleasedModel, found: Found, out: Path, beside: Beside) -
 
 
 def _computed(model: ReleasedModel, exams: Iterable[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:
-    """Each exam with what is said of each of its images; small exams are computed together."""
+    """Each exam with what is said of each of its images; small exams are computed together, volumes exam by exam."""
     waiting: list[ReadExam] = []
     for one in exams:
         waiting.append(one)
-        if sum(len(w.images) for w in waiting) >= _batch(model):
+        if model.card.inputs.images.slices or sum(len(w.images) for w in waiting) >= _batch(model):
             yield from _together(model, waiting)
             waiting = []
     yield from _together(model, waiting)
 
 
 def _batch(model: ReleasedModel) -> int:
-    return max(1, min(BATCH, _PLACES // math.prod(model.card.inputs.images.grid)))
+    images = model.card.inputs.images
+    return 1 if images.slices else max(1, min(BATCH, _PLACES // math.prod(images.grid)))
 
 
 def _together(model: ReleasedModel, exams: Sequence[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:
-    images, said, size = [(image, one) for one in exams for image in one.images], Said(), _batch(model)
-    with torch.inference_mode():
-        for start in range(0, len(images), size):
-            seen = images[start : start + size]
-            batch = to_network(np.stack([image.image for image, _ in seen])).to(model.device)
-            logits = model.network(batch, *model.beside([one.clinical for _, one in seen])).float().cpu().numpy()
-            said += [_said(model, row, image) for row, (image, _) in zip(logits, seen, strict=True)]
-    ends = np.cumsum([len(one.images) for one in exams])
-    yield from ((one, said[end - len(one.images) : end]) for one, end in zip(exams, ends, strict=True))
+    said = _of_each(model, [(image, one) for one in exams for image in one.images])
+    yield from ((one, list(islice(said, len(one.images)))) for one in exams)
+
+
+def _of_each(model: ReleasedModel, images: Sequence[tuple[Seen, ReadExam]]) -> Iterator[NDArray[Any]]:
+    """What is said of each image; a mask is made when it is asked for, since it is as large as a scan may be."""
+    infer, size = inferer(model.card.inputs.images.patch, device=model.device), _batch(model)
+    for start in range(0, len(images), size):
+        seen = images[start : start + size]
+        batch, known = to_network(np.stack([image.image for image, _ in seen])), [one.clinical for _, one in seen]
+        with torch.inference_mode():
+            logits = infer(model.network, batch, *model.beside(known)).numpy()
+        yield from (_said(model, row, image) for row, (image, _) in zip(logits, seen, strict=True))
 
 
 def _said(model: ReleasedModel, logits: NDArray[np.float32], seen: Seen) -> NDArray[Any]:
     """Of one image the logits as they are, or the mask that they make on its own grid."""
     if not model.masks:
         return logits
-    return outline(logits, seen.own, several=model.task.outputs > 1)
+    return outline(logits, seen.own, shape=seen.shape, several=model.task.outputs > 1)
 
 
 def _answer(model: ReleasedModel, one: ReadExam, said: Said, masks: MaskFiles | None) -> Prediction:
@@ -177,6 +185,7 @@ def _answer(model: ReleasedModel, one: ReadExam, said: Said, masks: MaskFiles | 
         findings=() if outlined else findings_of(model.card, np.stack(said)),
         structures=outlined.structures if outlined else (),
         masks=outlined.files if outlined else (),
+        masks_missing=outlined.missing if outlined else None,
         clinical=known_of(model.card.inputs.clinical, one.clinical),
         calibration=model.card.calibration.words,
         operating_point=model.card.operating.words,

@@ -65,8 +65,8 @@ class Prediction(Section):
     """The answer, one JSON file.
 
     A model that classifies gives `findings`; one that finds masks `structures`, and the names of the files beside the
-    answer that hold its `masks`. `clinical` is what it was told beside the images. `set_aside` counts files of the
-    exam that could not be decoded, by reason.
+    answer that hold its `masks`; `masks_missing` says why there are none that were asked for. `clinical` is what it was
+    told beside the images. `set_aside` counts files of the exam that could not be decoded, by reason.
     """
 
     notice: str = RESEARCH_ONLY
@@ -76,6 +76,7 @@ class Prediction(Section):
     findings: tuple[Finding, ...] = ()
     structures: tuple[Structure, ...] = ()
     masks: tuple[str, ...] = ()
+    masks_missing: str | None = None
     clinical: Known = Known()
     calibration: str
     operating_point: str

@@ -5,7 +5,6 @@ its own. A file that cannot be used costs itself and is counted by reason.
 """
 
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -14,12 +13,14 @@ from numpy.typing import NDArray
 
 from client.imaging.clinical import Clinical
 from client.imaging.decoder import Decoder
+from client.imaging.exam_size import exam_bytes
 from client.imaging.exam_volumes import Volume, volumes_of
 from client.imaging.exams import Exam, ExamFile, images_of
 from client.imaging.fit import fit, unfit
 from client.imaging.form import Pixels
 from client.imaging.from_grid import from_grid
 from client.imaging.grid import Scan
+from client.imaging.outline import Own
 from client.imaging.reasons import Reason
 from client.imaging.stacks import Piece
 from client.prediction import ReadFile
@@ -34,13 +35,15 @@ class Seen:
         image: (channels, *grid), as the network takes it.
         pieces: the files and frames that it was made of.
         scan: the voxels of the volume that it is, or is a slice of; None where there is none.
-        own: brings what was said of each place of the network's grid to the image's own places.
+        own: brings what was said of each place of the network's grid to the image's own places, plane by plane.
+        shape: of its own places, (rows, columns) or (planes, rows, columns).
     """
 
     image: NDArray[np.uint16] = field(repr=False)
     pieces: tuple[Piece, ...] = field(repr=False)
     scan: Scan | None
-    own: Callable[[NDArray[np.float32]], NDArray[np.float32]] = field(repr=False)
+    own: Own = field(repr=False)
+    shape: tuple[int, ...]
 
 
 @dataclass
@@ -54,8 +57,19 @@ class ReadExam:
     clinical: Clinical = field(default_factory=dict, repr=False)
 
 
-def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
-    """Decode an exam's files for a model of such images."""
+def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec, *, masks: bool, most_bytes: int) -> ReadExam:
+    """Decode an exam's files for a model.
+
+    Args:
+        exam: as it was found.
+        decoder: of its folder.
+        spec: what the model sees.
+        masks: whether it finds masks.
+        most_bytes: what the exam may take; of one that by its headers takes more, nothing is decoded.
+    """
+    if exam_bytes(exam, spec, masks=masks) > most_bytes:
+        files = [ReadFile(file=file.file, sha256=file.content, images=0) for file in exam.files]
+        return ReadExam(exam.name, files, set_aside=Counter({Reason.MEMORY_LIMIT: len(files)}))
     return _with_slices(exam, decoder, spec) if spec.slices is None else _with_volumes(exam, decoder, spec)
 
 
@@ -76,8 +90,8 @@ def _fitted(pixels: Pixels, spec: ImageSpec) -> tuple[NDArray[np.uint16], tuple[
 
 def _slice(image: NDArray[np.uint16], shape: tuple[int, int], file: ExamFile, frame: int) -> Seen:
     scan = file.facts.scan
-    own = partial(unfit, shape=shape, to=scan.counts[1:] if scan else shape)
-    return Seen(image, (Piece(file.file, file.content, frame),), scan, own)
+    to = scan.counts[1:] if scan else shape
+    return Seen(image, (Piece(file.file, file.content, frame),), scan, lambda said: [unfit(said, shape, to=to)], to)
 
 
 def _with_volumes(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
@@ -86,7 +100,7 @@ def _with_volumes(exam: Exam, decoder: Decoder, spec: ImageSpec) -> ReadExam:
         if isinstance(one, Volume):
             stack = one.stack
             own = partial(from_grid, scan=stack.scan, images=spec, shifts_mm=stack.shifts_mm)
-            found.images.append(Seen(fit(one.pixels, spec), stack.pieces, stack.scan, own))
+            found.images.append(Seen(fit(one.pixels, spec), stack.pieces, stack.scan, own, stack.scan.counts))
             used.update(file.file for file in one.files)
         else:
             reasons |= {file.file: one[1] for file in one[0]}

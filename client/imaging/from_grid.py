@@ -4,7 +4,7 @@ The way there is `grid`'s, by the same axes and about the same centre; each axis
 averaged where a voxel of the scan is wider than one of the study. Outside of the grid nothing is said, and that is 0.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +17,8 @@ _HALF = 0.5 - 1e-4  # of a voxel that the grid must fill; less is outside of it
 
 def from_grid(
     said: NDArray[np.float32], scan: Scan, images: ImageSpec, *, shifts_mm: Sequence[tuple[float, float]] = ()
-) -> NDArray[np.float32]:
-    """Bring what was said of the study's voxels to those of a scan.
+) -> Iterator[NDArray[np.float32]]:
+    """Bring what was said of the study's voxels to those of a scan, plane by plane.
 
     Args:
         said: (slices, size_px, size_px).
@@ -26,22 +26,20 @@ def from_grid(
         images: of the study.
         shifts_mm: how far each plane lies from the scan's axis along rows and columns; none if all lie on it.
 
-    Returns:
-        (planes, rows, columns) as the scan has them.
+    Yields:
+        (rows, columns) of each plane, as the scan has them.
     """
     along = np.transpose(said, scan.along)  # the patient's axes -> the scan's
     along = np.flip(along, tuple(axis for axis in range(3) if scan.backwards[axis]))
     steps = study_spacing(scan, images)
     steps_mm = [steps[axis] for axis in scan.along]
-    planes = np.tensordot(_weights(scan, 0, along, steps_mm), along, 1)
     still = [_weights(scan, axis, along, steps_mm) for axis in (1, 2)]
-    found = np.empty(scan.counts, np.float32)
-    for number, plane in enumerate(planes):
-        down, across = still
+    for number, weights in enumerate(_weights(scan, 0, along, steps_mm)):
+        near, (down, across) = np.flatnonzero(weights), still
+        plane = np.tensordot(weights[near], along[near], 1)
         if shifts_mm:
             down, across = (_weights(scan, axis, along, steps_mm, shifts_mm[number][axis - 1]) for axis in (1, 2))
-        found[number] = down @ plane @ across.T
-    return found
+        yield down @ plane @ across.T
 
 
 def _weights(

@@ -195,12 +195,31 @@ def _read(volume: Any) -> Voxels:
     return Voxels(stored, float(volume.dataobj.slope), float(volume.dataobj.inter), _lattice(volume, stored))
 
 
+def open_header(data: bytes) -> tuple[Any, str]:
+    """The volume, of whose file no more is inflated than its header, and the name of its format.
+
+    Raises:
+        SetAside: it is no file of the format.
+    """
+    stream = gzip.GzipFile(fileobj=BytesIO(data)) if data[:2] == _GZIP else BytesIO(data)
+    try:
+        head = stream.read(max(_KINDS))
+        stream.seek(0)
+    except (OSError, EOFError, zlib.error):
+        raise SetAside(Reason.UNREADABLE) from None
+    name, kind = _format_of(head)
+    return kind.from_stream(stream), name
+
+
 def open_nifti(data: bytes) -> tuple[Any, str]:
     """The volume, its voxels not yet read, and the name of its format.
 
     Raises:
-        SetAside: it is too large, or no file of the format.
+        SetAside: it is too large, by its header or once inflated, or no file of the format.
     """
+    volume, _ = open_header(data)
+    if math.prod(volume.shape) * volume.get_data_dtype().itemsize > _MAX_BYTES:
+        raise SetAside(Reason.TOO_LARGE)
     if data[:2] == _GZIP:
         try:
             data = gzip.GzipFile(fileobj=BytesIO(data)).read(_MAX_BYTES + 1)
@@ -208,11 +227,16 @@ def open_nifti(data: bytes) -> tuple[Any, str]:
             raise SetAside(Reason.UNREADABLE) from None
     if len(data) > _MAX_BYTES:
         raise SetAside(Reason.TOO_LARGE)
+    name, kind = _format_of(data)
+    return kind.from_bytes(data), name
+
+
+def _format_of(data: bytes) -> tuple[str, Any]:
     sizes = [struct.unpack(order, data[:4])[0] for order in ("<i", ">i") if len(data) >= 4]
     at, magic, name, kind = next((_KINDS[size] for size in sizes if size in _KINDS), (0, b"", "", None))
     if kind is None or data[at : at + 4] != magic:
         raise SetAside(Reason.NOT_AN_IMAGE)
-    return kind.from_bytes(data), name
+    return name, kind
 
 
 def _is_no_picture(volume: Any) -> bool:

@@ -11,7 +11,7 @@ import nibabel
 import numpy as np
 from numpy.typing import NDArray
 
-from client.imaging.nifti import open_nifti, to_front_left_up
+from client.imaging.nifti import open_header, to_front_left_up
 from client.imaging.outline import Mask
 
 _WORDS = 79  # bytes of the header's description
@@ -27,7 +27,7 @@ def nifti_mask(data: bytes, masks: NDArray[np.uint8], *, words: str) -> bytes:
         masks: (times x slices, rows, columns), upright as the volume was read.
         words: for the header's description; cut to its length.
     """
-    volume, _ = open_nifti(data)
+    volume, _ = open_header(data)
     upright = _as_upright(volume, masks)
     back = nibabel.orientations.ornt_transform(
         nibabel.orientations.axcodes2ornt(("L", "P", "S")), nibabel.io_orientation(volume.affine)

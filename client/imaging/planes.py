@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 Vector = tuple[float, float, float]
 _ALIKE = 0.01  # of a unit vector, or share of a spacing: rounding in the header
+_ROUNDED_MM, _ROUNDED_COSINE = 1e-3, 1e-4  # what programs lose that write a header anew; over 500 pixels not one
 
 
 @dataclass(frozen=True)
@@ -44,6 +45,14 @@ class Plane:
         """From the centre of the first voxel to those at the four corners, (4, 3)."""
         down, across = (self.directions[1:].T * self.spacing_mm * np.subtract(self.counts, 1)).T
         return np.array([np.zeros(3), down, across, down + across])
+
+    def rounds_to(self, other: "Plane") -> bool:
+        """Whether two images lie alike, but for their places and for what is lost when a header is written anew."""
+        return (
+            (self.frame, self.counts) == (other.frame, other.counts)
+            and np.allclose(self.directions, other.directions, rtol=0, atol=_ROUNDED_COSINE)
+            and np.allclose(self.spacing_mm, other.spacing_mm, rtol=0, atol=_ROUNDED_MM)
+        )
 
     def parallel(self, other: "Plane") -> bool:
         """Whether two images can be slices of one volume."""

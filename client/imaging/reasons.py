@@ -13,7 +13,7 @@ MEANING = {
     Reason.TOO_LARGE: "beyond the limits on bytes, pixels or frames",
     Reason.DECODER_CRASHED: "the decoder crashed on it",
     Reason.DECODER_HUNG: "the decoder did not come to an end",
-    Reason.MEMORY_LIMIT: "takes more memory to decode than is allowed",
+    Reason.MEMORY_LIMIT: "takes more memory than is allowed",
     Reason.DIRECTORY: "a DICOMDIR, which only lists other files",
     Reason.REPORT: "a structured report or document",
     Reason.DOSE_REPORT: "a dose report",

@@ -7,15 +7,16 @@ segment's type bears the name in a scheme of ours, under the broadest category t
 in a PACS, `client/store_command.py` decides.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import cached_property
 from hashlib import sha256
 
 import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.tag import Tag
-from pydicom.uid import SegmentationStorage
+from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNearLossless, SegmentationStorage
 
 from client.imaging.derived_object import OURS, as_file, code, derived, item_of, uid_of
 from client.imaging.dicom_file import read_header
@@ -25,6 +26,10 @@ from client.imaging.planes import Plane
 from client.imaging.reasons import SetAside
 
 _LOSSY = ("LossyImageCompression", "LossyImageCompressionRatio", "LossyImageCompressionMethod")
+_METHODS = {  # PS3.3 C.7.6.1.1.5.1: what a transfer syntax loses by, where a header does not say it
+    **dict.fromkeys((JPEGBaseline8Bit, JPEGExtended12Bit), "ISO_10918_1"),
+    **{JPEGLSNearLossless: "ISO_14495_1", JPEG2000: "ISO_15444_1"},
+}
 
 
 @dataclass(frozen=True)
@@ -48,7 +53,7 @@ class SegmentedFrame:
         """The elements of the file."""
         return self.source.elements
 
-    @property
+    @cached_property
     def plane(self) -> Plane | None:
         """Where it lies in the patient; None if the header does not say."""
         try:
@@ -56,12 +61,13 @@ class SegmentedFrame:
         except SetAside:
             return None
 
-    @property
-    def shared(self) -> tuple[object, ...]:
-        """What the images of one object have in common."""
-        plane = self.plane
-        place = (plane.frame, plane.spacing_mm, plane.across, plane.down) if plane else ()
-        return (str(self.header.SeriesInstanceUID), self.mask.shape, *place)
+    def goes_with(self, other: "SegmentedFrame") -> bool:
+        """Whether two images share an object: they are of one series and size, and lie alike up to rounding."""
+        if (self.header.SeriesInstanceUID, self.mask.shape) != (other.header.SeriesInstanceUID, other.mask.shape):
+            return False
+        if self.plane is None or other.plane is None:
+            return self.plane is other.plane
+        return self.plane.rounds_to(other.plane)
 
 
 @dataclass(frozen=True)
@@ -109,8 +115,8 @@ def segmentation_object(images: Sequence[SegmentedFrame], words: SegmentationWor
     else:
         found.PatientOrientation = first.get("PatientOrientation", "")
     found.LossyImageCompression = "00"
-    for name in _LOSSY if first.get("LossyImageCompression") == "01" else ():
-        setattr(found, name, first.get(name, ""))
+    for name, value in _lossy(first) if first.get("LossyImageCompression") == "01" else ():
+        setattr(found, name, value)
     found.ReferencedSeriesSequence = [_referenced(images)]
     shown = [
         (number, at, image)
@@ -120,6 +126,15 @@ def segmentation_object(images: Sequence[SegmentedFrame], words: SegmentationWor
     ]
     _fill(found, shown or [(1, 1, images[0])], plane)
     return as_file(found)
+
+
+def _lossy(header: Dataset) -> Iterator[tuple[str, object]]:
+    """What is known of an image's compression."""
+    for name in _LOSSY:
+        if value := header.get(name):
+            yield name, value
+        elif name == _LOSSY[-1] and (method := _METHODS.get(header.file_meta.get("TransferSyntaxUID", ""))):
+            yield name, method
 
 
 def _segment(number: int, name: str, words: SegmentationWords) -> Dataset:

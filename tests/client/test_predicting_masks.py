@@ -140,11 +140,36 @@ def test_what_is_of_a_probability_is_refused(one: Ward, tmp_path: Path) -> None:
     assert "mask itself" in json.loads(done.stdout)["error"]["remedy"]
 
 
+def written_anew(series: Path, to: Path) -> Path:
+    """The same series, of which every second slice went through a program that keeps four decimals."""
+    to.mkdir()
+    for number, file in enumerate(sorted(series.glob("*.dcm"))):
+        image = pydicom.dcmread(file)
+        for name in ("ImageOrientationPatient", "PixelSpacing") if number % 2 else ():
+            image[name].value = [f"{float(part):.4f}" for part in image[name].value]
+        image.save_as(to / file.name)
+    return to
+
+
+def test_an_exam_whose_headers_lack_what_a_seg_needs_says_so_and_is_kept(
+    several: Ward, tmp_path: Path, shared_data: Path
+) -> None:
+    (tmp_path / "images").mkdir()
+    image = pydicom.dcmread(shared_data / "dicom" / "pydicom_test_files" / "CT_small.dcm")
+    del image.SeriesInstanceUID
+    image.save_as(tmp_path / "images" / "ct.dcm")
+    asked = several.asked(tmp_path / "images", tmp_path / "out", "--dicom-seg")
+    said = [answer(*asked) for _ in range(2)]
+    assert [(one["predicted"], one["kept"], one["unsegmented"]) for one in said] == [(1, 0, 1), (0, 1, 1)]
+    (there,) = (Prediction.model_validate_json(path.read_bytes()) for path in (tmp_path / "out").glob("*.json"))
+    assert there.masks == () and "headers" in (there.masks_missing or "")
+
+
 def test_a_dicom_series_has_its_masks_as_a_dicom_seg(several: Ward, tmp_path: Path, shared_data: Path) -> None:
     config = next(iter(several.made.place.sites.values())) / "site.toml"
     data = {"kind": "dicom", "folder": str(shared_data), "labels": str(tmp_path / "none.csv"), "keep": ["secondary"]}
     config.write_text(tomli_w.dumps({"site": {"name": "north"}, "data": data}))
-    series = shared_data / "dicom" / "mr_series_24"
+    series = written_anew(shared_data / "dicom" / "mr_series_24", tmp_path / "series")
     asked = several.asked(series, tmp_path / "out", "--config", config)
     said = answer(*asked)
     assert (said["predicted"], said["images"], list((tmp_path / "out").glob("*.dcm"))) == (1, 24, [])

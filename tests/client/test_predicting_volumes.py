@@ -52,7 +52,9 @@ def test_a_volume_is_answered_as_its_study_sees_it(ward: Finished, tmp_path: Pat
     assert any("4 x 4 x 4 mm" in line for line in package.card.preprocessing)
     key = identity_hex(load_federation(ward.place.federation).coordinator_key.public_key())
     where = ("--model", package.folder, "--input", data.images, "--out", tmp_path / "out", "--kind", kind)
-    said = answer("predict", *where, "--coordinator", key, "--device", "cpu")
+    said = answer("predict", *where, "--coordinator", key, "--device", "cpu", "--explain", 1)
+    page = (tmp_path / "out" / "explained.html").read_text()
+    assert said["explained"] == 1 and page.count("<img") == 9 and page.count("sagittal as the network sees it") == 2
     files = 2 if kind == "nifti" else 16
     assert (said["files"], said["used"], said["exams"], said["predicted"], said["images"]) == (files, files, 2, 2, 2)
     task, images = ward.study.task, ward.study.images
@@ -68,9 +70,9 @@ def test_a_volume_is_answered_as_its_study_sees_it(ward: Finished, tmp_path: Pat
     assert np.ptp(logits) > 1e-4
 
 
-@pytest.mark.parametrize("kind", ["nifti", "dicom"])
-def test_a_volume_has_its_mask_on_its_own_voxels(tmp_path: Path, kind: Any) -> None:
-    grid = "slices = 32\nspacing_mm = [2, 2, 2]\nhu = [-1000, 500]"
+@pytest.mark.parametrize(("kind", "patch"), [("nifti", "\n[images.patch]\nsize_px = 16\nslices = 16"), ("dicom", "")])
+def test_a_volume_has_its_mask_on_its_own_voxels(tmp_path: Path, kind: Any, patch: str) -> None:
+    grid = "slices = 32\nspacing_mm = [2, 2, 2]\nhu = [-1000, 500]" + patch
     made = finished_study(tmp_path / "ward", kind="segmentation", model="unet", size_px=32, images=grid)
     data = {"nifti": write_nifti, "dicom": write_dicom}[kind](tmp_path / "data", splits=["test"])
     assert data.images is not None

@@ -34,11 +34,11 @@ def test_a_ball_comes_back_to_where_it_was(scan: Scan, tilted: bool) -> None:
     for plane, shift in zip(truth, shifts, strict=True):
         assembly.add(plane.astype(np.float64), shift_mm=shift)
     said, _ = assembly.volume()
-    found = from_grid(said, scan, IMAGES, shifts_mm=shifts if tilted else ()) >= 0.5
+    found = np.stack(list(from_grid(said, scan, IMAGES, shifts_mm=shifts if tilted else ()))) >= 0.5
     assert 2 * (found & truth).sum() / (found.sum() + truth.sum()) > 0.95
 
 
 def test_outside_of_the_grid_nothing_is_said() -> None:
     wide = Scan((60, 60, 60), (2.0, 2.0, 2.0))
-    found = from_grid(np.ones(IMAGES.grid, np.float32), wide, IMAGES)
+    found = np.stack(list(from_grid(np.ones(IMAGES.grid, np.float32), wide, IMAGES)))
     assert (found[:13].max(), found[14:46, 14:46, 14:46].min()) == (0, 1)

@@ -2,6 +2,7 @@
 
 import gzip
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 
 import nibabel
@@ -117,7 +118,11 @@ def test_what_is_damaged_or_too_large_is_set_aside(body: np.ndarray) -> None:
 
 
 def test_a_gzip_bomb_is_not_inflated_beyond_the_limit() -> None:
-    assert reason_of(gzip.compress(bytes(2**24), 9) * 33) is Reason.TOO_LARGE
+    header = file_of(np.zeros((8, 8, 8), np.uint8))[:352]
+    assert reason_of(gzip.compress(header) + gzip.compress(bytes(2**24), 9) * 33) is Reason.TOO_LARGE
+    vast = nibabel.Nifti1Header.from_fileobj(BytesIO(header), check=False)
+    vast.set_data_shape((1024, 1024, 1024))
+    assert reason_of(gzip.compress(vast.binaryblock + bytes(4))) is Reason.TOO_LARGE  # no voxel was there to inflate
 
 
 def test_every_real_volume_is_decoded_or_set_aside_by_reason(shared_data: Path) -> None:

@@ -25,7 +25,10 @@ WORDS = SegmentationWords(
     version="0.1",
     made=datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC),
 )
-ONES = ["CT_small.dcm", "MR_small.dcm", "SC_rgb_rle.dcm"]
+ONES = [
+    *(f"pydicom_test_files/{name}.dcm" for name in ("CT_small", "MR_small", "SC_rgb_rle")),
+    *(f"pydicom_data/{name}.dcm" for name in ("RG1_J2KI", "OBXXXX1A_rle_2frame")),  # a radiograph, and ultrasound
+]
 
 
 def frames(files: list[Path]) -> list[SegmentedFrame]:
@@ -43,7 +46,7 @@ def frames(files: list[Path]) -> list[SegmentedFrame]:
 def test_another_reader_finds_no_error(shared_data: Path, tmp_path: Path, name: str) -> None:
     checker, dicom = tool("dciodvfy", "dicom3tools"), shared_data / "dicom"
     series = sorted((dicom / "mr_series_24").glob("*.dcm"))[:3]
-    files = series if name == "series" else [dicom / "pydicom_test_files" / name]
+    files = series if name == "series" else [dicom / name]
     (tmp_path / "seg.dcm").write_bytes(segmentation_object(frames(files), WORDS))
     judged = said_by(checker, tmp_path / "seg.dcm")
     assert "Segmentation" in judged
@@ -68,6 +71,26 @@ def test_the_bits_are_those_of_the_masks_on_the_images_named(shared_data: Path, 
     assert found.SeriesDescription == found.ContentDescription == RESEARCH_ONLY
     assert [one.SegmentLabel for one in found.SegmentSequence] == ["lesion", "liver"]
     assert found.SegmentSequence[0].SegmentationAlgorithmIdentificationSequence[0].AlgorithmVersion == MODEL
+
+
+def test_headers_that_were_written_anew_count_as_one(shared_data: Path) -> None:
+    files = sorted((shared_data / "dicom" / "mr_series_24").glob("*.dcm"))[:2]
+
+    def other(**elements: object) -> SegmentedFrame:
+        image = frames(files)[1]
+        for name, value in elements.items():
+            setattr(image.header, name, value)
+        return image
+
+    first, _ = frames(files)
+    turn, spacing = first.header.ImageOrientationPatient, first.header.PixelSpacing
+    assert first.goes_with(other(ImageOrientationPatient=[round(float(part), 4) + 4e-5 for part in turn]))
+    assert first.goes_with(other(PixelSpacing=[float(step) + 5e-4 for step in spacing]))
+    assert not first.goes_with(other(ImageOrientationPatient=[1, 0, 0, 0, 0.999, 0.0447]))
+    assert not first.goes_with(other(PixelSpacing=[float(step) + 5e-3 for step in spacing]))
+    assert not first.goes_with(other(FrameOfReferenceUID="1.2.3"))
+    assert not first.goes_with(other(SeriesInstanceUID="1.2.3"))
+    assert not first.goes_with(other(ImagePositionPatient=None))
 
 
 def test_a_mask_of_nothing_is_an_object_all_the_same(shared_data: Path, tmp_path: Path) -> None:
