@@ -44,7 +44,8 @@ class Row:
         set_aside: why the image is not used, or None.
         mask: name of the array, or path within the folder, that holds the image's mask; None if there is none.
         mask_content: SHA-256 (hex) of the mask's file, if it has one of its own.
-        segments: how a segmentation becomes the mask; None for other masks.
+        segments: how a segmentation becomes the mask of a volume; None for other masks.
+        drawn: of a segmentation of single images the frames that are of this one, each with its structure's number.
         clinical: the study's clinical columns of the patient: a value, or why there is none.
         about: how the image was made, for the account; None where nobody says.
         stack: the frames that make one volume, the first of them in `file`; None for an image by itself.
@@ -66,6 +67,7 @@ class Row:
     mask: str | None = field(default=None, repr=False)
     mask_content: str = ""
     segments: Segments | None = None
+    drawn: tuple[tuple[int, int], ...] = ()
     clinical: Clinical = field(default_factory=dict, repr=False)
     about: About | None = None
     stack: Stack | None = None
@@ -232,4 +234,5 @@ def _facts(row: Row) -> list[Any]:
         *(row.labels, row.split, row.set_aside, row.mask, dict(sorted(row.clinical.items()))),
         *([row.mask_content] if row.mask_content else []),
         *([row.segments.structures] if row.segments else []),
+        *([row.drawn] if row.drawn else []),
     ]

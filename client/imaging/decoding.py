@@ -182,9 +182,10 @@ def _form(source: str, images: ImageSpec) -> Format:
 
         return Picture()
     if source == "dicom_masks":
+        from client.imaging.dicom_image_masks import DicomImageMasks
         from client.imaging.dicom_masks import DicomMasks
 
-        return DicomMasks(images)
+        return DicomImageMasks() if images.slices is None else DicomMasks(images)
     from client.imaging.dicom import Dicom
     from client.imaging.dicom_volume import DicomVolumes
 

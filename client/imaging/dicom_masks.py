@@ -44,17 +44,7 @@ class DicomMasks:
         Raises:
             SetAside: another object, or about no series or several.
         """
-        header, has_pixels = read_header(data)
-        if header.get("SOPClassUID") != SegmentationStorage or not has_pixels:
-            raise SetAside(Reason.OTHER_OBJECT)
-        series = {str(item.SeriesInstanceUID) for item in header.get("ReferencedSeriesSequence") or ()}
-        if len(series) != 1 or header.SegmentationType not in ("BINARY", "FRACTIONAL"):
-            raise SetAside(Reason.OTHER_OBJECT)
-        segments = tuple(
-            Segment(int(item.SegmentNumber), str(item.get("SegmentLabel") or "")[:_MOST_LABEL])
-            for item in header.SegmentSequence
-        )
-        return Facts(series=series.pop()[:_MOST_LABEL], segments=segments)
+        return segmentation_facts(*read_header(data))
 
     def pixels(self, data: bytes, frames: Sequence[int]) -> Iterator[Pixels]:
         """None: a segmentation by itself is no image.
@@ -85,29 +75,57 @@ class DicomMasks:
         yield assembly.volume()[0].astype(np.uint16)
 
 
+def segmentation_facts(header: Dataset, has_pixels: bool) -> Facts:
+    """The segments of an object, and the one series that it is about.
+
+    Raises:
+        SetAside: another object, or about no series or several.
+    """
+    if header.get("SOPClassUID") != SegmentationStorage or not has_pixels:
+        raise SetAside(Reason.OTHER_OBJECT)
+    series = {str(item.SeriesInstanceUID) for item in header.get("ReferencedSeriesSequence") or ()}
+    if len(series) != 1 or header.SegmentationType not in ("BINARY", "FRACTIONAL"):
+        raise SetAside(Reason.OTHER_OBJECT)
+    segments = tuple(
+        Segment(int(item.SegmentNumber), str(item.get("SegmentLabel") or "")[:_MOST_LABEL])
+        for item in header.SegmentSequence
+    )
+    return Facts(series=series.pop()[:_MOST_LABEL], segments=segments)
+
+
 def _drawn(dataset: Dataset, segments: Segments, scan: Scan) -> NDArray[np.uint8]:
     """(slices, rows, columns): the structure of each voxel."""
     structures, drawn = dict(segments.structures), np.zeros(scan.counts, np.uint8)
     for frame, (stored, plane) in enumerate(_frames(dataset)):
-        structure = structures.get(_segment_number(dataset, frame), 0)
-        at, inside = _slice_of(plane, segments, limit_mm=TOLERANCE * min(scan.spacing_mm)), _inside(stored, dataset)
-        if structure and (inside & (drawn[at] > 0) & (drawn[at] != structure)).any():
+        structure = structures.get(segment_number(dataset, frame), 0)
+        at, filled = _slice_of(plane, segments, limit_mm=TOLERANCE * min(scan.spacing_mm)), inside(stored, dataset)
+        if structure and (filled & (drawn[at] > 0) & (drawn[at] != structure)).any():
             raise SetAside(Reason.MASK_UNKNOWN)
-        drawn[at][inside & (structure > 0)] = structure
+        drawn[at][filled & (structure > 0)] = structure
     return drawn
 
 
 def _frames(dataset: Dataset) -> Iterator[tuple[NDArray[Any], Plane]]:
     """What is stored, frame by frame, and where each lies."""
+    stored = stored_masks(dataset)
+    yield from zip(stored, planes_of(dataset, len(stored)), strict=True)
+
+
+def stored_masks(dataset: Dataset) -> NDArray[Any]:
+    """(frames, rows, columns) as they are stored.
+
+    Raises:
+        SetAside: they are too many or too large.
+    """
     count, size = int(dataset.NumberOfFrames), int(dataset.Rows) * int(dataset.Columns)
     if count > MAX_FRAMES or size > MAX_PIXELS or count * size > MAX_VOXELS:
         raise SetAside(Reason.TOO_LARGE)
     # As a whole: frames of one bit a pixel need not begin with a byte, and one by one pydicom takes them for such.
-    stored = pixel_array(dataset).reshape(count, int(dataset.Rows), int(dataset.Columns))
-    yield from zip(stored, planes_of(dataset, count), strict=True)
+    return pixel_array(dataset).reshape(count, int(dataset.Rows), int(dataset.Columns))
 
 
-def _segment_number(dataset: Dataset, frame: int) -> int:
+def segment_number(dataset: Dataset, frame: int) -> int:
+    """Which segment a frame is of."""
     groups = (dataset.PerFrameFunctionalGroupsSequence[frame], *dataset.get("SharedFunctionalGroupsSequence", ()))
     said = next(group for group in groups if "SegmentIdentificationSequence" in group)
     return int(said.SegmentIdentificationSequence[0].ReferencedSegmentNumber)
@@ -124,7 +142,12 @@ def _slice_of(plane: Plane, segments: Segments, *, limit_mm: float) -> int:
     return int(apart.argmin())
 
 
-def _inside(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
+def inside(stored: NDArray[Any], dataset: Dataset) -> NDArray[np.bool_]:
+    """Which places of a frame belong to its segment: its bits, or those that are filled by half or more.
+
+    Raises:
+        SetAside: the fractions are of nothing.
+    """
     most = int(dataset.get("MaximumFractionalValue") or 0) if dataset.SegmentationType == "FRACTIONAL" else 1
     if not 1 <= most <= _MOST_FRACTION:
         raise SetAside(Reason.MASK_UNKNOWN)

@@ -17,7 +17,7 @@ from client.imaging.extent import Extent
 from client.imaging.grid import Scan
 from client.imaging.lattice import Lattice
 from client.imaging.planes import Plane
-from client.imaging.segments import Segment, Segments
+from client.imaging.segments import DrawnFrame, Segment, Segments
 
 # (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
 Pixels = NDArray[np.uint16]
@@ -39,7 +39,7 @@ class Facts:
         planes: where each image lies in the patient, if a study of volumes asks.
         lattice: where the voxels of a volume lie that is one file.
         extent: how large an image is that has no lattice.
-        segments: of a segmentation.
+        segments, drawn, images: of a segmentation, what its frames are of, and the images that it is about.
     """
 
     patient: str = field(default="", repr=False)
@@ -55,6 +55,8 @@ class Facts:
     lattice: Lattice | None = None
     extent: Extent | None = None
     segments: tuple[Segment, ...] = ()
+    drawn: tuple[DrawnFrame, ...] = ()
+    images: tuple[str, ...] = field(default=(), repr=False)
 
     @property
     def scan(self) -> Scan | None:

@@ -17,6 +17,15 @@ class Segment:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnFrame:
+    """What one frame of a segmentation is of: a segment, on an image and its frame from 0 on; None of all of it."""
+
+    segment: int
+    instance: str = field(repr=False)
+    frame: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Segments:
     """How a segmentation becomes the mask of a volume.
 

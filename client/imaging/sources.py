@@ -12,6 +12,7 @@ from client.imaging.clinical import ClinicalReader
 from client.imaging.decoder import decoding_command
 from client.imaging.folder import FolderSource
 from client.imaging.form import Pixels
+from client.imaging.image_masks import MaskedImages
 from client.imaging.kinds import FolderKind
 from client.imaging.label_settings import AS_IT_STANDS, LabelSettings
 from client.imaging.labels import LabelTable, read_labels
@@ -89,7 +90,7 @@ def open_source(
     """
     images = images or ImageSpec()
     masked = task is not None and task.kind == "segmentation"
-    check_kind(settings.kind, images, masked=masked)
+    check_kind(settings.kind, images)
     words = Vocabulary(task, labels.words) if task else None
     vocabulary = words if task and task.kind == "classification" else None
     reader = ClinicalReader(clinical, labels) if clinical else None
@@ -131,7 +132,7 @@ def source_of(
         ConfigError: such files hold nothing such as `images`.
         ResourceError: there is no such folder.
     """
-    check_kind(kind, images, masked=masks is not None)
+    check_kind(kind, images)
     volume = images.grid if images.slices else None
     command = decoding_command(kind, folder, images=images)
     files = FolderSource(
@@ -145,8 +146,11 @@ def source_of(
         volume=volume,
         masks=_mask_command(kind, folder, images) if masks and kind != "dicom" else None,
     )
-    if volume is None or kind != "dicom":
+    if kind != "dicom" or (volume is None and masks is None):
         return files
+    if volume is None:
+        assert masks is not None
+        return MaskedImages(files, command=_mask_command(kind, folder, images), names=masks)
     reader = SeriesMasks(_mask_command(kind, folder, images), names=masks, volume=volume) if masks else None
     return SeriesSource(files, command=command, volume=volume, masks=reader)
 
@@ -155,8 +159,8 @@ def _mask_command(kind: FolderKind, folder: Path, images: ImageSpec) -> tuple[st
     return decoding_command(kind if kind == "pictures" else f"{kind}_masks", folder, images=images)
 
 
-def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
-    """Insist that such files can hold what a study's model sees, and come with masks where it needs them.
+def check_kind(kind: Kind, images: ImageSpec) -> None:
+    """Insist that such files can hold what a study's model sees.
 
     Raises:
         ConfigError: they never do.
@@ -175,9 +179,4 @@ def check_kind(kind: Kind, images: ImageSpec, *, masked: bool = False) -> None:
         raise ConfigError(
             f"The study asks for CT in Hounsfield units, and {kind} files do not say them.",
             remedy=f"Name images of kind {' or '.join(_MEASURED)}; the study's model can see no others.",
-        )
-    if masked and kind == "dicom" and images.slices is None:
-        raise ConfigError(
-            "Single images of kind dicom come without masks: a DICOM segmentation is that of a series.",
-            remedy='Use "pictures" or "nifti", whose label table has a column `mask`, or "npz" with an array `masks`.',
         )

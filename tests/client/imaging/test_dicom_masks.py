@@ -27,7 +27,6 @@ from client.imaging.site_table import KEYS
 from client.imaging.sources import Source, check_kind, source_of
 from client.imaging.stacks import Piece, stack_of
 from client.imaging.vocabulary import Vocabulary
-from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.study import TaskSpec
 
@@ -249,11 +248,6 @@ def test_a_real_segmentation_is_read(shared_data: Path, name: str) -> None:
     segments = Segments(structures_of(facts.segments, names), planes[0], tuple(plane.position_mm for plane in planes))
     (mask,) = DicomMasks(images).placed(data, segments, scan, ())
     assert mask.sum() == dataset.pixel_array.sum() > 10_000
-
-
-def test_single_images_of_kind_dicom_have_none() -> None:
-    with pytest.raises(ConfigError, match="segmentation is that of a series"):
-        check_kind("dicom", ImageSpec(), masked=True)
 
 
 # ------------------------------------------------------------------ in a folder

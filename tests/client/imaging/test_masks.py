@@ -208,11 +208,6 @@ def test_a_mask_that_was_drawn_anew_is_read_anew(tmp_path: Path, folder: Path) -
     assert [sum(c.get("negative", 0) for c in d.counts.classes.values()) for d in (before, after)] == [1, 2]
 
 
-def test_other_kinds_of_images_come_without_masks(tmp_path: Path, folder: Path) -> None:
-    with pytest.raises(ConfigError, match="come without masks"):
-        pictures(tmp_path, kind="dicom")
-
-
 @pytest.mark.parametrize(
     ("found", "told"),
     [
