@@ -24,7 +24,7 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.segment_names import structures_of, unknown_labels
 from client.imaging.segments import Segment, Segments
 from client.imaging.site_table import KEYS
-from client.imaging.sources import Source, check_kind, source_of
+from client.imaging.sources import Source, source_of
 from client.imaging.stacks import Piece, stack_of
 from client.imaging.vocabulary import Vocabulary
 from shared.images import ImageSpec
