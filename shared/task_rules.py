@@ -87,6 +87,6 @@ def with_metric(given: Any) -> Any:
     says so."""
     task, selection = (given.get("task"), given.get("selection", {})) if isinstance(given, dict) else (None, None)
     kind = task.get("kind") if isinstance(task, dict) else getattr(task, "kind", None)
-    if kind not in _METRICS or not isinstance(selection, dict):
+    if not isinstance(kind, str) or kind not in _METRICS or not isinstance(selection, dict):
         return given
     return given | {"selection": {"metric": _METRICS[kind][0]} | selection}
