@@ -20,6 +20,7 @@ from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
 from client.pacs_log_command import pacs_log
+from client.peers_command import app as peers
 from client.pull_command import pull
 from client.renew_command import renew
 from client.settings import folder_of
@@ -39,6 +40,7 @@ _LEFT = ("release", "release_repeated")  # kinds of entries about what left
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
 app.add_typer(budget, name="budget")
+app.add_typer(peers, name="peers")
 app.command()(approve)
 app.command()(deny)
 app.command()(withdraw)

@@ -18,7 +18,8 @@ from client.about_site import about_site
 from client.approvals import Asked, Decision
 from client.hours import within
 from client.jobs import Split
-from client.policy import permit, permit_patients
+from client.peers import believed, read_peers
+from client.policy import permit, permit_patients, permit_peers
 from client.settings import FILE_NAME
 from client.site import Site
 from client.study_store import StudyRecord
@@ -52,6 +53,7 @@ class Consent:
         """
         contract = derive_contract(message, site=self._site.name)
         _insist(permit(self._policy, message.study, contract))
+        self._insist_on_peers(message)
         if self._policy.studies == "ask":
             self._insist_on_approval(contract, self.terms(message), envelope)
         self._insist_on_hours(contract.study)
@@ -65,6 +67,7 @@ class Consent:
         """An update that was made is to leave, at whatever hour; raises as `to_open`."""
         contract = record.contract(self._site.name)
         _insist(permit(self._policy, record.open.study, contract))
+        self._insist_on_peers(record.open)
         self._terms.insist(record.terms)
         if self._policy.studies == "ask" and self.approval(contract) is None:
             raise self._not_yet(WireCode.AWAITS_APPROVAL, "studies", self._show(contract.study))
@@ -125,6 +128,10 @@ class Consent:
     def closed(self, study: str) -> None:
         """The study is over, whether or not somebody had decided about it."""
         self._site.approvals.forget(study)
+
+    def _insist_on_peers(self, opening: Open) -> None:
+        peers = read_peers(self._site.folder) if self._policy.peers_at_least else {}
+        _insist(permit_peers(self._policy, opening, believed=believed(opening, peers, site=self._site.name)))
 
     def _insist_on_approval(self, derived: Contract, terms: SiteTerms, envelope: bytes) -> None:
         site, name, contract = self._site, derived.study, derived.under(terms)

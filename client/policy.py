@@ -11,8 +11,9 @@ contract names. The lines, in the order in which they are looked at:
 5. `updates_may_be_kept`: whether the coordinator may keep them after their round;
 6. `memorisation`: whether a model that draws may be trained without a bound on what it gives back of a patient
    (`shared/drawing_rules.py`); `require_privacy`, and `private_below_patients` for a site with few patients;
-7. `patients_at_least`, once the images were read;
-8. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
+7. `peers_at_least`: how many of the cohort a person here has confirmed (`client/peers.py`);
+8. `patients_at_least`, once the images were read;
+9. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
 
 A survey, which is no study yet, `counts_may_be_told` permits. Two lines refuse nothing: `smallest_cell` and
 `score_histograms` say how much of its scores and counts the site tells (`client/disclosure.py`).
@@ -25,7 +26,7 @@ Whose federation the site serves at all, `federation` and `coordinator` say, bef
 """
 
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
@@ -34,12 +35,12 @@ from client.budget_settings import BudgetSettings
 from client.hours import Window
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
-from shared.fields import Name
+from shared.fields import Fingerprint, Name
 from shared.section import Section
 from shared.site_terms import LONGEST_DAYS
 from shared.study import Study
+from shared.wire import Open
 
-Fingerprint = Annotated[str, Field(pattern=r"^[0-9a-f]{4}( [0-9a-f]{4}){7}$")]
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
 Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
@@ -69,6 +70,7 @@ class Policy(Section):
     backbone_bytes_at_most: Limit = 1_000_000_000
     batch_size_at_least: Annotated[int, Field(ge=1, le=4096)] = 2
     steps_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 1
+    peers_at_least: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     patients_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     patients_per_round_at_least: Annotated[int, Field(ge=1, le=1_000_000)] = 5
     patients_per_step_at_least: Annotated[int, Field(ge=1, le=4096)] = 1
@@ -144,6 +146,15 @@ def permit_patients(policy: Policy, study: Study, *, patients: int) -> Refusal |
         )
         return policy.refusal("batch_size_at_least", asked)
     return None
+
+
+def permit_peers(policy: Policy, opening: Open, *, believed: Collection[str]) -> Refusal | None:
+    """Whether enough of the cohort are peers that the site believes in; None if they are."""
+    if len(believed) >= policy.peers_at_least:
+        return None
+    others = max(len(opening.cohort) - 1, 0)
+    asked = f"of the {others} others in the cohort {len(believed)} are confirmed here; see `wardround site peers`"
+    return policy.refusal("peers_at_least", asked)
 
 
 def check_federation(policy: Policy, *, federation: str, coordinator: str) -> None:

@@ -105,6 +105,7 @@ class Desk:
             study=self.study,
             tensors=self.tensors,
             cohort=self.cohort,
+            fingerprints={e.site: e.fingerprint() for e in self.roster().entries if e.site in self.cohort},
             payload_bytes=self.backbone.stat().st_size if self.backbone else 0,
             amendments=self.amendments,
         )

@@ -149,8 +149,12 @@ def fingerprint(*public: str) -> str:
     The first 128 bits of SHA-256 over the public keys, in the forms of `transport_pem` and
     `identity_hex`: enough that nobody finds other keys with the same fingerprint.
     """
-    whole = digest("\n".join(public).encode())
-    return " ".join(whole[start : start + 4] for start in range(0, 32, 4))
+    return spaced(digest("\n".join(public).encode())[:32])
+
+
+def spaced(digits: str) -> str:
+    """Digits in groups of four, as they are read out."""
+    return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
 
 
 def _load(path: Path, role: str) -> object:

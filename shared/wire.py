@@ -31,7 +31,7 @@ from pydantic import Field, TypeAdapter, ValidationError
 from shared.address import Address, Stage
 from shared.canonical import canonical, parse_canonical
 from shared.errors import ProtocolError, TrustError, WireCode
-from shared.fields import Digest, Name
+from shared.fields import Digest, Fingerprint, Name
 from shared.heads import Head, Held, Losses
 from shared.metrics import Score
 from shared.receipt import Receipt
@@ -80,6 +80,7 @@ class Message(Section):
 class Open(Message):
     """The study as it is now, with its amendments; the site answers with its contract digest.
 
+    `fingerprints` are those of the cohort's keys on the roster, by site: a site compares them with its peers.
     The payload is the study's frozen backbone, if it has one: a site that has that file does not fetch it.
     """
 
@@ -87,6 +88,7 @@ class Open(Message):
     study: Study
     tensors: tuple[TensorSpec, ...]
     cohort: tuple[Name, ...]
+    fingerprints: dict[Name, Fingerprint] = Field(default_factory=dict)
     payload_bytes: Count = 0
     amendments: Annotated[tuple[Sealed, ...], Field(max_length=MOST_AMENDMENTS)] = ()
     admission: Carried | None = None

@@ -42,6 +42,7 @@ def test_the_contract_names_everything_that_was_agreed_and_every_release_names_i
         "patients_at_least": 5,
         "patients_per_round_at_least": 5,
         "patients_per_step_at_least": 1,
+        "peers_at_least": 0,
         "private_below_patients": 0,
         "score_histograms": 1,
         "smallest_cell": 1,
