@@ -16,6 +16,7 @@ from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 
 from shared.errors import Refusal, WireCode
+from shared.passphrase import without_passphrase
 
 DOOR = frozenset({WireCode.CONTRACT, WireCode.CONTRACT_EXPIRED})  # where a key is named the policy refuses
 RUNS_S = 30.0
@@ -109,7 +110,7 @@ class Alarm:
                 stdin=nowhere,
                 stdout=nowhere,
                 stderr=nowhere,
-                env=os.environ | said,
+                env={**without_passphrase(os.environ), **said},
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:

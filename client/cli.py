@@ -20,6 +20,7 @@ from client.budget_command import app as budget
 from client.data_command import data
 from client.image_list_command import image_list
 from client.pacs_log_command import pacs_log
+from client.passphrase_command import passphrase
 from client.peers_command import app as peers
 from client.pull_command import pull
 from client.renew_command import renew
@@ -51,6 +52,7 @@ app.command("allow-store")(allow_store)
 app.command()(store)
 app.command("image-list")(image_list)
 app.command()(renew)
+app.command()(passphrase)
 
 
 @app.command()

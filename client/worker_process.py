@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from client.jobs import Began, Event, Failed, Job, read_event, to_line
 from shared.errors import WireCode
+from shared.passphrase import without_passphrase
 
 LINE_LIMIT = 4 << 20
 GRACE_S = 0.5  # an idle worker ends at once; a busy one has nothing to save, and a newer round waits
@@ -115,5 +116,6 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
+                env=without_passphrase(os.environ),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the agent alone, which drains
             )

@@ -33,6 +33,7 @@ from shared.keys import (
     make_identity_key,
     make_transport_key,
     save_key,
+    write_key,
 )
 from shared.section import Section, wrong_keys
 
@@ -182,7 +183,7 @@ def _fill(folder: Path, settings: FederationSettings, *, now: int) -> None:
     server = issue_server(authority, authority_key, server_key.public_key(), host=settings.host, now=now)
     save_key(folder / "ca" / "key.pem", authority_key)
     write_atomically(folder / "ca" / "certificate.pem", certificate_pem(authority))
-    save_key(folder / "server" / "key.pem", server_key)
+    write_key(folder / "server" / "key.pem", server_key, passphrase=None)  # Flower reads it, and asks for none
     write_atomically(folder / "server" / "certificate.pem", certificate_pem(server))
     save_key(folder / "coordinator.key", coordinator_key)
     write_atomically(folder / "salt", token_hex(32).encode(), mode=0o600)

@@ -3,7 +3,9 @@
 Two kinds, never one in place of the other: a *transport* key (EC P-384, FIPS 186-5: node
 authentication and client certificates) and an *identity* key (Ed25519, RFC 8032: envelopes,
 contracts, ledger heads). Private keys are PKCS #8 PEM files (RFC 5958) that only their owner can
-read. Whom a public key belongs to is decided in `shared/identity.py`.
+read, encrypted where a passphrase is given (`shared/passphrase.py`). What PKCS #8 itself makes of a
+passphrase is weak; it is given what scrypt makes of it, whose salt stands above the PEM. Whom a
+public key belongs to is decided in `shared/identity.py`.
 """
 
 import os
@@ -18,8 +20,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from shared.canonical import digest
 from shared.durable import write_atomically
 from shared.errors import TrustError
+from shared.passphrase import FILE_VARIABLE, given_passphrase, key_of, new_header
 
-_LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306
+PrivateKey = ec.EllipticCurvePrivateKey | Ed25519PrivateKey
+
+_LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306, encrypted about 500
+_ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
 def make_transport_key() -> ec.EllipticCurvePrivateKey:
@@ -32,10 +38,18 @@ def make_identity_key() -> Ed25519PrivateKey:
     return Ed25519PrivateKey.generate()
 
 
-def save_key(path: Path, key: ec.EllipticCurvePrivateKey | Ed25519PrivateKey) -> None:
-    """Write a private key to a file that only its owner can read (mode 0600)."""
-    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
-    write_atomically(path, pem, mode=0o600)
+def save_key(path: Path, key: PrivateKey) -> None:
+    """Write a private key to a file that only its owner can read (mode 0600), encrypted if a passphrase is given."""
+    write_key(path, key, passphrase=given_passphrase())
+
+
+def write_key(path: Path, key: PrivateKey, *, passphrase: str | None) -> None:
+    """As `save_key`, under this passphrase, or unencrypted."""
+    header = b"" if passphrase is None else new_header(os.urandom(16))
+    derived = None if passphrase is None else key_of(header, passphrase)
+    kind = serialization.BestAvailableEncryption(derived) if derived else serialization.NoEncryption()
+    pem = key.private_bytes(serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, kind)
+    write_atomically(path, header + pem, mode=0o600)
 
 
 def load_transport_key(path: Path, *, role: str = "transport key") -> ec.EllipticCurvePrivateKey:
@@ -48,7 +62,7 @@ def load_transport_key(path: Path, *, role: str = "transport key") -> ec.Ellipti
     Raises:
         TrustError: the file is missing, readable by others, or holds another kind of key.
     """
-    key = _load(path, role)
+    key = _load(path, role, under=given_passphrase())
     if not isinstance(key, ec.EllipticCurvePrivateKey) or not isinstance(key.curve, ec.SECP384R1):
         raise _unusable(role, "is not an EC P-384 private key")
     return key
@@ -56,7 +70,7 @@ def load_transport_key(path: Path, *, role: str = "transport key") -> ec.Ellipti
 
 def load_identity_key(path: Path, *, role: str = "identity key") -> Ed25519PrivateKey:
     """Read an Ed25519 key; arguments and errors as `load_transport_key`."""
-    key = _load(path, role)
+    key = _load(path, role, under=given_passphrase())
     if not isinstance(key, Ed25519PrivateKey):
         raise _unusable(role, "is not an Ed25519 private key")
     return key
@@ -157,7 +171,20 @@ def spaced(digits: str) -> str:
     return " ".join(digits[start : start + 4] for start in range(0, len(digits), 4))
 
 
-def _load(path: Path, role: str) -> object:
+def load_key(path: Path, role: str, *, or_under: str | None = None) -> PrivateKey:
+    """Read a key of either kind, under the passphrase that is given or else another; raises as `load_transport_key`."""
+    try:
+        key = _load(path, role, under=given_passphrase())
+    except TrustError:
+        if or_under is None:
+            raise
+        key = _load(path, role, under=or_under)
+    if not isinstance(key, ec.EllipticCurvePrivateKey | Ed25519PrivateKey):
+        raise _unusable(role, "is of a kind that is not used here")
+    return key
+
+
+def _load(path: Path, role: str, *, under: str | None) -> object:
     try:
         with path.open("rb") as file:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
@@ -169,10 +196,26 @@ def _load(path: Path, role: str) -> object:
             f"The {role} has file mode {mode:04o}; other accounts may have read it.",
             remedy=f"Run `chmod 600 {path}`, and make new keys if others use this machine.",
         )
+    derived = _derived(pem, role, under) if _ENCRYPTED in pem else None
     try:
-        return serialization.load_pem_private_key(pem, password=None)
+        return serialization.load_pem_private_key(pem, password=derived)
     except (ValueError, TypeError, UnsupportedAlgorithm):
-        raise _unusable(role, "is not an unencrypted PEM private key") from None
+        if derived is not None:
+            raise _locked(role, "is encrypted under another passphrase, or damaged") from None
+        raise _unusable(role, "is not a PEM private key") from None
+
+
+def _derived(pem: bytes, role: str, passphrase: str | None) -> bytes:
+    if passphrase is None:
+        raise _locked(role, "is encrypted, and no passphrase is given")
+    derived = key_of(pem, passphrase)
+    if derived is None:
+        raise _unusable(role, "is encrypted by other software")
+    return derived
+
+
+def _locked(role: str, why: str) -> TrustError:
+    return TrustError(f"The {role} {why}.", remedy=f"Name the passphrase's file by {FILE_VARIABLE}.")
 
 
 def _unusable(role: str, why: str) -> TrustError:

@@ -13,6 +13,7 @@ import typer
 
 from server import enrolment
 from server.admissions import admission_path
+from server.cli.passphrase import passphrase
 from server.cli.renewing import renew, status
 from server.federation import create_federation, load_federation
 from shared.command_line import typed
@@ -26,6 +27,7 @@ app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, i
 
 app.command()(renew)
 app.command()(status)
+app.command()(passphrase)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
 Site = Annotated[str, typer.Argument(help="The site's name: a-z, 0-9 and hyphens.")]

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 from invited import invitation, invitation_bytes
+from live_federation import answer, wardround
 
 from client.join import join, load_enrolment
 from shared.canonical import canonical
@@ -131,3 +132,23 @@ def test_an_exposed_key_is_never_used(tmp_path: Path) -> None:
         load_enrolment(folder)
     with pytest.raises(TrustError, match="identity key has file mode 0640"):
         join(sent(tmp_path), folder, now=NOW)
+
+
+def test_the_keys_of_a_site_are_encrypted_by_a_command_and_open_under_the_passphrase(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, config = tmp_path / "site", tmp_path / "site" / "site.toml"
+    join(sent(tmp_path), folder, now=NOW)
+    config.write_text("")  # of which only the place is needed
+    new = tmp_path / "passphrase"
+    new.write_text("correct horse battery\n")
+    new.chmod(0o600)
+    plain = keys(folder)
+    assert answer("site", "passphrase", "--config", config, "--new", new)["encrypted"] is True
+    assert all(b"ENCRYPTED" in key for key in keys(folder))
+    refused = wardround("site", "passphrase", "--config", config, "--remove", "--json")
+    assert (refused.exit_code, json.loads(refused.stdout)["error"]["code"]) == (4, "trust")
+    monkeypatch.setenv("WARDROUND_PASSPHRASE_FILE", str(new))
+    assert load_enrolment(folder).invitation == INVITATION
+    assert answer("site", "passphrase", "--config", config, "--remove")["encrypted"] is False
+    assert keys(folder) == plain

@@ -64,7 +64,7 @@ def test_a_missing_or_spoilt_key_file_says_so_and_shows_nothing(tmp_path: Path) 
         load_identity_key(tmp_path / "none", role="coordinator's key")
     (tmp_path / "k").write_text("-----BEGIN PRIVATE KEY-----\nSECRET\n-----END PRIVATE KEY-----\n")
     (tmp_path / "k").chmod(0o600)
-    with pytest.raises(TrustError, match="not an unencrypted PEM") as caught:
+    with pytest.raises(TrustError, match="not a PEM private key") as caught:
         load_identity_key(tmp_path / "k")
     assert "SECRET" not in str(caught.value) + caught.value.remedy
 
@@ -75,7 +75,7 @@ def test_an_encrypted_key_is_refused_in_words(tmp_path: Path) -> None:
     )
     (tmp_path / "k").write_bytes(pem)
     (tmp_path / "k").chmod(0o600)
-    with pytest.raises(TrustError, match="not an unencrypted PEM"):
+    with pytest.raises(TrustError, match="is encrypted, and no passphrase is given"):
         load_identity_key(tmp_path / "k")
 
 
