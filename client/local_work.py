@@ -36,7 +36,7 @@ from shared.randomness import PrivateRandom, StudyRandom
 from shared.study import Study
 from shared.tasks import task_for
 from shared.training import TrainingSpec
-from shared.update import PackedFile, Tensors, pack, table_of, update_table
+from shared.update import PackedFile, Tensors, model_table, pack, table_of, update_table
 from shared.version import VERSION
 from shared.wire import Counts, Seconds, Software
 
@@ -99,7 +99,7 @@ class LocalWork:
         self._private = private or PrivateRandom()
         self._networks = networks or Networks()
         start = start_network(study)
-        self._table = table_of(travelling(start, study))
+        self._table = model_table(table_of(travelling(start, study)), study.transfer.model_dtype)
         self._sent = update_table(self._table, study.transfer.update_dtype)
         fresh = state_arrays(start)
         self._own = {name: fresh[name] for name in own_tensors(start, study.training)}

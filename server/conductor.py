@@ -22,12 +22,12 @@ from server.desk import Desk, utc_now
 from server.efforts import efforts_of
 from server.keeping import keep_updates
 from server.lateness import cut_off, slots_for
-from server.optimizers import optimizer_for
 from server.publishing import publish
 from server.readmission import admitted_before
 from server.receipts import receipts_for
 from server.records import RoundFailed, RoundOpened, StudyFailed, StudyFinished, StudyPaused, StudyStopped, reason_of
 from server.requests import PauseAsked, StopAsked, heed
+from server.rounding import mover_of
 from server.rounds import Ask, Closing, Round
 from server.selector import Selector
 from server.stage import WORKING, StageRun
@@ -60,7 +60,7 @@ class Conductor:
         self._selector = Selector(desk)
         self._trips = Trips(desk, checkpoints, self._selector, score=self._score)
         study = desk.study
-        self._optimizer = optimizer_for(study.server)
+        self._optimizer = mover_of(study)
         self._admission = Admission(
             desk.update_tensors,
             norm_factor=study.admission.norm_factor,

@@ -19,7 +19,7 @@ from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import ConfigError, StudyError
 from shared.rehearsal import Terms
 from shared.study import Study
-from shared.update import PackedFile, Tensors, pack, table_of
+from shared.update import Array, PackedFile, Tensors, model_table, pack, rounded_to, table_of
 
 if TYPE_CHECKING:
     from torch import nn
@@ -33,6 +33,12 @@ def start_state(study: Study) -> Mapping[str, np.ndarray]:
     from shared.methods import travelling
 
     return travelling(_network(study), study)
+
+
+def packed_start(study: Study, state: Mapping[str, Array]) -> bytes:
+    """A start model in the dtypes in which it travels."""
+    table = model_table(table_of(state), study.transfer.model_dtype)
+    return pack(rounded_to(state, table), table)
 
 
 def whole_table(study: Study) -> Tensors:
@@ -117,14 +123,14 @@ def _start_bytes(study: Study, start_model: Path | None, backbone: PackedFile | 
     pinned = study.model.start_sha256
     drawn = start_state(study)
     if backbone is not None:
-        return pack(on_backbone(drawn, backbone, study, whole=whole_table(study)))
+        return packed_start(study, on_backbone(drawn, backbone, study, whole=whole_table(study)))
     if pinned is None:
         if start_model is not None:
             raise ConfigError(
                 "A start model was given, but the study does not pin one.",
                 remedy=f'Add start_sha256 = "{digest(start_model.read_bytes())}" under [model].',
             )
-        return pack(drawn)
+        return packed_start(study, drawn)
     if start_model is None:
         raise ConfigError(
             "The study pins a start model (model.start_sha256).", remedy="Name its file with --start-model."

@@ -1,6 +1,6 @@
 """What a server optimizer remembers, on disk: the last round's moments, on their way to this round's.
 
-A moment is a tensor of one kind (`momentum`, `variance`) for each floating-point tensor of the model,
+A moment is a tensor of one kind (`momentum`, `variance`, `residual`) for each floating-point tensor of the model,
 so moments may be larger than the model and never stand whole in memory. A round's file begins as a
 copy of the last round's, zeros before the first, and is changed run by run while the new model is
 drawn. What a kind means is the optimizer's matter; which round's file is sound, the checkpoint's.
@@ -18,7 +18,9 @@ import numpy as np
 
 from server.growing import PARTIAL, disk_refused
 from shared.durable import rename_durably, wait_for_disk
-from shared.update import Array, PackedFile, Piece, Tensors, TensorSpec, pack_pieces, packed_order, spans
+from shared.update import Array, PackedFile, Piece, Tensors, TensorSpec, narrowed, pack_pieces, packed_order, spans
+
+RESIDUAL = "residual"  # what rounding took from the model (`server/rounding.py`), in bfloat16
 
 
 class Moments:
@@ -55,10 +57,11 @@ class Moments:
         return self._packed.run(_name(kind, name), start, start + size).astype(np.float64)
 
     def write(self, kind: str, name: str, start: int, values: Array) -> None:
-        """Replace elements of one moment from `start`; (n,), rounded to float32."""
+        """Replace elements of one moment from `start`; (n,), rounded to float32, a residual's to bfloat16 already."""
+        moment, stored = _name(kind, name), values.astype("<f4")
         try:
-            self._file.seek(self._packed.offset(_name(kind, name), start))
-            self._file.write(values.astype("<f4").data)
+            self._file.seek(self._packed.offset(moment, start))
+            self._file.write((narrowed(stored, moment) if kind == RESIDUAL else stored).data)
         except OSError as error:
             raise disk_refused(error) from None
 
@@ -86,9 +89,13 @@ class Moments:
 
 
 def moment_table(kinds: Iterable[str], tensors: Tensors) -> Tensors:
-    """The tensors of a moments file: one of each kind for each float32 tensor of the model."""
-    moved = [t for t in tensors if t.dtype == "float32"]
-    return tuple(TensorSpec(name=_name(kind, t.name), dtype=t.dtype, shape=t.shape) for kind in kinds for t in moved)
+    """The tensors of a moments file: one of each kind for each floating-point tensor of the model, or bfloat16 one."""
+    return tuple(
+        TensorSpec(name=_name(kind, t.name), dtype="bfloat16" if kind == RESIDUAL else "float32", shape=t.shape)
+        for kind in kinds
+        for t in tensors
+        if (t.dtype == "bfloat16" if kind == RESIDUAL else t.dtype != "int64")
+    )
 
 
 def _name(kind: str, tensor: str) -> str:

@@ -14,6 +14,7 @@ from server.growing import GrowingFile
 from server.moments import Moments
 from server.optimizers import FedAvg
 from server.records import OwnModelMade
+from server.rounding import without_rest
 from shared.errors import StudyError
 from shared.update import PackedFile, Piece, pack_pieces
 
@@ -53,7 +54,7 @@ def make_own_model(desk: Desk, of: str, *, start: Path, target: Path) -> bool:
 
 def moved_by(update: PackedFile, start: PackedFile) -> Iterator[Piece]:
     """The model `start` after a round in which this update alone counted, piece by piece in packed order."""
-    return FedAvg().step(start, fold([(1, update)], start), _NO_MOMENTS)
+    return without_rest(FedAvg().step(start, fold([(1, update)], start), _NO_MOMENTS), start)
 
 
 def _write(desk: Desk, update: PackedFile, start: PackedFile, target: Path) -> str:

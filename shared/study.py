@@ -100,13 +100,14 @@ class AdmissionSpec(Section):
 class TransferSpec(Section):
     """How updates travel. `slot_bytes` in flight at once; None means max(2 updates, 256 MB).
 
-    In bfloat16 an update has half the bytes; each site keeps what rounding took from its change, and adds it to its
-    next one (`client/compression.py`).
+    In bfloat16 an update, or the model, has half the bytes. Each site keeps what rounding took from its change, and
+    adds it to its next one (`client/compression.py`); the server does so with the model (`server/rounding.py`).
     """
 
     slot_bytes: Annotated[int, Field(ge=1)] | None = None
     lease_s: Annotated[float, Field(ge=1, le=3600)] = 30.0
     update_dtype: FloatDtype = "float32"
+    model_dtype: FloatDtype = "float32"
 
 
 class Study(Section):
@@ -148,6 +149,8 @@ class Study(Section):
             raise ValueError("a study of kind evaluate needs model.start_sha256, the model to score")
         if self.training is not None and self.training.algorithm == "fedbn":
             self._check_own_norms()
+        if self.transfer.model_dtype != "float32" and self.model.start_sha256 is not None:
+            raise ValueError("transfer.model_dtype rounds the start model, and model.start_sha256 pins it as it is")
         if self.rounds.sites and self.rounds.quorum > len(self.rounds.sites):
             raise ValueError("rounds.quorum is larger than the number of rounds.sites")
         if self.rounds.sites and (self.rounds.buffer or 0) > len(self.rounds.sites):

@@ -73,8 +73,22 @@ def update_table(tensors: Tensors, dtype: FloatDtype) -> Tensors:
 
     Statistics of normalisation layers stay float32: a variance that falls from 1 to 0.001 would be rounded below zero.
     """
-    rounded = (t.dtype == "float32" and t.name.rpartition(".")[2] not in STATISTICS for t in tensors)
-    return tuple(with_dtype(t, dtype) if each else t for t, each in zip(tensors, rounded, strict=True))
+    return tuple(with_dtype(t, dtype) if _learned(t) else t for t in tensors)
+
+
+def model_table(tensors: Tensors, dtype: FloatDtype) -> Tensors:
+    """The table of a model of these tensors that travels in this dtype; control variates stay float32, too."""
+    return tuple(with_dtype(t, dtype) if _learned(t) and not t.name.startswith(CONTROL) else t for t in tensors)
+
+
+def _learned(tensor: TensorSpec) -> bool:
+    return tensor.dtype != "int64" and tensor.name.rpartition(".")[2] not in STATISTICS
+
+
+def rounded_to(state: Mapping[str, Array], tensors: Tensors) -> dict[str, Array]:
+    """A state whose values a table holds."""
+    narrow = {t.name for t in tensors if t.dtype == "bfloat16"}
+    return {name: rounded(value) if name in narrow else value for name, value in state.items()}
 
 
 def with_dtype(tensor: TensorSpec, dtype: Dtype) -> TensorSpec:
@@ -153,7 +167,7 @@ def pack_pieces(tensors: Tensors, pieces: Iterable[Piece]) -> Iterator[bytes | m
         if piece.values.dtype != held:
             raise ValueError(f"a piece of {name} is {piece.values.dtype}, expected {held}")
         values = np.ascontiguousarray(piece.values, held)
-        yield (_narrowed(values, name) if dtype == "bfloat16" else values).data.cast("B")
+        yield (narrowed(values, name) if dtype == "bfloat16" else values).data.cast("B")
 
 
 def rounded(values: Array) -> Array:
@@ -176,7 +190,12 @@ def _in_memory(dtype: str) -> np.dtype[Any]:
     return _LITTLE_ENDIAN["float32" if dtype == "bfloat16" else dtype]
 
 
-def _narrowed(values: Array, name: str) -> Array:
+def narrowed(values: Array, name: str) -> Array:
+    """The bits of bfloat16, uint16 (n,), of little-endian float32 that it holds.
+
+    Raises:
+        ValueError: the values have not been rounded.
+    """
     halves = values.view("<u2").reshape(-1, 2)
     if halves[:, 0].any():
         raise ValueError(f"a piece of {name} has not been rounded to bfloat16")

@@ -71,8 +71,9 @@ def test_fednova_weighs_the_busier_site_less(ward: MemoryWard) -> None:
     assert not np.array_equal(models[0]["head.weight"], models[1]["head.weight"])
 
 
-def test_updates_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryWard) -> None:
-    narrow = '[transfer]\nupdate_dtype = "bfloat16"\n'
+@pytest.mark.parametrize("model_dtype", ["float32", "bfloat16"])
+def test_numbers_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryWard, model_dtype: str) -> None:
+    narrow = f'[transfer]\nupdate_dtype = "bfloat16"\nmodel_dtype = "{model_dtype}"\n'
     names = (("plain", ""), ("first", narrow), ("again", narrow))
     plain, first, again = (ward.run(text("fedavg", name=name) + more) for name, more in names)
     readies = [read_history(folder.path / "journal.jsonl").readies for folder in (plain, first)]
@@ -80,6 +81,8 @@ def test_updates_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryW
     assert max(sizes[1]) < 0.6 * min(sizes[0])  # the header stays
     models = [dict(PackedFile(folder.path / "model.safetensors").items()) for folder in (plain, first)]
     finals = [(folder.path / "model.safetensors").read_bytes() for folder in (first, again)]
+    start = PackedFile(first.path / "models" / "start.safetensors")
+    assert start.declared()["head.weight"][0] == model_dtype
     assert finals[0] == finals[1]
     for name, value in models[0].items():
         assert value.dtype == models[1][name].dtype

@@ -8,7 +8,8 @@ In the order in which it is done:
    p_i * e / a_i, a_i the effort of its steps and e = sum p_j a_j, divided by the sum of these, and the mean times it;
 3. buffers: the largest of integers; the weighted mean of running_mean; for running_var the law of total variance;
 4. control variates (SCAFFOLD) move by the mean change times the cohort's share of all declared examples;
-5. the server's optimizer moves the rest, in float64, rounded to float32 once; what it remembers is rounded to float32.
+5. the server's optimizer moves the rest, in float64, rounded to float32 once; what it remembers is rounded to float32;
+6. of what travels in bfloat16, what the last rounding took is added, and the sum rounded; what that takes, too.
 
 Whole tensors stand in memory, of each update one at a time. Which updates they are, `remade.py` decides.
 """
@@ -21,7 +22,7 @@ import numpy as np
 
 from shared.server_step import ServerSpec
 from shared.study import Study
-from shared.update import CONTROL, Array, PackedFile
+from shared.update import CONTROL, Array, PackedFile, rounded
 
 State = Mapping[str, Array]
 _ONE = float(2**40)
@@ -67,9 +68,10 @@ def next_model(
         share: of all declared examples, those of these updates' sites.
     """
     mean, made = _Mean.of(updates, study), dict[str, Array]()
+    narrow = study.transfer.model_dtype == "bfloat16"
     with np.errstate(all="ignore"):  # whatever a journal let in: what is no number makes another model
         for name in sorted(model):
-            made[name] = _tensor(name, model, mean, study.server, remembered, number=number, share=share)
+            made[name] = _tensor(name, model, mean, study.server, remembered, number=number, share=share, narrow=narrow)
     return made
 
 
@@ -109,7 +111,15 @@ def _normalised(shares: Sequence[float], efforts: Sequence[float]) -> tuple[tupl
 
 
 def _tensor(
-    name: str, model: State, mean: _Mean, server: ServerSpec, remembered: Remembered, *, number: int, share: float
+    name: str,
+    model: State,
+    mean: _Mean,
+    server: ServerSpec,
+    remembered: Remembered,
+    *,
+    number: int,
+    share: float,
+    narrow: bool,
 ) -> Array:
     before = model[name]
     if before.dtype == np.int64:
@@ -123,7 +133,15 @@ def _tensor(
             value = np.maximum(value + _spread(name.removesuffix(last) + "running_mean", before, model, mean), 0.0)
         return value.astype(np.float32)
     move = _move(name, mean.scale * mean.change(name, mean.pulls), server, remembered, number)
-    return (before.astype(np.float64) + move).astype(np.float32)
+    moved = (before.astype(np.float64) + move).astype(np.float32)
+    return _rounded(name, moved, remembered) if narrow else moved
+
+
+def _rounded(name: str, moved: Array, remembered: Remembered) -> Array:
+    whole = moved + remembered.last("residual", name, moved.shape)
+    sent = rounded(whole.astype(np.float32))
+    remembered.keep("residual", name, rounded((whole - sent).astype(np.float32)))
+    return sent
 
 
 def _spread(name: str, variance: Array, model: State, mean: _Mean) -> Array:

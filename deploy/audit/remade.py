@@ -25,7 +25,7 @@ from shared.canonical import digest
 from shared.chain import Entry
 from shared.errors import ConfigError, TrustError
 from shared.study import Study
-from shared.update import Array, PackedFile, pack
+from shared.update import Array, PackedFile, Tensors, model_table, pack, table_of, update_table
 
 Outcome = Literal["identical", "other", "not_kept"]
 _PUBLISHED = "model.safetensors"
@@ -196,12 +196,12 @@ def _rounds(study: Study, model: dict[str, Array] | None, book: _Book, folder: P
             yield RemadeRound(commit.round, "other", "the start model is absent, or another one than the journal's")
             return
         try:
-            updates = list(_updates(commit, folder, model))
+            updates = list(_updates(commit, folder, update_table(table_of(model), study.transfer.update_dtype)))
         except _Fault as fault:
             yield fault.of(commit)
             return
         model = next_model(model, updates, study, remembered, number=commit.round, share=commit.share)
-        if digest(pack(model)) != commit.digest:
+        if digest(pack(model, model_table(table_of(model), study.transfer.model_dtype))) != commit.digest:
             yield RemadeRound(commit.round, "other", "the model made from the round's updates is another one")
             return
         yield RemadeRound(commit.round, "identical")
@@ -218,7 +218,7 @@ class _Fault(Exception):
         return RemadeRound(commit.round, self._outcome, self._why)
 
 
-def _updates(commit: _Commit, folder: Path, model: Mapping[str, Array]) -> Iterator[Weighed]:
+def _updates(commit: _Commit, folder: Path, table: Tensors) -> Iterator[Weighed]:
     place = folder / "updates" / f"round-{commit.round:05d}"
     if not place.is_dir():
         raise _Fault("not_kept", "updates were not kept")
@@ -230,7 +230,7 @@ def _updates(commit: _Commit, folder: Path, model: Mapping[str, Array]) -> Itera
         if _digest(file) != said.digest:
             raise _Fault("other", f"the update of {site} is absent, or another one than the journal let in")
         packed = PackedFile(file)
-        if packed.declared() != {name: (str(value.dtype), value.shape) for name, value in model.items()}:
+        if packed.declared() != {tensor.name: (tensor.dtype, tensor.shape) for tensor in table}:
             raise _Fault("other", f"the update of {site} does not fit the model")
         yield Weighed(packed, said.examples, said.discount, said.steps)
 
@@ -240,7 +240,8 @@ def _trained(file: Path, study: Study) -> str | None:
     if not study.freezes or not file.is_file():
         return _digest(file)
     try:
-        return digest(pack(dict(head_of(PackedFile(file), study.model.name))))
+        head = dict(head_of(PackedFile(file), study.model.name))
+        return digest(pack(head, model_table(table_of(head), study.transfer.model_dtype)))
     except TrustError:
         return _digest(file)
 

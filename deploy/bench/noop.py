@@ -51,6 +51,7 @@ norm_factor = 1000000
 
 [transfer]
 update_dtype = "{dtype}"
+model_dtype = "{dtype}"
 """
 
 

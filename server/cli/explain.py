@@ -74,10 +74,15 @@ def explain_length(training: TrainingSpec) -> str:
 
 def explain_transfer(transfer: TransferSpec) -> list[str]:
     """In how many bits numbers travel, where that is not as usual."""
-    if transfer.update_dtype == "float32":
-        return []
-    kept = "what rounding takes from one stays at its site, and is added to the next one"
-    return [f"Updates travel as {transfer.update_dtype}, in half of the bytes; {kept}."]
+    said = (
+        (transfer.update_dtype, "Updates travel", "what rounding takes from one stays at its site"),
+        (transfer.model_dtype, "The model travels", "what rounding takes from it stays at the server"),
+    )
+    return [
+        f"{what} as {dtype}, in half of the bytes; {kept}, and is added to the next one."
+        for dtype, what, kept in said
+        if dtype != "float32"
+    ]
 
 
 def explain_learning(training: TrainingSpec) -> list[str]:

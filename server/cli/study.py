@@ -114,18 +114,20 @@ def check(
     from server.advice import advise, read_labels
     from server.launch import start_state, whole_table
     from server.report.privacy import privacy_of
-    from shared.update import table_of
+    from shared.update import model_table, table_of, update_table
 
     study = read_study(path)
     privacy = privacy_of(study, committed=0)
-    tensors = table_of(start_state(study))
-    size = sum(tensor.nbytes for tensor in tensors)
-    frozen = sum(tensor.nbytes for tensor in whole_table(study)) - size if study.freezes else 0
+    drawn, transfer = table_of(start_state(study)), study.transfer
+    tensors = model_table(drawn, transfer.model_dtype)
+    sent = update_table(drawn, transfer.update_dtype) if study.training else ()
+    size, update = (sum(tensor.nbytes for tensor in table) for table in (tensors, sent))
+    frozen = sum(t.nbytes for t in whole_table(study)) - sum(t.nbytes for t in drawn) if study.freezes else 0
     words = explain_study(study, model_bytes=size, frozen_bytes=frozen)
     advice = advise(read_labels(labels)) if labels else None
     words += [advice.words()] if advice else []
     data = {"study": study.name, "digest": study.digest(), "model_bytes": size, "tensors": len(tensors)}
-    data |= {"frozen_bytes": frozen}
+    data |= {"update_bytes": update, "frozen_bytes": frozen}
     data |= {"advised": advice._asdict() if advice else None, "privacy": asdict(privacy) if privacy else None}
     return Answer(data | {"explained": words}, "\n".join(f"- {line}" for line in words))
 

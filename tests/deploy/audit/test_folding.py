@@ -12,8 +12,9 @@ from server.aggregate import fold
 from server.efforts import efforts_of
 from server.moments import Moments
 from server.optimizers import optimizer_for
+from server.rounding import mover_of
 from shared.study import Study
-from shared.update import PIECE_ELEMENTS, PackedFile, join, pack
+from shared.update import PIECE_ELEMENTS, PackedFile, Tensors, join, model_table, pack, rounded_to, table_of
 
 State = Mapping[str, np.ndarray]
 COUNTS = ((7, 1.0, 3), (20, 1.0, 5), (5, 0.5, 2))  # examples, discount, steps
@@ -41,8 +42,8 @@ def drawn(rng: np.random.Generator, *, scale: float) -> dict[str, np.ndarray]:
     }
 
 
-def write(path: Path, state: State) -> PackedFile:
-    path.write_bytes(pack(state))
+def write(path: Path, state: State, table: Tensors | None = None) -> PackedFile:
+    path.write_bytes(pack(state, table))
     return PackedFile(path)
 
 
@@ -52,12 +53,12 @@ def by_the_server(folder: Path, model: PackedFile, updates: list[PackedFile], as
     weighed = [(n * discount, file) for (n, discount, _), file in zip(COUNTS, updates, strict=True)]
     total = sum(n for n, _, _ in COUNTS) if asked.rounds.buffer else None
     aggregate = fold(weighed, model, efforts=efforts, share=SHARE, total=total)
-    rule, last = optimizer_for(asked.server), folder / f"moments-{number - 1}"
+    rule, last = mover_of(asked), folder / f"moments-{number - 1}"
     target, before = folder / f"moments-{number}", last if last.exists() else None
     with Moments(target, kinds=rule.kinds, tensors=model.table(), number=number, last=before) as moments:
         state = join(model.table(), rule.step(model, aggregate, moments))
         moments.finish()
-    return pack(state)
+    return pack(state, model.table())
 
 
 @pytest.mark.parametrize(
@@ -72,20 +73,26 @@ def by_the_server(folder: Path, model: PackedFile, updates: list[PackedFile], as
         study(server={"optimizer": "fedadam"}),
         study(server={"optimizer": "fedyogi", "beta_1": 0.5}),
         study(server={"optimizer": "fedadagrad", "tau": 0.01}),
+        study(transfer={"model_dtype": "bfloat16"}),
+        study(server={"optimizer": "fedadam"}, transfer={"model_dtype": "bfloat16", "update_dtype": "bfloat16"}),
     ],
-    ids=lambda asked: f"{asked.training.algorithm}-{asked.server.optimizer}-{asked.rounds.buffer or 'all'}",
+    ids=lambda asked: (
+        f"{asked.training.algorithm}-{asked.server.optimizer}-{asked.rounds.buffer or asked.transfer.model_dtype}"
+    ),
 )
 def test_three_rounds_come_out_the_same(tmp_path: Path, asked: Study) -> None:
     rng, remembered = np.random.default_rng(0), Remembered()
     model = drawn(rng, scale=1.0)
+    table = model_table(table_of(model), asked.transfer.model_dtype)
+    model = rounded_to(model, table)
     for number in (1, 2, 3):
-        before = write(tmp_path / f"model-{number}", model)
+        before = write(tmp_path / f"model-{number}", model, table)
         updates = [write(tmp_path / f"{number}-{i}", drawn(rng, scale=0.03)) for i in range(len(COUNTS))]
         theirs = by_the_server(tmp_path, before, updates, asked, number)
         weighed = [Weighed(file, *about) for file, about in zip(updates, COUNTS, strict=True)]
         model = next_model(model, weighed[::-1], asked, remembered, number=number, share=SHARE)
-        assert pack(model) == theirs
-        assert pack(model) != before.path.read_bytes()
+        assert pack(model, table) == theirs
+        assert pack(model, table) != before.path.read_bytes()
 
 
 def test_where_nobody_counts_an_example_the_sites_weigh_alike(tmp_path: Path) -> None:
