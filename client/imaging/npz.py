@@ -18,12 +18,16 @@ split: the words train, validation, test; or the codes 0 train, 1 test; or, wher
 
 import hashlib
 import math
+import struct
 import zipfile
+import zlib
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -43,6 +47,11 @@ from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
 from shared.images import ImageSpec
 
+# What zipfile and numpy raise over bytes that are no archive, or none of ours: encrypted, compressed in another way
+_DAMAGED = (
+    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
+    *(ValueError, TypeError, OverflowError, RuntimeError, SyntaxError, TokenError),
+)
 _MAX_SMALL_BYTES = 2**30  # labels, patients, splits
 _PREFIXES = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 _TWO_CODES = {0: Split.TRAIN, 1: Split.TEST}
@@ -104,7 +113,7 @@ class ArraySource:
         try:
             with zipfile.ZipFile(file) as archive:
                 self._names = {name.removesuffix(".npy") for name in archive.namelist()}
-        except (zipfile.BadZipFile, OSError):
+        except _DAMAGED:
             raise _unusable("is not an .npz archive") from None
 
     def rows(self) -> Iterator[Row]:
@@ -205,7 +214,7 @@ class ArraySource:
             raise _unusable("has a split that is not train, validation or test") from None
 
     def _header(self, name: str) -> _Header:
-        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+        with _reading(self._file, name) as member:
             header = _read_header(member)
         shape = header.shape
         if self._images.slices is not None:
@@ -217,7 +226,7 @@ class ArraySource:
         return header
 
     def _mask_header(self, name: str, images: _Header) -> _Header:
-        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+        with _reading(self._file, name) as member:
             header = _read_header(member)
         size, known = self._places(images), header.dtype in (np.uint8, np.uint16, np.bool_)
         packed = header.dtype == np.uint8 and header.item_shape == (math.ceil(math.prod(size) / 8),)
@@ -226,7 +235,7 @@ class ArraySource:
         return header
 
     def _small(self, name: str, count: int) -> NDArray[Any]:
-        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+        with _reading(self._file, name) as member:
             header = _read_header(member)
             size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
             if size > _MAX_SMALL_BYTES or header.shape[:1] != (count,):
@@ -240,7 +249,7 @@ class ArraySource:
         self, name: str, rows: list[Row], header: _Header, image_of: Callable[[NDArray[Any]], Pixels]
     ) -> Iterator[Pixels | Reason]:
         done = 0
-        with zipfile.ZipFile(self._file) as archive, _opened(archive, name) as member:
+        with _reading(self._file, name) as member:
             _read_header(member)
             for data in _items(member, header.item_bytes, [row.index for row in rows]):
                 done += 1
@@ -256,7 +265,7 @@ def _items(member: Any, size: int, indices: list[int]) -> Iterator[bytes]:
                 member.read(size)
                 position += 1
             data = member.read(size)
-        except (zipfile.BadZipFile, OSError, ValueError, EOFError):
+        except _DAMAGED:
             return
         if len(data) != size:
             return
@@ -288,11 +297,20 @@ def _flat(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-def _opened(archive: zipfile.ZipFile, name: str) -> Any:
+@contextmanager
+def _reading(file: Path, name: str) -> Iterator[Any]:
+    """One array of the archive, open.
+
+    Raises:
+        ConfigError: there is none of that name, or the archive is damaged there.
+    """
     try:
-        return archive.open(f"{name}.npy")
+        with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
+            yield member
     except KeyError:
         raise _unusable(f"has no array `{name}`") from None
+    except _DAMAGED:
+        raise _unusable(f"is damaged at `{name}`") from None
 
 
 def _read_header(member: Any) -> _Header:
@@ -300,7 +318,7 @@ def _read_header(member: Any) -> _Header:
         version = np.lib.format.read_magic(member)
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, fortran, dtype = read(member)
-    except (ValueError, zipfile.BadZipFile, EOFError):
+    except _DAMAGED:
         raise _unusable("holds something that is not an array") from None
     if dtype.hasobject or (fortran and len(shape) > 1):
         raise _unusable("holds objects, or arrays in column order")

@@ -247,7 +247,7 @@ def supply(
 @app.command()
 @answering("bench.hostile")
 def hostile(
-    folder: Annotated[Path, typer.Option(help="Sound DICOM, NIfTI or picture files; damaged in copies.")],
+    folder: Annotated[Path, typer.Option(help="Sound DICOM, NIfTI, picture or .npz files; damaged in copies.")],
     seconds: Annotated[int, typer.Option(min=1, help="How long; a folder that is begun is finished.")] = 180,
     seed: Seed = 0,
 ) -> Answer:

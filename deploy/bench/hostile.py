@@ -8,6 +8,7 @@ temporary files, the folder that it runs in) lies in one place, whose every chan
 
 import csv
 import json
+import math
 import os
 import stat
 import subprocess
@@ -28,7 +29,8 @@ from rich.text import Text
 from client.imaging.decoder import LIMITS, Decoder, decoding_command
 from client.imaging.form import Facts
 from client.imaging.kinds import FolderKind, kind_of
-from deploy.bench import hostile_bytes, hostile_headers
+from client.imaging.sources import Kind
+from deploy.bench import hostile_arrays, hostile_bytes, hostile_headers
 from deploy.bench.hostile_folder import Laid
 from shared.console import table
 from shared.errors import ConfigError
@@ -36,6 +38,9 @@ from shared.errors import ConfigError
 _SOUND = "zzzz-sound.dcm"  # comes last
 _MAX_BYTES = 2**20  # of a file that is damaged; larger ones take time and find no more
 _OTHERS = 5
+_MAX_ARRAY_BYTES = 2**25
+_ARRAYS = 20  # damaged files of a round
+_DAMAGES = {"dicom": hostile_bytes.KINDS, "npz": hostile_arrays.KINDS}
 _SITE_BYTES = 2**30
 _GRACE_S = 15  # to start a process anew on a busy machine
 _PATIENCE_S = 1800  # for one folder
@@ -62,7 +67,7 @@ class Found:
 
 
 def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> dict[str, Any]:
-    """Damage the files of a folder, DICOM, NIfTI or pictures by their names, until the time is over.
+    """Damage the files of a folder, DICOM, NIfTI, pictures or .npz by their names, until the time is over.
 
     Args:
         folder: sound files; they are read, never changed.
@@ -73,8 +78,8 @@ def run(folder: Path, *, seconds: int, seed: int, most: int | None = None) -> di
     Raises:
         ConfigError: there is no such folder, or no image in it that can be decoded.
     """
-    kind = kind_of(folder)
-    sound, others = _material(folder, kind)
+    kind = "npz" if _arrays(folder) else kind_of(folder)
+    sound, others = _material_of_arrays(folder) if kind == "npz" else _material(folder, kind)
     found, rounds, until = Found(), 0, time.monotonic() + seconds
     while time.monotonic() < until and (most is None or found.kinds.total() < most):
         _round(kind, others, sound, np.random.default_rng([seed, rounds]), found)
@@ -116,6 +121,17 @@ def show(data: dict[str, Any]) -> RenderableType:
     return Group(table(("kind", "inputs"), tried), Text(), table(("images", "number"), aside), Text(said))
 
 
+def _arrays(folder: Path) -> list[Path]:
+    """The array files of a folder; if it has any, nothing else in it is looked at."""
+    return sorted(path for path in folder.rglob("*.npz") if path.is_file() and path.stat().st_size <= _MAX_ARRAY_BYTES)
+
+
+def _material_of_arrays(folder: Path) -> tuple[bytes, list[bytes]]:
+    """As `_material`: the first array file, and each as often as makes a round worth a process."""
+    files = [path.read_bytes() for path in _arrays(folder)]
+    return files[0], files * math.ceil(_ARRAYS / len(files))
+
+
 def _material(folder: Path, kind: FolderKind) -> tuple[bytes, list[bytes]]:
     """The bytes of one image that is decoded, of all others, and of one in `_OTHERS` of what holds no image."""
     if not folder.is_dir():
@@ -138,10 +154,13 @@ def _decoded(folder: Path, path: Path, kind: FolderKind) -> bool:
         return all(isinstance(image, np.ndarray) for image in decoder.pixels(name, content=content, frames=[0]))
 
 
-def _round(kind: FolderKind, others: list[bytes], sound: bytes, chance: np.random.Generator, found: Found) -> None:
+def _round(kind: Kind, others: list[bytes], sound: bytes, chance: np.random.Generator, found: Found) -> None:
     with _fenced() as fence:
-        laid = Laid(fence / "images", chance, hostile_bytes.KINDS if kind == "dicom" else hostile_headers.KINDS)
-        laid.lay(others)
+        laid = Laid(fence / "images", chance, _DAMAGES.get(kind, hostile_headers.KINDS))
+        if kind == "npz":
+            laid.lay_files(others, ending="npz")
+        else:
+            laid.lay(others)
         laid.write(_SOUND, sound, kind="sound")
         with (fence / "labels.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file).writerows([("file", "label", "patient"), *((name, 1, name) for name in laid.names)])
@@ -179,7 +198,7 @@ def _fenced() -> Iterator[Path]:
         yield fence
 
 
-def _visit(fence: Path, kind: FolderKind) -> dict[str, Any] | None:
+def _visit(fence: Path, kind: Kind) -> dict[str, Any] | None:
     """What the site says of its images; None if it ended otherwise."""
     images, cache = fence / "images", fence / "cache"
     site = (sys.executable, "-P", "-m", "deploy.bench.hostile_site")

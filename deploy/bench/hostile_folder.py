@@ -49,11 +49,15 @@ class Laid:
 
     def lay(self, sound: Sequence[bytes]) -> None:
         """Damage each of the sound files, and put everything else beside them."""
-        for number, (kind, data) in enumerate(damaged(sound, self._chance, self._damages)):
-            self.write(f"{number:04}.dcm", data, kind=kind)
+        self.lay_files(sound, ending="dcm")
         self._odd_names(sound)
         self._no_files()
         self._modules()
+
+    def lay_files(self, sound: Sequence[bytes], *, ending: str) -> None:
+        """Damage each of the sound files, and put nothing beside them."""
+        for number, (kind, data) in enumerate(damaged(sound, self._chance, self._damages)):
+            self.write(f"{number:04}.{ending}", data, kind=kind)
 
     def write(self, name: str, data: bytes, *, kind: str) -> None:
         """One more file that the label table names."""

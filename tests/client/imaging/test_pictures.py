@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 
 from client.imaging.about import About
+from client.imaging.extent import Extent
 from client.imaging.form import Facts
 from client.imaging.pictures import Picture
 from client.imaging.reasons import Reason, SetAside
@@ -37,7 +38,7 @@ def _reason(data: bytes) -> Reason:
 
 def test_grey() -> None:
     data = _bytes(Image.fromarray(GREY))
-    assert Picture().facts(data) == Facts(about=About(syntax="png"))
+    assert Picture().facts(data) == Facts(about=About(syntax="png"), extent=Extent((1, *GREY.shape)))
     found = _pixels(data)
     assert found.dtype == np.uint16
     np.testing.assert_array_equal(found, GREY.astype(np.uint16) * 257)
