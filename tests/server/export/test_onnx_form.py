@@ -63,6 +63,14 @@ def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, ho
         open_package(done.folder, coordinator=public)
 
 
+@pytest.mark.slow
+def test_a_network_that_onnx_runtime_does_not_take_is_refused(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    with pytest.raises(ConfigError, match="does not take the network cnn_gru"):
+        exported(finished_study(tmp_path, model="cnn_gru", size_px=32, images="slices = 16"), tmp_path / "package")
+    assert not (tmp_path / "package").exists()
+
+
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
 def test_without_the_extra_one_sentence_says_what_to_install(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, package: str
