@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from shared.cohort_rule import rule_in_words
 from shared.contract import Contract
 from shared.metrics import COARSE_FIGURES
+from shared.patch import PatchSpec
 from shared.privacy import epsilon_of
 from shared.private_training import history_of
 from shared.site_terms import Floors, SiteTerms
@@ -35,7 +36,7 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     if study.clinical:
         yield f"Beside each image it takes from the site's table: {', '.join(study.clinical)}."
     if study.training is not None and contract.rounds:
-        yield from _training(study.training, contract)
+        yield from _training(study.training, contract, patch=study.images.patch)
     yield from _leaving(contract, terms.floors)
     if study.rounds.keep_updates and contract.rounds:
         yield "The coordinator keeps this site's updates after their round, for an auditor to make the models again."
@@ -44,14 +45,15 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
     yield f"The agreement ends on {terms.expires}, and holds as long as this software and these floors do: {floors}."
 
 
-def _training(training: TrainingSpec, contract: Contract) -> Iterator[str]:
+def _training(training: TrainingSpec, contract: Contract, *, patch: PatchSpec | None) -> Iterator[str]:
     if training.epochs_per_round is not None:
         length = f"{training.epochs_per_round} times over all training images"
     elif training.steps_per_round is not None:
         length = f"{training.steps_per_round} steps"
     else:
         length = f"as many steps as fit into {training.seconds_per_round:g} s"
-    yield f"In each of {contract.rounds} rounds it trains here: {length}, {training.batch_size} images a step."
+    seen = f"{training.batch_size} images a step" + (f", in {patch.words}" if patch else "")
+    yield f"In each of {contract.rounds} rounds it trains here: {length}, {seen}."
 
 
 def _leaving(contract: Contract, floors: Floors) -> Iterator[str]:

@@ -121,7 +121,7 @@ def stored_masks(dataset: Dataset) -> NDArray[Any]:
     if count > MAX_FRAMES or size > MAX_PIXELS or count * size > MAX_VOXELS:
         raise SetAside(Reason.TOO_LARGE)
     # As a whole: frames of one bit a pixel need not begin with a byte, and one by one pydicom takes them for such.
-    return np.asarray(pixel_array(dataset)).reshape(count, int(dataset.Rows), int(dataset.Columns))
+    return np.asarray(pixel_array(dataset).reshape(count, int(dataset.Rows), int(dataset.Columns)))
 
 
 def segment_number(dataset: Dataset, frame: int) -> int:
