@@ -84,9 +84,8 @@ def test_numbers_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryW
     start = PackedFile(first.path / "models" / "start.safetensors")
     assert start.declared()["head.weight"][0] == model_dtype
     assert finals[0] == finals[1]
-    for name, value in models[0].items():
-        assert value.dtype == models[1][name].dtype
-        assert np.allclose(value, models[1][name], atol=0.01 * max(1, np.abs(value).max())), name
+    one, other = (np.concatenate([value.ravel() for value in model.values()]) for model in models)
+    assert np.linalg.norm(one - other) < 0.02 * np.linalg.norm(one)
     states = {place: list((folder / "spool" / "first").glob(f"*/{STATE_FILE}")) for place, folder in ward.sites.items()}
     for found in states.values():
         assert [state.parent.name for state in found] == ["round-000003"]
