@@ -4,6 +4,7 @@ Decides nothing about what the figures are (the task does) or whether they may l
 """
 
 import math
+from collections.abc import Callable, Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -11,11 +12,15 @@ import torch
 from torch import nn
 
 from client.imaging.examples import Examples
+from client.imaging.traits import by_patient
 from client.imaging.transforms import to_network
 from client.inferer import inferer
-from shared.metrics import Floats, Integers, Score
+from shared.metrics import Floats, Integers, Mask, Score
 from shared.patch import PatchSpec
+from shared.subgroups import FIGURES, VALUES, Subgroup, Trait
 from shared.tasks import Task
+
+Chosen = Mask | slice  # patients
 
 _MOST_IMAGES = 256
 _MOST_PLACES = 2**20  # of all images together: a UNet holds some hundred numbers for each
@@ -71,12 +76,30 @@ def evaluate(
     split: Literal["validation", "test"],
     patch: PatchSpec | None = None,
     batch_size: int | None = None,
+    traits: Sequence[Trait] = (),
 ) -> Score:
-    """Score the model, whose digest is named in the answer, on one split."""
+    """Score the model, whose digest is named in the answer, on one split, and on its subgroups by these traits."""
     measured, targets = measured_by_patient(
         model, examples, task=task, device=device, patch=patch, batch_size=batch_size
     )
-    return task.score(measured, targets, model_digest=model_digest, split=split)
+
+    def score(chosen: Chosen = slice(None)) -> Score:
+        return task.score(measured[chosen], targets[chosen], model_digest=model_digest, split=split)
+
+    if examples.traits is None or not len(examples):
+        return score()
+    subgroups = (one for trait in traits for one in _subgroups(examples, trait, score))
+    return score().model_copy(update={"subgroups": tuple(subgroups)})
+
+
+def _subgroups(examples: Examples, trait: Trait, score: Callable[[Chosen], Score]) -> Iterator[Subgroup]:
+    assert examples.traits is not None
+    places = by_patient(examples.traits, examples.patients, trait)
+    for place, value in enumerate(VALUES[trait]):
+        if (chosen := places == place).any():
+            found = score(chosen)
+            own, histogram = {n: found.figures[n] for n in FIGURES if n in found.figures}, found.statistics["histogram"]
+            yield Subgroup(trait=trait, value=value, patients=found.patients, histogram=histogram, figures=own)
 
 
 def _at_once(examples: Examples) -> int:

@@ -71,9 +71,18 @@ def _leaving(contract: Contract, floors: Floors) -> Iterator[str]:
         yield f"There leave, of validation patients in each round and of test patients in the end: {metrics}."
         if (cell := floors.get("smallest_cell", 1)) > 1:
             yield f"Of fewer than {cell} patients, or of a class with fewer, no score leaves."
+        if contract.subgroups:
+            yield _subgroups(contract, floors)
         yield "There leave also the numbers of patients, images and steps. No image, name or path ever leaves."
     if contract.own_models:
         yield f"In the end the own models of these go to all the others: {', '.join(contract.own_models)}."
+
+
+def _subgroups(contract: Contract, floors: Floors) -> str:
+    traits = ", ".join(contract.subgroups)
+    if not floors.get("subgroup_scores"):
+        return f"It asks how test patients are scored by {traits}; the policy tells nothing of that."
+    return f"Of test patients there leaves the same, and how many they are, by {traits}; of few nothing leaves."
 
 
 def _privacy(study: Study, contract: Contract) -> Iterator[str]:

@@ -249,6 +249,7 @@ class LocalWork:
             model_digest=model_digest,
             split=split,
             patch=self._study.images.patch,
+            traits=self._study.task.subgroups if split == "test" else (),
         )
 
 

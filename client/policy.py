@@ -15,8 +15,8 @@ contract names. The lines, in the order in which they are looked at:
 8. `patients_at_least`, once the images were read;
 9. in each round `model_change_at_most` (`client/seen_model.py`), and what its work came to (`client/floors.py`).
 
-A survey, which is no study yet, `counts_may_be_told` permits. Two lines refuse nothing: `smallest_cell` and
-`score_histograms` say how much of its scores and counts the site tells (`client/disclosure.py`).
+A survey, which is no study yet, `counts_may_be_told` permits. Three lines refuse nothing: `smallest_cell`,
+`score_histograms` and `subgroup_scores` say how much of its scores and counts the site tells (`client/disclosure.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
 What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`). A
@@ -44,7 +44,7 @@ from shared.wire import Open
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
 Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
-_OTHER_FLOORS = {"private_below_patients", "smallest_cell", "score_histograms"}
+_OTHER_FLOORS = {"private_below_patients", "smallest_cell", "score_histograms", "subgroup_scores"}
 _REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
 
 
@@ -80,6 +80,7 @@ class Policy(Section):
     counts_may_be_told: bool = True
     smallest_cell: Annotated[int, Field(ge=1, le=1_000_000)] = 11
     score_histograms: bool = False
+    subgroup_scores: bool = False
     memorisation: bool = False
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0

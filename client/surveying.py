@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from client.imaging.examples import Examples, SiteData
 from shared.study import Study
-from shared.survey import AXES, NEGATIVE, PERCENTILES, SPLITS, WHY, Axis, Cell, Survey, SurveyedSplit, Vendor
+from shared.subgroups import Vendor
+from shared.survey import AXES, NEGATIVE, PERCENTILES, SPLITS, WHY, Axis, Cell, Survey, SurveyedSplit
 
 _VENDORS: tuple[Vendor, ...] = get_args(Vendor)
 Word = TypeVar("Word", bound=str)

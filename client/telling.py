@@ -16,6 +16,7 @@ def may_tell(contract: Contract) -> dict[str, object]:
     privacy, trains = contract.privacy, contract.rounds > 0
     scores = [f"scores.{split}" for split in _SPLITS if scores_may_leave(privacy, split)]
     counts = ["patients", "examples", "counts", "seconds"] if privacy is None else []
+    scores += [f"subgroups.{trait}" for trait in contract.subgroups]
     return {"private": privacy is not None, "leaves": [*(["update"] if trains else []), *counts, *scores]}
 
 
@@ -29,5 +30,6 @@ def told_by(message: Message) -> list[str]:
         return []
     counted = message.counts.examples or message.counts.patients
     scores = sorted({f"scores.{score.split}" for score in message.scores})
+    scores += sorted({f"subgroups.{one.trait}" for score in message.scores for one in score.subgroups})
     scores += sorted(f"withheld.{split}" for split in message.withheld)
     return [*(["counts"] if counted else []), *scores, *(["seconds"] if message.seconds else [])]

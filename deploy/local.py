@@ -30,7 +30,7 @@ from shared.parent import PARENT_VARIABLE
 STOP_PATIENCE_S = 20.0
 TURN_S = 0.1
 TELLS_ALL = Policy(  # of nobody's patients
-    smallest_cell=1, score_histograms=True, patients_per_round_at_least=1, memorisation=True
+    smallest_cell=1, score_histograms=True, subgroup_scores=True, patients_per_round_at_least=1, memorisation=True
 )
 
 

@@ -9,8 +9,9 @@ place and what a report may hold is decided here, for the site's door and the se
 2. only the report of a round brings an update; a report's scores are about the model that was sent, one
    per split, test patients only in the closing trip, have every agreed statistic, without which they
    would not add to others, or none and few figures, where the site's policy keeps them, and name only
-   agreed metrics, with agreed length and range; work that was late for its own, earlier round brings none,
-   and a split that is withheld is not scored;
+   agreed metrics, with agreed length and range; subgroups are of test patients, by agreed traits, and have what
+   their score has; work that was late for its own, earlier round brings no scores, and a split that is withheld is
+   not scored;
 3. all of them together fit into one entry of a ledger;
 4. in a private study an opening names no count, and a report none but the agreed steps, no duration, and no
    score but, if that was agreed, those of test patients.
@@ -34,6 +35,7 @@ from shared.private_training import PrivacySpec, mechanism_of, scores_may_leave
 from shared.section import Section
 from shared.site_terms import SiteTerms
 from shared.study import Study
+from shared.subgroups import Trait
 from shared.tasks import task_for
 from shared.update import Tensors, payload_limit, update_table
 from shared.wire import Counts, Open, Opened, Ready
@@ -49,6 +51,7 @@ class Contract(Section):
     number of a round that trains, and `validation_trips` so many numbers follow it before the closing trip.
     The last of these are for the sites of `own_models`, in this order: the model of the last round's start,
     moved by that site's update alone, is sent to all sites, which may work out that update from it.
+    `subgroups` are the traits by which test patients may be told apart.
     `privacy` is what the study asks if it trains privately, `mechanism` what one round then costs a patient.
     `cohort` is the digest of the cohort rule, `terms` what the site adds; None before it has agreed.
     """
@@ -62,6 +65,7 @@ class Contract(Section):
     tensors: Tensors
     payload_bytes: Annotated[int, Field(ge=0)]
     metrics: tuple[MetricRule, ...]
+    subgroups: tuple[Trait, ...] = ()
     privacy: PrivacySpec | None = None
     mechanism: Mechanism | None = None
     cohort: Digest | None = None
@@ -113,7 +117,7 @@ def report_fault(contract: Contract, report: Ready) -> str | None:
     for score in report.scores:
         if score.model_digest != report.model_digest:
             return "a score is about another model"
-        if fault := _score_fault(contract, score):
+        if fault := _score_fault(contract, score) or _subgroups_fault(contract, score):
             return fault
     if len(canonical([score.model_dump(mode="json") for score in report.scores])) > SCORES_LIMIT_BYTES:
         return "the scores are too long for an entry of a ledger"
@@ -163,6 +167,29 @@ def _score_fault(contract: Contract, score: Score) -> str | None:
     return None
 
 
+def _subgroups_fault(contract: Contract, score: Score) -> str | None:
+    if score.subgroups and score.split != "test":
+        return "subgroups are told of test patients alone"
+    if len({(one.trait, one.value) for one in score.subgroups}) != len(score.subgroups):
+        return "a subgroup is told twice"
+    rule = next((rule for rule in contract.metrics if rule.name == "histogram"), None)
+    for one in score.subgroups:
+        if one.trait not in contract.subgroups or rule is None:
+            return "no subgroups of such a trait were agreed"
+        if one.patients is not None and bool(one.histogram) != bool(score.statistics):
+            return "a subgroup has statistics, and its score has none, or the other way round"
+        if one.histogram and not rule.holds(one.histogram, patients=one.patients or 0):
+            return "the histogram of a subgroup is not as agreed"
+    traits = {
+        one.trait: sum(o.patients or 0 for o in score.subgroups if o.trait == one.trait) for one in score.subgroups
+    }
+    return (
+        "the subgroups of a trait have more patients than the split"
+        if max(traits.values(), default=0) > score.patients
+        else None
+    )
+
+
 def derive_contract(message: Open, *, site: str) -> Contract:
     """The contract that follows from the opening of a study for one site."""
     return contract_of(message.study, message.tensors, site=site, cohort=message.cohort)
@@ -183,6 +210,7 @@ def contract_of(study: Study, tensors: Tensors, *, site: str, cohort: tuple[str,
         tensors=sent,
         payload_bytes=payload_limit(sent) if trains else 0,
         metrics=task_for(study.task).rules() if scores_may_leave(study.privacy, "test") else (),
+        subgroups=study.task.subgroups,
         privacy=study.privacy,
         mechanism=mechanism_of(study.privacy, study.training),
         cohort=cohort_rule(study, cohort) if cohort else None,

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from shared.fields import Digest
 from shared.section import Section
+from shared.subgroups import Subgroup
 
 Floats = np.ndarray[Any, np.dtype[np.floating[Any]]]
 Integers = np.ndarray[Any, np.dtype[np.integer[Any]]]
@@ -48,6 +49,7 @@ class Score(Section):
     `statistics` are integer vectors that add over sites; `figures` are this site's own exact
     figures, rounded to 4 decimals. What each may hold is fixed by the task's metric rules. A site whose
     policy releases no fine statistics gives none of them, and `COARSE_FIGURES` to `COARSE_DECIMALS` decimals.
+    `subgroups` are of test patients, where the study asks for them and the site's policy tells them.
     """
 
     model_digest: Digest
@@ -55,6 +57,7 @@ class Score(Section):
     patients: Annotated[int, Field(ge=0, le=2**40)]
     statistics: dict[Annotated[str, Field(max_length=48)], tuple[Annotated[int, Field(ge=0, le=2**40)], ...]]
     figures: dict[Annotated[str, Field(max_length=48)], Annotated[float, Field(ge=-1e6, le=1e6)]]
+    subgroups: Annotated[tuple[Subgroup, ...], Field(max_length=64)] = ()
 
 
 class MetricRule(Section):

@@ -172,6 +172,29 @@ class Performance(Section):
     between_sites: Words = ""
 
 
+class SubgroupAtSite(Section):
+    """A subgroup at one site; without patients it is withheld there."""
+
+    site: Word
+    patients: Count | None
+    auroc: Figure
+
+
+class SubgroupPerformance(Section):
+    """The model on the test patients with one value of a trait.
+
+    `pooled` figures are of the added statistics of all sites that told the subgroup, a `mean` is of their own figures
+    because one releases none; `patients` are of these sites. A site where there is nobody is not in `by_site`.
+    """
+
+    trait: Word
+    value: Word
+    patients: Count | None
+    how: Literal["pooled", "mean"]
+    auroc: Figure
+    by_site: tuple[SubgroupAtSite, ...]
+
+
 class CalibrationBin(Section):
     """Test patients whose calibrated probability lay together."""
 
@@ -264,7 +287,8 @@ class ModelCard(Section):
     performance: Performance
     calibration: Calibration
     operating: Operating
-    subgroups: dict[Word, Words]
+    subgroups: tuple[SubgroupPerformance, ...] = ()
+    no_subgroups: Words | None = None
     privacy: Words
     intended_use: Words
     limits: tuple[Words, ...]

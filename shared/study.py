@@ -27,6 +27,7 @@ from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
 from shared.selection import SelectionSpec, selection_fault
 from shared.server_step import ServerSpec
+from shared.subgroups import Trait, subgroups_fault
 from shared.task_rules import (
     inputs_fault,
     metric_fault,
@@ -58,6 +59,7 @@ class TaskSpec(Section):
     (`binary`), or several that exclude each other (`multiclass`); `instances` counts their pieces, too.
     `generation` learns to draw images of its one class, and needs no labels; without a `[privacy]` that bounds what
     the model memorises (`shared/drawing_rules.py`) a study that trains must `accept_memorisation`.
+    `subgroups` of the test patients are scored besides, by these traits (`shared/subgroups.py`).
     """
 
     kind: Literal["classification", "segmentation", "generation"] = "classification"
@@ -65,6 +67,7 @@ class TaskSpec(Section):
     classes: Annotated[tuple[ClassName, ...], Field(min_length=1, max_length=64)]
     instances: bool = False
     accept_memorisation: bool = False
+    subgroups: tuple[Trait, ...] = ()
 
     @model_validator(mode="after")
     def _classes_fit_mode(self) -> Self:
@@ -143,6 +146,8 @@ class Study(Section):
         fault = fault or drawing_fault(self.task, self.images, clinical=bool(self.clinical), training=self.training)
         trains, count = self.study.kind == "train", self.rounds.count
         fault = fault or memorisation_fault(self.task, self.privacy, self.training, trains=trains, rounds=count)
+        asked, private = self.task.subgroups, self.privacy is not None
+        fault = fault or subgroups_fault(task, len(self.task.classes), asked=asked, private=private)
         if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:

@@ -26,6 +26,7 @@ from shared.fields import ClassName
 from shared.reasons import Reason
 from shared.section import Section
 from shared.study import Study
+from shared.subgroups import Vendor
 
 Name = TypeVar("Name", bound=str)
 NEGATIVE = "negative"  # who has none of the classes
@@ -41,24 +42,6 @@ SPLITS: tuple[Split, ...] = ("train", "validation", "test")
 UNTOLD = frozenset({Reason.WITHDRAWN, Reason.NOT_AGREED})  # of so few that they count under `other`
 Why = Reason | Literal["other"]
 WHY: tuple[Why, ...] = (*(reason for reason in Reason if reason not in UNTOLD), "other")
-Vendor = Literal[
-    "agfa",
-    "canon",
-    "carestream",
-    "esaote",
-    "fujifilm",
-    "ge",
-    "hologic",
-    "konica_minolta",
-    "mindray",
-    "philips",
-    "samsung",
-    "shimadzu",
-    "siemens",
-    "united_imaging",
-    "other",
-    "unstated",
-]
 
 
 class SurveyedSplit(Section):

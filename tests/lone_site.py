@@ -43,7 +43,11 @@ from shared.update import pack, table_of
 from shared.wire import TO_SERVER, Close, Counts, Grant, Message, Open, Report, Work, decode_to_server, encode, to_site
 
 NOW = 1_800_000_000
-TELLS: dict[str, Any] = {"smallest_cell": 1, "score_histograms": True}  # the few patients here are nobody's
+TELLS: dict[str, Any] = {
+    "smallest_cell": 1,
+    "score_histograms": True,
+    "subgroup_scores": True,
+}  # the few patients here are nobody's
 START = pack({"w": np.arange(6, dtype=np.float32).reshape(2, 3), "n": np.array(3, np.int64)})
 UPDATE = pack({"w": np.full((2, 3), 0.5, np.float32), "n": np.array(4, np.int64)})
 TENSORS = table_of({"w": np.zeros((2, 3), np.float32), "n": np.zeros((), np.int64)})

@@ -39,6 +39,7 @@ from client.imaging.masks import Decoded, decode, shown, with_shown
 from client.imaging.reasons import Reason
 from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
+from client.imaging.traits import traits_of
 from client.imaging.unlabelled import named
 from shared.canonical import canonical, digest
 from shared.clinical import Columns
@@ -48,6 +49,7 @@ from shared.fields import Digest
 from shared.images import ImageSpec
 from shared.section import Section
 from shared.study import TaskSpec
+from shared.subgroups import TRAITS, UNSTATED, VALUES
 
 _DECIDE = ("numpy", "pillow", "pydicom", "pylibjpeg-openjpeg", "python-gdcm")  # the pixels
 _DECIDE_ALSO = {"nifti": "nibabel"}  # by source
@@ -152,6 +154,8 @@ def fill(
         note(decoded.used)
     parts = {split: _examples(cache / entry.key, decoded.used, split, form) for split in Split}
     splits = {split: _joined(part, decoded.used, split, clinical) for split, part in parts.items()}
+    if task.subgroups:
+        splits[Split.TEST] = _told_apart(splits[Split.TEST], decoded.used, clinical or {})
     return SiteData(
         train=splits[Split.TRAIN],
         validation=splits[Split.VALIDATION],
@@ -267,6 +271,14 @@ def _joined(part: Examples, rows: tuple[Row, ...], split: Split, columns: Column
         return part
     values = [as_vector(row.clinical, columns) for row in rows if row.split is split]
     return replace(part, clinical=np.array(values, dtype=np.float32).reshape(len(part), len(columns)))
+
+
+def _told_apart(part: Examples, rows: tuple[Row, ...], columns: Columns) -> Examples:
+    """The same test examples with what their patients are told apart by."""
+    own = [row for row in rows if row.split is Split.TEST]
+    said = [traits_of(row.traits, row.about.vendor if row.about else UNSTATED, row.clinical, columns) for row in own]
+    places = [[VALUES[trait].index(words[trait]) for trait in TRAITS] for words in said]
+    return replace(part, traits=np.array(places, dtype=np.int8).reshape(len(part), len(TRAITS)))
 
 
 def _labels(rows: list[Row], task: TaskSpec) -> NDArray[np.int64]:

@@ -22,6 +22,7 @@ from client.imaging.extent import Extent, measures_by_patient
 from client.imaging.reasons import Reason
 from client.imaging.segments import Segments
 from client.imaging.stacks import Stack
+from client.imaging.traits import Traits
 from shared.errors import ConfigError
 from shared.study import TaskSpec
 
@@ -52,6 +53,7 @@ class Row:
         extent: how large it is as it was made, for surveys; None where nobody says.
         by_header: whether the image's header alone names the patient (`doubtful`).
         birth, sex: what the header says of the patient, as pseudonyms; None where it says nothing.
+        traits: to which subgroups the header counts the patient.
     """
 
     source: str
@@ -75,6 +77,7 @@ class Row:
     by_header: bool = False
     birth: str | None = None
     sex: str | None = None
+    traits: Traits = field(default_factory=Traits, repr=False)
 
     @property
     def files(self) -> tuple[str, ...]:

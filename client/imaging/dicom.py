@@ -20,6 +20,7 @@ from client.imaging.extent import LARGEST_MM, Extent
 from client.imaging.form import MAX_FRAMES, MAX_PIXELS, Facts, Pixels
 from client.imaging.levels import Limits
 from client.imaging.reasons import Reason, SetAside
+from client.imaging.traits import Traits, traits_of_header
 
 _SAMPLES = {
     **dict.fromkeys(("MONOCHROME1", "MONOCHROME2", "PALETTE COLOR"), 1),
@@ -78,6 +79,7 @@ def checked(header: Dataset, has_pixels: bool, *, hu: Limits | None) -> Facts:
         frames=_frames(header),
         about=about(header, syntax=syntax),
         extent=Extent((1, int(header.Rows), int(header.Columns)), (None, *_spacing(header))),
+        traits=_traits(header),
     )
 
 
@@ -101,6 +103,13 @@ def _spacing(header: Dataset) -> tuple[float | None, float | None]:
     except (KeyError, TypeError, ValueError, OverflowError):  # absent or malformed; the image is read all the same
         return None, None
     return (down, across) if 0 < down <= LARGEST_MM and 0 < across <= LARGEST_MM else (None, None)
+
+
+def _traits(header: Dataset) -> Traits:
+    sex, age, birth, day = (
+        _text(header, name) for name in ("PatientSex", "PatientAge", "PatientBirthDate", "StudyDate")
+    )
+    return traits_of_header(sex=sex, age=age, birth=birth, day=day)
 
 
 def _frames(header: Dataset) -> int:

@@ -38,6 +38,9 @@ class Examples:
         masks: (n, size_px, size_px) uint16, perhaps a read-only memory map, for segmentation: the number of the
             structure at each place, 0 of none.
 
+        traits: (n, traits) int8, the place in `VALUES` of each trait of the patient, in the order of `TRAITS`
+            (`shared/subgroups.py`); None if nobody asks.
+
     Raises:
         ValueError: they do not describe the same n images, or a dtype is another one.
     """
@@ -47,6 +50,7 @@ class Examples:
     patients: NDArray[np.int64]
     clinical: NDArray[np.float32] | None = None
     masks: NDArray[np.uint16] | None = None
+    traits: NDArray[np.int8] | None = None
 
     def __post_init__(self) -> None:
         if self.masks is not None and (len(self.masks) != len(self.images) or self.masks.dtype != np.uint16):

@@ -153,6 +153,7 @@ class FolderSource:
             mask=entry.mask if self._mask_command else None,
             set_aside=reason,
             by_header=told is None,
+            traits=facts.traits,
             birth=self._pseudonym(facts.birth),
             sex=self._pseudonym(facts.sex if facts.sex in _SEXES else ""),
         )

@@ -18,6 +18,7 @@ from client.imaging.grid import Scan
 from client.imaging.lattice import Lattice
 from client.imaging.planes import Plane
 from client.imaging.segments import DrawnFrame, Segment, Segments
+from client.imaging.traits import Traits
 
 # (height, width) or (height, width, 3); (slices, size_px, size_px) in a study of volumes. 0..65535 spans the window.
 Pixels = NDArray[np.uint16]
@@ -34,6 +35,7 @@ class Facts:
 
     Attributes:
         patient, birth, sex, accession, exam, series, instance: identifiers, so never logged.
+        traits: to which subgroups the patient belongs.
         frames: images in the file.
         about: how they were made.
         planes: where each image lies in the patient, if a study of volumes asks.
@@ -57,6 +59,7 @@ class Facts:
     segments: tuple[Segment, ...] = ()
     drawn: tuple[DrawnFrame, ...] = ()
     images: tuple[str, ...] = field(default=(), repr=False)
+    traits: Traits = field(default_factory=Traits, repr=False)
 
     @property
     def scan(self) -> Scan | None:

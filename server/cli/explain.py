@@ -182,5 +182,10 @@ def explain_scores(study: Study) -> str:
         "The final model is scored once on test patients of every site. What a site tells of scores is its policy's"
         f" matter: by default its own {name} with interval, rounded, and nothing of fewer than 11 patients or of a"
         " class with fewer (smallest_cell), which is then named as withheld. Figures of all sites' patients together,"
-        f" such as {such_as}, need sites that release statistics (score_histograms)."
+        f" such as {such_as}, need sites that release statistics (score_histograms).{_by_subgroup(study)}"
     )
+
+
+def _by_subgroup(study: Study) -> str:
+    asked = ", ".join(study.task.subgroups)
+    return f" By {asked} a site tells the same only if its policy says subgroup_scores." if asked else ""

@@ -13,6 +13,7 @@ from server.export.guidelines import guidelines_of
 from server.export.overlap import calibration_of_masks, operating_of_masks, with_structures
 from server.export.preprocessing import columns_in_words, preprocessing_of
 from server.export.reading import Reading
+from server.export.subgroups import none_because, subgroups_of
 from server.export.surveys import Surveyed
 from server.report.evidence import Evidence
 from server.report.facts import Facts, facts_of
@@ -33,10 +34,6 @@ LIMITS = (
     "Labels are as each site had them; nobody has read the images again for this study.",
     "What the model itself gives away about the patients it was trained on is not measured here.",
     "Patients of two sites count at each.",
-)
-SUBGROUPS = dict.fromkeys(
-    ("sex", "age band", "vendor of the scanner"),
-    "not available: the sites tell figures by site alone, and no clinical column travels",
 )
 
 
@@ -73,6 +70,7 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
     """
     study, facts = evidence.study, facts_of(evidence)
     calibration, operating = _reading(evidence, asked)
+    subgroups = subgroups_of(study.task, final_scores(evidence.history, "test"), smallest=asked.smallest)
     card = ModelCard(
         made=asked.made,
         by_letter=evidence.by_letter,
@@ -84,7 +82,8 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         performance=_performance(evidence, facts, asked),
         calibration=calibration,
         operating=operating,
-        subgroups=SUBGROUPS,
+        subgroups=subgroups,
+        no_subgroups=None if subgroups else none_because(study),
         privacy=_privacy(facts),
         intended_use=INTENDED,
         limits=LIMITS,

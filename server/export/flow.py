@@ -8,7 +8,7 @@ from server.report.scores import Estimate, SiteScore
 from server.report.words import METRICS, merit_in_words, share
 from shared.model_card import Counted, Figure, Flow, Performance, SitePerformance, Split
 from shared.small_cells import Told, tell
-from shared.survey import covered
+from shared.survey import Survey, cells_of, covered
 
 FOUND = "found, and set aside by reason"
 NO_SURVEY = (
@@ -50,12 +50,19 @@ def _found(sites: tuple[str, ...], surveyed: Surveyed | None, smallest: int) -> 
     """Each site's survey, with smaller cells hidden than it tells itself if the card asks for that."""
     if surveyed is None:
         return {"unknown": {FOUND: NO_SURVEY} | UNKNOWN}
-    told = {site: covered(surveyed.by_site[site], smallest=smallest) for site in sites if site in surveyed.by_site}
+    told = {site: _hiding(surveyed.by_site[site], smallest) for site in sites if site in surveyed.by_site}
     silent = [site for site in sites if site not in told]
     unknown = {FOUND: SILENT.format(sites=", ".join(silent))} if silent else {}
     names = ("found", "set_aside", "used", "vendors", "missing")
     found = [{"site": site, **{name: getattr(survey, name) for name in names}} for site, survey in told.items()]
     return {"surveyed": surveyed.day, "found": found, "unknown": unknown | UNKNOWN}
+
+
+def _hiding(survey: Survey, smallest: int) -> Survey:
+    """As the site tells it, if no cell is smaller; what it withholds is safe already."""
+    return (
+        survey if all(not cell or cell >= smallest for cell in cells_of(survey)) else covered(survey, smallest=smallest)
+    )
 
 
 def performance_of(facts: Facts, *, smallest: int) -> Performance:

@@ -55,7 +55,10 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
         *(("13", "class imbalance", said["imbalance"]), ("15", "output of the model", said["output"])),
         *(("16", "training against evaluation", said["external"]), ("20a", "flow of participants", said["flow"])),
         *(("21", "numbers in each analysis", said["flow"]), ("22", "the full model", said["whole"])),
-        *(("23a", "performance", said["precision"]), ("23b", "performance by cluster", performance.between_sites)),
+        *(
+            ("23a", "performance, also of subgroups", f"{said['precision']} {said['subgroups']}"),
+            ("23b", "performance by cluster", performance.between_sites),
+        ),
     )
     return {
         name: tuple(Item(number=number, topic=topic, answer=answer) for number, topic, answer in items)
@@ -84,6 +87,7 @@ def _said(study: Study, card: ModelCard) -> dict[str, str]:
         else "The model was made elsewhere; all patients here are external to it.",
         "flow": _flow(flow),
         "precision": _precision(study, card),
+        "subgroups": _subgroups(card),
         "metrics": METRICS_OF_MASKS if masks else METRICS,
         "protocol": f"The study file with the digest {card.origin.study_sha256}, and the journal that the card names.",
         "imbalance": "Neither the loss nor the sampling is weighted by class.",
@@ -101,6 +105,11 @@ def _precision(study: Study, card: ModelCard) -> str:
         return "No test figure."
     range_ = f" (95 % interval {found.low:.3f} to {found.high:.3f})" if found.low is not None else ""
     return f"Test {merit_in_words(merit, classes=len(study.task.classes))} {found.value:.3f}{range_}."
+
+
+def _subgroups(card: ModelCard) -> str:
+    traits = ", ".join(dict.fromkeys(one.trait for one in card.subgroups))
+    return f"By {traits} in the card." if traits else f"No subgroups: {card.no_subgroups}"
 
 
 def _training(study: Study) -> str:

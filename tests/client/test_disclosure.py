@@ -15,6 +15,7 @@ from shared.contract import Contract, contract_of
 from shared.errors import Refusal
 from shared.metrics import Score
 from shared.study import Study
+from shared.subgroups import Subgroup
 from shared.tasks import task_for
 from shared.wire import Ready
 
@@ -178,3 +179,68 @@ def test_a_dice_is_told_of_enough_patients_in_whom_it_was_measured(measured: int
         assert fine.scores[0].statistics["excluded"] == (20 - measured,)
         assert coarse.scores[0].figures == {"dice": 0.5, "dice_low": 0.5, "dice_high": 0.5}
         assert not coarse.scores[0].statistics
+
+
+APART = a_study(task={"classes": ["opacity"], "subgroups": ["sex"]})
+OPEN = Policy(smallest_cell=10, score_histograms=True, subgroup_scores=True)
+
+
+def apart(women: list[int], men: list[int], *, split: Any = "test") -> Score:
+    """A score with its subgroups by sex, as the worker makes them."""
+    parts = {"female": score(APART, women, split=split), "male": score(APART, men, split=split)}
+    subgroups = tuple(
+        Subgroup(
+            trait="sex",
+            value=name,
+            patients=one.patients,
+            histogram=one.statistics["histogram"],
+            figures={"auroc": 0.1234},
+        )
+        for name, one in parts.items()
+    )
+    return score(APART, women + men, split=split).model_copy(update={"subgroups": subgroups})
+
+
+def test_subgroups_leave_only_where_the_policy_says_so() -> None:
+    (found,) = told(ALL, APART, apart(ENOUGH, ENOUGH)).scores
+    assert found.subgroups == ()
+    (found,) = told(OPEN, APART, apart(ENOUGH, ENOUGH)).scores
+    assert found.subgroups == apart(ENOUGH, ENOUGH).subgroups
+
+
+def test_a_small_subgroup_leaves_neither_itself_nor_by_difference() -> None:
+    (found,) = told(OPEN, APART, apart(ENOUGH, [1] * 9)).scores
+    assert [(one.value, one.patients, one.histogram) for one in found.subgroups] == [
+        ("female", None, ()),
+        ("male", None, ()),
+    ]
+
+
+def test_a_subgroup_whose_classes_cannot_be_counted_is_withheld() -> None:
+    whole = apart(ENOUGH, ENOUGH)
+    blind = tuple(one.model_copy(update={"histogram": ()}) for one in whole.subgroups)
+    (found,) = told(OPEN, APART, whole.model_copy(update={"subgroups": blind})).scores
+    assert [one.patients for one in found.subgroups] == [None, None]
+
+
+def test_without_histograms_a_subgroup_has_coarse_figures() -> None:
+    (found,) = told(OPEN.model_copy(update={"score_histograms": False}), APART, apart(ENOUGH, ENOUGH)).scores
+    assert [(one.patients, one.histogram, one.figures) for one in found.subgroups] == [(20, (), {"auroc": 0.12})] * 2
+
+
+@pytest.mark.parametrize(
+    ("study", "change", "split", "rule"),
+    [
+        (BINARY, {}, "test", "no subgroups of such a trait"),
+        (APART, {}, "validation", "test patients alone"),
+        (APART, {"patients": 19}, "test", "histogram of a subgroup"),
+        (APART, {"histogram": ()}, "test", "has statistics"),
+    ],
+)
+def test_the_door_lets_no_other_subgroup_out(study: Study, change: dict[str, Any], split: Any, rule: str) -> None:
+    whole = apart(ENOUGH, ENOUGH, split=split)
+    one = whole.subgroups[0].model_copy(update=change)
+    message = report(whole.model_copy(update={"subgroups": (one, *whole.subgroups[1:])}))
+    with pytest.raises(Refusal) as refused:
+        check_release(contract(study), message, None)
+    assert rule in refused.value.remedy

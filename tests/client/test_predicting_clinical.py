@@ -22,6 +22,8 @@ from server.federation import load_federation
 from shared.calibration import probabilities
 from shared.errors import ConfigError
 from shared.keys import identity_hex
+from shared.ledger import read_entries
+from shared.model_card import ModelCard
 from shared.study import parse_study
 
 STUDY = """\
@@ -29,6 +31,7 @@ STUDY = """\
 name = "chest"
 [task]
 classes = ["old"]
+subgroups = ["sex", "age"]
 [images]
 size_px = 16
 [clinical.age]
@@ -85,7 +88,8 @@ class Ward:
             (site / "site.toml").write_text((site / "site.toml").read_text() + GERMAN)
         self.ward.run(STUDY)
         self.package = root / "package"
-        answer("study", "export", "chest", "--out", self.package, "-f", self.ward.federation)
+        whole = ("--smallest-cell", 1)  # nobody is hidden
+        answer("study", "export", "chest", "--out", self.package, "-f", self.ward.federation, *whole)
         self.key = load_federation(self.ward.federation).coordinator_key.public_key()
         self.config = self.ward.sites["east"] / "site.toml"
 
@@ -184,6 +188,24 @@ def test_a_table_that_is_not_named_or_not_one_is_asked_for(ward: Ward, tmp_path:
     code, message = refused(*ward.asked(tmp_path / "out", "--config", ward.config, "--clinical", other))
     assert (code, message) == (ConfigError.exit_code, "The clinical table has none of the columns file.")
     assert not (tmp_path / "out").exists()
+
+
+def test_the_card_has_the_subgroups_as_the_sites_scored_them(ward: Ward) -> None:
+    card = ModelCard.model_validate_json((ward.package / "model-card.json").read_bytes())
+    tested = [line for line in ward.lines.values() if line["split"] == "test"]
+    men = [line for line in tested if line["Geschl"] == "m"]
+    (male,) = [one for one in card.subgroups if one.value == "male"]
+    assert (male.how, male.patients, [at.patients for at in male.by_site]) == ("pooled", 2 * len(men), [len(men)] * 2)
+    assert male.auroc.value is not None and male.auroc.low is not None
+    assert sum(one.patients or 0 for one in card.subgroups if one.trait == "age") == 2 * len(tested)
+    assert {one.value for one in card.subgroups if one.trait == "age"} <= {"18-39", "40-64", "65-79", "unstated"}
+    released = [e.data for e in read_entries(ward.ward.sites["east"] / "ledger.jsonl") if e.type == "release"]
+    assert [told for entry in released for told in entry["tells"] if told.startswith("sub")] == [
+        "subgroups.age",
+        "subgroups.sex",
+    ]
+    assert "maker of the machine" not in (page := (ward.package / "model-card.html").read_text())
+    assert "age in years" in page
 
 
 def test_the_card_says_what_the_network_makes_of_a_column_and_no_bundle_is_written(ward: Ward, tmp_path: Path) -> None:

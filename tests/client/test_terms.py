@@ -47,6 +47,7 @@ def test_the_contract_names_everything_that_was_agreed_and_every_release_names_i
         "score_histograms": 1,
         "smallest_cell": 1,
         "steps_at_least": 1,
+        "subgroup_scores": 1,
     }
     assert (agreed["wheel"], agreed["expires"]) == (installed().wheel, contract.terms.expires)
     assert [entry["contract"] for entry in site.entries("release")] == [agreed["contract"]] * 2

@@ -13,9 +13,10 @@ from client.imaging.decoder import decoding_command
 from client.imaging.examples import Split
 from client.imaging.folder import FolderSource
 from client.imaging.form import MAX_FILE_BYTES
-from client.imaging.labels import KEYS, LabelTable, read_labels
+from client.imaging.labels import LabelTable, read_labels
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
+from client.imaging.site_table import KEYS
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ResourceError
 from shared.study import TaskSpec

@@ -16,10 +16,11 @@ from client.imaging.catalogue import Catalogue, Row
 from client.imaging.clinical import ClinicalReader, Missing
 from client.imaging.dicom_volume import DicomVolumes
 from client.imaging.label_settings import LabelSettings
-from client.imaging.labels import KEYS, read_labels
+from client.imaging.labels import read_labels
 from client.imaging.planes import Plane
 from client.imaging.reasons import Reason
 from client.imaging.rules import USUAL, Rules
+from client.imaging.site_table import KEYS
 from client.imaging.sources import Source, source_of
 from client.imaging.stacks import Piece, stack_of
 from client.imaging.vocabulary import Vocabulary

@@ -1,0 +1,90 @@
+"""How good a model is on subgroups of the test patients, over all sites and at each, with the small cells hidden.
+
+As for all patients (`server/pooling.py`): where every site that tells a subgroup releases statistics these add, and the
+AUROC is of the added histogram with DeLong's interval; else it is the mean of the sites' own. What a site withholds, or
+does not tell by its policy, is in neither.
+"""
+
+from collections.abc import Sequence
+from statistics import fmean
+
+import numpy as np
+
+from server.report.scores import NO_MEANS, ONE_CLASS, Scores
+from shared import metrics
+from shared.metrics import BINS
+from shared.model_card import Figure, SubgroupAtSite, SubgroupPerformance
+from shared.study import Study, TaskSpec
+from shared.subgroups import TRAITS, VALUES, Subgroup, Trait, covered
+
+UNASKED = "The study does not ask for them (task.subgroups)."
+UNTOLD = "The study asks for them, and no site tells them (policy.subgroup_scores)."
+WITHHELD = "withheld: few patients, or few of a class"
+Told = dict[str, Subgroup]  # by site
+
+
+def subgroups_of(task: TaskSpec, test: Scores, *, smallest: int) -> tuple[SubgroupPerformance, ...]:
+    """Every subgroup that a site told of, by trait.
+
+    Args:
+        task: of the study.
+        test: scores of the final model on test patients, by site.
+        smallest: the least count of patients that is told.
+    """
+    at = {site: covered(score.subgroups, row=BINS, smallest=smallest) for site, score in test.items()}
+    return tuple(
+        _performance(task, trait, value, told)
+        for trait in TRAITS
+        for value in VALUES[trait]
+        if (
+            told := {
+                site: one for site, group in at.items() for one in group if (one.trait, one.value) == (trait, value)
+            }
+        )
+    )
+
+
+def none_because(study: Study) -> str:
+    """Why a card has no subgroups."""
+    return UNTOLD if study.task.subgroups else UNASKED
+
+
+def _performance(task: TaskSpec, trait: Trait, value: str, told: Told) -> SubgroupPerformance:
+    known = [one for one in told.values() if one.patients is not None]
+    pooled = all(one.histogram for one in known)
+    figure = Figure(why=WITHHELD)
+    if known:
+        figure = _pooled(task, known) if pooled else _mean(known)
+    return SubgroupPerformance(
+        trait=trait,
+        value=value,
+        patients=sum(one.patients or 0 for one in known) if known else None,
+        how="pooled" if pooled else "mean",
+        auroc=figure,
+        by_site=tuple(SubgroupAtSite(site=site, patients=one.patients, auroc=_own(one)) for site, one in told.items()),
+    )
+
+
+def _pooled(task: TaskSpec, known: Sequence[Subgroup]) -> Figure:
+    counts = np.sum([one.histogram for one in known], axis=0).reshape(task.outputs, 2, BINS)
+    found = [metrics.auroc_interval(one) for one in counts]
+    areas = [metrics.auroc(one) for one in counts]
+    if None in areas or None in found:
+        return Figure(why=ONE_CLASS)
+    error = fmean(metrics.auroc_error(one) or 0.0 for one in counts)
+    area, low, high = metrics.interval(fmean(area for area in areas if area is not None), error)
+    return Figure(value=area, low=low, high=high)
+
+
+def _mean(known: Sequence[Subgroup]) -> Figure:
+    own = [one.figures["auroc"] for one in known if "auroc" in one.figures]
+    return Figure(value=fmean(own), why=NO_MEANS) if own else Figure(why=ONE_CLASS)
+
+
+def _own(one: Subgroup) -> Figure:
+    if one.patients is None:
+        return Figure(why=WITHHELD)
+    if "auroc" not in one.figures:
+        return Figure(why=ONE_CLASS)
+    said = one.figures
+    return Figure(value=said["auroc"], low=said.get("auroc_low"), high=said.get("auroc_high"))

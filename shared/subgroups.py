@@ -1,0 +1,126 @@
+"""Subgroups of the test patients, by sex, age band and maker of the machine: the only words that they have.
+
+A study of classification may ask for them (`task.subgroups`), and its contract then names the traits. This module
+decides:
+
+1. the traits and their values are closed lists; `several` are patients of whom their images say different things,
+   `unstated` those of whom nothing is said;
+2. of a subgroup a site tells its patients, the histogram of their scores, and its own AUROC with its interval; or that
+   it is withheld;
+3. `covered` withholds a subgroup of fewer patients than the site's smallest cell, or with fewer of a class or not of
+   it, and as many of the next smallest ones as it takes until those withheld together are no such cell: else what is
+   told of all patients, less the others, would tell it.
+
+Who is in which subgroup is left to `client/imaging/traits.py`, the door to `client/disclosure.py`.
+"""
+
+from collections.abc import Iterable, Sequence
+from typing import Annotated, Literal, Self, get_args
+
+from pydantic import Field, model_validator
+
+from shared.section import Section
+
+Trait = Literal["sex", "age", "vendor"]
+Vendor = Literal[
+    "agfa",
+    "canon",
+    "carestream",
+    "esaote",
+    "fujifilm",
+    "ge",
+    "hologic",
+    "konica_minolta",
+    "mindray",
+    "philips",
+    "samsung",
+    "shimadzu",
+    "siemens",
+    "united_imaging",
+    "other",
+    "unstated",
+]
+TRAITS: tuple[Trait, ...] = get_args(Trait)
+UNSTATED, OTHER, SEVERAL = "unstated", "other", "several"
+BANDS = ((0, "0-17"), (18, "18-39"), (40, "40-64"), (65, "65-79"), (80, "80+"))  # from so many years on
+VALUES: dict[Trait, tuple[str, ...]] = {
+    "sex": ("female", "male", OTHER, UNSTATED, SEVERAL),
+    "age": (*(name for _, name in BANDS), UNSTATED, SEVERAL),
+    "vendor": (*get_args(Vendor), SEVERAL),
+}
+FIGURES = ("auroc", "auroc_low", "auroc_high")
+MOST_CLASSES = 8  # of a study with subgroups: more histograms would not fit into an entry of a ledger
+
+
+class Subgroup(Section):
+    """The test patients of one site with one value of a trait, as a model ranks them.
+
+    `patients` is None where the subgroup is withheld; then it says no more. `histogram` is as that of a score
+    (`shared/classification.py`), empty where the site releases no statistics; `figures` are the site's own.
+    """
+
+    trait: Trait
+    value: Annotated[str, Field(max_length=16)]
+    patients: Annotated[int, Field(ge=0, le=2**40)] | None
+    histogram: tuple[Annotated[int, Field(ge=0, le=2**40)], ...] = ()
+    figures: dict[Annotated[str, Field(max_length=16)], Annotated[float, Field(ge=0, le=1)]] = Field(
+        default_factory=dict
+    )
+
+    @model_validator(mode="after")
+    def _of_the_lists(self) -> Self:
+        if self.value not in VALUES[self.trait]:
+            raise ValueError("a subgroup has a value of its trait's list")
+        if not self.figures.keys() <= set(FIGURES):
+            raise ValueError("a subgroup has an AUROC and its interval, and no other figure")
+        if self.patients is None and (self.histogram or self.figures):
+            raise ValueError("a subgroup that is withheld says no more")
+        return self
+
+    @property
+    def withheld(self) -> "Subgroup":
+        """That there is such a subgroup, and no more."""
+        return Subgroup(trait=self.trait, value=self.value, patients=None)
+
+
+def subgroups_fault(kind: str, classes: int, *, asked: Sequence[str], private: bool) -> str | None:
+    """Why a study cannot ask for subgroups, in words; None if it can."""
+    if not asked:
+        return None
+    if kind != "classification" or classes > MOST_CLASSES:
+        return f"task.subgroups goes with classification of at most {MOST_CLASSES} classes"
+    if len(set(asked)) != len(asked):
+        return "task.subgroups names a trait twice"
+    return "task.subgroups tells of few patients at a time, and goes with no [privacy]" if private else None
+
+
+def covered(subgroups: Iterable[Subgroup], *, row: int, smallest: int) -> tuple[Subgroup, ...]:
+    """The same without what is told of too few patients, by rule 3.
+
+    Args:
+        subgroups: those of one score.
+        row: so many values of a histogram are the patients of one truth.
+        smallest: the least number of patients that is told; 1 withholds nothing.
+    """
+    given = tuple(subgroups)
+    if smallest <= 1:
+        return given
+    hidden = [one for trait in TRAITS for one in _hidden([g for g in given if g.trait == trait], row, smallest)]
+    return tuple(one.withheld if one in hidden else one for one in given)
+
+
+def _hidden(group: Sequence[Subgroup], row: int, smallest: int) -> list[Subgroup]:
+    """Of one trait; those that are withheld already were left safe, and hide nobody else."""
+    known = sorted((one for one in group if one.patients is not None), key=lambda one: (one.patients or 0, one.value))
+    hidden = [one for one in known if _few([one], row, smallest)]
+    others = [one for one in known if one not in hidden]
+    while hidden and others and _few(hidden, row, smallest):
+        hidden.append(others.pop(0))
+    return hidden
+
+
+def _few(group: Sequence[Subgroup], row: int, smallest: int) -> bool:
+    """Whether together they are few, or few on a side of a class."""
+    counts = [sum(cells) for cells in zip(*(one.histogram for one in group if one.histogram), strict=True)]
+    sides = (sum(counts[start : start + row]) for start in range(0, len(counts), row))
+    return any(count < smallest for count in (sum(one.patients or 0 for one in group), *sides))

@@ -1,0 +1,101 @@
+"""Subgroups: closed words, and nothing of few patients, directly or by difference."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from lone_site import a_study
+from pydantic import ValidationError
+
+from shared.subgroups import VALUES, Subgroup, covered
+
+ROW = 2  # two bins a side, so that histograms are short
+CELL = 10
+Sides = Mapping[str, tuple[int, int]]  # negatives and positives by value
+
+
+def vendors(sides: Sides) -> list[Subgroup]:
+    return [
+        Subgroup(trait="vendor", value=name, patients=n + p, histogram=(n, 0, 0, p), figures={"auroc": 0.8})
+        for name, (n, p) in sides.items()
+    ]
+
+
+def told(sides: Sides, smallest: int = CELL) -> dict[str, int | None]:
+    return {one.value: one.patients for one in covered(vendors(sides), row=ROW, smallest=smallest)}
+
+
+def test_large_ones_are_told_whole() -> None:
+    group = vendors({"ge": (10, 10), "siemens": (50, 40)})
+    assert covered(group, row=ROW, smallest=CELL) == tuple(group)
+
+
+def test_few_of_a_class_are_few() -> None:
+    found = covered(vendors({"ge": (400, 9), "philips": (9, 400), "siemens": (50, 40)}), row=ROW, smallest=CELL)
+    assert [(one.value, one.patients, one.histogram, one.figures) for one in found[:2]] == [
+        ("ge", None, (), {}),
+        ("philips", None, (), {}),
+    ]
+    assert found[2].patients == 90  # the two together are enough
+
+
+def test_one_that_is_withheld_does_not_follow_from_the_others() -> None:
+    assert told({"ge": (3, 2), "philips": (20, 20), "siemens": (50, 40)}) == {
+        "ge": None,
+        "philips": None,
+        "siemens": 90,
+    }
+    assert told({"ge": (3, 2), "siemens": (50, 40)}) == {"ge": None, "siemens": None}
+
+
+def test_who_withholds_nothing_tells_all() -> None:
+    assert told({"ge": (1, 0), "siemens": (50, 40)}, smallest=1) == {"ge": 1, "siemens": 90}
+
+
+SIDES = st.tuples(st.integers(0, 30), st.integers(0, 30)).filter(any)
+
+
+@given(sides=st.dictionaries(st.sampled_from(VALUES["vendor"]), SIDES, max_size=8), smallest=st.integers(2, 20))
+def test_nothing_that_is_told_or_left_is_of_few(sides: dict[str, tuple[int, int]], smallest: int) -> None:
+    found = told(sides, smallest)
+    left = [sides[name] for name, patients in found.items() if patients is None]
+    assert all(min(sides[name]) >= smallest for name, patients in found.items() if patients is not None)
+    if len(left) < len(sides):  # else the difference to all is all of them
+        assert not left or min(map(sum, zip(*left, strict=True))) >= smallest
+
+
+def test_covering_what_is_covered_changes_nothing() -> None:
+    once = covered(vendors({"ge": (3, 2), "philips": (20, 20), "siemens": (50, 40)}), row=ROW, smallest=CELL)
+    assert covered(once, row=ROW, smallest=CELL) == once
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        {"trait": "sex", "value": "siemens", "patients": 20},
+        {"trait": "name", "value": "female", "patients": 20},
+        {"trait": "sex", "value": "female", "patients": None, "figures": {"auroc": 0.5}},
+        {"trait": "sex", "value": "female", "patients": 20, "figures": {"name": 0.5}},
+    ],
+)
+def test_another_word_is_no_subgroup(said: dict[str, Any]) -> None:
+    with pytest.raises(ValidationError):
+        Subgroup.model_validate(said)
+
+
+@pytest.mark.parametrize(
+    ("changes", "why"),
+    [
+        (
+            {"task": {"kind": "segmentation", "classes": ["a"], "subgroups": ["sex"]}, "model": {"name": "unet"}},
+            "at most 8",
+        ),
+        ({"task": {"classes": ["a"], "subgroups": ["sex", "sex"]}}, "twice"),
+        ({"task": {"mode": "multilabel", "classes": [f"c{n}" for n in range(9)], "subgroups": ["age"]}}, "at most 8"),
+    ],
+)
+def test_a_study_that_cannot_have_them_is_refused(changes: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        a_study(**changes)
