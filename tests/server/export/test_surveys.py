@@ -12,7 +12,7 @@ from server.export.page import render
 from server.export.surveys import Surveyed
 from server.federation import load_federation
 from server.journal import Journal
-from server.launch import launch
+from server.launch import START_MODEL, launch
 from server.records import SiteRehearsed, StudyFinished, StudyStarted
 from server.rehearsal import rehearsal_of
 from server.study_folder import StudyFolder, StudyState
@@ -47,6 +47,7 @@ def surveyed(made: Finished, told: dict[str, Survey], *, at: int, asked: bool = 
         for site, survey in told.items():
             journal.write(SiteRehearsed(site=site, findings={}, survey=survey))
         journal.write(StudyFinished(model_digest="0" * 64))
+    (folder.path / START_MODEL).unlink()  # as a rehearsal does at its end
     folder.move(StudyState.FINISHED, now="2026-01-02T03:04:05Z")
     return folder
 
