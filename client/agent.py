@@ -21,6 +21,7 @@ from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
 from client.site import Site, write_status
 from client.starting import note_start
+from shared import service_manager
 from shared.address import UNADDRESSED
 from shared.errors import (
     TEMPLATES,
@@ -57,6 +58,7 @@ class Agent:
         self._trouble: WardroundError | None = None
         self._idle_since = time.monotonic()
         self._status_at = 0.0
+        self._turns = 0
 
     def stop(self) -> None:
         """Ask `run` to finish: the step in hand is finished or spooled; a silent server gets a minute, no more."""
@@ -75,9 +77,12 @@ class Agent:
         lock = self._lock()
         note_start(self._site)
         self._probe()
+        service_manager.tell("READY=1")
+        service_manager.feed_watchdog(self._moved)
         self._connect()
         while not self._stopping:
             self._turn()
+        service_manager.tell("STOPPING=1")
         self._drain()
         self._site.worker.end()
         try:
@@ -94,6 +99,7 @@ class Agent:
         lock.close()
 
     def _turn(self) -> None:
+        self._turns += 1
         self._send_all()
         now = time.monotonic()
         if self._pace.due_in(now) == 0.0:
@@ -103,6 +109,11 @@ class Agent:
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
+
+    def _moved(self) -> tuple[int, ...]:
+        """What changes while the agent works; in a long transfer that is its bytes."""
+        traffic = self._site.link.traffic
+        return (self._turns, *((traffic.bytes_up, traffic.bytes_down) if traffic is not None else ()))
 
     def _pull(self) -> None:
         """Take the next message; one whose model broke off on its way is taken up again."""
@@ -194,6 +205,7 @@ class Agent:
 
     def _connect(self) -> None:
         while not self._stopping:
+            self._turns += 1
             try:
                 self._site.link.connect()
                 self._inbox.extend(self._site.link.unanswered())

@@ -30,6 +30,7 @@ WORDS = {
     "site": Word("client.cli", "Hospital: join, start, and see what left."),
     "predict": Word("client.predict_command", "Hospital: let a released model read images, for research."),
     "audit": Word("deploy.audit.command", "Auditor: check ledgers offline, against what others hold."),
+    "health": Word("deploy.health", "Service: whether a site or server is alive, for health checks."),
     "simulate": Word("deploy.simulation.command", "Run a study over many virtual sites in one process."),
     "bench": Word("deploy.bench.command", "Measure and break this installation, with figures."),
 }

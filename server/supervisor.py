@@ -28,6 +28,7 @@ from server.renewed import Shown, trusted_file
 from server.room import has_room
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
+from shared import service_manager
 from shared.durable import write_atomically
 from shared.errors import LinkError, ResourceError, WardroundError
 
@@ -64,6 +65,7 @@ class Supervisor:
         self._folder = folder.resolve()
         self._say = say
         self._stopping = False
+        self._turns = 0
         self._trouble: str | None = None
         self._roster_read_at = -1
         self._roster_holds_until = 0.0
@@ -97,10 +99,14 @@ class Supervisor:
         lock = self._lock()
         try:
             self._start_superlink()
+            service_manager.tell("READY=1")
+            service_manager.feed_watchdog(lambda: self._turns)
             while not self._stopping:
+                self._turns += 1
                 self._turn()
                 time.sleep(TURN_S)
         finally:
+            service_manager.tell("STOPPING=1")
             self._superlink.stop()
             (self._folder / NODES_FILE).unlink(missing_ok=True)
             lock.close()
