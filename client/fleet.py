@@ -275,7 +275,7 @@ def _proxy(details: str) -> LinkError:
     status = next((word for word in details.replace(",", " ").split() if word.isdigit() and len(word) == 3), "an error")
     return LinkError(
         f"A proxy in front of the server answered HTTP {status}.",
-        remedy="If it asks for client certificates, configure this site's; else show this to the coordinator.",
+        remedy="Ask the coordinator for this site's admission, and take it by `wardround site renew FILE`.",
     )
 
 

@@ -15,6 +15,7 @@ from typing import Any
 from server.authority import certificate_pem, issue_site
 from server.authority_files import load_authority
 from server.federation import Federation
+from server.revoked import note_issued, revoke_serials
 from shared.admission import Access, make_admission
 from shared.durable import write_atomically
 from shared.identity import RosterEntry
@@ -38,6 +39,7 @@ def issue_admission(federation: Federation, entry: RosterEntry, *, now: int) -> 
     authority, authority_key = load_authority(federation.folder, now=now)
     key = read_transport_pem(entry.transport_key)
     certificate = issue_site(authority, authority_key, key, site=entry.site, now=now, until=entry.not_after)
+    note_issued(federation.folder, entry.site, certificate.serial_number)
     path = admission_path(federation.folder, entry.site)
     access = Access(
         federation=federation.settings.name,
@@ -48,13 +50,13 @@ def issue_admission(federation: Federation, entry: RosterEntry, *, now: int) -> 
         authorities=federation.trusted(),
         certificate=certificate_pem(certificate).decode(),
     )
-    path.parent.mkdir(mode=0o700, exist_ok=True)
     write_atomically(path, make_admission(access, key=federation.coordinator_key))
     return path
 
 
 def forget_admission(folder: Path, site: str) -> None:
-    """Who is off the roster reaches the federation no more."""
+    """Who is off the roster reaches the federation no more, and its certificates are void."""
+    revoke_serials(folder, site)
     for path in (admission_path(folder, site), _taken_path(folder, site)):
         path.unlink(missing_ok=True)
 

@@ -6,6 +6,7 @@ come in, certificates go out; `server/federation.py` and `server/admissions.py` 
 """
 
 import ipaddress
+from collections.abc import Iterable
 from datetime import UTC, datetime, timedelta
 
 from cryptography import x509
@@ -79,6 +80,28 @@ def issue_site(
     """
     builder = _builder(_common_name(site), authority.subject, public_key, now=now, until=until)
     return _for(builder, ExtendedKeyUsageOID.CLIENT_AUTH, authority_key)
+
+
+def revocation_list(
+    authority: x509.Certificate, authority_key: ec.EllipticCurvePrivateKey, serials: Iterable[int], *, now: int
+) -> bytes:
+    """The list (PEM) of certificates that are void; it lasts as long as the authority, for each change writes it anew.
+
+    Args:
+        authority: the root certificate.
+        authority_key: its key.
+        serials: numbers of the certificates.
+        now: Unix seconds.
+    """
+    at = datetime.fromtimestamp(now, UTC)
+    builder = x509.CertificateRevocationListBuilder().issuer_name(authority.subject)
+    builder = builder.last_update(at - _CLOCK_SKEW).next_update(authority.not_valid_after_utc)
+    for serial in serials:
+        entry = x509.RevokedCertificateBuilder().serial_number(serial).revocation_date(at - _CLOCK_SKEW).build()
+        builder = builder.add_revoked_certificate(entry)
+    issuer = x509.AuthorityKeyIdentifier.from_issuer_public_key(authority_key.public_key())
+    builder = builder.add_extension(issuer, critical=False)
+    return builder.sign(authority_key, hashes.SHA384()).public_bytes(serialization.Encoding.PEM)
 
 
 def read_authority(pem: bytes) -> x509.Certificate:

@@ -2,7 +2,7 @@
 
     ca/key.pem   ca/certificate.pem     the authority that issues
     ca/next/     key.pem certificate.pem   one that is coming: trusted, and issues nothing yet
-    ca/old.pem                          the certificate of one that is going: trusted, and its key is gone
+    ca/old.pem   ca/old-crl.pem         of one that is going: trusted, but for those on its last list; its key is gone
 
 Two files cannot be replaced at once; a change of authority that was cut short is finished by who next needs
 the key.
@@ -14,7 +14,8 @@ from pathlib import Path
 from cryptography import x509
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 
-from server.authority import certificate_pem, issue_authority, read_authority
+from server.authority import certificate_pem, issue_authority, read_authority, revocation_list
+from server.revoked import revoked_serials
 from shared.certificates import ends_at
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import TrustError
@@ -67,17 +68,26 @@ def bring_next(folder: Path, *, name: str, now: int) -> None:
     rename_durably(part, ca / "next")
 
 
-def change(folder: Path) -> None:
+def change(folder: Path, *, now: int) -> None:
     """Let the authority that is coming issue from now on; the other one stays trusted, without its key."""
     ca = folder / "ca"
+    authority, key = load_authority(folder, now=now)
+    write_atomically(ca / "old-crl.pem", revocation_list(authority, key, revoked_serials(folder), now=now))
     write_atomically(ca / "old.pem", (ca / "certificate.pem").read_bytes())
     write_atomically(ca / "certificate.pem", (ca / "next" / "certificate.pem").read_bytes())
     _finish_change(ca)
 
 
+def old_revocation_list(folder: Path) -> bytes:
+    """The last list (PEM) of an authority that is going; empty if none is."""
+    path = folder / "ca" / "old-crl.pem"
+    return path.read_bytes() if path.is_file() else b""
+
+
 def drop_old(folder: Path) -> None:
     """Trust the authority that is going no more."""
-    (folder / "ca" / "old.pem").unlink(missing_ok=True)
+    for name in ("old.pem", "old-crl.pem"):
+        (folder / "ca" / name).unlink(missing_ok=True)
     fsync_folder(folder / "ca")
 
 

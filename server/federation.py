@@ -46,11 +46,15 @@ fleet_port = {fleet_port}  # TCP, TLS only
 
 
 class FederationSettings(Section):
-    """What federation.toml says."""
+    """What federation.toml says.
+
+    With `proxied_port` the SuperLink listens there, on the loopback address, and a proxy on `fleet_port`.
+    """
 
     name: Name
     host: Host
     fleet_port: Port
+    proxied_port: Port | None = None
 
 
 @dataclass(frozen=True)
@@ -134,6 +138,21 @@ def create_federation(folder: Path, *, name: str, host: str, fleet_port: int, no
             f"The federation folder cannot be made ({error.strerror}).", remedy="Name a folder on a disk you can write."
         ) from None
     return load_federation(folder)
+
+
+def set_proxied_port(federation: Federation, port: int) -> None:
+    """Write into federation.toml that the SuperLink stands behind a proxy.
+
+    Raises:
+        ConfigError: the port is the one that sites dial.
+    """
+    settings = federation.settings
+    if port == settings.fleet_port:
+        raise ConfigError(
+            f"Port {port} is the one that sites dial, where the proxy listens.", remedy="Name another one by --behind."
+        )
+    text = _SETTINGS_TEXT.format(**settings.model_dump()) + f"proxied_port = {port}  # of the server behind the proxy\n"
+    write_atomically(federation.folder / "federation.toml", text.encode())
 
 
 def load_federation(folder: Path) -> Federation:
@@ -238,3 +257,8 @@ def _text(path: Path) -> str:
         raise ConfigError(
             f"{path.name} of the federation is not text.", remedy="Restore it from your backup."
         ) from None
+
+
+def listen_address(host: str) -> str:
+    """Where to listen for sites that dial `host`: everywhere, except for a federation on this machine alone."""
+    return host if host in ("127.0.0.1", "::1") else "0.0.0.0"  # noqa: S104  (sites dial in; TLS and node keys guard)

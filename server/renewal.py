@@ -111,7 +111,7 @@ def renew_authority(folder: Path, *, now: int, without: Set[str] = frozenset()) 
                 remedy="Sites take it with their next message; else send the file in admissions/, or use --without.",
             )
         elif step is Step.GOING:
-            change(folder)
+            change(folder, now=now)
         else:
             drop_old(folder)
         for entry in _current(federation, now=now):

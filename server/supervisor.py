@@ -21,7 +21,7 @@ from server.app import FEDERATION_VARIABLE
 from server.conduct import NODES_FILE
 from server.desk import utc_now
 from server.doorkeeper import TALKATIVE, Doorkeeper
-from server.federation import Federation, load_federation
+from server.federation import Federation, listen_address, load_federation
 from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
 from server.renewed import Shown, trusted_file
@@ -72,11 +72,12 @@ class Supervisor:
         self._attempts: dict[str, Attempt] = {}  # by study
         self._wait_s = RESTART_WAIT_S[0]
         federation = load_federation(self._folder)
+        behind = federation.settings.proxied_port
         (self._folder / "run").mkdir(exist_ok=True)
         self._superlink = SuperLink(
             run=self._folder / "run",
-            host=listen_address(federation.settings.host),
-            port=federation.settings.fleet_port,
+            host=listen_address(federation.settings.host) if behind is None else "127.0.0.1",
+            port=behind or federation.settings.fleet_port,
             certificate=federation.server_certificate,
             key=federation.server_key,
             ca=trusted_file(federation),
@@ -264,11 +265,6 @@ class Supervisor:
                 "This federation is served already.", remedy="Stop the other `wardround federation serve` first."
             ) from None
         return file
-
-
-def listen_address(host: str) -> str:
-    """Where to listen for sites that dial `host`: everywhere, except for a federation on this machine alone."""
-    return host if host in ("127.0.0.1", "::1") else "0.0.0.0"  # noqa: S104  (sites dial in; TLS and node keys guard)
 
 
 def serve(folder: Path) -> None:

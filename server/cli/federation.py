@@ -14,6 +14,7 @@ import typer
 from server import enrolment
 from server.admissions import admission_path
 from server.cli.passphrase import passphrase
+from server.cli.proxying import proxy, told_proxy
 from server.cli.renewing import renew, status
 from server.federation import create_federation, load_federation
 from shared.command_line import typed
@@ -28,6 +29,7 @@ app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, i
 app.command()(renew)
 app.command()(status)
 app.command()(passphrase)
+app.command()(proxy)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
 Site = Annotated[str, typer.Argument(help="The site's name: a-z, 0-9 and hyphens.")]
@@ -112,7 +114,7 @@ def revoke(folder: Folder, site: Site) -> Answer:
     """Cut a site off at once, in the middle of a round, too; it must be invited again."""
     roster = enrolment.revoke(folder, site)
     said = f"{site} is off the roster. If this federation is served, it is cut off now; rounds go on without it."
-    return Answer({"site": site, "sites": list(roster.sites())}, said)
+    return Answer({"site": site, "sites": list(roster.sites())}, said + told_proxy(folder))
 
 
 @app.command()

@@ -11,6 +11,7 @@ from rich.console import Group
 from rich.text import Text
 
 from server.admissions import admission_path, has_taken
+from server.cli.proxying import told_proxy
 from server.endings import endings
 from server.federation import existing_federation, load_federation
 from server.renewal import Step, next_step, renew_authority, renew_server_certificate, renew_sites, waiting_sites
@@ -51,7 +52,7 @@ def renew(
         "Server certificate": f"valid until {until}",
         "Shown": "a server that runs takes it up between two rounds",
     }
-    return Answer({"folder": str(folder), "valid_until": until}, facts(shown))
+    return Answer({"folder": str(folder), "valid_until": until}, Group(facts(shown), Text(told_proxy(folder))))
 
 
 @answering("federation.status")
@@ -88,7 +89,8 @@ def _authority(folder: Path, without: frozenset[str]) -> Answer:
     if step is not Step.GONE:
         shown["Next"] = f"{typed('federation', 'renew', folder, '--authority')}, when all have taken it"
     said = {name: words for name, words in shown.items() if words}
-    return Answer({"step": step.value, "waiting": list(waiting)}, Group(facts(said), Text(_CARRIED)))
+    told = told_proxy(folder)
+    return Answer({"step": step.value, "waiting": list(waiting)}, Group(facts(said), Text(_CARRIED + told)))
 
 
 def _file(folder: Path, site: str) -> str:

@@ -17,11 +17,11 @@ from client.join import join
 from deploy.local import wardround_command
 from server.desk import utc_now
 from server.enrolment import admit, invite, revoke
-from server.federation import create_federation, load_federation
+from server.federation import create_federation, listen_address, load_federation
 from server.launch import launch
 from server.queue import waits_for_sites
 from server.study_folder import StudyState
-from server.supervisor import START_TRIES, listen_address
+from server.supervisor import START_TRIES
 from shared.loopback import free_port
 
 PATIENCE_S = 300.0  # five starts of a process, on a machine that does much else
