@@ -22,8 +22,8 @@ from shared.errors import ConfigError
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
 _TAKEN = {None: "", True: "taken", False: "not taken yet"}
 _CARRIED = (
-    "\nThe next message of a study brings each site its admission. A site that is in no study takes"
-    "\nthe file in admissions/, which holds no secret: wardround site renew FILE"
+    "\nThe next message of a study brings each site its admission. A site that is in no study"
+    " takes the file in admissions/, which holds no secret: wardround site renew FILE"
 )
 _DONE = {
     Step.COMING: "a new one is trusted beside the old one, which still issues",
