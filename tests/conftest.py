@@ -10,9 +10,13 @@ from typing import TYPE_CHECKING
 
 import psutil
 import pytest
+from hypothesis import settings
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # of several tests at once; threads that wait by turning starve the others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+settings.register_profile("any machine", deadline=None)  # how long one takes is no matter of a test
+settings.load_profile("any machine")
 
 if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation

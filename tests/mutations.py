@@ -181,7 +181,7 @@ def judge(check: Callable[[Input], None], *, inputs: int, kinds: Sequence[str] =
     the input that a check fails for is named, and is short.
     """
 
-    @settings(max_examples=inputs // _AT_ONCE, phases=[Phase.generate], derandomize=True, database=None, deadline=None)
+    @settings(max_examples=inputs // _AT_ONCE, phases=[Phase.generate], derandomize=True, database=None)
     @given(st.binary(min_size=_AT_ONCE * _SCRIPT, max_size=_AT_ONCE * _SCRIPT))
     def run(scripts: bytes) -> None:
         for start in range(0, len(scripts), _SCRIPT):

@@ -264,6 +264,7 @@ def test_a_stolen_place_and_another_version_while_the_others_work(
 
 def test_nothing_else_was_said_and_nothing_twice(federation: LiveFederation, knocking: dict[str, Console]) -> None:
     for name in ("unadmitted", "foreign", "expired", "plain"):
+        until(knocking[name].troubles, lambda name=name: f"{name} said nothing")  # type: ignore[misc]
         assert len(knocking[name].troubles()) == 1, knocking[name].lines()
         assert federation.processes[name].poll() is None  # it goes on trying
     heard = [line for line in knocking["server"].lines() if not line.startswith("Study ")]

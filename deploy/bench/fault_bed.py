@@ -169,7 +169,7 @@ def fault_bed(
         relays = {site: stack.enter_context(Relay(federation.port)) for site in data}
         bed = FaultBed(federation, relays, skewed=skewed)
         for site, folder in federation.sites.items():
-            reroute(folder, relays[site].port)
+            reroute(federation.federation, folder, relays[site].port)
             if disks:
                 stack.enter_context(small_disk(bed.disk(Place.SITE_DISK, site), mib=SITE_DISK_MIB))
         if disks:

@@ -11,6 +11,7 @@ Needs no privilege and no kernel feature. What the two sides make of it is not j
 """
 
 import asyncio
+import json
 import ssl
 import threading
 from dataclasses import dataclass
@@ -19,9 +20,11 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from shared.canonical import canonical
+from client.admission import FILE_NAME
+from server.admissions import admission_path
+from server.federation import load_federation
+from shared.admission import Access, make_admission
 from shared.durable import write_atomically
-from shared.enrolment import read_invitation
 
 PIECE_BYTES = 16 << 10
 HELD_PIECES = 64  # under way in each direction; then TCP holds the sender back
@@ -168,13 +171,17 @@ class Relay:
                 await asyncio.sleep(len(piece) / pace)
 
 
-def reroute(site: Path, port: int) -> None:
-    """Let a site that has joined dial another port of this machine, as if it had been invited there.
+def reroute(federation: Path, site: Path, port: int) -> None:
+    """Let a site that was admitted dial another port of this machine, as if the coordinator had told it so.
 
     Args:
-        site: the site's folder.
+        federation: the federation folder.
+        site: the site's folder, named as the site is.
         port: of a relay.
     """
-    path = site / "invitation.json"
-    invitation = read_invitation(path.read_bytes()).model_copy(update={"fleet_port": port})
-    write_atomically(path, canonical(invitation.model_dump(mode="json")), mode=0o600)
+    path = admission_path(federation, site.name)
+    said = {name: value for name, value in json.loads(path.read_bytes()).items() if name != "signature"}
+    access = Access.model_validate(said | {"fleet_port": port})
+    admission = make_admission(access, key=load_federation(federation).coordinator_key)
+    for place in (path, site / FILE_NAME):
+        write_atomically(place, admission, mode=0o600)

@@ -208,7 +208,7 @@ def test_no_patient_is_in_two_batches(sizes: list[int], most: int) -> None:
         assert sum(map(len, batch)) <= most or len(batch) == 1
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(some.integers(8, 40))
 def test_the_size_of_a_batch_changes_nothing(batch_size: int) -> None:
     whole = moved(images(), asked(), training={"batch_size": 64})

@@ -133,11 +133,11 @@ def test_a_line_to_nobody_ends_at_once() -> None:
 
 def test_a_site_dials_the_port_that_it_was_sent_to(tmp_path: Path) -> None:
     made = provision(tmp_path, name="f", host="127.0.0.1", fleet_port=4000, sites=["a"], now=int(time.time()))
-    before = load_enrolment(made.sites["a"]).invitation
-    reroute(made.sites["a"], 4001)
-    after = load_enrolment(made.sites["a"]).invitation
-    assert (before.fleet_port, after.fleet_port) == (4000, 4001)
-    assert after.model_copy(update={"fleet_port": 4000}) == before
+    before = load_enrolment(made.sites["a"]).reach
+    reroute(made.federation, made.sites["a"], 4001)
+    after = load_enrolment(made.sites["a"]).reach
+    assert (before.port, after.port) == (4000, 4001)
+    assert (after.host, after.ca_pem) == (before.host, before.ca_pem)
 
 
 def _ended(line: socket.socket) -> bool:

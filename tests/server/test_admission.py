@@ -206,7 +206,7 @@ entries = st.fixed_dictionaries(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=80),
@@ -229,7 +229,7 @@ def test_any_bytes_are_admitted_or_refused_with_a_reason(tmp_path: Path, crafted
         assert refused.reason in ("malformed", "missing_key", "extra_key", "dtype", "shape", "oversize")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.lists(st.floats(width=32, allow_subnormal=True), min_size=4, max_size=4), st.integers(-(2**63), 2**63 - 1))
 def test_any_numbers_are_admitted_or_refused_as_the_fold_needs(tmp_path: Path, bias: list[float], seen: int) -> None:
     state = sound(conv__bias=np.array(bias, np.float32), bn__num_batches_tracked=np.array(seen, np.int64))

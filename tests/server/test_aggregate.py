@@ -15,7 +15,7 @@ from shared import update
 from shared.update import PackedFile, pack
 
 State = Mapping[str, np.ndarray]
-quick = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
 def write(path: Path, state: State) -> PackedFile:

@@ -437,7 +437,7 @@ class AnyOrderIntoABuffer(AnyOrder):
 
 
 TestAnyOrder = AnyOrder.TestCase
-TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=25, deadline=None)
+TestAnyOrder.settings = settings(max_examples=60, stateful_step_count=25)
 TestAnyOrderIntoABuffer = AnyOrderIntoABuffer.TestCase
 TestAnyOrderIntoABuffer.settings = TestAnyOrder.settings
 

@@ -30,7 +30,7 @@ from shared.update import (
     update_table,
 )
 
-quick = settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+quick = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 names = st.text(min_size=1, max_size=12).filter(lambda name: name != "__metadata__")
 shapes = st.lists(st.integers(0, 4), max_size=3).map(tuple)
 states = st.dictionaries(names, st.tuples(st.sampled_from(["float32", "int64"]), shapes), max_size=6)
@@ -147,7 +147,7 @@ def test_a_huge_header_is_refused_before_it_is_read(tmp_path: Path) -> None:
         PackedFile(path)
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
     st.one_of(
         st.binary(max_size=64),

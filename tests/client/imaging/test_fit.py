@@ -54,7 +54,7 @@ def test_ringing_is_clipped() -> None:
     assert found[0, 32, -1] > 64000
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(1, 300), st.integers(1, 300), st.sampled_from([1, 3]), st.booleans())
 def test_any_size_fits(height: int, width: int, channels: int, colour: bool) -> None:
     shape = (height, width, 3) if colour else (height, width)

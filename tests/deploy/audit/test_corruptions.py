@@ -76,9 +76,7 @@ def test_both_agree_wherever_the_file_ends(handed: Handed, independent: ModuleTy
 
 # ------------------------------------------------------------ anything at all
 
-MANY = settings(
-    deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True
-)
+MANY = settings(suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow], derandomize=True)
 
 
 def refused_alike(independent: ModuleType, handed: Handed, data: bytes) -> None:
