@@ -17,6 +17,7 @@ from rich.text import Text
 from client.about_site import DEFAULT_CONFIG, Config, about_site
 from client.approve_command import approve, deny
 from client.budget_command import app as budget
+from client.check_command import check
 from client.data_command import data
 from client.image_list_command import image_list
 from client.pacs_log_command import pacs_log
@@ -45,6 +46,7 @@ app.add_typer(peers, name="peers")
 app.command()(approve)
 app.command()(deny)
 app.command()(withdraw)
+app.command()(check)
 app.command()(data)
 app.command()(pull)
 app.command("pacs-log")(pacs_log)

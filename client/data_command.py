@@ -8,7 +8,7 @@ import typer
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from client.settings import FILE_NAME, folder_of, load_settings
+from client.settings import FILE_NAME, folder_of
 from shared.console import Answer, answering, facts, progress_console, table
 from shared.errors import ConfigError
 from shared.images import ImageSpec
@@ -33,10 +33,17 @@ def data(
     ] = None,
 ) -> Answer:
     """Read every image once; count what can be used, and the rest by reason."""
+    from client.site_account import account_of_site
+
+    say = progress_console().print
     if folder is not None and config is not None:
         raise ConfigError("--folder looks at files alone, without labels.", remedy="Leave --config out, or --folder.")
-    asked = _study(study)
-    found, unmapped = (_of_folder(folder, kind, asked), {}) if folder else _of_site(config or Path(FILE_NAME), asked)
+    asked = read_study(study)
+    found, unmapped = (
+        (_of_folder(folder, kind, asked), {})
+        if folder
+        else account_of_site(folder_of(config or Path(FILE_NAME)), asked, say)
+    )
     warnings = (Text(f"\n{line}") for line in _warnings(found, unmapped))
     shown = Group(facts(_head(found)), Text(), _reasons(found), *warnings)
     return Answer(found.model_dump(mode="json"), shown)
@@ -55,34 +62,8 @@ def _of_folder(folder: Path, kind: "FolderKind | None", study: "Study | None") -
     return survey(source, settings=None, task=None, say=progress_console().print)
 
 
-def _of_site(config: Path, study: "Study | None") -> "tuple[Account, dict[str, int]]":
-    """The account, and the words of labels that the study lacks and that may be shown here."""
-    from client.imaging.screening import Screen
-    from client.imaging.sources import open_source
-    from client.imaging.survey import survey
-    from client.join import load_enrolment
-    from client.patients import patient_key
-    from client.withdrawn import Withdrawn
-
-    folder = folder_of(config)
-    settings = load_settings(config)
-    salt = bytes.fromhex(load_enrolment(folder).invitation.patient_salt)
-    task = study.task if study else None
-    source = open_source(
-        settings.data,
-        task=task,
-        salt=salt,
-        base=folder,
-        images=study.images if study else None,
-        labels=settings.labels,
-        clinical=study.clinical if study else None,
-    )
-    screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
-    found = survey(source, settings=settings.data, task=task, screen=screen, say=progress_console().print)
-    return found, source.unmapped.shown(smallest_cell=settings.policy.smallest_cell)
-
-
-def _study(path: Path | None) -> "Study | None":
+def read_study(path: Path | None) -> "Study | None":
+    """The study in a file, if one is named. Raises `ConfigError`: there is no such file, or it is no study."""
     from shared.study import parse_study
 
     if path is None:

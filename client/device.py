@@ -8,9 +8,13 @@ so the worker calls them once, before it touches the device.
 import os
 from dataclasses import dataclass
 
+import psutil
 import torch
 
+from client.imaging.memory import memory_bytes
 from shared.errors import ConfigError, ResourceError
+
+_TRIED = 128  # rows and columns of what is computed to try a device out
 
 
 @dataclass(frozen=True)
@@ -102,6 +106,28 @@ def settle(device: ResolvedDevice) -> None:
     """Wait until the device has done what it was given; the CPU has, always."""
     if device.kind == "cuda":
         torch.cuda.synchronize(device.name)
+
+
+def try_out(device: ResolvedDevice) -> None:
+    """Allocate on a device and compute there, so that one that is there and does not work is found.
+
+    Raises:
+        ResourceError: it computes something else than it should.
+        RuntimeError: torch cannot allocate or compute on it.
+    """
+    values = (torch.arange(_TRIED * _TRIED, device=device.name) % 7).reshape(_TRIED, _TRIED)
+    product = values.to(torch.float32) @ values.to(torch.float32)  # sums of whole numbers below 2**24 are exact
+    if not torch.equal(product.cpu().to(torch.int64), values.cpu() @ values.cpu()):
+        raise ResourceError("The device computes wrongly.", remedy="Take it out of use, and have it looked at.")
+
+
+def memory_of(device: ResolvedDevice) -> tuple[int, int]:
+    """Bytes of a device's memory that are free, and of all of it; of the CPU those that this account may take."""
+    if device.kind == "cuda":
+        free, whole = torch.cuda.mem_get_info(device.name)
+        return int(free), int(whole)
+    whole = memory_bytes()
+    return min(int(psutil.virtual_memory().available), whole), whole
 
 
 def _best() -> ResolvedDevice:

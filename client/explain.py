@@ -37,12 +37,17 @@ def explain(message: Open, contract: Contract, *, terms: SiteTerms, coordinator:
         yield f"Beside each image it takes from the site's table: {', '.join(study.clinical)}."
     if study.training is not None and contract.rounds:
         yield from _training(study.training, contract, patch=study.images.patch)
-    yield from _leaving(contract, terms.floors)
+    yield from what_leaves(study, contract, terms.floors)
+    floors = ", ".join(f"{key} = {value}" for key, value in sorted(terms.floors.items()))
+    yield f"The agreement ends on {terms.expires}, and holds as long as this software and these floors do: {floors}."
+
+
+def what_leaves(study: Study, contract: Contract, floors: Floors) -> Iterator[str]:
+    """Which numbers would leave the site under a contract, and what they may tell, one sentence each."""
+    yield from _leaving(contract, floors)
     if study.rounds.keep_updates and contract.rounds:
         yield "The coordinator keeps this site's updates after their round, for an auditor to make the models again."
     yield from _privacy(study, contract)
-    floors = ", ".join(f"{key} = {value}" for key, value in sorted(terms.floors.items()))
-    yield f"The agreement ends on {terms.expires}, and holds as long as this software and these floors do: {floors}."
 
 
 def _training(training: TrainingSpec, contract: Contract, *, patch: PatchSpec | None) -> Iterator[str]:

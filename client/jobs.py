@@ -27,7 +27,7 @@ Split = Literal["train", HeldOut]
 
 
 class ProbeJob(Section):
-    """Find the device that the configuration asks for, and get warm."""
+    """Find the device that the configuration asks for, compute on it, and get warm."""
 
     job: Literal["probe"] = "probe"
 
@@ -105,10 +105,12 @@ class Began(Section):
 
 
 class ProbeDone(Section):
-    """The worker is warm."""
+    """The worker is warm; its device has computed, and has so much memory free, in bytes, of the whole."""
 
     event: Literal["probed"] = "probed"
     place: Place
+    free_bytes: Count = 0
+    whole_bytes: Count = 0
 
 
 class OpenDone(Section):

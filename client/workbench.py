@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from client.backbones import Backbones
-from client.device import ResolvedDevice, make_repeatable, resolve_device, use_threads
+from client.device import ResolvedDevice, make_repeatable, memory_of, resolve_device, try_out, use_threads
 from client.image_lists import ImageLists
 from client.imaging.cache import prepare
 from client.imaging.catalogue import Row
@@ -57,9 +57,11 @@ class Workbench:
         self._withdrawn: frozenset[bytes] = frozenset()  # of whom nothing is warm
 
     def probe(self) -> ProbeDone:
-        """Find the device that the configuration asks for."""
-        self._resolve()
-        return ProbeDone(place=self._place())
+        """Find the device that the configuration asks for, and compute on it."""
+        device = self._resolve()
+        try_out(device)
+        free, whole = memory_of(device)
+        return ProbeDone(place=self._place(), free_bytes=free, whole_bytes=whole)
 
     def open(self, job: OpenJob) -> OpenDone:
         """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""

@@ -40,7 +40,7 @@ _QUIET = {
 }
 _GRACE_S = 3.0
 
-__all__ = ["RunStatus", "SuperLink"]
+__all__ = ["RunStatus", "SuperLink", "listening"]
 
 
 class SuperLink:
@@ -247,6 +247,19 @@ class SuperLink:
         while left := self.children():
             _signal(left, signal.SIGKILL)
             time.sleep(0.05)
+
+
+def listening(run: Path) -> list[tuple[str, int]]:
+    """Where the SuperLink of a folder and all that descends from it listen now: addresses and TCP ports."""
+    found = []
+    for process in _marked(str(run.resolve())):
+        with contextlib.suppress(psutil.Error):
+            found += [
+                (line.laddr.ip, line.laddr.port)
+                for line in process.net_connections("tcp")
+                if line.status == psutil.CONN_LISTEN
+            ]
+    return found
 
 
 def _marked(run: str) -> Iterator[psutil.Process]:

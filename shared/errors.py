@@ -1,6 +1,7 @@
 """Every way Wardround fails, and the exit code and remedy that go with it.
 
     WardroundError                      exit
+    ├── NotReady                        1    a check found something to be mended first
     ├── ConfigError                     3    a file or option is wrong
     ├── TrustError                      4    a key, signature, certificate or chain does not hold
     │   └── ProtocolError               4    the peer speaks another protocol or version
@@ -38,6 +39,13 @@ class WardroundError(Exception):
         super().__init__(what)
         self.what = what
         self.remedy = remedy
+
+
+class NotReady(WardroundError):
+    """A check found something that is to be mended first."""
+
+    exit_code = 1
+    code = "not_ready"
 
 
 class ConfigError(WardroundError):

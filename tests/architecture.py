@@ -29,7 +29,7 @@ NARROWER = {"deploy/audit/": ("shared.", "deploy.audit.")}
 MAY_KNOW = {
     "flwr": (
         *("client/link.py", "client/fleet.py", "client/membership.py", "client/message_calls.py"),
-        *("client/parcels.py", "client/app.py"),
+        *("client/parcels.py", "client/app.py", "client/soundings.py"),
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
         *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),
@@ -55,6 +55,7 @@ MAY_KNOW = {
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "shared/certificates.py"),
         *("server/authority.py", "server/authority_files.py", "client/link.py", "client/fleet.py", "deploy/release/"),
+        *("client/checks/chain.py",),
     ),
 }
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.

@@ -13,6 +13,7 @@ import typer
 
 from server import enrolment
 from server.admissions import admission_path
+from server.cli.checking import check
 from server.cli.passphrase import passphrase
 from server.cli.proxying import proxy, told_proxy
 from server.cli.renewing import renew, status
@@ -25,11 +26,6 @@ from shared.identity import RosterEntry
 from shared.parent import end_if_asked
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
-
-app.command()(renew)
-app.command()(status)
-app.command()(passphrase)
-app.command()(proxy)
 
 Folder = Annotated[Path, typer.Argument(metavar="DIR", help="The federation folder.")]
 Site = Annotated[str, typer.Argument(help="The site's name: a-z, 0-9 and hyphens.")]
@@ -180,3 +176,7 @@ def _check_fingerprint(found: str, *, expected: str | None) -> None:
             f"The join request's keys have the fingerprint {found}; expected {expected}.",
             remedy="Ask the site to read its fingerprint again; if it differs, the request is not theirs.",
         )
+
+
+for one in (renew, status, check, passphrase, proxy):
+    app.command()(one)

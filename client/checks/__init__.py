@@ -1,0 +1,1 @@
+"""The checks of `wardround site check`, by what they look at; `registry.py` has their order."""

@@ -1,0 +1,108 @@
+"""What the checks of a site look at, each part read when it is first asked for."""
+
+import fcntl
+import os
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+
+from client.checks.route import Proxy, proxy_for
+from client.join import Enrolment, load_enrolment, load_invitation
+from client.settings import FILE_NAME, SiteSettings, load_settings
+from client.soundings import Soundings
+from shared.enrolment import Invitation
+from shared.study import Study
+from shared.update import Tensors
+
+FOLDERS = ("cache", "spool")  # where much is written
+
+
+@dataclass(frozen=True)
+class Grounds:
+    """One site, as it lies in its folder, and what is asked about it.
+
+    Attributes:
+        folder: the site's.
+        study: the study that it is to take part in, if one is named.
+        idle_s: seconds for which a line is left idle; None tries none.
+        clock: Unix time in seconds of this computer.
+        environment: variables of this process.
+        measured: figures that one check leaves to a later one.
+    """
+
+    folder: Path
+    study: Study | None = None
+    idle_s: float | None = None
+    clock: Callable[[], float] = time.time
+    environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    measured: dict[str, float] = field(default_factory=dict)
+
+    @property
+    def asked(self) -> Study:
+        """The study that is named; for the checks that are made where one is."""
+        assert self.study is not None
+        return self.study
+
+    @cached_property
+    def settings(self) -> SiteSettings:
+        """site.toml; raises as `load_settings`."""
+        return load_settings(self.folder / FILE_NAME)
+
+    @cached_property
+    def invitation(self) -> Invitation:
+        """The invitation, without the site's keys; raises as `load_invitation`."""
+        return load_invitation(self.folder)
+
+    @cached_property
+    def enrolment(self) -> Enrolment:
+        """The site's keys, too; raises as `load_enrolment`."""
+        return load_enrolment(self.folder)
+
+    @cached_property
+    def proxy(self) -> Proxy | None:
+        """The proxy that the line to the server takes, if it takes one."""
+        return proxy_for(self.invitation.host, self.environment)
+
+    @property
+    def where(self) -> str:
+        """The server as its invitation names it."""
+        return f"{self.invitation.host}:{self.invitation.fleet_port}"
+
+    @cached_property
+    def soundings(self) -> Soundings:
+        """Signed calls to the server that ask for nothing."""
+        invitation = self.invitation
+        return Soundings(
+            host=invitation.host,
+            port=invitation.fleet_port,
+            ca_pem=invitation.ca_certificate.encode(),
+            key=self.enrolment.transport_key,
+            clock=self.clock,
+        )
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """The tensors that travel in the study."""
+        from client.networks import start_network
+        from shared.methods import travelling
+        from shared.update import table_of
+
+        return table_of(travelling(start_network(self.asked), self.asked))
+
+    def served(self) -> bool:
+        """Whether an agent serves the site now."""
+        try:
+            with (self.folder / "agent.lock").open("r") as file:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return True
+        except OSError:
+            return False
+        return False
+
+    def disks(self) -> list[Path]:
+        """The folders that much is written to, or, of one that is not there yet, where it will be; one of each disk."""
+        there = [self.folder / name if (self.folder / name).is_dir() else self.folder for name in FOLDERS]
+        return list({path.stat().st_dev: path for path in there}.values())

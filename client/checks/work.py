@@ -1,0 +1,128 @@
+"""What the worker can do here, seen from the very process that will do it: device, and one step of a study."""
+
+import shutil
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from client.checks.grounds import Grounds
+from client.contract import check_payload
+from client.jobs import UPDATE_FILE, Event, Failed, ProbeDone, ProbeJob, Progress, Question, RehearseDone, RehearseJob
+from client.software import installed
+from client.worker_process import WorkerProcess
+from shared.canonical import digest
+from shared.contract import contract_of
+from shared.errors import TEMPLATES, ResourceError
+from shared.preflight import Finding, fix, passed, warn
+from shared.rehearsal import MEANINGS, Code, Outcome, outcome, two_digits
+from shared.update import pack
+
+WORKER_S, DRY_RUN_S = 120.0, 7200.0
+GB = 1e9
+STATES = 4  # weights, gradients, and the optimiser's two moments
+
+
+def look_at_device(grounds: Grounds) -> Finding:
+    """Does the worker start, find its device, allocate and compute there, and is enough memory free?"""
+    with _worker(grounds.folder) as worker:
+        event = _ask(worker, ProbeJob(), limit_s=WORKER_S)
+    if isinstance(event, Failed):
+        return fix(
+            TEMPLATES[event.code],
+            "Look at the driver from this very account and container (nvidia-smi), or set compute.device to auto;"
+            " worker.log in the site's folder says more.",
+        )
+    assert isinstance(event, ProbeDone)
+    place, free = event.place, event.free_bytes
+    facts = {"device": place.device, "threads": place.threads, "free_bytes": free, "bytes": event.whole_bytes}
+    what = f"The worker computes on {place.device} ({place.reason}); {free / GB:.1f} GB of its memory are free."
+    if grounds.study is not None and free < (needed := _least_memory(grounds)):
+        return fix(
+            f"{what} The study's network alone needs {needed / GB:.1f} GB.",
+            "Free the device's memory (nvidia-smi shows who has it), or name another device.",
+            **facts,
+        )
+    if place.fell_back:
+        return warn(what, "If this machine has a GPU, look at its driver; else all is as it should be.", **facts)
+    return passed(what, **facts)
+
+
+def look_at_dry_run(grounds: Grounds) -> Finding:
+    """One step of the study on the site's own images, of which nothing leaves; and how long a round takes."""
+    out = Path(tempfile.mkdtemp(prefix=".check-", dir=grounds.folder))
+    try:
+        job = _job(grounds, out)
+        with _worker(grounds.folder) as worker:
+            event = _ask(worker, job, limit_s=DRY_RUN_S)
+        if isinstance(event, Failed):
+            return fix(TEMPLATES[event.code], "Read worker.log in the site's folder, which says where it failed.")
+        assert isinstance(event, RehearseDone)
+        if (out / UPDATE_FILE).is_file():
+            check_payload(contract_of(grounds.asked, job.tensors, site=grounds.invitation.site), out / UPDATE_FILE)
+    finally:
+        shutil.rmtree(out, ignore_errors=True)
+    return _of(event, grounds.measured.get("travel_s"))
+
+
+def _of(done: RehearseDone, travel_s: float | None) -> Finding:
+    """The gravest thing that the rehearsal found, or how long a round takes."""
+    codes = [code for code in done.findings.values() if code is not Code.PASS]
+    facts = {"codes": " ".join(codes)}
+    for word, made in ((Outcome.FIX, fix), (Outcome.WARN, warn)):
+        for code in codes:
+            if outcome(code) is word:
+                return made(done.said or MEANINGS[code].what, MEANINGS[code].remedy, **facts)
+    work_s = two_digits(done.work_s or 0.0)
+    what = f"One step was done and thrown away; nothing left. A round's work takes about {work_s:g} s here"
+    if travel_s is None:
+        return passed(f"{what}.", work_s=work_s)
+    round_s = two_digits(work_s + travel_s)
+    return passed(f"{what}, with its way about {round_s:g} s.", work_s=work_s, round_s=round_s)
+
+
+def _job(grounds: Grounds, out: Path) -> RehearseJob:
+    from client.networks import start_network
+    from shared.methods import travelling
+
+    model = out / "incoming.safetensors"
+    packed = pack(travelling(start_network(grounds.asked), grounds.asked))
+    model.write_bytes(packed)
+    return RehearseJob(study=grounds.asked, tensors=grounds.tensors, model=model, model_digest=digest(packed), out=out)
+
+
+def _least_memory(grounds: Grounds) -> int:
+    """Bytes that the network takes while it trains, without what its layers keep of a batch."""
+    whole = sum(tensor.nbytes for tensor in grounds.tensors)
+    return STATES * whole if grounds.asked.training is not None else whole
+
+
+@contextmanager
+def _worker(folder: Path) -> Iterator[WorkerProcess]:
+    """The site's own worker, as its agent starts it."""
+    worker = WorkerProcess(folder, code=installed().code)
+    try:
+        yield worker
+    finally:
+        worker.end()
+
+
+def _ask(worker: WorkerProcess, job: Question, *, limit_s: float) -> Event:
+    """The event that ends a job.
+
+    Raises:
+        ResourceError: the worker ended by itself, or does not come to an end.
+    """
+    worker.submit(job)
+    deadline = time.monotonic() + limit_s
+    while time.monotonic() < deadline:
+        for event in worker.listen(0.25):
+            if not isinstance(event, Progress):
+                return event
+        if worker.crashed():
+            break
+    raise ResourceError(
+        "The worker ends by itself, or does not answer.",
+        remedy="Read worker.log in the site's folder, and the system's log: often memory is short.",
+    )

@@ -1,0 +1,46 @@
+"""The account of a site's own images, under its settings: the splits of its federation, without who has withdrawn."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from client.imaging.account import Account
+from client.imaging.screening import Screen
+from client.imaging.sources import open_source
+from client.imaging.survey import survey
+from client.join import load_invitation
+from client.patients import patient_key
+from client.settings import FILE_NAME, load_settings
+from client.withdrawn import Withdrawn
+from shared.study import Study
+
+
+def account_of_site(
+    folder: Path, study: Study | None, say: Callable[[str], None] = lambda _: None
+) -> tuple[Account, dict[str, int]]:
+    """Read every image of a site once, and count.
+
+    Args:
+        folder: the site's.
+        study: whose images and classes are counted, if there is one.
+        say: hears how far it is, now and then.
+
+    Returns:
+        The account, and the words of labels that the study lacks and that may be shown here, with their patients.
+
+    Raises:
+        ConfigError, ResourceError: as `load_settings`, `load_invitation` and `open_source`.
+        TrustError: the key of the patients' hashes is damaged, or readable by others.
+    """
+    settings, task = load_settings(folder / FILE_NAME), study.task if study else None
+    source = open_source(
+        settings.data,
+        task=task,
+        salt=bytes.fromhex(load_invitation(folder).patient_salt),
+        base=folder,
+        images=study.images if study else None,
+        labels=settings.labels,
+        clinical=study.clinical if study else None,
+    )
+    screen = Screen(patient_key(folder), withdrawn=Withdrawn(folder).patients())
+    found = survey(source, settings=settings.data, task=task, screen=screen, say=say)
+    return found, source.unmapped.shown(smallest_cell=settings.policy.smallest_cell)

@@ -1,0 +1,104 @@
+"""What the machine that serves offers: its name, its port, who else can reach the server's inner door, its limits."""
+
+import contextlib
+import ipaddress
+import os
+import pwd
+import resource
+import socket
+from collections.abc import Iterator
+
+import psutil
+
+from server.checks.grounds import Grounds
+from server.superlink import listening
+from server.supervisor import listen_address
+from shared.loopback import ADDRESS
+from shared.preflight import Finding, fix, passed, warn
+
+GB = 1e9
+FREE_MEMORY_BYTES = 1e9
+DESCRIPTORS, DESCRIPTORS_PER_SITE = 1024, 8
+_FIRST_PERSON = 1000  # user ids of people begin here (login.defs(5))
+_NO_LOGIN = ("nologin", "false", "sync")
+
+
+def look_at_name(grounds: Grounds) -> Finding:
+    """Is the name that sites dial known, and is it this machine's?"""
+    host = grounds.federation.settings.host
+    try:
+        found = {str(entry[4][0]) for entry in socket.getaddrinfo(host, None, type=socket.SOCK_STREAM)}
+    except OSError:
+        return fix(f"The name {host}, which sites dial, is not known here.", "Have it entered in the DNS of the sites.")
+    own = {address.address.partition("%")[0] for card in psutil.net_if_addrs().values() for address in card}
+    if found & own or any(ipaddress.ip_address(one.partition("%")[0]).is_loopback for one in found):
+        return passed(f"{host} is this machine.")
+    return passed(f"{host} is {', '.join(sorted(found)[:3])}, which has to lead here (a front proxy, or NAT).")
+
+
+def look_at_port(grounds: Grounds) -> Finding:
+    """Is the port that sites dial free, or ours?"""
+    settings = grounds.federation.settings
+    host, port = listen_address(settings.host), settings.fleet_port
+    if grounds.served():
+        return passed(f"Port {port} is this federation's, which is served now.")
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            why = os.strerror(error.errno or 0).lower()
+            return fix(
+                f"Port {port} cannot be used ({why}).",
+                f"See who has it with `ss -ltnp 'sport = :{port}'`, or choose another port in federation.toml.",
+            )
+    return passed(f"Port {port} is free.")
+
+
+def look_at_control(grounds: Grounds) -> Finding:
+    """Does the SuperLink's Control API, which asks for no password, listen on loopback alone, and who is there?"""
+    port = grounds.federation.settings.fleet_port
+    if open_to_others := sorted(
+        {f"{address}:{at}" for address, at in listening(grounds.folder / "run") if at != port and address != ADDRESS}
+    ):
+        return fix(
+            f"A process of this federation listens at {', '.join(open_to_others)}, beside the port of the sites.",
+            "Stop `wardround federation serve` and start it again; if that stays, close these ports in the firewall.",
+        )
+    if others := sorted(_people()):
+        return warn(
+            f"On loopback, which other accounts of this machine reach, too: {', '.join(others[:4])}.",
+            "Serve on a machine, container or network namespace of its own: that interface asks for no password.",
+        )
+    return passed("On loopback alone, and no other person has an account here.")
+
+
+def look_at_limits(grounds: Grounds) -> Finding:
+    """May the server open files and connections for every site?"""
+    needed = DESCRIPTORS + DESCRIPTORS_PER_SITE * len(grounds.federation.roster.entries)
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft != resource.RLIM_INFINITY and soft < needed:
+        return fix(
+            f"A process may open {soft} files; {needed} are needed.",
+            f"Run `ulimit -n {needed}` before, or set LimitNOFILE={needed} in the unit.",
+            descriptors=soft,
+        )
+    return passed(f"A process may open {soft} files.", descriptors=soft, hard=hard)
+
+
+def look_at_memory(grounds: Grounds) -> Finding:
+    """How much memory is free?"""
+    free = psutil.virtual_memory().available
+    what = f"{free / GB:.1f} GB are free."
+    if free < FREE_MEMORY_BYTES:
+        return fix(what, "End other programs: the SuperLink holds models and updates in memory.", free_bytes=free)
+    return passed(what, free_bytes=free)
+
+
+def _people() -> Iterator[str]:
+    """Other accounts that a person could log in to."""
+    with contextlib.suppress(OSError):
+        for one in pwd.getpwall():
+            person = _FIRST_PERSON <= one.pw_uid < 65_534 and one.pw_uid != os.geteuid()
+            if person and not one.pw_shell.endswith(_NO_LOGIN):
+                yield one.pw_name
