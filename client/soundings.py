@@ -87,7 +87,8 @@ class Soundings:
 
     def bytes_up_per_s(self, *, size: int = PROBE_BYTES) -> float:
         """Bytes per second that arrive at the server: of random ones, which it refuses. Raises `LinkError`."""
-        return size / max(self._nothing(os.urandom(size)) - self.round_trip_s(times=1), 1e-6)
+        whole_s = self._nothing(os.urandom(size))
+        return size / max(whole_s - self.round_trip_s(), whole_s / 2)
 
     def still_there(self) -> bool:
         """Whether a call on the line as it is gets its answer within the time of a call."""
