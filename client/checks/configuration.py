@@ -13,7 +13,7 @@ from client.software import installed
 from client.study_store import StudyStore
 from shared.errors import WireCode
 from shared.ledger import read_types
-from shared.preflight import Finding, fix, passed, warn
+from shared.preflight import Fact, Finding, fix, passed, warn
 from shared.secret_files import closing, exposed
 from shared.version import VERSION
 from shared.wire import PROTOCOL
@@ -79,7 +79,7 @@ def look_at_software(grounds: Grounds) -> Finding:
         flower = version("flwr")
     except PackageNotFoundError:
         flower = "none"
-    facts = {"version": VERSION, "protocol": int(PROTOCOL), "flower": flower, "code": installed().code}
+    facts: dict[str, Fact] = {"version": VERSION, "protocol": int(PROTOCOL), "flower": flower, "code": installed().code}
     if not flower.startswith(f"{FLOWER}."):
         return fix(
             f"Flower {flower} is installed; both sides speak that of {FLOWER}.",

@@ -83,8 +83,8 @@ def look_at_tls(grounds: Grounds) -> Finding:
     except ssl.SSLCertVerificationError as error:
         return _refused(grounds, error)
     except OSError:
-        error = diagnose(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
-        return fix(error.what, error.remedy)
+        plain = diagnose(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
+        return fix(plain.what, plain.remedy)
     if protocol != "h2":
         return fix(
             f"{where} shows the federation's certificate, and does not agree to HTTP/2.",

@@ -15,7 +15,7 @@ from client.worker_process import WorkerProcess
 from shared.canonical import digest
 from shared.contract import contract_of
 from shared.errors import TEMPLATES, ResourceError
-from shared.preflight import Finding, fix, passed, warn
+from shared.preflight import Fact, Finding, fix, passed, warn
 from shared.rehearsal import MEANINGS, Code, Outcome, outcome, two_digits
 from shared.update import pack
 
@@ -36,7 +36,12 @@ def look_at_device(grounds: Grounds) -> Finding:
         )
     assert isinstance(event, ProbeDone)
     place, free = event.place, event.free_bytes
-    facts = {"device": place.device, "threads": place.threads, "free_bytes": free, "bytes": event.whole_bytes}
+    facts: dict[str, Fact] = {
+        "device": place.device,
+        "threads": place.threads,
+        "free_bytes": free,
+        "bytes": event.whole_bytes,
+    }
     what = f"The worker computes on {place.device} ({place.reason}); {free / GB:.1f} GB of its memory are free."
     if grounds.study is not None and free < (needed := _least_memory(grounds)):
         return fix(
@@ -50,7 +55,10 @@ def look_at_device(grounds: Grounds) -> Finding:
 
 
 def look_at_dry_run(grounds: Grounds) -> Finding:
-    """One step of the study on the site's own images, of which nothing leaves; and how long a round takes."""
+    """One step of the study on the site's own images, of which nothing leaves; and how long a round takes.
+
+    A private study is tried without its noise: whom it may train is agreed when it is opened, not before.
+    """
     out = Path(tempfile.mkdtemp(prefix=".check-", dir=grounds.folder))
     try:
         job = _job(grounds, out)
@@ -60,13 +68,13 @@ def look_at_dry_run(grounds: Grounds) -> Finding:
             return fix(TEMPLATES[event.code], "Read worker.log in the site's folder, which says where it failed.")
         assert isinstance(event, RehearseDone)
         if (out / UPDATE_FILE).is_file():
-            check_payload(contract_of(grounds.asked, job.tensors, site=grounds.invitation.site), out / UPDATE_FILE)
+            check_payload(contract_of(job.study, job.tensors, site=grounds.invitation.site), out / UPDATE_FILE)
     finally:
         shutil.rmtree(out, ignore_errors=True)
-    return _of(event, grounds.measured.get("travel_s"))
+    return _of(event, grounds.measured.get("travel_s"), private=grounds.asked.privacy is not None)
 
 
-def _of(done: RehearseDone, travel_s: float | None) -> Finding:
+def _of(done: RehearseDone, travel_s: float | None, *, private: bool) -> Finding:
     """The gravest thing that the rehearsal found, or how long a round takes."""
     codes = [code for code in done.findings.values() if code is not Code.PASS]
     facts = {"codes": " ".join(codes)}
@@ -75,7 +83,8 @@ def _of(done: RehearseDone, travel_s: float | None) -> Finding:
             if outcome(code) is word:
                 return made(done.said or MEANINGS[code].what, MEANINGS[code].remedy, **facts)
     work_s = two_digits(done.work_s or 0.0)
-    what = f"One step was done and thrown away; nothing left. A round's work takes about {work_s:g} s here"
+    how = "One step, without the noise of the study," if private else "One step"
+    what = f"{how} was done and thrown away; nothing left. A round's work takes about {work_s:g} s here"
     if travel_s is None:
         return passed(f"{what}.", work_s=work_s)
     round_s = two_digits(work_s + travel_s)
@@ -86,10 +95,10 @@ def _job(grounds: Grounds, out: Path) -> RehearseJob:
     from client.networks import start_network
     from shared.methods import travelling
 
-    model = out / "incoming.safetensors"
-    packed = pack(travelling(start_network(grounds.asked), grounds.asked))
+    model, study = out / "incoming.safetensors", grounds.asked.model_copy(update={"privacy": None})
+    packed = pack(travelling(start_network(study), study))
     model.write_bytes(packed)
-    return RehearseJob(study=grounds.asked, tensors=grounds.tensors, model=model, model_digest=digest(packed), out=out)
+    return RehearseJob(study=study, tensors=grounds.tensors, model=model, model_digest=digest(packed), out=out)
 
 
 def _least_memory(grounds: Grounds) -> int:
