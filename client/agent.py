@@ -19,6 +19,7 @@ from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
+from client.pausing import is_paused
 from client.site import Site, write_status
 from client.starting import note_start
 from shared import service_manager
@@ -249,7 +250,7 @@ class Agent:
     def _rest_worker(self) -> None:
         if self._answering.current is not None:
             self._idle_since = time.monotonic()
-        elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s:
+        elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s or is_paused(self._site.folder):
             self._site.worker.end()
 
     def _busy(self) -> bool:
@@ -271,7 +272,9 @@ class Agent:
         if isinstance(self._trouble, LinkError):
             return "offline"
         task = self._answering.current
-        return task.job.job if task is not None else "waiting"
+        if task is not None:
+            return task.job.job
+        return "paused" if is_paused(self._site.folder) else "waiting"
 
     def _report(self, state: str) -> None:
         site, task = self._site, self._answering.current

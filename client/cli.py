@@ -22,6 +22,8 @@ from client.data_command import data
 from client.image_list_command import image_list
 from client.pacs_log_command import pacs_log
 from client.passphrase_command import passphrase
+from client.pause_command import pause, resume
+from client.pausing import find_pause
 from client.peers_command import app as peers
 from client.pull_command import pull
 from client.renew_command import renew
@@ -45,6 +47,8 @@ app.add_typer(budget, name="budget")
 app.add_typer(peers, name="peers")
 app.command()(approve)
 app.command()(deny)
+app.command()(pause)
+app.command()(resume)
 app.command()(withdraw)
 app.command()(check)
 app.command()(data)
@@ -157,6 +161,8 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     if ended and found["state"] != "stopped":
         found |= {"state": "dead", "trouble": "The agent ended without saying so; start it again."}
     found["damaged_lines"] = damaged_lines(folder)
+    held = find_pause(folder)
+    found["paused"] = held.model_dump() if held else None
     shown = status_in_words(found)
     waits = [asked.model_dump(include={"study", "since", "contract"}) for asked in _approvals(folder).waiting()]
     lines = (

@@ -6,7 +6,8 @@ In this order, before any image is read:
 2. of an open study, that the terms it was agreed under still hold (`client/terms.py`);
 3. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
    waits, and the coordinator asks again;
-4. the site's hours: outside them it waits, too. What is in hand when they end is finished.
+4. a pause of the site (`client/pausing.py`), and its hours: meanwhile and outside them it waits, too. What is in hand
+   when they end is finished.
 
 The site reads its policy when it starts, so that a line that was changed binds studies that are open already.
 """
@@ -18,6 +19,7 @@ from client.about_site import about_site
 from client.approvals import Asked, Decision
 from client.hours import within
 from client.jobs import Split
+from client.pausing import is_paused
 from client.peers import believed, read_peers
 from client.policy import permit, permit_patients, permit_peers
 from client.settings import FILE_NAME
@@ -39,7 +41,7 @@ class Consent:
         self._site = site
         self._policy = site.settings.policy
         self._terms = Terms(self._policy, site.software, now=site.now)
-        self._resting: set[str] = set()
+        self._resting: dict[str, str] = {}  # why a study waits, as it was said
 
     def to_open(self, message: Open, envelope: bytes) -> None:
         """A study is to be opened.
@@ -56,12 +58,12 @@ class Consent:
         self._insist_on_peers(message)
         if self._policy.studies == "ask":
             self._insist_on_approval(contract, self.terms(message), envelope)
-        self._insist_on_hours(contract.study)
+        self._insist_on_now(contract.study)
 
     def to_work(self, record: StudyRecord) -> None:
         """A round of an open study is to be worked on; raises as `to_open`."""
         self.to_upload(record)
-        self._insist_on_hours(record.open.study.name)
+        self._insist_on_now(record.open.study.name)
 
     def to_upload(self, record: StudyRecord) -> None:
         """An update that was made is to leave, at whatever hour; raises as `to_open`."""
@@ -80,6 +82,8 @@ class Consent:
             raise self._policy.refusal("studies", "nobody has approved what is rehearsed")
         if message.survey and not self._policy.counts_may_be_told:
             raise self._policy.refusal("counts_may_be_told", "the coordinator asks what there is (study cohort)")
+        if is_paused(self._site.folder):
+            raise Refusal(WireCode.PAUSED, remedy="A rehearsal does not wait for its end.")
         if not within(self._policy.hours, self._local_time()):
             raise self._policy.refusal("hours", "a rehearsal does not wait for them")
 
@@ -150,14 +154,20 @@ class Consent:
         if decision.verdict == "denied":
             raise Refusal(WireCode.DENIED, remedy=f"{decision.person} has denied it.", rule="studies")
 
-    def _insist_on_hours(self, study: str) -> None:
-        if within(self._policy.hours, self._local_time()):
-            self._resting.discard(study)
-        else:
-            if study not in self._resting:
-                self._site.say(f"The study {study} waits for this site's hours.")
-            self._resting.add(study)
+    def _insist_on_now(self, study: str) -> None:
+        if is_paused(self._site.folder):
+            resumed = about_site(self._site.folder / FILE_NAME, "resume")
+            self._say_once(study, f"The study {study} waits, because this site is paused. To go on: {resumed}")
+            raise Refusal(WireCode.PAUSED)
+        if not within(self._policy.hours, self._local_time()):
+            self._say_once(study, f"The study {study} waits for this site's hours.")
             raise self._not_yet(WireCode.OUT_OF_HOURS, "hours", "It goes on when they begin.")
+        self._resting.pop(study, None)
+
+    def _say_once(self, study: str, why: str) -> None:
+        if self._resting.get(study) != why:
+            self._site.say(why)
+        self._resting[study] = why
 
     def _show(self, study: str) -> str:
         command = about_site(self._site.folder / FILE_NAME, "approve", study)

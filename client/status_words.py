@@ -14,6 +14,7 @@ def status_in_words(found: Mapping[str, Any]) -> dict[str, str]:
     said = {
         "site": found["site"],
         "state": found["state"],
+        "paused": _pause(found.get("paused")),
         "trouble": found.get("trouble"),
         "damaged": _damaged(found),
         "study": _place(found),
@@ -36,6 +37,13 @@ def _damaged(found: Mapping[str, Any]) -> str:
         f"{which} of {FILE_NAME}: the ledger says that, and not what stood there. Let the auditor see {DAMAGED_FILE},"
         " then move it away."
     )
+
+
+def _pause(pause: Mapping[str, Any] | None) -> str:
+    if pause is None:
+        return ""
+    why = f": {pause['reason']}" if pause["reason"] else ""
+    return f"since {pause['since'][:19]} by {pause['by']}{why}"
 
 
 def _place(found: Mapping[str, Any]) -> str:

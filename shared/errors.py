@@ -132,6 +132,7 @@ class WireCode(StrEnum):
     DENIED = "denied"
     AWAITS_APPROVAL = "awaits_approval"
     OUT_OF_HOURS = "out_of_hours"
+    PAUSED = "paused"
     NO_DATA = "no_data"
     TOO_FEW_PATIENTS = "too_few_patients"
     DEVICE = "device"
@@ -163,6 +164,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.DENIED: "A person at the site has denied this study.",
     WireCode.AWAITS_APPROVAL: "It waits for a person at the site to approve the study.",
     WireCode.OUT_OF_HOURS: "It waits for the hours in which the site works on studies.",
+    WireCode.PAUSED: "It waits: the site is paused by its own IT.",
     WireCode.NO_DATA: "The site has no usable images for this study.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",
@@ -181,9 +183,8 @@ TEMPLATES: dict[WireCode, str] = {
 }
 
 
-NOT_YET = frozenset(
-    {WireCode.AWAITS_APPROVAL, WireCode.OUT_OF_HOURS}
-)  # not yet, rather than no: the site is asked again
+# not yet, rather than no: the site is asked again
+NOT_YET = frozenset({WireCode.AWAITS_APPROVAL, WireCode.OUT_OF_HOURS, WireCode.PAUSED})
 
 
 ELSEWHERE = "See the log on the side that refused."

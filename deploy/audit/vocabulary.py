@@ -63,6 +63,8 @@ KNOWN: dict[str, set[str]] = {
     "rehearsal_ended": {"study", "reason"},
     "message_discarded": {"code", "more"},
     "worker_restarted": {"during"},
+    "site_paused": {"by", "since", "reason"},
+    "site_resumed": {"by", "since", "resumed"},
     "software": {"version", "code", "wheel", "packages"},
     "keys": {"fingerprint", "coordinator_fingerprint", "ca_certificate"},
 }

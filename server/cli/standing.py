@@ -48,7 +48,7 @@ WORDS = {
     "refused": "refused",
     "lost": "line lost",
 }
-_HELD = {"awaits_approval": "waits for approval", "out_of_hours": "waits for its hours"}
+_HELD = {"awaits_approval": "waits for approval", "out_of_hours": "waits for its hours", "paused": "paused by its IT"}
 _BAR = 30  # characters
 _STAGES = {
     "open": "opening",

@@ -138,5 +138,7 @@ def _sites(live: Mapping[str, Any]) -> Iterator[Wait]:
 def _held(site: str, code: str, age: float, *, study: str) -> Wait:
     if code == WireCode.OUT_OF_HOURS:
         return Wait(f"{site} is outside its hours", age, "Nothing: it goes on by itself when they begin.")
+    if code == WireCode.PAUSED:
+        return Wait(f"{site} is paused by its IT", age, f"Call {site} if it takes long: `wardround site resume` there.")
     do = f"Call {site}: have its IT read, and then approve or deny, by `wardround site approve {study}`."
     return Wait(f"{study} waits for the approval of {site}", age, do)
