@@ -17,6 +17,7 @@ from typing import IO
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
+from client.leaving import has_left
 from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
 from client.pausing import is_paused
@@ -107,6 +108,7 @@ class Agent:
             self._pull()
         self._listen(min(LISTEN_S, self._pace.due_in(time.monotonic())))
         self._rest_worker()
+        self._end_if_left()
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
@@ -252,6 +254,11 @@ class Agent:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s or is_paused(self._site.folder):
             self._site.worker.end()
+
+    def _end_if_left(self) -> None:
+        if has_left(self._site.folder) and not (self._busy() or self._outbox or self._inbox or self._stopping):
+            self._site.say("This site has left the federation; every study that was open here has been told.")
+            self.stop()
 
     def _busy(self) -> bool:
         return self._answering.current is not None or bool(self._site.studies.active())

@@ -101,6 +101,8 @@ class Answering:
                 why = refusal.what if refusal.remedy == ELSEWHERE else f"{refusal.what} {refusal.remedy}"
                 site.say(f"Refused {message.type} of round {message.address.round}: {why}")
             self._replies.refuse(parcel, refusal, address=message.address, record=record)
+            if refusal.wire_code is WireCode.LEFT and record is not None:
+                self._over(record)
 
     def hear(self, event: Event) -> bool:
         """Take the worker's result for the current task, answer, and go on with the next task.
@@ -308,6 +310,12 @@ class Answering:
         with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
             site.ledger.sign_head(time=site.now(), wait=False)
         site.say(f"Study {study}: {message.reason}.")
+
+    def _over(self, record: StudyRecord) -> None:
+        """A study is over here without its coordinator's word, which has been told."""
+        with suppress(DiskFull):  # it is told again, and over then
+            self._site.purse.give_back(record.open.study.name)
+            self._site.studies.save(record.model_copy(update={"closed": True}))
 
     def _settle(self, study: str, receipts: tuple[Receipt, ...], *, before: int, given: bool = False) -> None:
         """Write receipts down; updates of rounds that are over need not be kept.

@@ -20,12 +20,14 @@ from client.budget_command import app as budget
 from client.check_command import check
 from client.data_command import data
 from client.image_list_command import image_list
+from client.leave_command import leave
 from client.pacs_log_command import pacs_log
 from client.passphrase_command import passphrase
 from client.pause_command import pause, resume
 from client.pausing import find_pause
 from client.peers_command import app as peers
 from client.pull_command import pull
+from client.purge_command import purge
 from client.renew_command import renew
 from client.settings import folder_of
 from client.site_folder import joined_folder
@@ -49,6 +51,8 @@ app.command()(approve)
 app.command()(deny)
 app.command()(pause)
 app.command()(resume)
+app.command()(leave)
+app.command()(purge)
 app.command()(withdraw)
 app.command()(check)
 app.command()(data)
@@ -126,12 +130,14 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand, a second one does not."""
     end_if_asked()
     from client.agent import Agent
+    from client.leaving import insist_on_membership
     from client.site import open_site, utc_now
     from shared.allocator import reuse_freed_memory
 
     os.umask(0o077)
     folder = joined_folder(config)
     site = open_site(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
+    insist_on_membership(site.folder, open_studies=site.studies.active())
     agent = Agent(site)
     reuse_freed_memory()
 

@@ -6,7 +6,8 @@ In this order, before any image is read:
 2. of an open study, that the terms it was agreed under still hold (`client/terms.py`);
 3. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
    waits, and the coordinator asks again;
-4. a pause of the site (`client/pausing.py`), and its hours: meanwhile and outside them it waits, too. What is in hand
+4. a site that has left (`client/leaving.py`) refuses;
+5. a pause of the site (`client/pausing.py`), and its hours: meanwhile and outside them it waits, too. What is in hand
    when they end is finished.
 
 The site reads its policy when it starts, so that a line that was changed binds studies that are open already.
@@ -19,6 +20,7 @@ from client.about_site import about_site
 from client.approvals import Asked, Decision
 from client.hours import within
 from client.jobs import Split
+from client.leaving import has_left
 from client.pausing import is_paused
 from client.peers import believed, read_peers
 from client.policy import permit, permit_patients, permit_peers
@@ -82,6 +84,8 @@ class Consent:
             raise self._policy.refusal("studies", "nobody has approved what is rehearsed")
         if message.survey and not self._policy.counts_may_be_told:
             raise self._policy.refusal("counts_may_be_told", "the coordinator asks what there is (study cohort)")
+        if has_left(self._site.folder):
+            raise Refusal(WireCode.LEFT, remedy="Nothing is rehearsed here.")
         if is_paused(self._site.folder):
             raise Refusal(WireCode.PAUSED, remedy="A rehearsal does not wait for its end.")
         if not within(self._policy.hours, self._local_time()):
@@ -155,6 +159,8 @@ class Consent:
             raise Refusal(WireCode.DENIED, remedy=f"{decision.person} has denied it.", rule="studies")
 
     def _insist_on_now(self, study: str) -> None:
+        if has_left(self._site.folder):
+            raise Refusal(WireCode.LEFT, remedy="The study is over here.")
         if is_paused(self._site.folder):
             resumed = about_site(self._site.folder / FILE_NAME, "resume")
             self._say_once(study, f"The study {study} waits, because this site is paused. To go on: {resumed}")

@@ -60,6 +60,8 @@ def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed2
         digests = trail(message.study, message.amendments, coordinator=coordinator)
     except (TrustError, ProtocolError, ConfigError) as error:
         raise Refusal(WireCode.CONTRACT, remedy=error.what) from None
+    if record is not None and record.purged:
+        raise Refusal(WireCode.STATE_LOST, remedy="It was purged here; it is to be launched by another name.")
     if record is not None and not record.closed and record.open.study.digest() not in digests:
         raise Refusal(WireCode.CONTRACT, remedy="The study is another one than this site agreed to.")
 

@@ -18,7 +18,7 @@ class StudyRecord(Section):
     """One study as this site knows it.
 
     `terms` are what this site agreed under. `chain` maps a round to the incoming model that this site saw there;
-    only the last two stay.
+    only the last two stay. A study that is `purged` left nothing else here, and is not opened again.
     """
 
     open: Open
@@ -26,6 +26,7 @@ class StudyRecord(Section):
     terms: SiteTerms
     chain: dict[int, Digest] = Field(default_factory=dict)
     closed: bool = False
+    purged: bool = False
 
     @classmethod
     def opened(
@@ -73,6 +74,10 @@ class StudyStore:
         name = record.open.study.name
         write_atomically(self._folder / f"{name}.json", record.model_dump_json().encode(), mode=0o600)
         self._records[name] = record
+
+    def names(self) -> list[str]:
+        """Names of all studies that the site knows, in order."""
+        return sorted(self._records)
 
     def active(self) -> list[str]:
         """Names of the studies that are open at this site."""

@@ -151,6 +151,7 @@ class Workbench:
             clinical=study.clinical,
             screen=screen or self._screen(study),
             note=note,
+            user=study.digest(),
         )
 
     def _screen(self, study: Study) -> Screen:

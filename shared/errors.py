@@ -133,6 +133,7 @@ class WireCode(StrEnum):
     AWAITS_APPROVAL = "awaits_approval"
     OUT_OF_HOURS = "out_of_hours"
     PAUSED = "paused"
+    LEFT = "left"
     NO_DATA = "no_data"
     TOO_FEW_PATIENTS = "too_few_patients"
     DEVICE = "device"
@@ -165,6 +166,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.AWAITS_APPROVAL: "It waits for a person at the site to approve the study.",
     WireCode.OUT_OF_HOURS: "It waits for the hours in which the site works on studies.",
     WireCode.PAUSED: "It waits: the site is paused by its own IT.",
+    WireCode.LEFT: "The site has left the federation.",
     WireCode.NO_DATA: "The site has no usable images for this study.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",

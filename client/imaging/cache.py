@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
+from client.cache_uses import note_use
 from client.imaging.ahead import ahead
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
@@ -103,6 +104,7 @@ def prepare(
     clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
+    user: str | None = None,
 ) -> SiteData:
     """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
 
@@ -117,6 +119,7 @@ def prepare(
         clinical: the study's clinical columns, which then stand beside the images.
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
         note: told the rows that are used.
+        user: the digest of the study that the images are for, as `client/cache_uses.py` notes it.
 
     Returns:
         The three splits; each may be empty, and nothing is raised for that.
@@ -126,7 +129,17 @@ def prepare(
         ResourceError: images are absent, or the disk of the cache is full.
     """
     source = open_source(settings, task=task, salt=salt, base=base, images=images, labels=labels, clinical=clinical)
-    return fill(source, settings, task=task, images=images, cache=cache, clinical=clinical, screen=screen, note=note)
+    return fill(
+        source,
+        settings,
+        task=task,
+        images=images,
+        cache=cache,
+        clinical=clinical,
+        screen=screen,
+        note=note,
+        user=user,
+    )
 
 
 def fill(
@@ -139,6 +152,7 @@ def fill(
     clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
+    user: str | None = None,
 ) -> SiteData:
     """What `prepare` does with a source that is open."""
     rows = without_doubtful(named(source.rows(), task), most_exams=settings.exams_per_patient)
@@ -146,7 +160,7 @@ def fill(
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)
     form = _Form(images, task)
-    entry = _obtain(cache, catalogue, source, form)
+    entry = _obtain(cache, catalogue, source, form, user)
     decoded = catalogue.without(entry.failed)
     if entry.shown is not None:
         decoded = replace(decoded, rows=with_shown(decoded.rows, entry.shown))
@@ -180,7 +194,7 @@ def _of_sources(catalogue: Catalogue) -> set[str]:
     return {_DECIDE_ALSO[row.source] for row in catalogue.rows if row.source in _DECIDE_ALSO}
 
 
-def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form) -> _Entry:
+def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form, user: str | None) -> _Entry:
     key = cache_key(catalogue, form)
     used = catalogue.used
     try:
@@ -189,6 +203,8 @@ def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form) -> _
             if entry is None:
                 _check_space(cache, len(used) * form.bytes_each)
                 entry = _publish(cache, key, used, decode(source, used, form.task), form)
+            if user is not None:
+                note_use(cache / key, user)
             return entry
     except OSError as error:
         raise _refused(error) from None

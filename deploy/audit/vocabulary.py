@@ -65,6 +65,8 @@ KNOWN: dict[str, set[str]] = {
     "worker_restarted": {"during"},
     "site_paused": {"by", "since", "reason"},
     "site_resumed": {"by", "since", "resumed"},
+    "site_left": {"by", "since", "reason"},
+    "study_purged": {*_STUDY, "by", "bytes"},
     "software": {"version", "code", "wheel", "packages"},
     "keys": {"fingerprint", "coordinator_fingerprint", "ca_certificate"},
 }

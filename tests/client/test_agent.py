@@ -15,7 +15,10 @@ from client.agent import Agent
 from client.egress import ALTERED
 from client.fleet import MessageGone
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
-from shared.errors import LinkError, ResourceError, TrustError
+from client.leaving import leave
+from client.pausing import Pause
+from shared.canonical import digest
+from shared.errors import LinkError, ResourceError, TrustError, WireCode
 
 
 class Busy:
@@ -219,3 +222,16 @@ def test_a_head_is_signed_at_the_end(site: LoneSite) -> None:
     with running(site):
         until((site.folder / "status.json").exists)
     assert site.entries("head")
+
+
+def test_the_agent_of_a_site_that_has_left_tells_each_open_study_and_ends_by_itself(site: LoneSite) -> None:
+    post(site)
+    with running(site):
+        until(lambda: len(site.line.sent) == 2)
+        leave(site.folder, Pause(by="Ada", since=site.site.now()))
+        parcel = site.coordinator.parcel(site.coordinator.work(2, previous_digest=digest(START)))
+        site.line.payloads[parcel.id] = START
+        site.line.waiting.append(parcel)
+        until(lambda: json.loads((site.folder / "status.json").read_bytes())["state"] == "stopped")
+    assert site.refused() == [WireCode.LEFT]
+    assert any("has left the federation" in line for line in site.said)

@@ -1,0 +1,121 @@
+"""What a study left at a site, and how it goes: decoded images, models, residuals and finished work.
+
+Removed is, in this order, so that a purge that a crash ended is repeated by the same command:
+
+1. the study's folder in the spool: updates, the layers that stay here, residuals, the models seen last;
+2. entries of the image cache that no other study has used;
+3. the frozen backbone that it brought, if no other study here names it;
+4. the list of who trained privately.
+
+What an auditor needs stays: ledger, budget, receipts, openings, approvals, the lists of images, and the record of the
+study itself. That record says from then on that the study was purged: without its spool the site could be asked for a
+round twice, so a study of its name is refused here (`state_lost`).
+"""
+
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from client.backbones import FOLDER as BACKBONES
+from client.cache_uses import entries, forget_use, size_of, users
+from client.study_store import StudyRecord, StudyStore
+from client.training_patients import TrainingPatients
+from shared.errors import ConfigError, StudyError
+from shared.ledger import Ledger
+
+ENTRY = "study_purged"
+
+
+@dataclass(frozen=True)
+class Leftovers:
+    """What is there to remove of a study; `shared` are cache entries that other studies use, too, and that stay."""
+
+    record: StudyRecord
+    spool: tuple[Path, ...]
+    cache: tuple[Path, ...]
+    backbones: tuple[Path, ...]
+    shared: tuple[Path, ...]
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """Bytes by kind."""
+        kinds = {"spool": self.spool, "cache": self.cache, "backbone": self.backbones}
+        return {kind: size_of(*places) for kind, places in kinds.items()}
+
+
+def leftovers(folder: Path, study: str, *, abandoned: bool) -> Leftovers:
+    """Look for what a study left.
+
+    Args:
+        folder: the site's; its agent is stopped.
+        study: the study's name.
+        abandoned: whether it may be open here still, because nobody will close it.
+
+    Raises:
+        ConfigError: no study of that name was opened here.
+        StudyError: it is open here.
+    """
+    store = StudyStore(folder / "state")
+    record = store.find(study)
+    if record is None:
+        known = ", ".join(store.names()) or "none"
+        raise ConfigError(f"No study {study} was opened here.", remedy=f"Name one of these: {known}.")
+    if not (record.closed or abandoned):
+        raise StudyError(
+            f"The study {study} is open here.",
+            remedy="Have its coordinator stop it first. If nobody ever will, add --abandoned.",
+        )
+    digest = record.open.study.digest()
+    used = [entry for entry in entries(folder / "cache") if digest in users(entry)]
+    return Leftovers(
+        record=record,
+        spool=tuple(path for path in (folder / "spool" / study,) if path.exists()),
+        cache=tuple(entry for entry in used if users(entry) == {digest}),
+        backbones=tuple(_backbone(folder, record, store)),
+        shared=tuple(entry for entry in used if users(entry) != {digest}),
+    )
+
+
+def purge(folder: Path, found: Leftovers, ledger: Ledger, *, by: str, now: str) -> int:
+    """Remove it; returns the bytes that are free again.
+
+    Args:
+        folder: the site's; its agent is stopped.
+        found: what `leftovers` found.
+        ledger: the site's.
+        by: who does it.
+        now: RFC 3339, UTC.
+
+    Raises:
+        DiskFull: it cannot be written down; nothing was removed.
+        OSError: something cannot be removed.
+    """
+    study, sizes = found.record.open.study, found.sizes
+    said = {"study": study.name, "study_digest": study.digest(), "by": by, "bytes": sum(sizes.values())}
+    ledger.append(ENTRY, said, time=now)
+    StudyStore(folder / "state").save(found.record.model_copy(update={"closed": True, "purged": True}))
+    for place in (*found.spool, *found.cache):
+        shutil.rmtree(place)
+    for path in found.backbones:
+        path.unlink()
+    for entry in found.shared:
+        forget_use(entry, study.digest())
+    TrainingPatients(folder).forget(study.digest())
+    ledger.sign_head(time=now)
+    return sum(sizes.values())
+
+
+def _backbone(folder: Path, record: StudyRecord, store: StudyStore) -> Iterator[Path]:
+    """The file that came with the study's opening; what hospital IT laid there has another name, and stays."""
+    name = record.open.study.name
+    wanted = _sha256(record)
+    others = {_sha256(other) for known in store.names() if known != name and (other := store.find(known))}
+    if wanted and wanted not in others:
+        path = folder / BACKBONES / f"{wanted}.safetensors"
+        yield from (one for one in (path,) if one.is_file())
+
+
+def _sha256(record: StudyRecord) -> str | None:
+    backbone = record.open.study.backbone
+    return backbone.sha256 if backbone is not None else None
