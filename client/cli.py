@@ -33,6 +33,7 @@ from client.settings import folder_of
 from client.site_folder import joined_folder
 from client.status_words import status_in_words
 from client.store_command import allow_store, store
+from client.support_command import support
 from client.waiting_entries import damaged_lines
 from client.withdraw_command import withdraw
 from shared.console import Answer, answering, facts, printable, table
@@ -53,6 +54,7 @@ app.command()(pause)
 app.command()(resume)
 app.command()(leave)
 app.command()(purge)
+app.command()(support)
 app.command()(withdraw)
 app.command()(check)
 app.command()(data)
