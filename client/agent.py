@@ -42,6 +42,7 @@ RECONNECT_S = (0.5, 5.0)
 DRAIN_S = 60.0
 PROBE_S = 120.0
 ROOM_S = 15.0  # between two looks whether a full disk has room again
+LOST_S = 60.0
 STATUS_EVERY_S = 2.0
 
 
@@ -252,8 +253,13 @@ class Agent:
     def _rest_worker(self) -> None:
         if self._answering.current is not None:
             self._idle_since = time.monotonic()
-        elif time.monotonic() - self._idle_since > self._site.settings.compute.idle_s or is_paused(self._site.folder):
+        elif time.monotonic() - self._idle_since > self._idle_s() or is_paused(self._site.folder):
             self._site.worker.end()
+
+    def _idle_s(self) -> float:
+        """For how long a worker without work is kept: less while the server is lost, for nobody knows how long."""
+        configured = self._site.settings.compute.idle_s
+        return min(configured, LOST_S) if isinstance(self._trouble, LinkError) else configured
 
     def _end_if_left(self) -> None:
         if has_left(self._site.folder) and not (self._busy() or self._outbox or self._inbox or self._stopping):

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, ValidationError
 
+from client.disk_settings import DiskSettings
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from client.policy import Policy
@@ -25,12 +26,17 @@ class ComputeSettings(Section):
     """Where the worker computes.
 
     `threads` are CPU threads of one worker (0: one per core); results are reproducible for the
-    same number. `idle_s` ends an idle worker so that the GPU is free for others.
+    same number. `idle_s` ends an idle worker so that the GPU is free for others. The others are for machines that
+    are shared with the clinic (`client/sharing.py`).
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"
     threads: Annotated[int, Field(ge=0, le=1024)] = 0
     idle_s: Annotated[float, Field(ge=1, le=86_400)] = 600.0
+    nice: Annotated[int, Field(ge=0, le=19)] = 0
+    gpu_memory_fraction: Annotated[float, Field(gt=0, le=1)] = 1.0
+    gpu_free_gb: Annotated[float, Field(ge=0, le=10_000)] = 0.0
+    gpu_wait_s: Annotated[float, Field(ge=0, le=86_400)] = 3600.0
 
 
 class AboutSite(Section):
@@ -46,6 +52,7 @@ class SiteSettings(Section):
     data: DataSettings
     labels: LabelSettings = LabelSettings()
     compute: ComputeSettings = ComputeSettings()
+    disk: DiskSettings = DiskSettings()
     policy: Policy = Policy()
 
 

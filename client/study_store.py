@@ -100,3 +100,9 @@ def _read(path: Path) -> StudyRecord | None:
         return StudyRecord.model_validate_json(path.read_bytes())
     except (OSError, ValidationError):
         return None
+
+
+def open_digests(folder: Path) -> frozenset[str]:
+    """The digests of the studies whose records in a folder say that they are open; for readers beside the writer."""
+    records = (_read(path) for path in folder.glob("*.json"))
+    return frozenset(one.open.study.digest() for one in records if one is not None and not one.closed)

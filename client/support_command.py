@@ -28,9 +28,7 @@ def support(
     rows = [(name, f"{len(data):,}") for name, data in files.items()]
     if not yes:
         progress_console().print(table(("file", "bytes"), rows))
-        progress_console().print(
-            "No patient, image, key, path or address is in it, and no text of yours but study names."
-        )
+        progress_console().print("No patient, image, key, path or address is in it; of texts, names of studies alone.")
         if not typer.confirm(f"Write it to {to}?", err=True):
             raise ConfigError("Nothing was written.", remedy="Type yes, or give --yes.")
     data = archive(files)

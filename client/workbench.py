@@ -1,10 +1,12 @@
 """What the worker keeps warm: the site's settings, its device, and one `LocalWork` per study."""
 
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from client.backbones import Backbones
+from client.cache_room import CacheRoom
 from client.device import ResolvedDevice, make_repeatable, memory_of, resolve_device, try_out, use_threads
 from client.image_lists import ImageLists
 from client.imaging.cache import prepare
@@ -31,6 +33,8 @@ from client.networks import Networks
 from client.patients import patient_key
 from client.rehearsed_work import Rehearsing
 from client.settings import load_settings
+from client.sharing import keep_within, wait_until_free, yield_to_others
+from client.study_store import open_digests
 from client.training_patients import TrainingPatients
 from client.withdrawn import Withdrawn
 from shared.enrolment import read_invitation
@@ -50,6 +54,9 @@ class Workbench:
         self._networks = networks or Networks()
         self._folder = folder
         self._settings = load_settings(folder / "site.toml")
+        limits, cache = self._settings.disk, folder / "cache"
+        self._room = CacheRoom(cache, limits, running=lambda: open_digests(folder / "state"), clock=time.time)
+        yield_to_others(self._settings.compute)
         self._threads = use_threads(self._settings.compute.threads)
         self._device: ResolvedDevice | None = None
         self._works: dict[str, LocalWork] = {}
@@ -86,6 +93,7 @@ class Workbench:
 
     def round(self, job: RoundJob, *, on_step: Callable[[int, int | None], None]) -> RoundDone:
         """Train one round; write the update, and what the site keeps of the round, beside the agent's spool."""
+        wait_until_free(self._settings.compute, self._resolve().name)
         done = self._work(job.study).train(
             job.model, kept=job.state, model_digest=job.model_digest, number=job.round, on_step=on_step
         )
@@ -126,6 +134,7 @@ class Workbench:
             except WardroundError as error:
                 raise Refusal(WireCode.DEVICE) from error
             print(f"Results are {make_repeatable(self._device)}.", file=sys.stderr)
+            keep_within(self._settings.compute, self._device.name)
         return self._device
 
     def _place(self) -> Place:
@@ -152,6 +161,7 @@ class Workbench:
             screen=screen or self._screen(study),
             note=note,
             user=study.digest(),
+            room=self._room.make,
         )
 
     def _screen(self, study: Study) -> Screen:

@@ -134,6 +134,7 @@ class WireCode(StrEnum):
     OUT_OF_HOURS = "out_of_hours"
     PAUSED = "paused"
     LEFT = "left"
+    OVER_QUOTA = "over_quota"
     NO_DATA = "no_data"
     TOO_FEW_PATIENTS = "too_few_patients"
     DEVICE = "device"
@@ -167,6 +168,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.OUT_OF_HOURS: "It waits for the hours in which the site works on studies.",
     WireCode.PAUSED: "It waits: the site is paused by its own IT.",
     WireCode.LEFT: "The site has left the federation.",
+    WireCode.OVER_QUOTA: "The site's quota for decoded images is too small for this study beside those that are open.",
     WireCode.NO_DATA: "The site has no usable images for this study.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",

@@ -42,7 +42,7 @@ MAY_KNOW = {
         *("shared/segmentation.py", "shared/randomness.py", "client/imaging/"),
         *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
         *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
-        *("client/explaining.py", "client/losses.py", "client/mixup.py", "client/inferer.py"),
+        *("client/explaining.py", "client/losses.py", "client/mixup.py", "client/inferer.py", "client/sharing.py"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
         *("deploy/bench/supply_times.py", "server/export/onnx_form.py"),
     ),

@@ -105,6 +105,7 @@ def prepare(
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
     user: str | None = None,
+    room: Callable[[int], None] | None = None,
 ) -> SiteData:
     """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
 
@@ -120,6 +121,7 @@ def prepare(
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
         note: told the rows that are used.
         user: the digest of the study that the images are for, as `client/cache_uses.py` notes it.
+        room: makes room in the cache for so many bytes, or refuses (`client/cache_room.py`).
 
     Returns:
         The three splits; each may be empty, and nothing is raised for that.
@@ -139,6 +141,7 @@ def prepare(
         screen=screen,
         note=note,
         user=user,
+        room=room,
     )
 
 
@@ -153,6 +156,7 @@ def fill(
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
     user: str | None = None,
+    room: Callable[[int], None] | None = None,
 ) -> SiteData:
     """What `prepare` does with a source that is open."""
     rows = without_doubtful(named(source.rows(), task), most_exams=settings.exams_per_patient)
@@ -160,7 +164,9 @@ def fill(
     catalogue = Catalogue.of(rows, **shares, labels_unused=source.labels_unused)
     catalogue = catalogue if screen is None else catalogue.screened(screen)
     form = _Form(images, task)
-    entry = _obtain(cache, catalogue, source, form, user)
+    entry = _obtain(cache, catalogue, source, form, room)
+    if user is not None:
+        note_use(cache / entry.key, user)
     decoded = catalogue.without(entry.failed)
     if entry.shown is not None:
         decoded = replace(decoded, rows=with_shown(decoded.rows, entry.shown))
@@ -194,17 +200,19 @@ def _of_sources(catalogue: Catalogue) -> set[str]:
     return {_DECIDE_ALSO[row.source] for row in catalogue.rows if row.source in _DECIDE_ALSO}
 
 
-def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form, user: str | None) -> _Entry:
+def _obtain(
+    cache: Path, catalogue: Catalogue, source: Source, form: _Form, room: Callable[[int], None] | None
+) -> _Entry:
     key = cache_key(catalogue, form)
     used = catalogue.used
     try:
         with _alone(cache):
             entry = _whole(cache / key, key, form)
             if entry is None:
+                if room is not None:
+                    room(len(used) * form.bytes_each)
                 _check_space(cache, len(used) * form.bytes_each)
                 entry = _publish(cache, key, used, decode(source, used, form.task), form)
-            if user is not None:
-                note_use(cache / key, user)
             return entry
     except OSError as error:
         raise _refused(error) from None

@@ -1,0 +1,58 @@
+"""Room in the image cache, by `[disk]` of site.toml: what has not been used for longest goes first.
+
+1. What an open study uses stays, whatever the limits say.
+2. Entries that were not used for `cache_days` go.
+3. Of the others the one that was used last the longest ago goes, until the new entry fits below `cache_gb_at_most`.
+4. Where it cannot fit, because open studies use the room, nothing goes and the study is refused (`over_quota`).
+
+Called under the cache's lock (`client/imaging/cache.py`), before an entry is made.
+"""
+
+import shutil
+from collections.abc import Callable, Set
+from pathlib import Path
+
+from client.cache_uses import entries, last_use, size_of, users
+from client.disk_settings import DiskSettings
+from shared.errors import Refusal, WireCode
+
+_GB, _DAY_S = 1_000_000_000, 86_400
+
+
+class CacheRoom:
+    """Makes room in one site's cache.
+
+    Args:
+        cache: its folder.
+        limits: what the site allows.
+        running: the digests of the studies that are open.
+        clock: Unix time in seconds.
+    """
+
+    def __init__(
+        self, cache: Path, limits: DiskSettings, *, running: Callable[[], Set[str]], clock: Callable[[], float]
+    ) -> None:
+        self._cache, self._limits = cache, limits
+        self._running, self._clock = running, clock
+
+    def make(self, needed: int) -> None:
+        """Make room for so many bytes.
+
+        Raises:
+            Refusal: `OVER_QUOTA`.
+        """
+        running = self._running()
+        held = {entry: size_of(entry) for entry in entries(self._cache)}
+        idle = sorted((entry for entry in held if not users(entry) & running), key=last_use)
+        limit = self._limits.cache_gb_at_most
+        if limit is not None and sum(held.values()) - sum(held[one] for one in idle) + needed > limit * _GB:
+            raise Refusal(WireCode.OVER_QUOTA)
+        for entry in idle:
+            full = limit is not None and sum(held.values()) + needed > limit * _GB
+            if full or self._is_old(entry):
+                shutil.rmtree(entry)
+                del held[entry]
+
+    def _is_old(self, entry: Path) -> bool:
+        days = self._limits.cache_days
+        return days is not None and self._clock() - last_use(entry) > days * _DAY_S

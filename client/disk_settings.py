@@ -1,0 +1,14 @@
+"""`[disk]` of site.toml: how much of its disk a site gives to decoded images, and for how long."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from shared.section import Section
+
+
+class DiskSettings(Section):
+    """What decoded images may take. What an open study needs is never removed."""
+
+    cache_gb_at_most: Annotated[float, Field(gt=0, le=1_000_000)] | None = None
+    cache_days: Annotated[int, Field(ge=1, le=3650)] | None = None
