@@ -20,7 +20,7 @@ from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.leaving import has_left
 from client.link import Delayed, MessageGone, Parcel
 from client.pace import Pace
-from client.pausing import is_paused
+from client.pausing import is_paused, paused_s
 from client.site import Site, write_status
 from client.starting import note_start
 from shared import service_manager
@@ -113,6 +113,7 @@ class Agent:
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
+            self._remind_of_pause()
 
     def _moved(self) -> tuple[int, ...]:
         """What changes while the agent works; in a long transfer that is its bytes."""
@@ -260,6 +261,11 @@ class Agent:
         """For how long a worker without work is kept: less while the server is lost, for nobody knows how long."""
         configured = self._site.settings.compute.idle_s
         return min(configured, LOST_S) if isinstance(self._trouble, LinkError) else configured
+
+    def _remind_of_pause(self) -> None:
+        """A pause that somebody forgot: the operator hears of it, as of all news, once an hour."""
+        if paused_s(self._site.folder, now=self._site.now()) > self._site.settings.notify.paused_hours * 3600:
+            self._site.alarm.tell("paused_long")
 
     def _end_if_left(self) -> None:
         if has_left(self._site.folder) and not (self._busy() or self._outbox or self._inbox or self._stopping):

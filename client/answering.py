@@ -162,6 +162,8 @@ class Answering:
         if task.tries >= WORKER_TRIES:
             self.hear(Failed(code=WireCode.WORKER_CRASHED))
             return
+        if task.tries > 1:  # once may be chance
+            site.alarm.ring(Refusal(WireCode.WORKER_CRASHED), study=task.message.address.study, number=task.round)
         site.say("The worker ended by itself; starting another one on the same work.")
         try:
             self._workload.repeat()

@@ -9,6 +9,8 @@ The file `paused.json` in the site's folder is the pause, so that it outlives th
 A file that cannot be read is a pause all the same.
 """
 
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +47,14 @@ def find_pause(folder: Path) -> Pause | None:
         return None
     except (OSError, ValidationError):
         return Pause(by="unknown", since="unknown", reason=f"{FILE_NAME} cannot be read")
+
+
+def paused_s(folder: Path, *, now: str) -> float:
+    """For how many seconds the site has been paused at a time (RFC 3339); 0 if it is not, or nobody can say."""
+    found = find_pause(folder)
+    with suppress(ValueError, TypeError):
+        return (datetime.fromisoformat(now) - datetime.fromisoformat(found.since)).total_seconds() if found else 0.0
+    return 0.0
 
 
 def pause(folder: Path, pause: Pause) -> bool:

@@ -43,7 +43,6 @@ from shared.wire import Open
 
 Permitted = Annotated[str, Field(pattern=r"^[a-z0-9][a-z0-9-]{0,47}(@[0-9a-f]{64})?$")]
 Limit = Annotated[int, Field(ge=1, lt=2**53)]
-Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
 _OTHER_FLOORS = {"private_below_patients", "smallest_cell", "score_histograms", "subgroup_scores"}
 _REHEARSAL = re.compile(r"-rehearsal(-\d+)?$")
 
@@ -54,7 +53,7 @@ class Policy(Section):
     `studies` is `any`, `ask` (a person approves each), or a list of names, each alone or as NAME@DIGEST. Bytes
     are of updates, as they are packed. `batch_size_at_least` counts images, `steps_at_least` the optimiser's
     steps of a round, `patients_at_least` training patients, or all patients of a study that trains nothing.
-    `on_refusal` is a command (`client/alarm.py`), `contract_days` how long a contract holds (`client/terms.py`).
+    `contract_days` is how long a contract holds (`client/terms.py`).
     `smallest_cell` counts patients of a split, and of each side of a class in it; 1 withholds nothing.
     `model_change_at_most` is in norms of the model that the site saw last, for each round since.
     """
@@ -84,7 +83,6 @@ class Policy(Section):
     memorisation: bool = False
     require_privacy: bool = False
     private_below_patients: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    on_refusal: tuple[Word, ...] = ()
     budget: BudgetSettings = BudgetSettings()
 
     @model_validator(mode="after")

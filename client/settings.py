@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 from client.disk_settings import DiskSettings
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
+from client.notify_settings import NotifySettings
 from client.policy import Policy
 from shared.durable import write_atomically
 from shared.errors import ConfigError
@@ -53,6 +54,7 @@ class SiteSettings(Section):
     labels: LabelSettings = LabelSettings()
     compute: ComputeSettings = ComputeSettings()
     disk: DiskSettings = DiskSettings()
+    notify: NotifySettings = NotifySettings()
     policy: Policy = Policy()
 
 

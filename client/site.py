@@ -17,7 +17,7 @@ from client.egress import Egress
 from client.join import Enrolment, load_enrolment
 from client.link import Link
 from client.lost_tail import declared_losses
-from client.policy import Policy, check_federation
+from client.policy import check_federation
 from client.price import Price, PriceList
 from client.purse import Purse
 from client.receipts import LEDGER_FILE
@@ -111,7 +111,7 @@ def open_site(
         worker=worker or WorkerProcess(folder, code=(software or installed()).code),
         purse=Purse(folder, ledger, settings.policy.budget, price=price or PriceList(), now=now, say=say),
         software=software or installed(),
-        alarm=_alarm(name, settings.policy, say),
+        alarm=Alarm(settings.notify, site=name, line=settings.policy.line, say=say, clock=time.monotonic),
         say=say,
         now=now,
     )
@@ -135,10 +135,6 @@ def approvals_of(folder: Path, enrolment: Enrolment) -> Approvals:
     """What waits for a person of the site, and what was decided."""
     site, key = enrolment.invitation.site, enrolment.identity_key.public_key()
     return Approvals(folder / "approvals", site=site, key=key)
-
-
-def _alarm(site: str, policy: Policy, say: Callable[[str], None]) -> Alarm:
-    return Alarm(policy.on_refusal, site=site, line=policy.line, say=say, clock=time.monotonic)
 
 
 def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:

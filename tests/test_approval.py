@@ -21,7 +21,7 @@ def test_a_study_waits_for_a_person_and_then_finishes(federation: LiveFederation
     before = config.read_text()
     told_of = live.sites[site] / "told"
     tell = f"""["/bin/sh", "-c", 'echo "$WARDROUND_CODE $WARDROUND_STUDY $WARDROUND_LINE" >> "$0"', "{told_of}"]"""
-    restart_with(live, site, config, f'{before}\n[policy]\nstudies = "ask"\non_refusal = {tell}\n')
+    restart_with(live, site, config, f'{before}\n[policy]\nstudies = "ask"\n[notify]\ncommand = {tell}\n')
     assert load_settings(config).policy.studies == "ask" and "policy" not in tomllib.loads(before)
     try:
         study = live.launch("asks-first", rounds=1, steps=2, quorum=3)

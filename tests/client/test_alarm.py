@@ -1,18 +1,24 @@
 """The operator's command hears of refusals: what it is told, and that nothing waits for it."""
 
+import json
 import sys
+import threading
 import time
 from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from lone_site import UPDATE, LoneSite, a_study
 from pydantic import ValidationError
 
 from client.alarm import AGAIN_S, MOST_WAITING, Alarm
+from client.notify_settings import NotifySettings
 from client.policy import Policy
+from client.settings import load_settings, write_settings
 from shared.errors import Refusal, WireCode
+from shared.loopback import free_port
 
 WRITE = """\
 import os, sys
@@ -41,11 +47,16 @@ def wait_for(there: Callable[[], bool]) -> None:
 class Ringing:
     """An alarm, what it said on the console, and its clock."""
 
-    def __init__(self, *command: str, **how: Any) -> None:
+    def __init__(self, *command: str, webhook: str | None = None, **how: Any) -> None:
         self.said: list[str] = []
         self.ahead_s = 0.0
         self.alarm = Alarm(
-            command, site="north", line=Policy(rounds_at_most=9).line, say=self.said.append, clock=self._time, **how
+            NotifySettings(command=command, webhook=webhook),
+            site="north",
+            line=Policy(rounds_at_most=9).line,
+            say=self.said.append,
+            clock=self._time,
+            **how,
         )
 
     def _time(self) -> float:
@@ -101,7 +112,7 @@ def test_a_command_without_an_end_is_ended() -> None:
     ringing = Ringing(sys.executable, "-c", "import time; time.sleep(600)", runs_s=0.0)
     ringing.ring()
     ringing.rest()
-    assert ringing.said == ["The command of policy.on_refusal took too long and was ended."]
+    assert ringing.said == ["The command of notify.command took too long and was ended."]
 
 
 def test_of_much_news_at_once_what_does_not_fit_is_told_when_it_comes_again(tmp_path: Path) -> None:
@@ -127,7 +138,7 @@ def test_stopping_ends_what_runs() -> None:
     ringing.ring(study="hearts")
     ringing.alarm.rest(0.5)
     ringing.rest()
-    assert ringing.said == ["The command of policy.on_refusal took too long and was ended."]
+    assert ringing.said == ["The command of notify.command took too long and was ended."]
 
 
 @pytest.mark.parametrize(
@@ -144,7 +155,73 @@ def test_a_command_that_fails_is_said_and_no_more(command: tuple[str, ...], word
 @pytest.mark.parametrize("command", ["mail it", ["mail", ""], [7], ["a\0b"]])
 def test_what_is_no_command(command: Any) -> None:
     with pytest.raises(ValidationError):
-        Policy(on_refusal=command)
+        NotifySettings(command=command)
+
+
+# ------------------------------------------------------------ a webhook
+
+
+class Hook(BaseHTTPRequestHandler):
+    """Keeps what it is sent, and answers as it was told to."""
+
+    heard: ClassVar[list[dict[str, str]]] = []
+    status = 200
+
+    def do_POST(self) -> None:
+        self.heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+        self.send_response(self.status)
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, *args: Any) -> None:
+        pass
+
+
+@pytest.fixture
+def hook(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    for name in ("http_proxy", "HTTP_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    Hook.heard, Hook.status = [], 200
+    with ThreadingHTTPServer(("127.0.0.1", 0), Hook) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/a-secret"
+        server.shutdown()
+        thread.join()
+
+
+def test_what_a_webhook_is_sent(hook: str) -> None:
+    ringing = Ringing(webhook=hook)
+    ringing.ring()
+    ringing.ring()
+    ringing.ring(Refusal(WireCode.DISK_FULL), number=4)
+    ringing.alarm.tell("paused_long")
+    ringing.rest()
+    where = {"site": "north", "study": "lungs"}
+    assert Hook.heard == [
+        where | {"code": "policy", "round": "3", "line": "policy.rounds_at_most = 9"},
+        where | {"code": "disk_full", "round": "4", "line": ""},
+        {"site": "north", "study": "unknown", "code": "paused_long", "round": "0", "line": ""},
+    ]
+    assert ringing.said == []
+
+
+def test_a_webhook_that_fails_is_said_without_its_address(hook: str) -> None:
+    Hook.status = 500
+    ringing = Ringing(webhook=hook)
+    ringing.ring()
+    ringing.rest()
+    away = Ringing(webhook=f"http://127.0.0.1:{free_port()}/a-secret")
+    away.ring()
+    away.rest()
+    assert ringing.said == ["The address of notify.webhook answered with 500."]
+    assert away.said == ["The address of notify.webhook could not be told: ConnectError."]
+
+
+@pytest.mark.parametrize("address", ["http://chat.example/hook", "https://user:word@chat.example/", "ftp://127.0.0.1/"])
+def test_what_is_no_webhook(address: str) -> None:
+    with pytest.raises(ValidationError):
+        NotifySettings(webhook=address)
 
 
 # ------------------------------------------------------------ at the site
@@ -157,6 +234,13 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
     lone.close()
 
 
+def notify(site: LoneSite, **settings: Any) -> None:
+    changed = load_settings(site.folder / "site.toml").model_copy(update={"notify": NotifySettings(**settings)})
+    (site.folder / "site.toml").unlink()
+    write_settings(site.folder / "site.toml", changed)
+    site.start()
+
+
 def told(site: LoneSite, **policy: Any) -> list[str]:
     """What the command heard: code, study, round and line of each."""
     site.site.alarm.rest(60.0)
@@ -167,17 +251,27 @@ def told(site: LoneSite, **policy: Any) -> list[str]:
 
 
 def test_policy_door_and_waiting_are_told(site: LoneSite) -> None:
-    command = writing(site.folder / "told")
-    site.set_policy(on_refusal=command, patients_at_least=6)
+    notify(site, command=writing(site.folder / "told"))
+    site.set_policy(patients_at_least=6)
     site.open()
     assert told(site) == ["too_few_patients lungs 0 policy.patients_at_least = 6"]
-    site.set_policy(on_refusal=command)
+    site.set_policy()
     site.open()
     site.tell(site.coordinator.work(1))
     site.finish(UPDATE[:-1])
     assert told(site)[1:] == ["contract lungs 1 "]
-    site.set_policy(on_refusal=command, studies="ask")
+    site.set_policy(studies="ask")
     site.coordinator.study = a_study("hearts")
     site.tell(site.coordinator.open())
     site.tell(site.coordinator.open(attempt=2))
     assert told(site)[2:] == ["awaits_approval hearts 0 policy.studies = ask"]
+
+
+def test_a_worker_that_crashes_twice_on_the_same_work_is_told(site: LoneSite) -> None:
+    notify(site, command=writing(site.folder / "told"))
+    site.open()
+    site.tell(site.coordinator.work(1))
+    site.answering.worker_died()
+    assert told(site) == []
+    site.answering.worker_died()
+    assert told(site) == ["worker_crashed lungs 1 "]

@@ -8,7 +8,7 @@ import pytest
 from live_federation import LiveFederation, answer, wardround
 from lone_site import START, LoneSite
 
-from client.pausing import FILE_NAME, find_pause
+from client.pausing import FILE_NAME, Pause, find_pause, pause, paused_s
 from client.stopped import agent_stopped
 from shared.canonical import digest
 from shared.errors import WireCode
@@ -77,6 +77,12 @@ def test_to_pause_or_resume_twice_changes_nothing(site: LoneSite) -> None:
     site.start()
     site.open()
     assert (len(site.entries("site_paused")), len(site.entries("site_resumed"))) == (1, 1)
+
+
+def test_for_how_long_a_site_has_been_paused(tmp_path: Path) -> None:
+    assert paused_s(tmp_path, now="2026-01-02T03:04:05Z") == 0
+    pause(tmp_path, Pause(by="Ada", since="2026-01-02T03:04:05Z"))
+    assert paused_s(tmp_path, now="2026-01-03T03:04:05Z") == 86_400
 
 
 def test_both_consoles_say_that_a_site_is_paused(federation: LiveFederation) -> None:

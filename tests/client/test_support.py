@@ -12,6 +12,7 @@ from lone_site import LoneSite
 from client.budget_settings import BudgetSettings
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
+from client.notify_settings import NotifySettings
 from client.policy import Policy
 from client.settings import AboutSite, SiteSettings, write_settings
 
@@ -42,9 +43,10 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
 def plant(site: LoneSite) -> None:
     (site.folder / "site.toml").unlink()
     labels = LabelSettings(columns={"Befund-von": "label"}, words={PATIENT: "negative"})
-    policy = Policy(on_refusal=("/srv/tell", PATIENT), budget=BudgetSettings(lifetime_epsilon=3), smallest_cell=7)
+    notify = NotifySettings(command=("/srv/tell", PATIENT), webhook="https://10.1.2.3/C0FFEE-KEY")
+    policy = Policy(budget=BudgetSettings(lifetime_epsilon=3), smallest_cell=7)
     data = DataSettings(kind="dicom", folder=Path("/srv/images"), labels=Path("/srv/labels.csv"))
-    settings = SiteSettings(site=AboutSite(name="north"), data=data, labels=labels, policy=policy)
+    settings = SiteSettings(site=AboutSite(name="north"), data=data, labels=labels, policy=policy, notify=notify)
     write_settings(site.folder / "site.toml", settings)
     (site.folder / "worker.log").write_text(LOG)
     status = {"state": "waiting", "trouble": "The line to 10.1.2.3 is down.", "device": "cuda:0", "site": "north"}
