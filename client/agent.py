@@ -6,13 +6,11 @@ folder and finished work in the spool. This is the only place that sends.
 """
 
 import contextlib
-import fcntl
 import os
 import random
 import threading
 import time
 from collections import deque
-from typing import IO
 
 from client.answering import Answering
 from client.egress import Released
@@ -23,6 +21,7 @@ from client.pace import Pace
 from client.pausing import is_paused, paused_s
 from client.site import Site, write_status
 from client.starting import note_start
+from client.stopped import sole_agent
 from shared import service_manager
 from shared.address import UNADDRESSED
 from shared.errors import (
@@ -56,6 +55,8 @@ class Agent:
         self._answering = Answering(site, answer=self._post, later=self._take_up_later)
         self._pace = Pace()
         self._stopping = False
+        self._told_to_stop = False
+        self._reloading = False
         self._cut: threading.Timer | None = None  # of the line, where stopping takes too long
         self._place: Place | None = None
         self._trouble: WardroundError | None = None
@@ -65,11 +66,24 @@ class Agent:
 
     def stop(self) -> None:
         """Ask `run` to finish: the step in hand is finished or spooled; a silent server gets a minute, no more."""
+        self._told_to_stop = True
+        self._finish()
+
+    def _finish(self) -> None:
         if not self._stopping:
             self._stopping = True
             self._cut = threading.Timer(DRAIN_S, self._site.link.give_up)
             self._cut.daemon = True
             self._cut.start()
+
+    def reload(self) -> None:
+        """Ask `run` to finish once the work in hand is done and sent, so that another agent reads new settings."""
+        self._reloading = True
+
+    @property
+    def starts_anew(self) -> bool:
+        """Whether `run` returned because of `reload`, and another agent should begin."""
+        return self._reloading and not self._told_to_stop
 
     def run(self) -> None:
         """Serve until stopped.
@@ -77,7 +91,7 @@ class Agent:
         Raises:
             ResourceError: another agent runs on this folder; or `DiskFull`, nothing can be written down.
         """
-        lock = self._lock()
+        lock = sole_agent(self._site.folder, site=self._site.name)
         note_start(self._site)
         self._probe()
         service_manager.tell("READY=1")
@@ -110,6 +124,7 @@ class Agent:
         self._listen(min(LISTEN_S, self._pace.due_in(time.monotonic())))
         self._rest_worker()
         self._end_if_left()
+        self._end_to_reload()
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
@@ -211,6 +226,7 @@ class Agent:
     def _connect(self) -> None:
         while not self._stopping:
             self._turns += 1
+            self._end_to_reload()
             try:
                 self._site.link.connect()
                 self._inbox.extend(self._site.link.unanswered())
@@ -261,6 +277,10 @@ class Agent:
         """For how long a worker without work is kept: less while the server is lost, for nobody knows how long."""
         configured = self._site.settings.compute.idle_s
         return min(configured, LOST_S) if isinstance(self._trouble, LinkError) else configured
+
+    def _end_to_reload(self) -> None:
+        if self._reloading and self._answering.current is None and not self._outbox:
+            self._finish()
 
     def _remind_of_pause(self) -> None:
         """A pause that somebody forgot: the operator hears of it, as of all news, once an hour."""
@@ -319,16 +339,3 @@ class Agent:
                     "updated": site.now(),
                 },
             )
-
-    def _lock(self) -> IO[str]:
-        """One agent per folder; the lock goes with the process."""
-        file = (self._site.folder / "agent.lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
-            raise ResourceError(
-                f"Another agent already serves the site {self._site.name} from this folder.",
-                remedy="Use `wardround site status`; stop the other one first.",
-            ) from None
-        return file

@@ -2,7 +2,6 @@
 
 import json
 import os
-import signal
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -129,28 +128,18 @@ def _next_steps(config: Path, *, pulls: bool) -> Iterator[Text]:
 @app.command()
 @answering("site.start")
 def start(config: Config = DEFAULT_CONFIG) -> Answer:
-    """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand, a second one does not."""
+    """Serve the federation until stopped; Ctrl-C or SIGTERM finish the step in hand, a second one does not.
+
+    SIGHUP has site.toml read anew, once the step in hand is finished.
+    """
     end_if_asked()
-    from client.agent import Agent
-    from client.leaving import insist_on_membership
-    from client.site import open_site, utc_now
-    from shared.allocator import reuse_freed_memory
+    from client.running import serve
+    from client.site import utc_now
 
     os.umask(0o077)
     folder = joined_folder(config)
-    site = open_site(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
-    insist_on_membership(site.folder, open_studies=site.studies.active())
-    agent = Agent(site)
-    reuse_freed_memory()
-
-    def stop(number: int, _: object) -> None:
-        agent.stop()
-        signal.signal(number, signal.SIG_DFL)
-
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    agent.run()
-    return Answer({"site": site.name}, f"Site {site.name} has stopped; finished work is in the spool.")
+    name = serve(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
+    return Answer({"site": name}, f"Site {name} has stopped; finished work is in the spool.")
 
 
 @app.command()

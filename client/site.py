@@ -117,6 +117,11 @@ def open_site(
     )
 
 
+def check_settings(folder: Path) -> None:
+    """Whether an agent could start with the site.toml of a folder; raises as `open_site`."""
+    _settings_and_enrolment(folder)
+
+
 def _settings_and_enrolment(folder: Path) -> tuple[SiteSettings, Enrolment]:
     """Both, if they are of one site, and the policy permits the federation."""
     settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)

@@ -1,18 +1,39 @@
-"""Work on a site's folder that needs the agent to be stopped: it alone writes there while it runs."""
+"""One agent per folder, which alone writes there while it runs; and work that needs it to be stopped."""
 
 import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
 from shared.errors import ResourceError
 from shared.ledger import Ledger
 
+LOCK_FILE = "agent.lock"
+
 
 class AgentRuns(ResourceError):
     """The site's agent has not been stopped."""
+
+
+def sole_agent(folder: Path, *, site: str) -> IO[str]:
+    """The lock of the one agent per folder; it goes with the process, or when the file is closed.
+
+    Raises:
+        ResourceError: another agent has it.
+    """
+    file = (folder / LOCK_FILE).open("w")
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        file.close()
+        raise ResourceError(
+            f"Another agent already serves the site {site} from this folder.",
+            remedy="Use `wardround site status`; stop the other one first.",
+        ) from None
+    return file
 
 
 @contextmanager
@@ -22,7 +43,7 @@ def agent_stopped(folder: Path) -> Iterator[None]:
     Raises:
         AgentRuns: it was not.
     """
-    with (folder / "agent.lock").open("w") as lock:
+    with (folder / LOCK_FILE).open("w") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
-from lone_site import START, UPDATE, LoneSite, opened, trained
+from lone_site import START, UPDATE, Hands, LoneSite, opened, trained
 
 from client.agent import Agent
 from client.egress import ALTERED
@@ -235,3 +235,32 @@ def test_the_agent_of_a_site_that_has_left_tells_each_open_study_and_ends_by_its
         until(lambda: json.loads((site.folder / "status.json").read_bytes())["state"] == "stopped")
     assert site.refused() == [WireCode.LEFT]
     assert any("has left the federation" in line for line in site.said)
+
+
+class Held(Busy):
+    """Busy, but for a round, which it does when it is let go."""
+
+    def submit(self, job: Job) -> None:
+        if isinstance(job, RoundJob):
+            self.jobs.append(job)
+        else:
+            super().submit(job)
+
+    def let_go(self) -> None:
+        super().submit(self.jobs[-1])
+
+
+def test_to_read_its_settings_anew_an_agent_first_finishes_what_is_in_hand(site: LoneSite) -> None:
+    hands = Held(site)
+    site.start(worker=hands)
+    hands._hands = site.hands = Hands()
+    post(site)
+    with running(site) as agent:
+        until(lambda: any(isinstance(job, RoundJob) for job in hands.jobs))
+        agent.reload()
+        hands.let_go()
+        until((site.folder / "status.json").exists)
+        until(lambda: json.loads((site.folder / "status.json").read_bytes())["state"] == "stopped")
+        assert site.uploads == [UPDATE] and agent.starts_anew
+        agent.stop()
+        assert not agent.starts_anew
