@@ -50,12 +50,12 @@ def look_at_keys(grounds: Grounds) -> Finding:
 
 def look_at_policy(grounds: Grounds) -> Finding:
     """Does the policy fit the invitation, can it alarm, and does it leave floors?"""
-    policy, invitation = grounds.settings.policy, grounds.invitation
+    policy, notify, invitation = grounds.settings.policy, grounds.settings.notify, grounds.invitation
     check_federation(policy, federation=invitation.federation, coordinator=invitation.coordinator_fingerprint())
-    if policy.on_refusal and shutil.which(policy.on_refusal[0]) is None:
+    if notify.command and shutil.which(notify.command[0]) is None:
         return fix(
-            "policy.on_refusal names a command that is not there or may not be run.",
-            "Correct it, or leave it out: nobody would hear of a refusal.",
+            "notify.command names a program that is not there or may not be run.",
+            "Correct it, or leave it out: nobody would hear of trouble.",
         )
     if low := [policy.line(key) for key, least in _LOWEST.items() if getattr(policy, key) < least]:
         return warn(

@@ -5,8 +5,8 @@ import ssl
 from datetime import UTC, datetime
 from pathlib import Path
 
-from server.authority import ends_at
 from server.checks.grounds import Grounds
+from shared.certificates import ends_at
 from shared.disks import encrypted, write_speed
 from shared.preflight import Finding, fix, passed, warn
 from shared.secret_files import closing, exposed

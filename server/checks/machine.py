@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import psutil
 
 from server.checks.grounds import Grounds
+from server.federation import listen_address
 from server.superlink import listening
-from server.supervisor import listen_address
 from shared.loopback import ADDRESS
 from shared.preflight import Finding, fix, passed, warn
 
@@ -37,9 +37,10 @@ def look_at_name(grounds: Grounds) -> Finding:
 
 
 def look_at_port(grounds: Grounds) -> Finding:
-    """Is the port that sites dial free, or ours?"""
+    """Is the port that sites dial, or that a proxy does for them, free, or ours?"""
     settings = grounds.federation.settings
-    host, port = listen_address(settings.host), settings.fleet_port
+    behind = settings.proxied_port
+    host, port = (listen_address(settings.host), settings.fleet_port) if behind is None else (ADDRESS, behind)
     if grounds.served():
         return passed(f"Port {port} is this federation's, which is served now.")
     with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
