@@ -12,7 +12,7 @@ from rich.text import Text
 from client.about_site import DEFAULT_CONFIG, Config
 from client.settings import folder_of
 from shared.console import WIDTH, Answer, answering, printable, progress_console
-from shared.errors import WardroundError
+from shared.errors import ConfigError, WardroundError
 
 if TYPE_CHECKING:
     from client.checks.grounds import Grounds
@@ -28,6 +28,9 @@ def check(
     idle: Annotated[
         float | None, typer.Option(min=1, max=3600, help="Leave the line idle for so many seconds, too.")
     ] = None,
+    baseline: Annotated[
+        bool, typer.Option("--baseline", help="Train all rounds of --study here alone, too; as long as that takes.")
+    ] = False,
 ) -> Answer:
     """Look at everything that a site needs, one line each; nothing of your data leaves."""
     from client.checks.grounds import Grounds
@@ -35,7 +38,9 @@ def check(
     from client.data_command import read_study
     from shared.preflight import look_at, page
 
-    grounds = Grounds(folder_of(config), study=read_study(study), idle_s=idle)
+    if baseline and study is None:
+        raise ConfigError("There is no study to train alone.", remedy="Name its file with --study.")
+    grounds = Grounds(folder_of(config), study=read_study(study), idle_s=idle, baseline=baseline)
     console = progress_console()
     lines = list(look_at(checks_for(grounds), grounds, showing=lambda name: console.status(f"Looking at: {name}")))
     words = list(_would_leave(grounds, lines)) if study is not None else []

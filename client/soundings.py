@@ -15,7 +15,7 @@ from statistics import median
 from typing import Any
 
 import grpc
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
@@ -44,7 +44,7 @@ class Soundings:
     """
 
     def __init__(
-        self, *, host: str, port: int, ca_pem: bytes, key: ec.EllipticCurvePrivateKey, clock: Callable[[], float]
+        self, *, host: str, port: int, ca_pem: bytes, key: EllipticCurvePrivateKey, clock: Callable[[], float]
     ) -> None:
         self._fleet = Fleet(host=host, port=port, ca_pem=ca_pem, key=key, clock=clock)
 

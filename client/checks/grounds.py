@@ -27,6 +27,7 @@ class Grounds:
         folder: the site's.
         study: the study that it is to take part in, if one is named.
         idle_s: seconds for which a line is left idle; None tries none.
+        baseline: whether the study is trained here alone, to see what the site reaches without the others.
         clock: Unix time in seconds of this computer.
         environment: variables of this process.
         measured: figures that one check leaves to a later one.
@@ -35,6 +36,7 @@ class Grounds:
     folder: Path
     study: Study | None = None
     idle_s: float | None = None
+    baseline: bool = False
     clock: Callable[[], float] = time.time
     environment: Mapping[str, str] = field(default_factory=lambda: os.environ)
     measured: dict[str, float] = field(default_factory=dict)

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from client.checks import configuration, images, line, machine, work
+from client.checks import baseline, configuration, images, line, machine, work
 from client.checks.grounds import Grounds
 from shared.preflight import Check
 
@@ -36,3 +36,5 @@ def checks_for(grounds: Grounds) -> Iterator[Check[Grounds]]:
         yield Check("permission", images.look_at_permission, after=("policy",), limit_s=60.0)
         yield Check("images", images.look_at_images, after=("labels",), limit_s=_LONG_S)
         yield Check("dry run", work.look_at_dry_run, after=("images", "device", "disk"), limit_s=work.DRY_RUN_S + 60.0)
+    if grounds.study is not None and grounds.baseline:
+        yield Check("baseline", baseline.look_at_baseline, after=("dry run",), limit_s=baseline.LIMIT_S)

@@ -26,8 +26,8 @@ STATES = 4  # weights, gradients, and the optimiser's two moments
 
 def look_at_device(grounds: Grounds) -> Finding:
     """Does the worker start, find its device, allocate and compute there, and is enough memory free?"""
-    with _worker(grounds.folder) as worker:
-        event = _ask(worker, ProbeJob(), limit_s=WORKER_S)
+    with a_worker(grounds.folder) as worker:
+        event = ask(worker, ProbeJob(), limit_s=WORKER_S)
     if isinstance(event, Failed):
         return fix(
             TEMPLATES[event.code],
@@ -62,8 +62,8 @@ def look_at_dry_run(grounds: Grounds) -> Finding:
     out = Path(tempfile.mkdtemp(prefix=".check-", dir=grounds.folder))
     try:
         job = _job(grounds, out)
-        with _worker(grounds.folder) as worker:
-            event = _ask(worker, job, limit_s=DRY_RUN_S)
+        with a_worker(grounds.folder) as worker:
+            event = ask(worker, job, limit_s=DRY_RUN_S)
         if isinstance(event, Failed):
             return fix(TEMPLATES[event.code], "Read worker.log in the site's folder, which says where it failed.")
         assert isinstance(event, RehearseDone)
@@ -108,8 +108,8 @@ def _least_memory(grounds: Grounds) -> int:
 
 
 @contextmanager
-def _worker(folder: Path) -> Iterator[WorkerProcess]:
-    """The site's own worker, as its agent starts it."""
+def a_worker(folder: Path) -> Iterator[WorkerProcess]:
+    """The site's own worker, as its agent starts it; ended afterwards."""
     worker = WorkerProcess(folder, code=installed().code)
     try:
         yield worker
@@ -117,8 +117,13 @@ def _worker(folder: Path) -> Iterator[WorkerProcess]:
         worker.end()
 
 
-def _ask(worker: WorkerProcess, job: Question, *, limit_s: float) -> Event:
+def ask(worker: WorkerProcess, job: Question, *, limit_s: float) -> Event:
     """The event that ends a job.
+
+    Args:
+        worker: does it.
+        job: what is asked.
+        limit_s: how long it may take.
 
     Raises:
         ResourceError: the worker ended by itself, or does not come to an end.

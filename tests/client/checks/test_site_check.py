@@ -75,7 +75,7 @@ def dial(folder: Path, port: int) -> None:
 
 def test_a_sound_site_is_ready_and_is_told_what_would_leave(ward: Path, study: Path) -> None:
     before = {path for path in ward.rglob("*") if "cache" not in path.parts}
-    code, data = looked(ward, "--study", study, "--idle", "1")
+    code, data = looked(ward, "--study", study, "--idle", "1", "--baseline")
     assert (code, data["ready"]) == (0, True), data
     assert lines(data, "fix") == lines(data, None) == {}
     assert {"device", "roster", "clock", "speed", "idle line", "images", "dry run"} <= {
@@ -84,6 +84,7 @@ def test_a_sound_site_is_ready_and_is_told_what_would_leave(ward: Path, study: P
     dry = lines(data, "pass")["dry run"]
     assert "nothing left" in dry["what"]
     assert dry["facts"]["round_s"] > 0
+    assert lines(data, "pass")["baseline"]["facts"]["auroc"] > 0.5  # of bright squares and dark ones, after four steps
     assert any("update of 10 tensors" in words for words in data["would_leave"])
     after = {path for path in ward.rglob("*") if "cache" not in path.parts} - before
     assert {path.name for path in after} <= {"worker.log", "patients.key"}  # no ledger, no spool, no trace of the step
