@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from typing import Any, Generic, TypeVar
 
-from rich.console import RenderableType
+from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
@@ -72,7 +72,7 @@ class Check(Generic[Grounds]):
 
 @dataclass(frozen=True)
 class Line:
-    """One line of the page; `finding` is None if another check comes first, which `waits_for` names."""
+    """One line of the page; `finding` is None if another one is to be mended first, which `waits_for` names."""
 
     name: str
     finding: Finding | None
@@ -92,17 +92,17 @@ def look_at(
         grounds: what they look at.
         showing: shows the name of the check that runs.
     """
-    unsound: set[str] = set()
+    unsound: dict[str, str] = {}  # by name, and which FIX it goes back to
     for check in checks:
-        missing = next((name for name in check.after if name in unsound), None)
+        missing = next((unsound[name] for name in check.after if name in unsound), None)
         if missing is not None:
-            unsound.add(check.name)
+            unsound[check.name] = missing
             yield Line(check.name, None, missing)
             continue
         with showing(check.name):
             finding = _within(check, grounds)
         if finding.outcome is Outcome.FIX:
-            unsound.add(check.name)
+            unsound[check.name] = check.name
         yield Line(check.name, finding)
 
 
@@ -117,10 +117,8 @@ def page(lines: Sequence[Line], *, more: Mapping[str, Any] | None = None, below:
     counts = {word: sum(1 for line in lines if _outcome(line) is word) for word in Outcome}
     broken = [line.name for line in lines if _outcome(line) is Outcome.FIX]
     data = {"ready": not broken, "counts": counts, "lines": [_as_json(line) for line in lines], **(more or {})}
-    shown = Table.grid()
-    shown.add_row(_table(lines))
-    if below != "":
-        shown.add_row(below)
+    counted = ", ".join(f"{count} {word.value.upper()}" for word, count in counts.items() if count)
+    shown = Group(_table(lines), Text(f"\n{counted}"), *([below] if below != "" else []))
     if not broken:
         return Answer(data, shown)
     what = f"To be mended first: {', '.join(broken)}."
@@ -162,7 +160,7 @@ def _as_json(line: Line) -> dict[str, Any]:
 
 
 def _unreached(line: Line) -> str:
-    return f"Not looked at: {line.waits_for} comes first."
+    return f"Not looked at: mend {line.waits_for} first."
 
 
 def _table(lines: Sequence[Line]) -> Table:

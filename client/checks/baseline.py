@@ -61,8 +61,8 @@ def _trained_alone(worker: WorkerProcess, study: Study, out: Path) -> RoundDone:
         model = _moved(model, dict(PackedFile(place / UPDATE_FILE).items()))
         state = place / STATE_FILE if (place / STATE_FILE).is_file() else None
     final, name = _written(model, out)
-    job = ScoreJob(study=study, model=final, model_digest=name, state=state, splits=("validation",))
-    return _done(ask(worker, job, limit_s=LIMIT_S))
+    scoring = ScoreJob(study=study, model=final, model_digest=name, state=state, splits=("validation",))
+    return _done(ask(worker, scoring, limit_s=LIMIT_S))
 
 
 def _start(study: Study) -> dict[str, Array]:

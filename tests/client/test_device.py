@@ -4,7 +4,15 @@ from collections.abc import Iterator
 import pytest
 import torch
 
-from client.device import ResolvedDevice, make_repeatable, resolve_device, seed_layers, use_threads
+from client.device import (
+    ResolvedDevice,
+    make_repeatable,
+    memory_of,
+    resolve_device,
+    seed_layers,
+    try_out,
+    use_threads,
+)
 from shared.errors import ConfigError, ResourceError
 
 NO_CUDA = pytest.mark.skipif(torch.cuda.is_available(), reason="this machine has CUDA")
@@ -98,3 +106,17 @@ def test_layers_draw_what_torch_seeds() -> None:
         expected = torch.rand(5)
         seed_layers(2**53 + 1, torch.device("cpu"))
         assert torch.equal(torch.rand(5), expected)
+
+
+@pytest.mark.parametrize("wish", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_device_that_computes_rightly_says_how_much_memory_is_free(wish: str) -> None:
+    device = resolve_device(wish)
+    make_repeatable(device)
+    try_out(device)
+    free, whole = memory_of(device)
+    assert 0 < free <= whole
+
+
+def test_a_device_that_is_there_and_cannot_be_used_is_found() -> None:
+    with pytest.raises(RuntimeError):
+        try_out(ResolvedDevice("meta", "a device of torch that holds no values"))

@@ -39,6 +39,7 @@ def test_each_line_is_one_check_in_order() -> None:
         ("last", "pass"),
     ]
     assert answer.data["lines"][0]["facts"] == {"bytes": 3}
+    assert {answer.data["lines"][n]["what"] for n in (3, 4)} == {"Not looked at: mend wrong first."}
     assert answer.data["lines"][2]["remedy"] == "Correct it."
     assert (answer.data["ready"], answer.data["site"]) == (False, "a")
     assert isinstance(answer.error, NotReady)
