@@ -75,20 +75,19 @@ def look_at_dry_run(grounds: Grounds) -> Finding:
 
 
 def _of(done: RehearseDone, travel_s: float | None, *, private: bool) -> Finding:
-    """The gravest thing that the rehearsal found, or how long a round takes."""
-    codes = [code for code in done.findings.values() if code is not Code.PASS]
-    facts = {"codes": " ".join(codes)}
-    for word, made in ((Outcome.FIX, fix), (Outcome.WARN, warn)):
-        for code in codes:
-            if outcome(code) is word:
-                return made(done.said or MEANINGS[code].what, MEANINGS[code].remedy, **facts)
+    """The gravest thing that the rehearsal found, and how long a round takes; the device has a line of its own."""
+    codes = [code for code in done.findings.values() if code not in (Code.PASS, Code.FELL_BACK_TO_CPU)]
+    if grave := [code for code in codes if outcome(code) is Outcome.FIX]:
+        meaning = MEANINGS[grave[0]]
+        return fix(done.said or meaning.what, meaning.remedy, code=grave[0].value)
     work_s = two_digits(done.work_s or 0.0)
+    round_s = two_digits(work_s + (travel_s or 0.0))
+    facts = {"work_s": work_s, "round_s": round_s}
     how = "One step, without the noise of the study," if private else "One step"
-    what = f"{how} was done and thrown away; nothing left. A round's work takes about {work_s:g} s here"
-    if travel_s is None:
-        return passed(f"{what}.", work_s=work_s)
-    round_s = two_digits(work_s + travel_s)
-    return passed(f"{what}, with its way about {round_s:g} s.", work_s=work_s, round_s=round_s)
+    what = f"{how} was done and thrown away; nothing left. A round takes about {round_s:g} s here."
+    if codes:
+        return warn(f"{what} {MEANINGS[codes[0]].what}", MEANINGS[codes[0]].remedy, **facts)
+    return passed(what, **facts)
 
 
 def _job(grounds: Grounds, out: Path) -> RehearseJob:
