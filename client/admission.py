@@ -32,6 +32,13 @@ class Reach(NamedTuple):
         """As an admission says it."""
         return cls(admission.host, admission.fleet_port, admission.authorities.encode(), admission.certificate.encode())
 
+    @classmethod
+    def known(cls, invitation: Invitation, admission: Admission | None) -> Self:
+        """As the admission that was taken says it, before there is one as the invitation does."""
+        if admission is not None:
+            return cls.of(admission)
+        return cls(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
+
 
 def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transport_key: str) -> Admission:
     """Keep an admission by the module's rules; one that was taken before changes nothing.

@@ -43,11 +43,8 @@ class Enrolment:
 
     @property
     def reach(self) -> Reach:
-        """Where the federation is and whom to trust there: by the admission, before there is one by the invitation."""
-        if self.admission is not None:
-            return Reach.of(self.admission)
-        invited = self.invitation
-        return Reach(invited.host, invited.fleet_port, invited.ca_certificate.encode())
+        """Where the federation is and whom to trust there."""
+        return Reach.known(self.invitation, self.admission)
 
 
 def join(invitation: Path, folder: Path, *, now: int) -> Path:

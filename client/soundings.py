@@ -20,6 +20,7 @@ from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 from flwr.proto.run_pb2 import GetRunRequest
 
+from client.admission import Reach
 from client.fleet import CALL_TIMEOUT_S, Fleet, Forgotten
 from client.membership import Membership
 from shared.errors import LinkError
@@ -36,17 +37,13 @@ class Soundings:
     """One channel for such calls.
 
     Args:
-        host: the server's name or address, as its certificate says it.
-        port: the Fleet API's port.
-        ca_pem: the federation's CA certificate.
+        reach: where the server is, whom to trust there, and what to show.
         key: the site's transport key, P-384.
         clock: Unix time in seconds of this computer.
     """
 
-    def __init__(
-        self, *, host: str, port: int, ca_pem: bytes, key: EllipticCurvePrivateKey, clock: Callable[[], float]
-    ) -> None:
-        self._fleet = Fleet(host=host, port=port, ca_pem=ca_pem, key=key, clock=clock)
+    def __init__(self, reach: Reach, *, key: EllipticCurvePrivateKey, clock: Callable[[], float]) -> None:
+        self._fleet = Fleet(**reach._asdict(), key=key, clock=clock)
 
     def close(self) -> None:
         """End the channel."""

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
+from client.admission import Reach, load_admission
 from client.checks.route import Proxy, proxy_for
 from client.join import Enrolment, load_enrolment, load_invitation
 from client.settings import FILE_NAME, SiteSettings, load_settings
@@ -58,6 +59,11 @@ class Grounds:
         return load_invitation(self.folder)
 
     @cached_property
+    def reach(self) -> Reach:
+        """Where the server is, and whom to trust there; raises as `load_invitation` and `load_admission`."""
+        return Reach.known(self.invitation, load_admission(self.folder, self.invitation))
+
+    @cached_property
     def enrolment(self) -> Enrolment:
         """The site's keys, too; raises as `load_enrolment`."""
         return load_enrolment(self.folder)
@@ -65,24 +71,17 @@ class Grounds:
     @cached_property
     def proxy(self) -> Proxy | None:
         """The proxy that the line to the server takes, if it takes one."""
-        return proxy_for(self.invitation.host, self.environment)
+        return proxy_for(self.reach.host, self.environment)
 
     @property
     def where(self) -> str:
-        """The server as its invitation names it."""
-        return f"{self.invitation.host}:{self.invitation.fleet_port}"
+        """The server as the site dials it."""
+        return f"{self.reach.host}:{self.reach.port}"
 
     @cached_property
     def soundings(self) -> Soundings:
         """Signed calls to the server that ask for nothing."""
-        invitation = self.invitation
-        return Soundings(
-            host=invitation.host,
-            port=invitation.fleet_port,
-            ca_pem=invitation.ca_certificate.encode(),
-            key=self.enrolment.transport_key,
-            clock=self.clock,
-        )
+        return Soundings(self.reach, key=self.enrolment.transport_key, clock=self.clock)
 
     @cached_property
     def tensors(self) -> Tensors:

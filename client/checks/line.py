@@ -40,7 +40,7 @@ def look_at_proxy(grounds: Grounds) -> Finding:
 
 def look_at_name(grounds: Grounds) -> Finding:
     """Is the server's name known?"""
-    host = grounds.invitation.host
+    host = grounds.reach.host
     if grounds.proxy is not None:
         return passed(f"The proxy resolves {host}.")
     try:
@@ -54,7 +54,7 @@ def look_at_port(grounds: Grounds) -> Finding:
     """Does the port answer?"""
     where, began = grounds.where, time.perf_counter()
     try:
-        open_line(grounds.invitation.host, grounds.invitation.fleet_port, grounds.proxy).close()
+        open_line(grounds.reach.host, grounds.reach.port, grounds.proxy).close()
     except ConnectionRefusedError:
         return fix(
             f"Nothing answers at {where}.",
@@ -70,20 +70,20 @@ def look_at_port(grounds: Grounds) -> Finding:
 
 def look_at_tls(grounds: Grounds) -> Finding:
     """Is the server's certificate the federation's, and does HTTP/2 get through?"""
-    invitation, where = grounds.invitation, grounds.where
-    context = ssl.create_default_context(cadata=invitation.ca_certificate)
+    reach, where = grounds.reach, grounds.where
+    context = ssl.create_default_context(cadata=reach.ca_pem.decode())
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            open_line(invitation.host, invitation.fleet_port, grounds.proxy) as line,
-            context.wrap_socket(line, server_hostname=invitation.host) as shown,
+            open_line(reach.host, reach.port, grounds.proxy) as line,
+            context.wrap_socket(line, server_hostname=reach.host) as shown,
         ):
             ends = ssl.cert_time_to_seconds(str((shown.getpeercert() or {})["notAfter"]))
             version, protocol = shown.version(), shown.selected_alpn_protocol()
     except ssl.SSLCertVerificationError as error:
         return _refused(grounds, error)
     except OSError:
-        plain = diagnose(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
+        plain = diagnose(reach.host, reach.port, reach.ca_pem)
         return fix(plain.what, plain.remedy)
     if protocol != "h2":
         return fix(
@@ -99,12 +99,12 @@ def look_at_tls(grounds: Grounds) -> Finding:
 
 
 def _refused(grounds: Grounds, error: ssl.SSLCertVerificationError) -> Finding:
-    invitation, where = grounds.invitation, grounds.where
-    plain = diagnose(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
+    reach, where = grounds.reach, grounds.where
+    plain = diagnose(reach.host, reach.port, reach.ca_pem)
     if "CA" not in plain.what:  # expired, not valid yet, or for another name
         return fix(plain.what, plain.remedy)
     try:
-        issuer = issuer_of(open_line(invitation.host, invitation.fleet_port, grounds.proxy), invitation.host)
+        issuer = issuer_of(open_line(reach.host, reach.port, grounds.proxy), reach.host)
     except (OSError, LinkError):
         return fix(plain.what, plain.remedy)
     what = f"The certificate shown at {where} is not the federation's; it was issued by {issuer}."
@@ -116,7 +116,7 @@ def _refused(grounds: Grounds, error: ssl.SSLCertVerificationError) -> Finding:
     else:
         remedy = (
             f"If you know this issuer, it inspects TLS: ask your proxy team to except {where}. If not, ask the"
-            " coordinator whether the server got a new CA; then you need a new invitation."
+            " coordinator whether the federation has a new authority, and for this site's admission."
         )
     return fix(what, remedy, issuer=issuer)
 

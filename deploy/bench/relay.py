@@ -179,9 +179,13 @@ def reroute(federation: Path, site: Path, port: int) -> None:
         site: the site's folder, named as the site is.
         port: of a relay.
     """
-    path = admission_path(federation, site.name)
-    said = {name: value for name, value in json.loads(path.read_bytes()).items() if name != "signature"}
-    access = Access.model_validate(said | {"fleet_port": port})
-    admission = make_admission(access, key=load_federation(federation).coordinator_key)
-    for place in (path, site / FILE_NAME):
+    admission = rerouted(federation, site.name, port)
+    for place in (admission_path(federation, site.name), site / FILE_NAME):
         write_atomically(place, admission, mode=0o600)
+
+
+def rerouted(federation: Path, site: str, port: int) -> bytes:
+    """A site's admission as the coordinator would sign it for another port."""
+    said = json.loads(admission_path(federation, site).read_bytes())
+    access = Access.model_validate({name: said[name] for name in Access.model_fields} | {"fleet_port": port})
+    return make_admission(access, key=load_federation(federation).coordinator_key)

@@ -17,12 +17,12 @@ from typing import Any
 import pytest
 from live_federation import PLAIN, STUDY, LiveFederation, wardround
 
+from client.admission import FILE_NAME as ADMISSION
 from client.imaging.settings import DataSettings
 from client.settings import FILE_NAME, load_settings, write_settings
+from deploy.bench.relay import rerouted
 from deploy.local import wardround_command
 from server.authority import certificate_pem, issue_authority, issue_server
-from shared.canonical import canonical
-from shared.enrolment import read_invitation
 from shared.keys import make_transport_key, save_key
 from shared.loopback import ADDRESS, free_port
 
@@ -63,11 +63,9 @@ def lines(data: dict[str, Any], outcome: str | None) -> dict[str, dict[str, Any]
     return {line["check"]: line for line in data["lines"] if line["outcome"] == outcome}
 
 
-def dial(folder: Path, port: int) -> None:
-    """Let the site's invitation name another port of the server."""
-    file = folder / "invitation.json"
-    invited = read_invitation(file.read_bytes())
-    file.write_bytes(canonical(invited.model_copy(update={"fleet_port": port}).model_dump(mode="json")))
+def dial(live: LiveFederation, folder: Path, port: int) -> None:
+    """Let the site's admission name another port of the server."""
+    (folder / ADMISSION).write_bytes(rerouted(live.federation, "site-1", port))
 
 
 # ------------------------------------------------------------------ clean
@@ -105,7 +103,7 @@ def test_the_page_is_read_on_80_columns(ward: Path) -> None:
 
 
 def a_blocked_port(ward: Path, federation: LiveFederation) -> tuple[object, ...]:
-    dial(ward, free_port())
+    dial(federation, ward, free_port())
     return ()
 
 
@@ -153,9 +151,9 @@ def test_what_is_broken_is_the_one_line_to_be_mended(
         assert "column `label`" in found[line]["what"]
 
 
-def test_a_foreign_authority_is_named_with_what_to_ask_for(ward: Path) -> None:
+def test_a_foreign_authority_is_named_with_what_to_ask_for(ward: Path, federation: LiveFederation) -> None:
     with shows("Zscaler Intermediate", ward.parent) as port:
-        dial(ward, port)
+        dial(federation, ward, port)
         code, data = looked(ward)
     found = lines(data, "fix")
     assert (code, list(found)) == (1, ["certificate"]), data
