@@ -12,7 +12,7 @@ import shutil
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from client.cache_uses import entries, last_use, size_of, users
+from client.cache_uses import entries, last_use, note_use, size_of, users
 from client.disk_settings import DiskSettings
 from shared.errors import Refusal, WireCode
 
@@ -20,19 +20,26 @@ _GB, _DAY_S = 1_000_000_000, 86_400
 
 
 class CacheRoom:
-    """Makes room in one site's cache.
+    """One site's cache, as far as it is given to a study.
 
     Args:
         cache: its folder.
         limits: what the site allows.
+        user: the digest of the study.
         running: the digests of the studies that are open.
         clock: Unix time in seconds.
     """
 
     def __init__(
-        self, cache: Path, limits: DiskSettings, *, running: Callable[[], Set[str]], clock: Callable[[], float]
+        self,
+        cache: Path,
+        limits: DiskSettings,
+        *,
+        user: str,
+        running: Callable[[], Set[str]],
+        clock: Callable[[], float],
     ) -> None:
-        self._cache, self._limits = cache, limits
+        self._cache, self._limits, self._user = cache, limits, user
         self._running, self._clock = running, clock
 
     def make(self, needed: int) -> None:
@@ -52,6 +59,10 @@ class CacheRoom:
             if full or self._is_old(entry):
                 shutil.rmtree(entry)
                 del held[entry]
+
+    def note_use(self, key: str) -> None:
+        """The study uses the entry of this name now."""
+        note_use(self._cache / key, self._user)
 
     def _is_old(self, entry: Path) -> bool:
         days = self._limits.cache_days

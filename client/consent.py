@@ -2,13 +2,13 @@
 
 In this order, before any image is read:
 
-1. the lines of the policy, which `client/policy.py` reads;
-2. of an open study, that the terms it was agreed under still hold (`client/terms.py`);
-3. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
+1. that the site has not left (`client/leaving.py`);
+2. the lines of the policy, which `client/policy.py` reads;
+3. of an open study, that the terms it was agreed under still hold (`client/terms.py`);
+4. with `studies = "ask"`, a person's approval of this very contract (`client/approvals.py`): without one the study
    waits, and the coordinator asks again;
-4. a site that has left (`client/leaving.py`) refuses;
-5. a pause of the site (`client/pausing.py`), and its hours: meanwhile and outside them it waits, too. What is in hand
-   when they end is finished.
+5. that the site is not paused (`client/pausing.py`), and its hours: meanwhile and outside them it waits, too. What is
+   in hand when they end is finished.
 
 The site reads its policy when it starts, so that a line that was changed binds studies that are open already.
 """
@@ -55,6 +55,7 @@ class Consent:
         Raises:
             Refusal: naming the policy's line.
         """
+        self._insist_on_membership()
         contract = derive_contract(message, site=self._site.name)
         _insist(permit(self._policy, message.study, contract))
         self._insist_on_peers(message)
@@ -64,6 +65,7 @@ class Consent:
 
     def to_work(self, record: StudyRecord) -> None:
         """A round of an open study is to be worked on; raises as `to_open`."""
+        self._insist_on_membership()
         self.to_upload(record)
         self._insist_on_now(record.open.study.name)
 
@@ -78,14 +80,13 @@ class Consent:
 
     def to_rehearse(self, message: Rehearse) -> None:
         """A study is to be rehearsed, which nobody approves; raises as `to_open`."""
+        self._insist_on_membership()
         contract = contract_of(message.study, message.tensors, site=self._site.name)
         _insist(permit(self._policy, message.study, contract, rehearsed=True))
         if self._policy.studies == "ask":
             raise self._policy.refusal("studies", "nobody has approved what is rehearsed")
         if message.survey and not self._policy.counts_may_be_told:
             raise self._policy.refusal("counts_may_be_told", "the coordinator asks what there is (study cohort)")
-        if has_left(self._site.folder):
-            raise Refusal(WireCode.LEFT, remedy="Nothing is rehearsed here.")
         if is_paused(self._site.folder):
             raise Refusal(WireCode.PAUSED, remedy="A rehearsal does not wait for its end.")
         if not within(self._policy.hours, self._local_time()):
@@ -158,9 +159,11 @@ class Consent:
         if decision.verdict == "denied":
             raise Refusal(WireCode.DENIED, remedy=f"{decision.person} has denied it.", rule="studies")
 
-    def _insist_on_now(self, study: str) -> None:
+    def _insist_on_membership(self) -> None:
         if has_left(self._site.folder):
-            raise Refusal(WireCode.LEFT, remedy="The study is over here.")
+            raise Refusal(WireCode.LEFT, remedy="No study is worked on here any more.")
+
+    def _insist_on_now(self, study: str) -> None:
         if is_paused(self._site.folder):
             resumed = about_site(self._site.folder / FILE_NAME, "resume")
             self._say_once(study, f"The study {study} waits, because this site is paused. To go on: {resumed}")

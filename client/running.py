@@ -6,7 +6,6 @@
   a terminal SIGHUP ends the process as ever, since it says that the terminal is gone.
 """
 
-import os
 import signal
 import sys
 from collections.abc import Callable
@@ -60,5 +59,5 @@ def _listen(agent: Agent, folder: Path, say: Callable[[str], None]) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, stop)
-    if not sys.stdin or not os.isatty(sys.stdin.fileno()):
+    if not (sys.stdin and sys.stdin.isatty()):
         signal.signal(signal.SIGHUP, reload)

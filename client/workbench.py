@@ -54,8 +54,6 @@ class Workbench:
         self._networks = networks or Networks()
         self._folder = folder
         self._settings = load_settings(folder / "site.toml")
-        limits, cache = self._settings.disk, folder / "cache"
-        self._room = CacheRoom(cache, limits, running=lambda: open_digests(folder / "state"), clock=time.time)
         yield_to_others(self._settings.compute)
         self._threads = use_threads(self._settings.compute.threads)
         self._device: ResolvedDevice | None = None
@@ -160,8 +158,16 @@ class Workbench:
             clinical=study.clinical,
             screen=screen or self._screen(study),
             note=note,
+            room=self._room(study),
+        )
+
+    def _room(self, study: Study) -> CacheRoom:
+        return CacheRoom(
+            self._folder / "cache",
+            self._settings.disk,
             user=study.digest(),
-            room=self._room.make,
+            running=lambda: open_digests(self._folder / "state"),
+            clock=time.time,
         )
 
     def _screen(self, study: Study) -> Screen:

@@ -26,7 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from client.cache_uses import note_use
+from client.cache_room import CacheRoom
 from client.imaging.ahead import ahead
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
@@ -104,8 +104,7 @@ def prepare(
     clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
-    user: str | None = None,
-    room: Callable[[int], None] | None = None,
+    room: CacheRoom | None = None,
 ) -> SiteData:
     """Catalogue a site's images and bring them into the study's shape, from the cache where it holds them.
 
@@ -120,8 +119,7 @@ def prepare(
         clinical: the study's clinical columns, which then stand beside the images.
         screen: why a usable image is not used all the same, if it is not (`client/imaging/screening.py`).
         note: told the rows that are used.
-        user: the digest of the study that the images are for, as `client/cache_uses.py` notes it.
-        room: makes room in the cache for so many bytes, or refuses (`client/cache_room.py`).
+        room: what the site gives to the cache, and the study that the images are for.
 
     Returns:
         The three splits; each may be empty, and nothing is raised for that.
@@ -140,7 +138,6 @@ def prepare(
         clinical=clinical,
         screen=screen,
         note=note,
-        user=user,
         room=room,
     )
 
@@ -155,8 +152,7 @@ def fill(
     clinical: Columns | None = None,
     screen: Callable[[Row], Reason | None] | None = None,
     note: Callable[[tuple[Row, ...]], None] | None = None,
-    user: str | None = None,
-    room: Callable[[int], None] | None = None,
+    room: CacheRoom | None = None,
 ) -> SiteData:
     """What `prepare` does with a source that is open."""
     rows = without_doubtful(named(source.rows(), task), most_exams=settings.exams_per_patient)
@@ -165,8 +161,8 @@ def fill(
     catalogue = catalogue if screen is None else catalogue.screened(screen)
     form = _Form(images, task)
     entry = _obtain(cache, catalogue, source, form, room)
-    if user is not None:
-        note_use(cache / entry.key, user)
+    if room is not None:
+        room.note_use(entry.key)
     decoded = catalogue.without(entry.failed)
     if entry.shown is not None:
         decoded = replace(decoded, rows=with_shown(decoded.rows, entry.shown))
@@ -200,9 +196,7 @@ def _of_sources(catalogue: Catalogue) -> set[str]:
     return {_DECIDE_ALSO[row.source] for row in catalogue.rows if row.source in _DECIDE_ALSO}
 
 
-def _obtain(
-    cache: Path, catalogue: Catalogue, source: Source, form: _Form, room: Callable[[int], None] | None
-) -> _Entry:
+def _obtain(cache: Path, catalogue: Catalogue, source: Source, form: _Form, room: CacheRoom | None) -> _Entry:
     key = cache_key(catalogue, form)
     used = catalogue.used
     try:
@@ -210,7 +204,7 @@ def _obtain(
             entry = _whole(cache / key, key, form)
             if entry is None:
                 if room is not None:
-                    room(len(used) * form.bytes_each)
+                    room.make(len(used) * form.bytes_each)
                 _check_space(cache, len(used) * form.bytes_each)
                 entry = _publish(cache, key, used, decode(source, used, form.task), form)
             return entry

@@ -4,11 +4,15 @@ import os
 from pathlib import Path
 
 import pytest
+import tiny_federation
 
 from client.cache_room import CacheRoom
-from client.cache_uses import entries, note_use
+from client.cache_uses import entries, note_use, users
 from client.disk_settings import DiskSettings
+from client.imaging.cache import prepare
 from shared.errors import Refusal, WireCode
+from shared.images import ImageSpec
+from shared.study import TaskSpec
 
 NOW, DAY = 1_800_000_000.0, 86_400.0
 MB = 1_000_000
@@ -27,7 +31,9 @@ def entry(cache: Path, name: str, *, days: float, users: tuple[str, ...] = ()) -
 
 
 def left(cache: Path, needed: int, *running: str, **limits: float) -> list[str]:
-    room = CacheRoom(cache, DiskSettings.model_validate(limits), running=lambda: frozenset(running), clock=lambda: NOW)
+    room = CacheRoom(
+        cache, DiskSettings.model_validate(limits), user="c", running=lambda: frozenset(running), clock=lambda: NOW
+    )
     room.make(needed)
     return [place.name for place in entries(cache)]
 
@@ -61,3 +67,26 @@ def test_what_cannot_fit_is_refused_and_nothing_goes(cache: Path) -> None:
 def test_what_was_not_used_for_days_goes(cache: Path) -> None:
     assert left(cache, 0, "a", cache_days=30) == ["new", "running"]
     assert (cache / ".building").exists()
+
+
+def test_what_is_decoded_for_a_study_is_noted_and_refused_beyond_the_quota(tmp_path: Path) -> None:
+    data = tiny_federation.images(tmp_path, ["north"])["north"]
+    task, images = TaskSpec(classes=("opacity",)), ImageSpec(size_px=28)
+
+    def prepared(user: str, **limits: float) -> None:
+        room = CacheRoom(
+            tmp_path / "cache",
+            DiskSettings.model_validate(limits),
+            user=user,
+            running=frozenset,
+            clock=lambda: NOW,
+        )
+        prepare(data, task=task, images=images, salt=bytes(32), base=tmp_path, cache=tmp_path / "cache", room=room)
+
+    with pytest.raises(Refusal) as caught:
+        prepared("a", cache_gb_at_most=1e-6)
+    assert caught.value.wire_code is WireCode.OVER_QUOTA and entries(tmp_path / "cache") == []
+    prepared("a", cache_gb_at_most=1)
+    prepared("b", cache_gb_at_most=1)
+    (made,) = entries(tmp_path / "cache")
+    assert users(made) == {"a", "b"}
