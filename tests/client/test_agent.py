@@ -16,7 +16,7 @@ from client.egress import ALTERED
 from client.fleet import MessageGone
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
 from client.leaving import leave
-from client.pausing import Pause
+from client.pausing import Pause, pause
 from shared.canonical import digest
 from shared.errors import LinkError, ResourceError, TrustError, WireCode
 
@@ -264,3 +264,25 @@ def test_to_read_its_settings_anew_an_agent_first_finishes_what_is_in_hand(site:
         assert site.uploads == [UPDATE] and agent.starts_anew
         agent.stop()
         assert not agent.starts_anew
+
+
+class Counted(Busy):
+    """Busy, and counts how often it was ended."""
+
+    ends = 0
+
+    def end(self) -> None:
+        self.ends += 1
+
+
+def test_the_worker_of_a_paused_site_ends_although_it_was_just_at_work(site: LoneSite) -> None:
+    hands = Counted(site)
+    site.start(worker=hands)
+    hands._hands = site.hands = Hands()
+    post(site)
+    with running(site):
+        until(lambda: len(site.line.sent) == 2)
+        assert hands.ends == 0
+        pause(site.folder, Pause(by="Ada", since=site.site.now()))
+        until(lambda: hands.ends)
+        until(lambda: json.loads((site.folder / "status.json").read_bytes())["state"] == "paused")
