@@ -53,11 +53,12 @@ class Renewals:
             self._site.say(f"The coordinator has renewed this site's admission; it holds until {last_day(admission)}.")
 
     def warn(self, now: float) -> None:
-        """Say 30, 7 and 1 days ahead that the site's certificate ends; `now` in Unix seconds."""
+        """Say and tell 30, 7 and 1 days ahead that the site's certificate ends; `now` in Unix seconds."""
         certificate = self._reach.certificate_pem
         if certificate is None:
             return
         days = warned_at(ends_at(certificate) - now)
         if days is not None and days != self._warned:
             self._site.say(ENDS[days])
+            self._site.alarm.tell("certificate_expiring")
         self._warned = days
