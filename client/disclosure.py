@@ -57,7 +57,13 @@ def _apart(score: Score, contract: Contract, policy: Policy) -> Score:
     counted = (
         one if rule.holds(one.histogram, patients=one.patients or 0) else one.withheld for one in score.subgroups
     )
-    told = covered(counted, row=rule.row, smallest=policy.smallest_cell)
+    told = covered(
+        counted,
+        patients=score.patients,
+        histogram=score.statistics.get("histogram", ()),
+        row=rule.row,
+        smallest=policy.smallest_cell,
+    )
     return score.model_copy(update={"subgroups": told})
 
 

@@ -8,8 +8,7 @@ decides:
 2. of a subgroup a site tells its patients, the histogram of their scores, and its own AUROC with its interval; or that
    it is withheld;
 3. `covered` withholds a subgroup of fewer patients than the site's smallest cell, or with fewer of a class or not of
-   it, and as many of the next smallest ones as it takes until those withheld together are no such cell: else what is
-   told of all patients, less the others, would tell it.
+   it, and as many of the next smallest ones as it takes until all patients less those told are nobody or no such cell.
 
 Who is in which subgroup is left to `client/imaging/traits.py`, the door to `client/disclosure.py`.
 """
@@ -20,6 +19,7 @@ from typing import Annotated, Literal, Self, get_args
 from pydantic import Field, model_validator
 
 from shared.section import Section
+from shared.small_cells import hide
 
 Trait = Literal["sex", "age", "vendor"]
 Vendor = Literal[
@@ -94,33 +94,39 @@ def subgroups_fault(kind: str, classes: int, *, asked: Sequence[str], private: b
     return "task.subgroups tells of few patients at a time, and goes with no [privacy]" if private else None
 
 
-def covered(subgroups: Iterable[Subgroup], *, row: int, smallest: int) -> tuple[Subgroup, ...]:
+def covered(
+    subgroups: Iterable[Subgroup], *, patients: int, histogram: Sequence[int], row: int, smallest: int
+) -> tuple[Subgroup, ...]:
     """The same without what is told of too few patients, by rule 3.
 
     Args:
         subgroups: those of one score.
+        patients, histogram: of all its patients; without a histogram nothing is known of the sides of a class.
         row: so many values of a histogram are the patients of one truth.
         smallest: the least number of patients that is told; 1 withholds nothing.
     """
     given = tuple(subgroups)
     if smallest <= 1:
         return given
-    hidden = [one for trait in TRAITS for one in _hidden([g for g in given if g.trait == trait], row, smallest)]
+    whole = _counts(patients, histogram, row)
+    hidden = [one for trait in TRAITS for one in _hidden([g for g in given if g.trait == trait], whole, row, smallest)]
     return tuple(one.withheld if one in hidden else one for one in given)
 
 
-def _hidden(group: Sequence[Subgroup], row: int, smallest: int) -> list[Subgroup]:
-    """Of one trait; those that are withheld already were left safe, and hide nobody else."""
-    known = sorted((one for one in group if one.patients is not None), key=lambda one: (one.patients or 0, one.value))
-    hidden = [one for one in known if _few([one], row, smallest)]
-    others = [one for one in known if one not in hidden]
-    while hidden and others and _few(hidden, row, smallest):
-        hidden.append(others.pop(0))
-    return hidden
+def _hidden(group: Sequence[Subgroup], whole: Sequence[int], row: int, smallest: int) -> list[Subgroup]:
+    """Of one trait; who is in none of those told, because they are withheld already or hidden here, counts as one."""
+    counts = {one.value: _counts(one.patients, one.histogram, row) for one in group if one.patients is not None}
+    known = sorted((one for one in group if one.value in counts), key=lambda one: (one.patients or 0, one.value))
+    few = [one for one in known if min(counts[one.value]) < smallest]
+
+    def safe(hidden: list[Subgroup]) -> bool:
+        told = [counts[one.value] for one in known if one not in hidden]
+        left: list[int] = [total - sum(parts) for total, *parts in zip(whole, *told, strict=False)]
+        return left[0] == 0 or min(left) >= smallest
+
+    return hide(few, [one for one in known if one not in few], safe=safe)
 
 
-def _few(group: Sequence[Subgroup], row: int, smallest: int) -> bool:
-    """Whether together they are few, or few on a side of a class."""
-    counts = [sum(cells) for cells in zip(*(one.histogram for one in group if one.histogram), strict=True)]
-    sides = (sum(counts[start : start + row]) for start in range(0, len(counts), row))
-    return any(count < smallest for count in (sum(one.patients or 0 for one in group), *sides))
+def _counts(patients: int, histogram: Sequence[int], row: int) -> list[int]:
+    """How many they are, and how many on each side of each class."""
+    return [patients, *(sum(histogram[start : start + row]) for start in range(0, len(histogram), row))]

@@ -25,6 +25,7 @@ from shared.clinical import ColumnName
 from shared.fields import ClassName
 from shared.reasons import Reason
 from shared.section import Section
+from shared.small_cells import hide
 from shared.study import Study
 from shared.subgroups import Vendor
 
@@ -165,12 +166,9 @@ def _apart(
     cells: Mapping[Name, Cell], told: Mapping[Name, Cell], smallest: int, *, one: bool = False
 ) -> dict[Name, Cell]:
     """The parts of a whole without those that the whole would tell of those withheld; at least `one` withheld."""
-    hidden = [name for name, cell in told.items() if cell is None]
-    if hidden or one:
-        for name in sorted((name for name in told if name not in hidden), key=lambda name: cells[name] or 0):
-            if sum(cells[other] or 0 for other in hidden) >= smallest:
-                break
-            hidden.append(name)
+    few = [name for name, cell in told.items() if cell is None]
+    others = sorted((name for name in told if name not in few), key=lambda name: cells[name] or 0) if few or one else []
+    hidden = hide(few, others, safe=lambda names: sum(cells[name] or 0 for name in names) >= smallest)
     return {name: None if name in hidden else cell for name, cell in told.items()}
 
 

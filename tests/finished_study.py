@@ -1,7 +1,7 @@
 """A finished study in a federation's folder, without anybody having trained; its journal and its model are real."""
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
@@ -18,6 +18,7 @@ from server.records import (
     RoundOpened,
     SiteOpened,
     SiteScored,
+    Split,
     StudyFinished,
     StudyStarted,
     UpdateAdmitted,
@@ -80,6 +81,7 @@ def finished_study(
     length: str = "epochs_per_round = 1",
     extra: str = "",
     releasing: bool = True,
+    withholding: Collection[str] = (),
     counts: Mapping[str, Mapping[str, int]] | None = None,
     description: str = "",
     skew: float = 1.0,
@@ -93,6 +95,7 @@ def finished_study(
         length: lines of its section on training.
         extra: further lines of the file.
         releasing: whether the sites release statistics that add.
+        withholding: sites that withhold their scores.
         counts: by site, patients by split.
         description: of the study.
         skew: by how much logits are too large.
@@ -112,7 +115,8 @@ def finished_study(
     packed = pack(state)
     (folder.path / "models" / "round-00001.safetensors").write_bytes(packed)
     start = digest((folder.path / "models" / "start.safetensors").read_bytes())
-    _tell(place, folder, study, start=start, model=digest(packed), releasing=releasing, counts=counts or {}, skew=skew)
+    told: dict[str, Any] = {"releasing": releasing, "withholding": withholding, "counts": counts or {}, "skew": skew}
+    _tell(place, folder, study, start=start, model=digest(packed), **told)
     folder.move(StudyState.FINISHED, now="2026-01-02T03:04:05Z")
     return Finished(place, find_study(place.federation, "chest"), study, state)
 
@@ -125,6 +129,7 @@ def _tell(
     start: str,
     model: str,
     releasing: bool,
+    withholding: Collection[str],
     counts: Mapping[str, Mapping[str, int]],
     skew: float,
 ) -> None:
@@ -148,7 +153,8 @@ def _tell(
                 _score(study, model, split, had[split], seed=number, releasing=releasing, skew=skew)
                 for split in ("validation", "test")
             )
-            journal.write(SiteScored(site=site, model_digest=model, scores=scores))
+            kept: tuple[Split, ...] = ("validation", "test") if site in withholding else ()
+            journal.write(SiteScored(site=site, model_digest=model, scores=() if kept else scores, withheld=kept))
         journal.write(StudyFinished(model_digest=model))
         for site in SITES:
             journal.write(SiteClosed(site=site, head=digest(f"ledger of {site}".encode())))

@@ -8,6 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from importlib.metadata import version
 
+from server.export.counts import SiteCounts, site_counts
 from server.export.flow import flow_of, performance_of
 from server.export.guidelines import guidelines_of
 from server.export.overlap import calibration_of_masks, operating_of_masks, with_structures
@@ -70,7 +71,8 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
     """
     study, facts = evidence.study, facts_of(evidence)
     calibration, operating = _reading(evidence, asked)
-    subgroups = subgroups_of(study.task, final_scores(evidence.history, "test"), smallest=asked.smallest)
+    counts, test = site_counts(facts, evidence.history, smallest=asked.smallest), final_scores(evidence.history, "test")
+    subgroups = subgroups_of(study.task, test, counts, smallest=asked.smallest)
     card = ModelCard(
         made=asked.made,
         by_letter=evidence.by_letter,
@@ -78,8 +80,8 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         preprocessing=(*preprocessing_of(study.images), *columns_in_words(study.clinical)),
         weights=_weights(facts, packed.table(), sha256=sha256, size=size),
         origin=_origin(evidence, facts, asked),
-        flow=flow_of(facts, asked.surveyed, smallest=asked.smallest),
-        performance=_performance(evidence, facts, asked),
+        flow=flow_of(facts, asked.surveyed, counts, smallest=asked.smallest),
+        performance=_performance(evidence, facts, counts, asked),
         calibration=calibration,
         operating=operating,
         subgroups=subgroups,
@@ -104,12 +106,11 @@ def _reading(evidence: Evidence, asked: Asked) -> tuple[Calibration, Operating]:
     return calibration, reading.operating(calibration, specificity=asked.specificity)
 
 
-def _performance(evidence: Evidence, facts: Facts, asked: Asked) -> Performance:
-    found, task = performance_of(facts, smallest=asked.smallest), evidence.study.task
+def _performance(evidence: Evidence, facts: Facts, counts: SiteCounts, asked: Asked) -> Performance:
+    found, task = performance_of(facts, counts), evidence.study.task
     if task.kind != "segmentation":
         return found
-    counting = facts.privacy is None
-    return with_structures(found, task, evidence.history, smallest=asked.smallest, counting=counting)
+    return with_structures(found, task, evidence.history, smallest=asked.smallest, counting=facts.privacy is None)
 
 
 def _weights(facts: Facts, tensors: Tensors, *, sha256: str, size: int) -> Weights:

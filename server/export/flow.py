@@ -1,5 +1,6 @@
 """Exams on their way into the study, and the model at each site: counts and figures with the small cells hidden."""
 
+from server.export.counts import SiteCounts
 from server.export.surveys import Surveyed
 from server.report.facts import SPLITS, Facts, SiteFacts
 from server.report.fairness import SiteFairness
@@ -7,7 +8,7 @@ from server.report.privacy import WITHHELD
 from server.report.scores import Estimate, SiteScore
 from server.report.words import METRICS, merit_in_words, share
 from shared.model_card import Counted, Figure, Flow, Performance, SitePerformance, Split
-from shared.small_cells import Told, tell
+from shared.small_cells import Told
 from shared.survey import Survey, cells_of, covered
 
 FOUND = "found, and set aside by reason"
@@ -33,24 +34,25 @@ NO_INTERVAL = "no interval is computed"
 NO_SCORE = "The model has no score."
 
 
-def flow_of(facts: Facts, surveyed: Surveyed | None, *, smallest: int) -> Flow:
+def flow_of(facts: Facts, surveyed: Surveyed | None, counts: SiteCounts, *, smallest: int) -> Flow:
     """What every site used of its exams, by split, and what it told of the others before the study, if it was asked."""
     sites = tuple(site.site for site in facts.sites)
     if facts.privacy is not None:
         flow: dict[str, object] = {"patients": {}, "images": {}, "why": WITHHELD}
     else:
-        told = {split: _patients(facts, split, smallest) for split in SPLITS}
+        told = counts.by_split
         patients = {split: Counted(by_site=told[split].counts, total=told[split].total) for split in SPLITS}
         flow = {"patients": patients, "images": {split: _images(facts, split, told[split]) for split in SPLITS}}
-    flow |= _found(sites, None if facts.privacy else surveyed, smallest)
+    flow |= _found(sites, None if facts.privacy else surveyed, counts, smallest)
     return Flow.model_validate({"sites": sites, "smallest_cell": smallest, **flow})
 
 
-def _found(sites: tuple[str, ...], surveyed: Surveyed | None, smallest: int) -> dict[str, object]:
-    """Each site's survey, with smaller cells hidden than it tells itself if the card asks for that."""
+def _found(sites: tuple[str, ...], surveyed: Surveyed | None, counts: SiteCounts, smallest: int) -> dict[str, object]:
+    """Each site's survey, with more cells hidden than it hides itself if the card asks for that."""
     if surveyed is None:
         return {"unknown": {FOUND: NO_SURVEY} | UNKNOWN}
-    told = {site: _hiding(surveyed.by_site[site], smallest) for site in sites if site in surveyed.by_site}
+    by_site = {site: surveyed.by_site[site] for site in sites if site in surveyed.by_site}
+    told = {site: _hiding(survey, smallest, whole=counts.hides(site)) for site, survey in by_site.items()}
     silent = [site for site in sites if site not in told]
     unknown = {FOUND: SILENT.format(sites=", ".join(silent))} if silent else {}
     names = ("found", "set_aside", "used", "vendors", "missing")
@@ -58,40 +60,40 @@ def _found(sites: tuple[str, ...], surveyed: Surveyed | None, smallest: int) -> 
     return {"surveyed": surveyed.day, "found": found, "unknown": unknown | UNKNOWN}
 
 
-def _hiding(survey: Survey, smallest: int) -> Survey:
-    """As the site tells it, if no cell is smaller; what it withholds is safe already."""
-    return (
-        survey if all(not cell or cell >= smallest for cell in cells_of(survey)) else covered(survey, smallest=smallest)
-    )
+def _hiding(survey: Survey, smallest: int, *, whole: bool) -> Survey:
+    """As the site tells it, if no cell is smaller; what it withholds is safe already.
+
+    Of a site that has a split hidden the `whole`, from which that split would follow, is hidden, too.
+    """
+    if any(cell and cell < smallest for cell in cells_of(survey)):
+        survey = covered(survey, smallest=smallest)
+    if whole:
+        survey = survey.model_copy(update={"found": None, "used": None, "vendors": dict.fromkeys(survey.vendors)})
+    return survey
 
 
-def performance_of(facts: Facts, *, smallest: int) -> Performance:
+def performance_of(facts: Facts, counts: SiteCounts) -> Performance:
     """The pooled figures, and each site beside the others."""
-    test, counted = facts.test, _scored_patients(facts, smallest)
+    test = facts.test
     known = FIGURES_OF_MASKS if facts.about.measure == "dice" else FIGURES
     figures: dict[str, Figure] = {facts.about.measure: _figure(test.merit)}
     figures |= {known[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in known}
-    hidden = facts.privacy is not None or counted.total is None
+    hidden = facts.privacy is not None or counts.by_split["test"].total is None
     return Performance(
-        sentence=_sentence(facts, smallest),
+        sentence=_sentence(facts, counts),
         sites=test.sites,
         patients=None if hidden else test.patients,
         how=test.how,
         figures=figures,
         classes=test.classes,
-        by_site=_sites(facts, smallest),
+        by_site=_sites(facts, counts),
         between_sites=_between(facts),
     )
 
 
-def _patients(facts: Facts, split: Split, smallest: int) -> Told:
-    return tell({site.site: (site.patients or {}).get(split, 0) for site in facts.sites}, smallest=smallest)
-
-
-def _sentence(facts: Facts, smallest: int) -> str:
+def _sentence(facts: Facts, counts: SiteCounts) -> str:
     """The study's result in one sentence, without the counts where one of them is hidden."""
-    totals = (_patients(facts, "train", smallest).total, _scored_patients(facts, smallest).total)
-    if None not in totals:
+    if all(counts.by_split[split].total is not None for split in ("train", "test")):
         return facts.headline.sentence
     found, measure = facts.test.merit, merit_in_words(facts.about.measure, classes=len(facts.about.classes))
     return f"The model's test {measure} is {share(found.value)}." if found.value is not None else NO_SCORE
@@ -104,27 +106,23 @@ def _images(facts: Facts, split: Split, told: Told) -> Counted:
     return Counted(by_site=shown, total=None if told.total is None else sum(counts.values()))
 
 
-def _sites(facts: Facts, smallest: int) -> tuple[SitePerformance, ...]:
-    at = {site.site: site for site in facts.fairness.sites}
-    counts = _scored_patients(facts, smallest).counts
-    return tuple(_site(site, facts, at.get(site.site), counts[site.site]) for site in facts.sites)
-
-
-def _scored_patients(facts: Facts, smallest: int) -> Told:
-    return tell({site.site: _scored(site, facts).patients for site in facts.sites}, smallest=smallest)
+def _sites(facts: Facts, counts: SiteCounts) -> tuple[SitePerformance, ...]:
+    at, split = {site.site: site for site in facts.fairness.sites}, facts.fairness.split
+    return tuple(_site(site, facts, at.get(site.site), hidden=counts.hides(site.site, split)) for site in facts.sites)
 
 
 def _scored(site: SiteFacts, facts: Facts) -> SiteScore:
     return site.test if facts.fairness.split == "test" else site.validation
 
 
-def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, patients: int | None) -> SitePerformance:
-    at = found.at_threshold if found and patients is not None else {}  # shares of few would tell how many they are
-    merit = _figure(_scored(site, facts).merit)
+def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, *, hidden: bool) -> SitePerformance:
+    at = found.at_threshold if found and not hidden else {}  # shares of few would tell how many they are
+    scored = _scored(site, facts)
+    merit = _figure(scored.merit)
     return SitePerformance(
         site=site.site,
         split=facts.fairness.split,
-        patients=None if facts.privacy else patients,
+        patients=None if facts.privacy or hidden else scored.patients,
         auroc=merit if facts.about.measure == "auroc" else None,
         dice=merit if facts.about.measure == "dice" else None,
         sensitivity=at.get("sensitivity"),

@@ -6,6 +6,8 @@ told, they are hidden with the counts.
 """
 
 import math
+from collections.abc import Iterable
+from functools import partial
 
 from server.history import StudyHistory
 from server.pooling import releasing
@@ -41,24 +43,34 @@ def with_structures(
     """The same, with every structure over all sites and at each.
 
     Args:
-        found: of a task of segmentation.
+        found: of a task of segmentation; where a site's patients are hidden, they are here, too.
         task: names the structures.
         history: of the study.
         smallest: the least count of patients that is told.
         counting: whether patients are counted at all; a private study does not.
     """
 
-    def told(scores: Scores) -> tuple[StructurePerformance, ...]:
-        return _structures(task, scores, smallest=smallest, counting=counting)
-
+    tell_of = partial(_structures, task, smallest=smallest)
     scores = {split: final_scores(history, split) for split in ("validation", "test")}
     sites = tuple(
-        site.model_copy(update={"structures": told({site.site: score})})
+        site.model_copy(update={"structures": tell_of({site.site: score}, counting=site.patients is not None)})
         if (score := scores[site.split].get(site.site))
         else site
         for site in found.by_site
     )
-    return found.model_copy(update={"structures": told(scores["test"]), "by_site": sites})
+    pooled = tell_of(scores["test"], counting=counting)
+    at_sites = zip(*(site.structures for site in sites if site.structures), strict=True)
+    structures = tuple(map(_with_no_sum_of_the_hidden, pooled, at_sites))
+    return found.model_copy(update={"structures": structures, "by_site": sites})
+
+
+def _with_no_sum_of_the_hidden(
+    pooled: StructurePerformance, at_sites: Iterable[StructurePerformance]
+) -> StructurePerformance:
+    """Counts over all sites, less those of the others, would tell a site's."""
+    if any(one.patients is None for one in at_sites):
+        return pooled.model_copy(update={"patients": None, "excluded": None})
+    return pooled
 
 
 def _structures(task: TaskSpec, scores: Scores, *, smallest: int, counting: bool) -> tuple[StructurePerformance, ...]:

@@ -2,7 +2,7 @@
 
 As for all patients (`server/pooling.py`): where every site that tells a subgroup releases statistics these add, and the
 AUROC is of the added histogram with DeLong's interval; else it is the mean of the sites' own. What a site withholds, or
-does not tell by its policy, is in neither.
+does not tell by its policy, is in neither, and neither is a site whose patients the card hides.
 """
 
 from collections.abc import Sequence
@@ -10,9 +10,10 @@ from statistics import fmean
 
 import numpy as np
 
+from server.export.counts import SiteCounts
 from server.report.scores import NO_MEANS, ONE_CLASS, Scores
 from shared import metrics
-from shared.metrics import BINS
+from shared.metrics import BINS, Score
 from shared.model_card import Figure, SubgroupAtSite, SubgroupPerformance
 from shared.study import Study, TaskSpec
 from shared.subgroups import TRAITS, VALUES, Subgroup, Trait, covered
@@ -23,15 +24,16 @@ WITHHELD = "withheld: few patients, or few of a class"
 Told = dict[str, Subgroup]  # by site
 
 
-def subgroups_of(task: TaskSpec, test: Scores, *, smallest: int) -> tuple[SubgroupPerformance, ...]:
+def subgroups_of(task: TaskSpec, test: Scores, counts: SiteCounts, *, smallest: int) -> tuple[SubgroupPerformance, ...]:
     """Every subgroup that a site told of, by trait.
 
     Args:
         task: of the study.
         test: scores of the final model on test patients, by site.
+        counts: the sites' patients, as far as they are told.
         smallest: the least count of patients that is told.
     """
-    at = {site: covered(score.subgroups, row=BINS, smallest=smallest) for site, score in test.items()}
+    at = {site: _told_at(score, hidden=counts.hides(site, "test"), smallest=smallest) for site, score in test.items()}
     return tuple(
         _performance(task, trait, value, told)
         for trait in TRAITS
@@ -47,6 +49,13 @@ def subgroups_of(task: TaskSpec, test: Scores, *, smallest: int) -> tuple[Subgro
 def none_because(study: Study) -> str:
     """Why a card has no subgroups."""
     return UNTOLD if study.task.subgroups else UNASKED
+
+
+def _told_at(score: Score, *, hidden: bool, smallest: int) -> tuple[Subgroup, ...]:
+    if hidden:
+        return tuple(one.withheld for one in score.subgroups)
+    whole = score.statistics.get("histogram", ())
+    return covered(score.subgroups, patients=score.patients, histogram=whole, row=BINS, smallest=smallest)
 
 
 def _performance(task: TaskSpec, trait: Trait, value: str, told: Told) -> SubgroupPerformance:

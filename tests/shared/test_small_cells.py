@@ -39,3 +39,26 @@ def test_what_is_hidden_never_follows(counts: dict[str, int], smallest: int) -> 
         assert len(hidden) > 1
         assert sum(hidden) >= smallest
         assert total == sum(counts.values())
+
+
+def test_a_sum_without_a_small_count_leaves_no_total_to_take_it_from() -> None:
+    assert tell({"a": 5, "b": 30, "c": 100}, smallest=11, sums=[{"b", "c"}]) == Told(
+        {"a": None, "b": 30, "c": 100}, None
+    )
+    whole = [{"a", "b", "c"}]
+    assert tell({"a": 5, "b": 30, "c": 100}, smallest=11, sums=whole) == Told({"a": None, "b": None, "c": 100}, 135)
+
+
+def test_a_sum_with_a_small_count_and_not_all_hides_every_one() -> None:
+    found = tell({"a": 5, "b": 30, "c": 100, "d": 0}, smallest=11, sums=[{"a", "c"}])
+    assert found == Told({"a": None, "b": None, "c": None, "d": 0}, None)
+
+
+@given(st.lists(st.integers(0, 60), max_size=6), st.integers(2, 20), st.sets(st.integers(0, 5)))
+def test_no_sum_less_what_is_told_is_of_few(counts: list[int], smallest: int, of: set[int]) -> None:
+    named = {str(n): count for n, count in enumerate(counts)}
+    group = {str(n) for n in of if n < len(counts)}
+    told, total = tell(named, smallest=smallest, sums=[group])
+    for names in [group] if total is None else [group, set(named)]:
+        left = [named[name] for name in names if told[name] is None]
+        assert not left or sum(left) >= smallest or sum(named[name] for name in group) < smallest

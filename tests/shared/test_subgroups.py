@@ -1,6 +1,6 @@
 """Subgroups: closed words, and nothing of few patients, directly or by difference."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pytest
@@ -23,17 +23,24 @@ def vendors(sides: Sides) -> list[Subgroup]:
     ]
 
 
+def cover(group: Sequence[Subgroup], of: Sides, smallest: int = CELL) -> tuple[Subgroup, ...]:
+    """Of a score whose patients are all in these subgroups."""
+    without, having = (sum(side) for side in zip((0, 0), *of.values(), strict=True))
+    return covered(group, patients=without + having, histogram=(without, 0, 0, having), row=ROW, smallest=smallest)
+
+
 def told(sides: Sides, smallest: int = CELL) -> dict[str, int | None]:
-    return {one.value: one.patients for one in covered(vendors(sides), row=ROW, smallest=smallest)}
+    return {one.value: one.patients for one in cover(vendors(sides), sides, smallest)}
 
 
 def test_large_ones_are_told_whole() -> None:
-    group = vendors({"ge": (10, 10), "siemens": (50, 40)})
-    assert covered(group, row=ROW, smallest=CELL) == tuple(group)
+    sides = {"ge": (10, 10), "siemens": (50, 40)}
+    assert cover(vendors(sides), sides) == tuple(vendors(sides))
 
 
 def test_few_of_a_class_are_few() -> None:
-    found = covered(vendors({"ge": (400, 9), "philips": (9, 400), "siemens": (50, 40)}), row=ROW, smallest=CELL)
+    sides = {"ge": (400, 9), "philips": (9, 400), "siemens": (50, 40)}
+    found = cover(vendors(sides), sides)
     assert [(one.value, one.patients, one.histogram, one.figures) for one in found[:2]] == [
         ("ge", None, (), {}),
         ("philips", None, (), {}),
@@ -67,8 +74,24 @@ def test_nothing_that_is_told_or_left_is_of_few(sides: dict[str, tuple[int, int]
 
 
 def test_covering_what_is_covered_changes_nothing() -> None:
-    once = covered(vendors({"ge": (3, 2), "philips": (20, 20), "siemens": (50, 40)}), row=ROW, smallest=CELL)
-    assert covered(once, row=ROW, smallest=CELL) == once
+    sides = {"ge": (3, 2), "philips": (20, 20), "siemens": (50, 40)}
+    once = cover(vendors(sides), sides)
+    assert cover(once, sides) == once
+
+
+def test_a_larger_cell_hides_what_those_withheld_under_a_smaller_one_would_follow_from() -> None:
+    sides = {"ge": (3, 3), "siemens": (50, 40), "philips": (60, 60)}
+    once = cover(vendors(sides), sides, smallest=3)
+    part = [one.withheld if one.value == "ge" else one for one in once]
+    assert [one.patients for one in cover(part, sides, smallest=3)] == [None, 90, 120]  # six of them, and no fewer
+    assert [one.patients for one in cover(part, sides, smallest=11)] == [None, None, 120]
+
+
+def test_without_histograms_the_remainder_counts_its_patients() -> None:
+    part = [Subgroup(trait="sex", value="female", patients=250), Subgroup(trait="sex", value="male", patients=244)]
+    found = covered(part, patients=500, histogram=(), row=ROW, smallest=11)
+    assert [one.patients for one in found] == [250, None]
+    assert covered(part, patients=494, histogram=(), row=ROW, smallest=11) == tuple(part)
 
 
 @pytest.mark.parametrize(

@@ -94,6 +94,16 @@ def test_small_cells_are_hidden_and_do_not_follow(tmp_path: Path) -> None:
     assert by_site["west"].patients == 200
 
 
+def test_of_a_small_site_that_withholds_its_score_nothing_follows_from_the_scores_of_the_others(tmp_path: Path) -> None:
+    few = {"north": {"train": 300, "validation": 150, "test": 5}}
+    found = card(tmp_path, counts=few, withholding=["north"])
+    assert found.flow.patients["test"].by_site == {"north": None, "south": 200, "west": 200}
+    assert (found.flow.patients["test"].total, found.flow.images["test"].total) == (None, None)
+    assert found.flow.patients["validation"].total == 450
+    assert found.performance.patients is None and "patient" not in found.performance.sentence
+    assert [site.patients for site in found.performance.by_site] == [None, 200, 200]
+
+
 def test_a_hidden_total_is_in_no_sentence(tmp_path: Path) -> None:
     few = {site: {"train": 300, "validation": 150, "test": 3} for site in SITES}
     found = card(tmp_path, counts=few)
@@ -135,6 +145,9 @@ def test_structures_of_few_patients_are_hidden(tmp_path: Path) -> None:
     (north,), (west,) = (site.structures for site in found.by_site if site.site != "south")
     assert (north.patients, north.dice.value, north.hd95.value) == (None, None, None)
     assert west.patients == 200 and west.dice.value is not None
+    (south,), (every,) = found.by_site[1].structures, found.structures
+    assert (south.patients, south.excluded) == (None, None)  # of 404 less 200 and those 200 there would be 4 left
+    assert (every.patients, every.excluded) == (None, None)
 
 
 def test_by_letter_no_site_is_named(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """What a card says of subgroups: pooled where they add, each site beside the others, and a dot where few are."""
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +10,15 @@ from finished_study import finished_study
 
 from server.export import Asked, evidence_for
 from server.export.card import card_of
+from server.export.counts import SiteCounts
 from server.export.page import render
 from server.export.subgroups import UNASKED, UNTOLD, none_because, subgroups_of
 from shared.metrics import Score, auroc_exact
 from shared.model_card import ModelCard, SubgroupPerformance
+from shared.small_cells import Told
 from shared.study import TaskSpec
 from shared.subgroups import FIGURES, Subgroup
+from shared.survey import SPLITS
 from shared.tasks import task_for
 from shared.update import PackedFile
 
@@ -28,8 +32,9 @@ def patients(number: int, *, seed: int) -> Patients:
     return rng.normal(size=(number, 1)) + truth[:, None], truth
 
 
-def scored(parts: dict[tuple[str, str], Patients | None], *, histograms: bool = True) -> Score:
-    """A site's score with these subgroups by trait and value, None where it withholds one."""
+def scored(parts: dict[tuple[str, str], Patients | None], *, of: int | None = None, histograms: bool = True) -> Score:
+    """A site's score `of` so many patients, or of those told of the first trait: with these subgroups by trait and
+    value, None where it withholds one."""
     subgroups = []
     for (trait, value), found in parts.items():
         said: dict[str, Any] = {"trait": trait, "value": value, "patients": None}
@@ -39,12 +44,19 @@ def scored(parts: dict[tuple[str, str], Patients | None], *, histograms: bool = 
             said |= {"patients": score.patients, "figures": own}
             said |= {"histogram": score.statistics["histogram"]} if histograms else {}
         subgroups.append(Subgroup.model_validate(said))
-    whole = task_for(TASK).score(*patients(500, seed=9), model_digest="0" * 64, split="test")
+    told = sum(one.patients or 0 for one in subgroups if one.trait == subgroups[0].trait)
+    whole = task_for(TASK).score(*patients(of or told, seed=9), model_digest="0" * 64, split="test")
     return whole.model_copy(update={"subgroups": tuple(subgroups)})
 
 
-def found(*, smallest: int = 11, **sites: Score) -> dict[str, SubgroupPerformance]:
-    return {one.value: one for one in subgroups_of(TASK, sites, smallest=smallest)}
+def counts_of(sites: Mapping[str, Score], *, hidden: Collection[str] = ()) -> SiteCounts:
+    told = {site: None if site in hidden else score.patients for site, score in sites.items()}
+    return SiteCounts({split: Told(told, None) for split in SPLITS})
+
+
+def found(*, smallest: int = 11, hidden: Collection[str] = (), **sites: Score) -> dict[str, SubgroupPerformance]:
+    counts = counts_of(sites, hidden=hidden)
+    return {one.value: one for one in subgroups_of(TASK, sites, counts, smallest=smallest)}
 
 
 def test_subgroups_add_over_sites() -> None:
@@ -68,7 +80,7 @@ def test_where_one_keeps_its_histograms_it_is_the_mean_of_the_sites_own() -> Non
 
 def test_what_a_site_withholds_is_in_no_figure() -> None:
     told = found(
-        north=scored({("vendor", "ge"): None, ("vendor", "siemens"): None}),
+        north=scored({("vendor", "ge"): None, ("vendor", "siemens"): None}, of=100),
         south=scored({("vendor", "siemens"): patients(60, seed=1)}),
     )
     assert (told["siemens"].patients, told["ge"].patients, told["ge"].auroc.value) == (60, None, None)
@@ -79,6 +91,20 @@ def test_the_card_may_hide_more_than_the_sites_do() -> None:
     site = scored({("vendor", "siemens"): patients(60, seed=1), ("vendor", "ge"): patients(400, seed=1)})
     assert {one.value: one.patients for one in found(north=site).values()} == {"siemens": 60, "ge": 400}
     assert {one.patients for one in found(north=site, smallest=40).values()} == {None}  # 30 of 60 have it
+
+
+def test_what_a_site_withheld_under_a_smaller_cell_does_not_follow_from_the_others() -> None:
+    parts = {("sex", "female"): patients(250, seed=1), ("sex", "male"): patients(244, seed=2), ("sex", "other"): None}
+    told = {value: one.patients for value, one in found(north=scored(parts, of=500)).items()}
+    assert told == {"female": 250, "male": None, "other": None}
+
+
+def test_a_site_whose_patients_are_hidden_is_in_no_subgroup() -> None:
+    north = scored({("sex", "female"): patients(30, seed=1)})
+    south = scored({("sex", "female"): patients(60, seed=2), ("sex", "male"): patients(40, seed=3)})
+    told = found(north=north, south=south, hidden=["north"])
+    assert {value: one.patients for value, one in told.items()} == {"female": 60, "male": 40}
+    assert [(at.site, at.patients) for at in told["female"].by_site] == [("north", None), ("south", 60)]
 
 
 def test_without_any_the_card_says_why(tmp_path: Path) -> None:
@@ -101,7 +127,8 @@ def with_subgroups(made: ModelCard) -> ModelCard:
     """The same card as of a study whose sites tell subgroups."""
     traits = [("sex", "female"), ("sex", "male"), ("age", "18-39"), ("age", "65-79"), ("vendor", "konica_minolta")]
     traits += [("vendor", "siemens"), ("vendor", "several")]
-    north = scored({trait: patients(40 + 20 * n, seed=n) for n, trait in enumerate(traits)})  # type: ignore[misc]
-    south = scored({trait: None if n in (2, 4) else patients(90, seed=n) for n, trait in enumerate(traits)})  # type: ignore[misc]
-    told = subgroups_of(TASK, {"north": north, "south": south}, smallest=11)
+    north = scored({trait: patients(40 + 20 * n, seed=n) for n, trait in enumerate(traits)})
+    parts = {trait: None if n in (2, 4) else patients(90, seed=n) for n, trait in enumerate(traits)}
+    sites = {"north": north, "south": scored(parts, of=360)}
+    told = subgroups_of(TASK, sites, counts_of(sites), smallest=11)
     return made.model_copy(update={"subgroups": told, "no_subgroups": None})

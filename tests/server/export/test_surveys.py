@@ -89,6 +89,18 @@ def test_what_a_site_withheld_stays_hidden_and_the_card_hides_more_if_asked(made
     assert (one.found, one.used, one.vendors["ge"]) == (None, None, None)
 
 
+def test_a_site_with_a_hidden_split_has_no_count_of_all_splits(tmp_path: Path) -> None:
+    made = finished_study(tmp_path, counts={"north": {"train": 300, "validation": 150, "test": 4}})
+    surveyed(made, {site: a_survey() for site in SITES}, at=BEFORE)
+    found = card(made)
+    assert found.flow.patients["test"].by_site == {"north": None, "south": None, "west": 200}
+    north, south, west = found.flow.found
+    for one in (north, south):
+        assert (one.found, one.used, one.vendors) == (None, None, {"siemens": None, "ge": None})
+        assert one.set_aside == {"duplicate": 80, "unlabelled": 20}
+    assert (west.found, west.used, west.vendors["siemens"]) == (1000, 900, 600)
+
+
 def test_the_last_survey_before_the_study_is_its_own(made: Finished) -> None:
     surveyed(made, {"north": a_survey(500)}, at=BEFORE - 1000)
     surveyed(made, {"north": a_survey(700)}, at=AFTER)
