@@ -147,7 +147,9 @@ class Study(Section):
         trains, count = self.study.kind == "train", self.rounds.count
         fault = fault or memorisation_fault(self.task, self.privacy, self.training, trains=trains, rounds=count)
         asked, private = self.task.subgroups, self.privacy is not None
-        fault = fault or subgroups_fault(task, len(self.task.classes), asked=asked, private=private)
+        fault = fault or subgroups_fault(
+            task, len(self.task.classes), asked=asked, private=private, columns=self.clinical
+        )
         if fault := fault or inputs_fault(task, clinical=bool(self.clinical)):
             raise ValueError(fault)
         if self.study.kind == "evaluate" and self.model.start_sha256 is None:

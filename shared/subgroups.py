@@ -4,7 +4,7 @@ A study of classification may ask for them (`task.subgroups`), and its contract 
 decides:
 
 1. the traits and their values are closed lists; `several` are patients of whom their images say different things,
-   `unstated` those of whom nothing is said;
+   `unstated` those of whom nothing is said; a clinical column counts only if its words, or its unit, are known here;
 2. of a subgroup a site tells its patients, the histogram of their scores, and its own AUROC with its interval; or that
    it is withheld;
 3. `covered` withholds a subgroup of fewer patients than the site's smallest cell, or with fewer of a class or not of
@@ -18,6 +18,7 @@ from typing import Annotated, Literal, Self, get_args
 
 from pydantic import Field, model_validator
 
+from shared.clinical import ClinicalColumn, Columns
 from shared.section import Section
 from shared.small_cells import hide
 
@@ -48,8 +49,15 @@ VALUES: dict[Trait, tuple[str, ...]] = {
     "age": (*(name for _, name in BANDS), UNSTATED, SEVERAL),
     "vendor": (*get_args(Vendor), SEVERAL),
 }
+SEXES = {  # by the word of a clinical column, case aside
+    **dict.fromkeys(("f", "female", "w"), "female"),
+    **dict.fromkeys(("m", "male"), "male"),
+    **dict.fromkeys(("o", "other", "d"), OTHER),
+    **dict.fromkeys(("u", "unknown", UNSTATED), UNSTATED),
+}
+AGE_UNITS = ("years", "months", "weeks", "days")  # of a clinical column; without a unit it is in years
 FIGURES = ("auroc", "auroc_low", "auroc_high")
-MOST_CLASSES = 8  # of a study with subgroups: more histograms would not fit into an entry of a ledger
+MOST_CLASSES = 6  # of a study with subgroups: more histograms need not fit into an entry of a ledger
 
 
 class Subgroup(Section):
@@ -83,15 +91,30 @@ class Subgroup(Section):
         return Subgroup(trait=self.trait, value=self.value, patients=None)
 
 
-def subgroups_fault(kind: str, classes: int, *, asked: Sequence[str], private: bool) -> str | None:
-    """Why a study cannot ask for subgroups, in words; None if it can."""
+def subgroups_fault(
+    kind: str, classes: int, *, asked: Sequence[str], private: bool, columns: Columns | None = None
+) -> str | None:
+    """Why a study cannot ask for subgroups, in words; None if it can. Its `columns` come before what images say."""
     if not asked:
         return None
     if kind != "classification" or classes > MOST_CLASSES:
         return f"task.subgroups goes with classification of at most {MOST_CLASSES} classes"
     if len(set(asked)) != len(asked):
         return "task.subgroups names a trait twice"
-    return "task.subgroups tells of few patients at a time, and goes with no [privacy]" if private else None
+    if private:
+        return "task.subgroups tells of few patients at a time, and goes with no [privacy]"
+    return next((fault for trait in asked if (fault := _column_fault(trait, (columns or {}).get(trait)))), None)
+
+
+def _column_fault(trait: str, column: ClinicalColumn | None) -> str | None:
+    """Why nobody's subgroup can be read in a column, in words."""
+    if column is None:
+        return None
+    if trait == "sex" and not (column.values and {value.casefold() for value in column.values} <= SEXES.keys()):
+        return f"task.subgroups reads clinical.sex: it must be a category, of the values {', '.join(SEXES)} alone"
+    if trait == "age" and (column.values or (column.unit or "years").casefold() not in AGE_UNITS):
+        return f"task.subgroups reads clinical.age: it must be a number, in {', '.join(AGE_UNITS)} or without a unit"
+    return None
 
 
 def covered(

@@ -22,6 +22,7 @@ from client.imaging.planes import Plane, Vector
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.series_masks import Drawn, Found, SeriesMasks
 from client.imaging.stacks import Piece, Stack, stack_of
+from client.imaging.traits import agreed
 
 _OF_THE_TABLE = frozenset(
     {Reason.UNLABELLED, Reason.LABEL_UNKNOWN, Reason.LABEL_CONFLICT, Reason.SPLIT_UNKNOWN, Reason.NO_PATIENT}
@@ -112,7 +113,9 @@ class _Pile:
         self.pieces.append((piece, position_mm))
         key = (row.set_aside, row.labels, row.patient, row.split)
         known = self.said.get(key, row)
-        self.said[key] = replace(known, clinical=merged(known.clinical, row.clinical))
+        self.said[key] = replace(
+            known, clinical=merged(known.clinical, row.clinical), traits=agreed(known.traits, row.traits)
+        )
 
     def rows(self) -> Iterator[Row]:
         """One row for the volume, or one per file if there is none."""

@@ -113,12 +113,35 @@ def test_another_word_is_no_subgroup(said: dict[str, Any]) -> None:
     [
         (
             {"task": {"kind": "segmentation", "classes": ["a"], "subgroups": ["sex"]}, "model": {"name": "unet"}},
-            "at most 8",
+            "at most 6",
         ),
         ({"task": {"classes": ["a"], "subgroups": ["sex", "sex"]}}, "twice"),
-        ({"task": {"mode": "multilabel", "classes": [f"c{n}" for n in range(9)], "subgroups": ["age"]}}, "at most 8"),
+        ({"task": {"mode": "multilabel", "classes": [f"c{n}" for n in range(7)], "subgroups": ["age"]}}, "at most 6"),
     ],
 )
 def test_a_study_that_cannot_have_them_is_refused(changes: dict[str, Any], why: str) -> None:
     with pytest.raises(ValidationError, match=why):
         a_study(**changes)
+
+
+@pytest.mark.parametrize(
+    ("trait", "column", "why"),
+    [
+        ("sex", {"kind": "category", "values": ["Frau", "Mann"]}, "of the values f, female"),
+        ("sex", {"low": 0, "high": 1}, "must be a category"),
+        ("age", {"unit": "decades", "low": 0, "high": 13}, "in years, months, weeks, days"),
+        ("age", {"kind": "category", "values": ["young", "old"]}, "must be a number"),
+    ],
+)
+def test_a_column_that_tells_nobody_s_subgroup_is_refused(trait: str, column: dict[str, Any], why: str) -> None:
+    with pytest.raises(ValidationError, match=why):
+        a_study(task={"classes": ["a"], "subgroups": [trait]}, clinical={trait: column})
+    assert a_study(task={"classes": ["a"], "subgroups": ["vendor"]}, clinical={trait: column})
+
+
+def test_columns_in_words_that_count_are_taken() -> None:
+    columns = {
+        "sex": {"kind": "category", "values": ["F", "Male", "other"]},
+        "age": {"unit": "Months", "low": 0, "high": 1500},
+    }
+    assert a_study(task={"classes": ["a"], "subgroups": ["sex", "age"]}, clinical=columns)
