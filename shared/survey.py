@@ -64,8 +64,9 @@ class Survey(Section):
         intensity: percentiles 5, 50 and 95 of the training images' pixels above black, as many values of each patient,
             0 black to 1 the end of their window, to two decimals; None where it is withheld or there is none.
         size_px, spacing_mm: by axis, percentiles 5, 50 and 95 of the training patients, as the images were made: pixels
-            or slices, and from one to the next; a patient with several images has the middle one's. None where fewer
-            than the smallest cell have so much or less, or so much or more; no axis where no image says anything.
+            or slices, and from one to the next, of volumes along the patient's axes however they were scanned; a
+            patient with several images has the middle one's. None where fewer than the smallest cell have so much or
+            less, or so much or more; no axis where no image says anything.
     """
 
     found: Cell

@@ -15,10 +15,10 @@ Measures = tuple[float | None, ...]  # three counts, then three spacings; None w
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """Of one image, by its own axes.
+    """Of one image by its own axes, of a volume by the patient's.
 
     Attributes:
-        counts: slices (1 of a single image), rows and columns.
+        counts: slices (1 of a single image; of a volume from the feet up), rows and columns.
         spacing_mm: from slice to slice, row to row, column to column; None where the file does not say.
     """
 

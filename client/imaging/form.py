@@ -69,7 +69,7 @@ class Facts:
     @property
     def size(self) -> Extent | None:
         """How large an image is, if the header says so."""
-        return self.extent if self.scan is None else Extent(self.scan.counts, self.scan.spacing_mm)
+        return self.extent if self.scan is None else Extent(*self.scan.upright)
 
 
 class Format(Protocol):

@@ -43,6 +43,13 @@ class Scan:
         up, down, across = (self.along.index(axis) for axis in range(3))
         return up, down, across
 
+    @property
+    def upright(self) -> tuple[tuple[int, int, int], tuple[float, float, float]]:
+        """Its counts and spacing by the patient's axes: slices, rows, columns."""
+        up, down, across = self.order
+        counts, mm = self.counts, self.spacing_mm
+        return (counts[up], counts[down], counts[across]), (mm[up], mm[down], mm[across])
+
 
 def study_spacing(scan: Scan, images: ImageSpec) -> tuple[float, float, float]:
     """Millimetres between the study's voxels in a scan: slices, rows, columns."""

@@ -129,7 +129,7 @@ class _Pile:
         first, about = stack.pieces[0], row.about or About()
         if stack.shifts_mm:
             about = replace(about, marks=(*about.marks, "tilted_gantry"))
-        extent = Extent(stack.scan.counts, stack.scan.spacing_mm)
+        extent = Extent(*stack.scan.upright)
         yield replace(
             row, file=first.file, content=first.content, index=first.frame, about=about, stack=stack, extent=extent
         )

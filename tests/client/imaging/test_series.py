@@ -15,6 +15,7 @@ from client.imaging.account import account
 from client.imaging.catalogue import Catalogue, Row
 from client.imaging.clinical import ClinicalReader, Missing
 from client.imaging.dicom_volume import DicomVolumes
+from client.imaging.extent import Extent
 from client.imaging.label_settings import LabelSettings
 from client.imaging.labels import read_labels
 from client.imaging.planes import Plane
@@ -23,6 +24,7 @@ from client.imaging.rules import USUAL, Rules
 from client.imaging.site_table import KEYS
 from client.imaging.sources import Source, source_of
 from client.imaging.stacks import Piece, stack_of
+from client.imaging.traits import Traits
 from client.imaging.vocabulary import Vocabulary
 from shared.clinical import ClinicalColumn
 from shared.images import ImageSpec
@@ -159,6 +161,17 @@ def by_reason(rows: Sequence[Row]) -> dict[str, int]:
     found = account(Catalogue(tuple(rows)), task=None, split=False)
     assert found.used + sum(aside.files for aside in found.set_aside) == found.files
     return {aside.reason.value: aside.files for aside in found.set_aside} | {"used": found.used}
+
+
+def test_a_volume_is_as_large_as_it_lies_in_the_patient_and_headers_that_differ_are_marked(
+    folder: Path, make_dicom: Make, salt: bytes
+) -> None:
+    coronal = list(slices(make_dicom, across=(1, 0, 0), down=(0, 0, -1), step=(0, 4, 0), count=6, PatientAge="040Y"))
+    coronal[0].PatientSex, coronal[1].PatientSex, coronal[2].PatientAge = "F", "O", "039Y"
+    write(folder, "coronal", iter(coronal))
+    (row,) = source_of(folder, kind="dicom", images=IMAGES, salt=salt).rows()
+    assert row.extent == Extent((40, 6, 40), (2, 4, 2))
+    assert row.traits == Traits("female", "several")
 
 
 def test_every_file_of_every_series_is_accounted_for(folder: Path, make_dicom: Make, salt: bytes) -> None:
