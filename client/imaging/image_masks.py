@@ -8,10 +8,12 @@ empty frames out. Series as volumes have their own way (`series_masks`).
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from itertools import groupby, islice
 
 import numpy as np
 
 from client.imaging.catalogue import Row
+from client.imaging.crew import Crew, hands
 from client.imaging.decoder import Decoder
 from client.imaging.folder import FolderSource
 from client.imaging.form import Facts, Pixels
@@ -61,12 +63,13 @@ class MaskedImages:
 
     def masks(self, rows: Iterable[Row]) -> Iterator[Pixels | Reason]:
         """The numbers of structures at each place of each image, or why there are none."""
-        with Decoder(self._command) as decoder:
+        rows = tuple(rows)
+        files = groupby(rows, key=lambda row: (row.mask or "", row.mask_content))  # each is decoded whole: ask once
+        asked = ((*file, [frame for row in group for frame in _frames(row)]) for file, group in files)
+        with Crew(self._command, self._folder.path, most=max(1, hands() // 2)) as crew:  # another decodes the images
+            read = crew.pixels(asked)
             for row in rows:
-                assert row.mask is not None
-                numbers = [frame for frame, _ in row.drawn] or [0]
-                read = list(decoder.pixels(row.mask, content=row.mask_content, frames=numbers))
-                yield _laid_over(read, [structure for _, structure in row.drawn])
+                yield _laid_over(list(islice(read, len(_frames(row)))), [structure for _, structure in row.drawn])
 
     def _drawn(self, others: Iterable[Row], here: set[str]) -> tuple[dict[str, list[Drawn]], list[Row]]:
         """By image the segmentations that are about it, and the files that are about none of those here."""
@@ -100,6 +103,11 @@ class MaskedImages:
             if one.instance == facts.instance and one.frame in (None, row.index) and one.segment in known
         )
         return replace(row, mask=mask.file, mask_content=mask.content, drawn=drawn)
+
+
+def _frames(row: Row) -> list[int]:
+    """Those of its segmentation that are of an image; of none the first, for its size."""
+    return [frame for frame, _ in row.drawn] or [0]
 
 
 def _laid_over(read: Sequence[Pixels | Reason], structures: Sequence[int]) -> Pixels | Reason:

@@ -13,10 +13,12 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UltrasoundMultiFrameImageStorage
 
 from client.imaging.dicom_image_masks import DicomImageMasks
-from client.imaging.labels import KEYS, read_labels
+from client.imaging.image_masks import MaskedImages
+from client.imaging.labels import read_labels
 from client.imaging.masks import Decoded, decode
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.segmentation_object import SegmentationWords, SegmentedFrame, segmentation_object, source_of
+from client.imaging.site_table import KEYS
 from client.imaging.sources import Source
 from client.imaging.sources import source_of as folder_source
 from client.imaging.vocabulary import Vocabulary
@@ -53,6 +55,10 @@ def drawing(number: int) -> np.ndarray:
 
 
 def segmentation(image: bytes, masks: Sequence[np.ndarray], structures: Sequence[str] = ("Knoten", "clip")) -> bytes:
+    return segmentation_of([SegmentedFrame(source_of(image), n, mask) for n, mask in enumerate(masks)], structures)
+
+
+def segmentation_of(frames: Sequence[SegmentedFrame], structures: Sequence[str] = ("Knoten", "clip")) -> bytes:
     words = SegmentationWords(
         notice="none",
         structures=structures,
@@ -61,7 +67,7 @@ def segmentation(image: bytes, masks: Sequence[np.ndarray], structures: Sequence
         version="1",
         made=datetime(2026, 1, 2, tzinfo=UTC),
     )
-    return segmentation_object([SegmentedFrame(source_of(image), n, mask) for n, mask in enumerate(masks)], words)
+    return segmentation_object(frames, words)
 
 
 def opened(folder: Path, write_table: Callable[..., Path], salt: bytes) -> Source:
@@ -95,6 +101,26 @@ def test_images_have_the_masks_that_name_them(
     for one, wanted in zip(found, [mask for masks in drawn.values() for mask in masks], strict=True):
         assert isinstance(one, Decoded) and one.mask is not None
         np.testing.assert_array_equal(one.mask, wanted)
+
+
+def test_a_segmentation_of_many_images_is_decoded_once(
+    folder: Path, tmp_path: Path, make_dicom: Make, write_table: Callable[..., Path], salt: bytes
+) -> None:
+    masks = [drawing(0), np.zeros((ROWS, COLUMNS), np.uint8), drawing(2)]
+    series = {"StudyInstanceUID": "1.3", "SeriesInstanceUID": "1.4"}
+    images = [radiograph(make_dicom, SOPInstanceUID=f"1.2.{n}", **series) for n in range(3)]
+    for number, image in enumerate(images):
+        (folder / f"{number}.dcm").write_bytes(image)
+    frames = [SegmentedFrame(source_of(image), 0, mask) for image, mask in zip(images, masks, strict=True)]
+    (folder / "all.seg").write_bytes(segmentation_of(frames))
+    found = opened(folder, write_table, salt)
+    assert isinstance(found, MaskedImages)
+    heard = ["sh", "-c", 'tee -a "$0" | "$@"', str(tmp_path / "asked"), *found._command]
+    source = MaskedImages(found._folder, command=heard, names=NAMES)
+    read = list(source.masks(list(source.rows())))
+    for one, wanted in zip(read, masks, strict=True):
+        np.testing.assert_array_equal(np.asarray(one), wanted)
+    assert sum('"frames":[' in line for line in (tmp_path / "asked").read_text().splitlines()) == 1
 
 
 def test_why_an_image_has_no_mask(
