@@ -10,6 +10,7 @@ says is its command's matter.
 """
 
 import os
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
@@ -53,16 +54,8 @@ def keep_entry(folder: Path, kind: str, data: Mapping[str, Any]) -> None:
     """
     said = Waiting(type=kind, data=dict(data))
     line = canonical(said.model_dump() | {"check": _check(said)}) + b"\n"
-    with locked(folder), naming_disk_full():
-        descriptor = os.open(folder / FILE_NAME, os.O_RDWR | os.O_CREAT, 0o600)
-        try:
-            end = _end_of_lines(descriptor)
-            os.ftruncate(descriptor, end)
-            os.pwrite(descriptor, line, end)
-            wait_for_disk(descriptor)
-        finally:
-            os.close(descriptor)
-        fsync_folder(folder)
+    with locked(folder):
+        _append(folder, FILE_NAME, line)
 
 
 def note_entries(folder: Path, ledger: Ledger, *, time: str) -> None:
@@ -144,8 +137,8 @@ def entries_said(folder: Path, kinds: Collection[str]) -> list[Waiting]:
     return SaidEntries(folder, kinds).newer()
 
 
-def _whole_lines(folder: Path, *, start: int = 0) -> Iterator[bytes]:
-    path = folder / FILE_NAME
+def _whole_lines(folder: Path, name: str = FILE_NAME, *, start: int = 0) -> Iterator[bytes]:
+    path = folder / name
     if path.exists():
         with path.open("rb") as file:
             file.seek(start)
@@ -169,14 +162,26 @@ def _check(said: Waiting) -> str:
 
 
 def _set_aside(folder: Path, lines: Collection[bytes]) -> None:
+    """Keep damaged lines; those that were kept before a crash are not kept twice."""
     if not lines:
         return
+    new = Counter(lines) - Counter(_whole_lines(folder, DAMAGED_FILE))
+    _append(folder, DAMAGED_FILE, b"".join(new.elements()))
+
+
+def _append(folder: Path, name: str, lines: bytes) -> None:
+    """Let lines follow the whole ones of a file; on the disk when this returns."""
     with naming_disk_full():
-        descriptor = os.open(folder / DAMAGED_FILE, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
-        with os.fdopen(descriptor, "wb") as file:
-            file.writelines(lines)
-            file.flush()
+        descriptor = os.open(folder / name, os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            end = _end_of_lines(descriptor)
+            os.ftruncate(descriptor, end)
+            with os.fdopen(descriptor, "r+b", closefd=False) as file:
+                file.seek(end)
+                file.write(lines)
             wait_for_disk(descriptor)
+        finally:
+            os.close(descriptor)
         fsync_folder(folder)
 
 

@@ -18,16 +18,12 @@ split: the words train, validation, test; or the codes 0 train, 1 test; or, wher
 
 import hashlib
 import math
-import struct
 import zipfile
-import zlib
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from tokenize import TokenError
 from typing import Any
 
 import numpy as np
@@ -41,36 +37,17 @@ from client.imaging.extent import Extent
 from client.imaging.form import MAX_PIXELS, Pixels
 from client.imaging.label_settings import fold
 from client.imaging.labels import split_of
+from client.imaging.npz_archive import Header, read_header, reading, sound, unusable
 from client.imaging.reasons import Reason, SetAside
 from client.imaging.unmapped import Unmapped
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
 from shared.images import ImageSpec
 
-# What zipfile and numpy raise over bytes that are no archive, or none of ours: encrypted, compressed in another way
-_DAMAGED = (
-    *(zipfile.BadZipFile, zlib.error, struct.error, OSError, EOFError),
-    *(ValueError, TypeError, OverflowError, RuntimeError, SyntaxError, TokenError),
-)
 _MAX_SMALL_BYTES = 2**30  # labels, patients, splits
 _PREFIXES = {"train": Split.TRAIN, "val": Split.VALIDATION, "test": Split.TEST}
 _TWO_CODES = {0: Split.TRAIN, 1: Split.TEST}
 _THREE_CODES = {0: Split.TRAIN, 1: Split.VALIDATION, 2: Split.TEST}
-
-
-@dataclass(frozen=True)
-class _Header:
-    shape: tuple[int, ...]
-    dtype: np.dtype[Any]
-
-    @property
-    def item_shape(self) -> tuple[int, ...]:
-        """(h, w) or (h, w, 3), (slices, h, w) of a volume: a single channel has no axis of its own."""
-        return self.shape[1:-1] if len(self.shape) > 3 and self.shape[-1] == 1 else self.shape[1:]
-
-    @property
-    def item_bytes(self) -> int:
-        return int(np.prod(self.shape[1:], dtype=np.int64)) * self.dtype.itemsize
 
 
 class ArraySource:
@@ -110,11 +87,8 @@ class ArraySource:
         self._masked = masked
         self._images = images or ImageSpec()
         self.unmapped = Unmapped()
-        try:
-            with zipfile.ZipFile(file) as archive:
-                self._names = {name.removesuffix(".npy") for name in archive.namelist()}
-        except _DAMAGED:
-            raise _unusable("is not an .npz archive") from None
+        with sound("is not an .npz archive"), zipfile.ZipFile(file) as archive:
+            self._names = {name.removesuffix(".npy") for name in archive.namelist()}
 
     def rows(self) -> Iterator[Row]:
         """One row per image, array by array."""
@@ -124,7 +98,7 @@ class ArraySource:
             return
         prefixes = [prefix for prefix in _PREFIXES if f"{prefix}_images" in self._names]
         if not prefixes:
-            raise _unusable("has neither `images` nor `train_images`")
+            raise unusable("has neither `images` nor `train_images`")
         for prefix in prefixes:
             yield from self._block(f"{prefix}_", _PREFIXES[prefix], content)
 
@@ -145,7 +119,7 @@ class ArraySource:
             for found in self._stream(masks, list(group), self._mask_header(masks, self._header(name)), read):
                 yield volume_of(found, self._images, mask=True) if volumes and not isinstance(found, Reason) else found
 
-    def _places(self, images: _Header) -> tuple[int, ...]:
+    def _places(self, images: Header) -> tuple[int, ...]:
         """(h, w), or (slices, h, w) of volumes."""
         return images.item_shape if self._images.slices is not None else images.item_shape[:2]
 
@@ -211,46 +185,47 @@ class ArraySource:
             codes = _THREE_CODES if 2 in values else _TWO_CODES
             return [codes[int(code)] for code in values]
         except (KeyError, SetAside):
-            raise _unusable("has a split that is not train, validation or test") from None
+            raise unusable("has a split that is not train, validation or test") from None
 
-    def _header(self, name: str) -> _Header:
-        with _reading(self._file, name) as member:
-            header = _read_header(member)
+    def _header(self, name: str) -> Header:
+        with reading(self._file, name) as member:
+            header = read_header(member)
         shape = header.shape
         if self._images.slices is not None:
             return _of_volumes(header, name)
         if header.dtype not in (np.uint8, np.uint16) or len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
-            raise _unusable(f"has `{name}` in another form than (n, h, w[, 1 or 3]) of uint8 or uint16")
+            raise unusable(f"has `{name}` in another form than (n, h, w[, 1 or 3]) of uint8 or uint16")
         if not 0 < shape[1] * shape[2] <= MAX_PIXELS:
-            raise _unusable(f"has images in `{name}` that are empty or larger than {MAX_PIXELS} pixels")
+            raise unusable(f"has images in `{name}` that are empty or larger than {MAX_PIXELS} pixels")
         return header
 
-    def _mask_header(self, name: str, images: _Header) -> _Header:
-        with _reading(self._file, name) as member:
-            header = _read_header(member)
+    def _mask_header(self, name: str, images: Header) -> Header:
+        with reading(self._file, name) as member:
+            header = read_header(member)
         size, known = self._places(images), header.dtype in (np.uint8, np.uint16, np.bool_)
         packed = header.dtype == np.uint8 and header.item_shape == (math.ceil(math.prod(size) / 8),)
         if header.shape[:1] != images.shape[:1] or not (packed or (known and header.item_shape == size)):
-            raise _unusable(f"has `{name}` in another form than an integer for each place, or packed bits")
+            raise unusable(f"has `{name}` in another form than an integer for each place, or packed bits")
         return header
 
     def _small(self, name: str, count: int) -> NDArray[Any]:
-        with _reading(self._file, name) as member:
-            header = _read_header(member)
+        with reading(self._file, name) as member:
+            header = read_header(member)
             size = int(np.prod(header.shape, dtype=object)) * header.dtype.itemsize
             if size > _MAX_SMALL_BYTES or header.shape[:1] != (count,):
-                raise _unusable(f"has `{name}` of another length than its images, or too large")
-            data = member.read(size)
+                raise unusable(f"has `{name}` of another length than its images, or too large")
+            with sound(f"is damaged at `{name}`"):
+                data = member.read(size)
         if len(data) != size:
-            raise _unusable(f"ends inside `{name}`")
+            raise unusable(f"ends inside `{name}`")
         return np.frombuffer(data, dtype=header.dtype).reshape(header.shape)
 
     def _stream(
-        self, name: str, rows: list[Row], header: _Header, image_of: Callable[[NDArray[Any]], Pixels]
+        self, name: str, rows: list[Row], header: Header, image_of: Callable[[NDArray[Any]], Pixels]
     ) -> Iterator[Pixels | Reason]:
         done = 0
-        with _reading(self._file, name) as member:
-            _read_header(member)
+        with reading(self._file, name) as member:
+            read_header(member)
             for data in _items(member, header.item_bytes, [row.index for row in rows]):
                 done += 1
                 yield image_of(np.frombuffer(data, header.dtype).reshape(header.item_shape))
@@ -261,11 +236,12 @@ def _items(member: Any, size: int, indices: list[int]) -> Iterator[bytes]:
     position = 0
     for index in indices:
         try:
-            while position < index:
-                member.read(size)
-                position += 1
-            data = member.read(size)
-        except _DAMAGED:
+            with sound("is damaged"):
+                while position < index:
+                    member.read(size)
+                    position += 1
+                data = member.read(size)
+        except ConfigError:
             return
         if len(data) != size:
             return
@@ -279,11 +255,11 @@ def _scaled(image: NDArray[Any]) -> Pixels:
     return image.astype(np.uint16)
 
 
-def _of_volumes(header: _Header, name: str) -> _Header:
+def _of_volumes(header: Header, name: str) -> Header:
     if header.dtype not in (np.uint8, np.uint16) or not are_volumes(header.shape):
-        raise _unusable(f"has no volumes in `{name}`: {FORM} of uint8 or uint16")
+        raise unusable(f"has no volumes in `{name}`: {FORM} of uint8 or uint16")
     if fault := volume_fault(header.item_shape):
-        raise _unusable(f"has volumes in `{name}` that {fault}")
+        raise unusable(f"has volumes in `{name}` that {fault}")
     return header
 
 
@@ -297,38 +273,6 @@ def _flat(labels: NDArray[Any]) -> NDArray[Any]:
     return labels.reshape(-1) if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
 
-@contextmanager
-def _reading(file: Path, name: str) -> Iterator[Any]:
-    """One array of the archive, open.
-
-    Raises:
-        ConfigError: there is none of that name, or the archive is damaged there.
-    """
-    try:
-        with zipfile.ZipFile(file) as archive, archive.open(f"{name}.npy") as member:
-            yield member
-    except KeyError:
-        raise _unusable(f"has no array `{name}`") from None
-    except _DAMAGED:
-        raise _unusable(f"is damaged at `{name}`") from None
-
-
-def _read_header(member: Any) -> _Header:
-    try:
-        version = np.lib.format.read_magic(member)
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
-        shape, fortran, dtype = read(member)
-    except _DAMAGED:
-        raise _unusable("holds something that is not an array") from None
-    if dtype.hasobject or (fortran and len(shape) > 1):
-        raise _unusable("holds objects, or arrays in column order")
-    return _Header(shape, dtype)
-
-
 def _content(file: Path) -> str:
-    with file.open("rb") as stream:
+    with sound("cannot be read"), file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()
-
-
-def _unusable(what: str) -> ConfigError:
-    return ConfigError(f"The array file {what}.", remedy="Correct data.file in site.toml, or the file itself.")

@@ -84,6 +84,20 @@ def test_a_damaged_line_is_set_aside_and_the_others_are_written_down(tmp_path: P
     site.close()
 
 
+@pytest.mark.parametrize("kept", ["whole", "half"])
+def test_a_damaged_line_that_was_kept_before_a_crash_is_kept_once(tmp_path: Path, kept: str) -> None:
+    site = LoneSite(tmp_path, study=a_study())
+    older, broken = b"of last year\n", b"of today\n"
+    keep_entry(site.folder, KIND, {"bytes": 1})
+    with (site.folder / FILE_NAME).open("ab") as file:
+        file.write(broken)
+    (site.folder / DAMAGED_FILE).write_bytes(older + (broken if kept == "whole" else broken[:4]))
+    note_entries(site.folder, site.site.ledger, time=site.site.now())
+    assert (site.folder / DAMAGED_FILE).read_bytes() == older + broken
+    assert damaged_lines(site.folder) == 2
+    site.close()
+
+
 def test_what_was_read_is_not_read_again(tmp_path: Path) -> None:
     site = LoneSite(tmp_path, study=a_study())
     said = SaidEntries(site.folder, {KIND})

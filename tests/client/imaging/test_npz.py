@@ -13,6 +13,7 @@ import pytest
 from client.imaging.catalogue import pseudonym
 from client.imaging.examples import Split
 from client.imaging.npz import ArraySource
+from client.imaging.npz_archive import reading
 from client.imaging.reasons import Reason
 from client.imaging.vocabulary import Vocabulary
 from shared.errors import ConfigError, ResourceError
@@ -179,6 +180,37 @@ def test_a_file_that_is_no_archive_is_refused(tmp_path: Path, binary: TaskSpec, 
     (tmp_path / "a.npz").write_bytes(content)
     with pytest.raises(ConfigError, match="not an"):
         _source(tmp_path / "a.npz", binary)
+
+
+def test_what_the_system_refuses_is_no_damage(write_npz: Write, binary: TaskSpec) -> None:
+    path = write_npz(**ZEROS)
+    source = _source(path, binary)
+    rows = list(source.rows())
+    path.unlink()
+    for work in (source.rows, lambda: source.decode(rows)):
+        with pytest.raises(ResourceError, match="the system refused"):
+            list(work())
+
+
+def test_an_error_of_ours_is_no_damage(write_npz: Write) -> None:
+    with pytest.raises(ValueError, match="ours"), reading(write_npz(**ZEROS), "images"):
+        raise ValueError("ours")
+
+
+@pytest.mark.parametrize("method", [zipfile.ZIP_BZIP2, zipfile.ZIP_LZMA])
+def test_damage_is_named_however_the_archive_is_compressed(tmp_path: Path, binary: TaskSpec, method: int) -> None:
+    with zipfile.ZipFile(tmp_path / "a.npz", "w", method) as archive:
+        for name, values in ZEROS.items():
+            with archive.open(f"{name}.npy", "w") as member:
+                np.lib.format.write_array(member, values)
+    (at,) = [
+        one.header_offset for one in zipfile.ZipFile(tmp_path / "a.npz").infolist() if one.filename == "labels.npy"
+    ]
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[at + 55 : at + 75] = bytes(20)
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(ConfigError, match="array"):
+        list(_source(tmp_path / "a.npz", binary).rows())
 
 
 def test_a_missing_file_is_refused(tmp_path: Path, binary: TaskSpec) -> None:
