@@ -27,6 +27,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from flwr.proto.fleet_pb2_grpc import FleetStub
 
 from client.diagnosis import diagnose
+from client.forward_proxy import address, channel_options
+from client.way import Way
 from shared.errors import LinkError
 from shared.flower_objects import OBJECT_LIMIT_BYTES
 
@@ -126,6 +128,7 @@ class Fleet:
         key: the site's transport key, P-384.
         clock: Unix time in seconds of this computer.
         certificate_pem: a client certificate for `key`, for a front proxy with mutual TLS.
+        way: by which proxy the server is reached, and who may open the line there.
     """
 
     def __init__(
@@ -137,8 +140,9 @@ class Fleet:
         key: ec.EllipticCurvePrivateKey,
         clock: Callable[[], float],
         certificate_pem: bytes | None = None,
+        way: Way = Way(),  # noqa: B008 - frozen
     ) -> None:
-        self._key, self._clock = key, clock
+        self._key, self._clock, self._way = key, clock, way
         self.public_key = key.public_key().public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
         self.clock_offset_s = 0.0
         self.traffic = Traffic()
@@ -148,11 +152,15 @@ class Fleet:
 
     def reach(self, *, host: str, port: int, ca_pem: bytes, certificate_pem: bytes | None) -> None:
         """Make every further call so; arguments as of the class. Calls under way go on as they began."""
-        self._host, self._port, self._ca_pem = host, port, ca_pem
+        self._host, self._port, self._trusted = host, port, ca_pem + self._way.inspection
+        proxy = self._way.proxy_to(host)
         channel = grpc.secure_channel(
-            f"[{host}]:{port}" if ":" in host else f"{host}:{port}",
-            grpc.ssl_channel_credentials(ca_pem, _private_pem(self._key) if certificate_pem else None, certificate_pem),
+            str(proxy) if proxy else address(host, port),
+            grpc.ssl_channel_credentials(
+                self._trusted, _private_pem(self._key) if certificate_pem else None, certificate_pem
+            ),
             options=[
+                *channel_options(proxy, host=host, port=port),
                 ("grpc.initial_reconnect_backoff_ms", 500),
                 ("grpc.max_reconnect_backoff_ms", 5000),
                 ("grpc.max_receive_message_length", OBJECT_LIMIT_BYTES),
@@ -267,7 +275,7 @@ class Fleet:
         if "http2 header with status" in details:
             return _proxy(details)
         if code is grpc.StatusCode.UNAVAILABLE:
-            return diagnose(self._host, self._port, self._ca_pem)
+            return diagnose(self._host, self._port, self._trusted, proxy=self._way.proxy_to(self._host))
         return LinkError(f"The server failed ({code.name.lower()}).", remedy="Ask the coordinator for its log.")
 
 

@@ -33,6 +33,7 @@ from client.fleet import Fleet, Forgotten, MessageGone, Traffic
 from client.membership import Membership
 from client.message_calls import MessageCalls
 from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
+from client.way import Way
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
 
@@ -52,6 +53,7 @@ class Link:
         folder: for the node id, the clock offset and the notes; one process at a time.
         clock: Unix time in seconds of this computer.
         certificate_pem: a client certificate for `key`, for a front proxy with mutual TLS.
+        way: by which proxy the server is reached, and who may open the line there.
     """
 
     def __init__(
@@ -64,8 +66,11 @@ class Link:
         folder: Path,
         clock: Callable[[], float] = time.time,
         certificate_pem: bytes | None = None,
+        way: Way = Way(),  # noqa: B008 - frozen
     ) -> None:
-        self._fleet = Fleet(host=host, port=port, ca_pem=ca_pem, key=key, clock=clock, certificate_pem=certificate_pem)
+        self._fleet = Fleet(
+            host=host, port=port, ca_pem=ca_pem, key=key, clock=clock, certificate_pem=certificate_pem, way=way
+        )
         self._parcels = Parcels(folder / "parcels")
         self._membership = Membership(self._fleet, folder / "link.json")
         self._calls = MessageCalls(self._fleet, self._membership)

@@ -14,6 +14,7 @@ from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from client.notify_settings import NotifySettings
 from client.policy import Policy
+from client.way import ServerSettings
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.fields import Name
@@ -50,6 +51,7 @@ class SiteSettings(Section):
     """A whole site.toml. Relative paths count from the folder that holds the file."""
 
     site: AboutSite
+    server: ServerSettings = ServerSettings()
     data: DataSettings
     labels: LabelSettings = LabelSettings()
     compute: ComputeSettings = ComputeSettings()

@@ -1,6 +1,7 @@
 """A site's folder: where everything of one site lies, and the parts built from it."""
 
 import json
+import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -26,6 +27,7 @@ from client.settings import SiteSettings, load_settings
 from client.software import Software, installed
 from client.spool import SiteSpool
 from client.study_store import StudyStore
+from client.way import Way, way_of
 from client.worker_process import WorkerProcess
 from shared.durable import show_file
 from shared.errors import ConfigError
@@ -45,12 +47,12 @@ class Site:
     `say` prints one line on the site's own console; nothing said there leaves the site.
     """
 
-    name: str
     folder: Path
     settings: SiteSettings
     enrolment: Enrolment = field(repr=False)
     coordinator: Ed25519PublicKey
     link: Link
+    way: Way
     egress: Egress
     ledger: Ledger
     seldom: Seldom
@@ -63,6 +65,11 @@ class Site:
     alarm: Alarm
     say: Callable[[str], None]
     now: Callable[[], str] = field(default=utc_now)
+
+    @property
+    def name(self) -> str:
+        """The site's name in its federation."""
+        return self.enrolment.invitation.site
 
 
 def open_site(
@@ -92,16 +99,16 @@ def open_site(
     """
     settings, enrolment = _settings_and_enrolment(folder)
     invitation, name = enrolment.invitation, enrolment.invitation.site
-    now = partial(utc_now, clock)
+    now, way = partial(utc_now, clock), way_of(settings.server, folder, os.environ)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     lost = declared_losses(folder / LEDGER_FILE)
     return Site(
-        name=name,
         folder=folder,
         settings=settings,
         enrolment=enrolment,
         coordinator=read_identity_hex(invitation.coordinator_key),
-        link=link or _link(enrolment, folder / "link", clock),
+        link=link or _link(enrolment, folder / "link", clock, way),
+        way=way,
         egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, policy=settings.policy, lost=lost),
         ledger=ledger,
         seldom=Seldom(ledger, now),
@@ -142,9 +149,9 @@ def approvals_of(folder: Path, enrolment: Enrolment) -> Approvals:
     return Approvals(folder / "approvals", site=site, key=key)
 
 
-def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float]) -> Link:
+def _link(enrolment: Enrolment, folder: Path, clock: Callable[[], float], way: Way) -> Link:
     folder.mkdir(mode=0o700, exist_ok=True)
-    return Link(**enrolment.reach._asdict(), key=enrolment.transport_key, folder=folder, clock=clock)
+    return Link(**enrolment.reach._asdict(), key=enrolment.transport_key, folder=folder, clock=clock, way=way)
 
 
 def write_status(folder: Path, status: dict[str, Any]) -> None:

@@ -3,7 +3,8 @@ did, and what the budget's file is ahead by.
 
 An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
 `keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
-certificate. So an auditor sees which software released what, and that a key or certificate was changed, and when.
+certificate. So an auditor sees which software released what, and that a key or certificate was changed, and when. An
+entry `tls_inspection` says whether somebody between site and server may read the line, and who.
 """
 
 import platform
@@ -17,12 +18,14 @@ from client.receipts import LEDGER_FILE
 from client.site import Site
 from client.software import Software
 from client.waiting_entries import note_entries
+from client.way import Way
 from shared.canonical import digest
 from shared.keys import fingerprint, identity_hex, transport_pem
 from shared.ledger import read_types
 from shared.version import VERSION
 
 RESTS_ON = ("cryptography", "dp-accounting", "flwr", "grpcio", "monai", "numpy", "opacus", "torch")
+NO_INSPECTION = Way().inspectors()
 
 
 def note_start(site: Site) -> None:
@@ -32,11 +35,17 @@ def note_start(site: Site) -> None:
         DiskFull: it cannot be written down.
     """
     site.purse.catch_up()
-    news = {"software": software_of(site.software), "keys": keys_of(site.folder)}
-    before = {entry.type: entry.data for entry in read_types(site.folder / LEDGER_FILE, news)}
+    inspectors = site.way.inspectors()
+    news = {"software": software_of(site.software), "keys": keys_of(site.folder), "tls_inspection": inspectors}
+    before = {"tls_inspection": NO_INSPECTION}
+    before |= {entry.type: entry.data for entry in read_types(site.folder / LEDGER_FILE, news)}
     for entry, said in news.items():
         if before.get(entry) != said:
             site.ledger.append(entry, said, time=site.now())
+    if inspectors["accepted"]:
+        site.say(
+            f"TLS inspection is accepted: {', '.join(inspectors['authorities'])} can read all that this line carries."
+        )
     note_entries(site.folder, site.ledger, time=site.now())
 
 

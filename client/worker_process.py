@@ -116,6 +116,12 @@ class WorkerProcess:
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=errors,
-                env=without_passphrase(os.environ),
+                env=_environment(),
                 start_new_session=True,  # a terminal's Ctrl-C reaches the agent alone, which drains
             )
+
+
+def _environment() -> dict[str, str]:
+    """What the worker may know: no passphrase, and no proxy, whose password could stand in its address."""
+    kept = without_passphrase(os.environ)
+    return {name: value for name, value in kept.items() if not name.lower().endswith("_proxy")}

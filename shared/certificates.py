@@ -6,6 +6,7 @@ Issuing them is the business of `server/authority.py`, whom a site trusts that o
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 
 from shared.errors import TrustError
 from shared.keys import transport_pem
@@ -52,9 +53,41 @@ def is_issued_by(pem: bytes, authority: x509.Certificate) -> bool:
     return _issued(x509.load_pem_x509_certificate(pem), authority)
 
 
+def issuer_name(der: bytes) -> str:
+    """Who a certificate says that issued it, in at most 64 plain characters; raises as `ends_at`."""
+    return _name(x509.load_der_x509_certificate(der).issuer)
+
+
+def authority_names(pem: bytes) -> list[str]:
+    """The names of authorities, as `issuer_name` gives them.
+
+    Args:
+        pem: their certificates, one after the other.
+
+    Raises:
+        ValueError: there is none, one cannot be read, or is no authority's.
+    """
+    found = x509.load_pem_x509_certificates(pem)
+    for certificate in found:
+        try:
+            is_authority = certificate.extensions.get_extension_for_class(x509.BasicConstraints).value.ca
+        except x509.ExtensionNotFound:
+            is_authority = False
+        if not is_authority:
+            raise ValueError("a certificate that is no authority's")
+    return [_name(certificate.subject) for certificate in found]
+
+
 def warned_at(left_s: float) -> int | None:
     """Of `WARNED_DAYS` the one that an end has come to; None if there is more time left."""
     return next((days for days in WARNED_DAYS if left_s <= days * DAY_S), None)
+
+
+def _name(name: x509.Name) -> str:
+    kinds = (NameOID.COMMON_NAME, NameOID.ORGANIZATION_NAME)
+    said = next((str(part.value) for kind in kinds for part in name.get_attributes_for_oid(kind)), "")
+    plain = "".join(character for character in said if character.isprintable())
+    return " ".join(plain.split())[:64] or "nobody by name"
 
 
 def _issued(certificate: x509.Certificate, root: x509.Certificate) -> bool:

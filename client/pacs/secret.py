@@ -3,15 +3,13 @@
 Neither is ever part of a message, a representation or a log.
 """
 
-import base64
-import os
-import stat
 from pathlib import Path
 
 from client.pacs.settings import WebSettings
+from client.secret_file import basic, read_login, read_secret
 from shared.errors import TrustError
 
-_MOST_BYTES = 16 << 10
+_TABLE = "data.pacs.web"
 
 
 def authorization(settings: WebSettings, base: Path) -> dict[str, str]:
@@ -25,7 +23,7 @@ def authorization(settings: WebSettings, base: Path) -> dict[str, str]:
         TrustError: the file is not there, is open to other accounts, or does not hold what it should.
     """
     if settings.token_file:
-        token = _read(base / settings.token_file, "token_file")
+        token = read_secret(base / settings.token_file, table=_TABLE, key="token_file")
         if not token.isascii():
             raise TrustError(
                 "token_file holds letters that no token has (not ASCII).",
@@ -33,26 +31,5 @@ def authorization(settings: WebSettings, base: Path) -> dict[str, str]:
             )
         return {"Authorization": f"Bearer {token}"}
     if settings.login_file:
-        login = _read(base / settings.login_file, "login_file")
-        if ":" not in login:
-            raise TrustError("login_file holds no user and password.", remedy="Write one line: user:password.")
-        return {"Authorization": f"Basic {base64.b64encode(login.encode()).decode()}"}
+        return {"Authorization": basic(read_login(base / settings.login_file, table=_TABLE, key="login_file"))}
     return {}
-
-
-def _read(path: Path, key: str) -> str:
-    try:
-        with path.open("rb") as file:
-            mode, data = stat.S_IMODE(os.fstat(file.fileno()).st_mode), file.read(_MOST_BYTES + 1)
-    except OSError as error:
-        raise TrustError(
-            f"{key} cannot be read ({error.strerror}).", remedy=f"Correct data.pacs.web.{key} in site.toml."
-        ) from None
-    if mode & 0o077:
-        raise TrustError(
-            f"{key} is readable by other accounts.", remedy="Run `chmod 600` on it, and change what it holds."
-        )
-    text = data.decode("utf-8", errors="replace").strip()
-    if not text or len(data) > _MOST_BYTES or not text.isprintable():
-        raise TrustError(f"{key} does not hold one line of text.", remedy="Write the secret alone into it.")
-    return text

@@ -57,13 +57,14 @@ class Relay:
     Args:
         target: the port that it leads to.
         pem: certificate and key in one file, with which it ends TLS, as a hospital's front does; None passes it on.
+        onward: with which it begins TLS anew to the target, for HTTP/2, as an inspection does.
 
     Attributes:
         port: the port to dial instead.
         bytes_up: what it has passed to the target, TLS included.
     """
 
-    def __init__(self, target: int, *, pem: Path | None = None) -> None:
+    def __init__(self, target: int, *, pem: Path | None = None, onward: ssl.SSLContext | None = None) -> None:
         self.port = 0
         self.bytes_up = 0
         self._target = target
@@ -71,6 +72,9 @@ class Relay:
         if pem:
             self._tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
             self._tls.load_cert_chain(pem)
+        self._onward = onward
+        for context in (self._tls, onward) if self._tls and onward else ():
+            context.set_alpn_protocols(["h2"])
         self._line = Line.WHOLE
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="relay", daemon=True)
@@ -111,6 +115,9 @@ class Relay:
         assert self._server is not None
         self._server.close()
         await self._hang_up()
+        if self._tls:  # a handshake that was under way makes a connection all the same
+            await asyncio.sleep(10 * TURN_S)
+            await self._hang_up()
 
     async def _hang_up(self) -> None:
         ending = list(self._connections)
@@ -132,7 +139,7 @@ class Relay:
             writer.transport.abort()
 
     async def _join(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target)
+        far_reader, far_writer = await asyncio.open_connection("127.0.0.1", self._target, ssl=self._onward)
         try:
             async with asyncio.TaskGroup() as both:
                 both.create_task(self._pass(reader, far_writer, up=True))

@@ -473,7 +473,7 @@ def test_a_proxy_that_refuses(lab, tmp_path):
     with proxy_that_answers_400(lab.folder) as port:
         error = failure(lab.link, new_key(), tmp_path, port=port)
     assert error.what == "A proxy in front of the server answered HTTP 400."
-    assert "client certificate" in error.remedy
+    assert "site renew" in error.remedy
 
 
 # ---------------------------------------------------------------------- clocks

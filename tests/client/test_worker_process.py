@@ -122,6 +122,16 @@ def site(tmp_path: Path) -> Iterator[LoneSite]:
     lone.close()
 
 
+def test_it_is_told_no_passphrase_and_no_proxy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("WARDROUND_PASSPHRASE", "https_proxy", "HTTPS_PROXY"):
+        monkeypatch.setenv(name, "http://ward:opensesame@proxy.example:3128")
+    worker = saying(tmp_path, "well")
+    worker.submit(ProbeJob())
+    environment = psutil.Process(worker.pid).environ()
+    assert "PATH" in environment and not any("opensesame" in value for value in environment.values())
+    worker.end()
+
+
 def test_a_study_is_refused_where_the_software_was_changed_under_the_agent(site: LoneSite, tree: Path) -> None:
     command = [sys.executable, "-c", ELSEWHERE, str(tree), str(site.folder)]
     with (tree / "client" / "floors.py").open("a") as file:
