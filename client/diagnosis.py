@@ -35,7 +35,7 @@ def diagnose(host: str, port: int, trusted: bytes, *, proxy: ForwardProxy | None
     """
     where = address(host, port)
     try:
-        with _open(host, port, proxy) as line:
+        with open_line(host, port, proxy=proxy) as line:
             found = _handshake(line, host, where, trusted)
         return found or _of_another(where, _shown_by(host, port, proxy))
     except LinkError as error:
@@ -52,7 +52,13 @@ def diagnose(host: str, port: int, trusted: bytes, *, proxy: ForwardProxy | None
         return LinkError(f"No way to {where}.", remedy="Check the network, the firewall and the server's address.")
 
 
-def _open(host: str, port: int, proxy: ForwardProxy | None) -> socket.socket:
+def open_line(host: str, port: int, *, proxy: ForwardProxy | None) -> socket.socket:
+    """A TCP connection to the server, through the proxy if there is one.
+
+    Raises:
+        OSError: there is none to the server.
+        LinkError: there is none through the proxy.
+    """
     if proxy is not None:
         return open_tunnel(proxy, host=host, port=port, timeout_s=_TIMEOUT_S)
     return socket.create_connection((host, port), timeout=_TIMEOUT_S)
@@ -95,7 +101,7 @@ def _shown_by(host: str, port: int, proxy: ForwardProxy | None) -> str | None:
     context.set_alpn_protocols(["h2"])
     with (
         contextlib.suppress(OSError, ValueError, LinkError),
-        _open(host, port, proxy) as line,
+        open_line(host, port, proxy=proxy) as line,
         context.wrap_socket(line, server_hostname=host) as shown,
     ):
         return issuer_name(shown.getpeercert(binary_form=True) or b"")

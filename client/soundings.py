@@ -23,6 +23,7 @@ from flwr.proto.run_pb2 import GetRunRequest
 from client.admission import Reach
 from client.fleet import CALL_TIMEOUT_S, Fleet, Forgotten
 from client.membership import Membership
+from client.way import Way
 from shared.errors import LinkError
 
 PROBE_BYTES = 1 << 20
@@ -40,10 +41,11 @@ class Soundings:
         reach: where the server is, whom to trust there, and what to show.
         key: the site's transport key, P-384.
         clock: Unix time in seconds of this computer.
+        way: by which proxy, and who may open the line there.
     """
 
-    def __init__(self, reach: Reach, *, key: EllipticCurvePrivateKey, clock: Callable[[], float]) -> None:
-        self._fleet = Fleet(**reach._asdict(), key=key, clock=clock)
+    def __init__(self, reach: Reach, *, key: EllipticCurvePrivateKey, clock: Callable[[], float], way: Way) -> None:
+        self._fleet = Fleet(**reach._asdict(), key=key, clock=clock, way=way)
 
     def close(self) -> None:
         """End the channel."""

@@ -9,10 +9,11 @@ from functools import cached_property
 from pathlib import Path
 
 from client.admission import Reach, load_admission
-from client.checks.route import Proxy, proxy_for
+from client.forward_proxy import ForwardProxy
 from client.join import Enrolment, load_enrolment, load_invitation
 from client.settings import FILE_NAME, SiteSettings, load_settings
 from client.soundings import Soundings
+from client.way import Way, way_of
 from shared.enrolment import Invitation
 from shared.study import Study
 from shared.update import Tensors
@@ -69,9 +70,14 @@ class Grounds:
         return load_enrolment(self.folder)
 
     @cached_property
-    def proxy(self) -> Proxy | None:
+    def way(self) -> Way:
+        """How the site goes to the server; raises as `way_of`."""
+        return way_of(self.settings.server, self.folder, self.environment)
+
+    @cached_property
+    def proxy(self) -> ForwardProxy | None:
         """The proxy that the line to the server takes, if it takes one."""
-        return proxy_for(self.reach.host, self.environment)
+        return self.way.proxy_to(self.reach.host)
 
     @property
     def where(self) -> str:
@@ -81,7 +87,7 @@ class Grounds:
     @cached_property
     def soundings(self) -> Soundings:
         """Signed calls to the server that ask for nothing."""
-        return Soundings(self.reach, key=self.enrolment.transport_key, clock=self.clock)
+        return Soundings(self.reach, key=self.enrolment.transport_key, clock=self.clock, way=self.way)
 
     @cached_property
     def tensors(self) -> Tensors:

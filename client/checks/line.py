@@ -7,13 +7,10 @@ import tempfile
 import time
 from pathlib import Path
 
-from client.checks.chain import inspects, issuer_of
 from client.checks.grounds import Grounds
-from client.checks.route import VARIABLES, open_line
-from client.diagnosis import diagnose
+from client.diagnosis import diagnose, open_line
 from client.fleet import NotAdmitted
 from shared.contract import contract_of
-from shared.errors import LinkError
 from shared.preflight import Finding, fix, passed, warn
 from shared.rehearsal import CLOCK_TOLERANCE_S, two_digits
 
@@ -24,18 +21,20 @@ _DAY_S = 86_400
 
 
 def look_at_proxy(grounds: Grounds) -> Finding:
-    """Is there a proxy in the environment, and does the line take it?"""
-    proxy = grounds.proxy
-    if proxy is not None:
-        what = f"The line goes through the proxy {proxy.where}, which the variable {proxy.variable} names."
-        remedy = "Have it leave connections open that are idle for a minute, and pass TLS on unopened."
-        return warn(what, remedy, proxy=proxy.where)
-    unread = [name.upper() for name in VARIABLES if grounds.environment.get(name.upper())]
-    named = [name for name in VARIABLES if grounds.environment.get(name)]
-    if unread and not named:
-        what = f"{', '.join(unread)} is set, in capitals; the line does not read it, and goes straight."
-        return warn(what, f"If a proxy is needed, set {unread[0].lower()}; else leave it as it is.")
-    return passed("None on the way." if not named else f"{', '.join(named)} is set; no_proxy excepts the server.")
+    """Does the line go through a proxy, or past somebody who opens it?"""
+    if grounds.way.inspection:
+        return warn(
+            "TLS inspection is accepted: whoever opens the line reads what the site sends.",
+            "Have the line left alone, and take server.accept_tls_inspection out of site.toml.",
+        )
+    if grounds.proxy is None:
+        return passed("None on the way.")
+    named = "server.proxy" if grounds.way.chosen else "https_proxy"
+    return warn(
+        f"The line goes through the proxy {grounds.proxy}, which {named} names.",
+        "Have it leave connections open that are idle for a minute, and pass TLS on unopened.",
+        proxy=str(grounds.proxy),
+    )
 
 
 def look_at_name(grounds: Grounds) -> Finding:
@@ -54,7 +53,7 @@ def look_at_port(grounds: Grounds) -> Finding:
     """Does the port answer?"""
     where, began = grounds.where, time.perf_counter()
     try:
-        open_line(grounds.reach.host, grounds.reach.port, grounds.proxy).close()
+        open_line(grounds.reach.host, grounds.reach.port, proxy=grounds.proxy).close()
     except ConnectionRefusedError:
         return fix(
             f"Nothing answers at {where}.",
@@ -71,19 +70,18 @@ def look_at_port(grounds: Grounds) -> Finding:
 def look_at_tls(grounds: Grounds) -> Finding:
     """Is the server's certificate the federation's, and does HTTP/2 get through?"""
     reach, where = grounds.reach, grounds.where
-    context = ssl.create_default_context(cadata=reach.ca_pem.decode())
+    trusted = reach.ca_pem + grounds.way.inspection
+    context = ssl.create_default_context(cadata=trusted.decode())
     context.set_alpn_protocols(["h2"])
     try:
         with (
-            open_line(reach.host, reach.port, grounds.proxy) as line,
+            open_line(reach.host, reach.port, proxy=grounds.proxy) as line,
             context.wrap_socket(line, server_hostname=reach.host) as shown,
         ):
             ends = ssl.cert_time_to_seconds(str((shown.getpeercert() or {})["notAfter"]))
             version, protocol = shown.version(), shown.selected_alpn_protocol()
-    except ssl.SSLCertVerificationError as error:
-        return _refused(grounds, error)
     except OSError:
-        plain = diagnose(reach.host, reach.port, reach.ca_pem)
+        plain = diagnose(reach.host, reach.port, trusted, proxy=grounds.proxy)
         return fix(plain.what, plain.remedy)
     if protocol != "h2":
         return fix(
@@ -96,29 +94,6 @@ def look_at_tls(grounds: Grounds) -> Finding:
             f"The server's certificate ends in {days} days.", "Ask the coordinator to renew it.", days_left=days
         )
     return passed(f"The certificate is the federation's, for {days} days more; {version}.", days_left=days)
-
-
-def _refused(grounds: Grounds, error: ssl.SSLCertVerificationError) -> Finding:
-    reach, where = grounds.reach, grounds.where
-    plain = diagnose(reach.host, reach.port, reach.ca_pem)
-    if "CA" not in plain.what:  # expired, not valid yet, or for another name
-        return fix(plain.what, plain.remedy)
-    try:
-        issuer = issuer_of(open_line(reach.host, reach.port, grounds.proxy), reach.host)
-    except (OSError, LinkError):
-        return fix(plain.what, plain.remedy)
-    what = f"The certificate shown at {where} is not the federation's; it was issued by {issuer}."
-    if inspects(issuer):
-        remedy = (
-            f"That is TLS inspection or antivirus. Ask your proxy team to except {where} from it: the line carries its"
-            " own certificates, and a certificate put in their place is refused, always."
-        )
-    else:
-        remedy = (
-            f"If you know this issuer, it inspects TLS: ask your proxy team to except {where}. If not, ask the"
-            " coordinator whether the federation has a new authority, and for this site's admission."
-        )
-    return fix(what, remedy, issuer=issuer)
 
 
 def look_at_registration(grounds: Grounds) -> Finding:

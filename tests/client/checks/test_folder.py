@@ -10,6 +10,7 @@ from lone_site import LoneSite, a_study
 from client.checks.configuration import look_at_policy, look_at_settings, look_at_software
 from client.checks.grounds import Grounds
 from client.checks.images import look_at_images, look_at_permission
+from client.notify_settings import NotifySettings
 from client.policy import Policy
 from client.settings import FILE_NAME, AboutSite, load_settings, write_settings
 from shared.errors import ConfigError
@@ -49,16 +50,16 @@ def test_the_invitation_of_another_site(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("policy", "outcome"),
+    ("changes", "outcome"),
     [
-        ({}, "pass"),
-        ({"studies": "ask"}, "pass"),
-        ({"smallest_cell": 1}, "warn"),
-        ({"on_refusal": ("no-such-command-here",)}, "fix"),
+        ({"policy": Policy()}, "pass"),
+        ({"policy": Policy(studies="ask")}, "pass"),
+        ({"policy": Policy(smallest_cell=1)}, "warn"),
+        ({"notify": NotifySettings(command=("no-such-command-here",))}, "fix"),
     ],
 )
-def test_a_policy_is_held_against_what_is_sane(tmp_path: Path, policy: dict[str, Any], outcome: str) -> None:
-    found = look_at_policy(Grounds(a_folder(tmp_path, policy=Policy(**policy))))
+def test_a_policy_is_held_against_what_is_sane(tmp_path: Path, changes: dict[str, Any], outcome: str) -> None:
+    found = look_at_policy(Grounds(a_folder(tmp_path, **changes)))
     assert found.outcome == outcome
     assert bool(found.remedy) is (outcome != "pass")
 

@@ -158,7 +158,7 @@ def test_a_foreign_authority_is_named_with_what_to_ask_for(ward: Path, federatio
     found = lines(data, "fix")
     assert (code, list(found)) == (1, ["certificate"]), data
     assert "Zscaler Intermediate CA" in found["certificate"]["what"]
-    assert f"except 127.0.0.1:{port} from it" in found["certificate"]["remedy"]
+    assert "have it leave this line alone" in found["certificate"]["remedy"]
     assert {"roster", "clock", "speed"} <= lines(data, None).keys()
 
 
