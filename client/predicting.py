@@ -33,7 +33,7 @@ from client.released_model import ReleasedModel
 from shared.section import Section
 
 BATCH = 64  # images at a time
-_PLACES = 2**22  # at a time, of larger images; volumes come one by one
+_PLACES = 2**22  # at a time, of larger images, for each output of a mask; volumes come one by one
 _EVERY = 100
 Said = list[NDArray[Any]]  # of each image (outputs,) logits, or its mask
 
@@ -92,7 +92,8 @@ def predict(
             for exam in found.exams:
                 exam.clinical = clinical.of(exam.files)
         waiting = list(_unanswered(model, found, out, beside))
-        read = (read_exam(exam, decoder, images, masks=model.masks, most_bytes=most_exam_bytes()) for exam in waiting)
+        limits = {"outputs": _outputs(model), "most_bytes": most_exam_bytes()}
+        read = (read_exam(exam, decoder, images, **limits) for exam in waiting)
         for one, said in _computed(model, read):
             found.set_aside += one.set_aside
             counts.update({"images": len(one.images), "predicted" if one.images else "unread": 1})
@@ -150,7 +151,13 @@ def _computed(model: ReleasedModel, exams: Iterable[ReadExam]) -> Iterator[tuple
 
 def _batch(model: ReleasedModel) -> int:
     images = model.card.inputs.images
-    return 1 if images.slices else max(1, min(BATCH, _PLACES // math.prod(images.grid)))
+    places = math.prod(images.grid) * max(1, _outputs(model))
+    return 1 if images.slices else max(1, min(BATCH, _PLACES // places))
+
+
+def _outputs(model: ReleasedModel) -> int:
+    """How many are said of each place; 0 where a whole image is said something of."""
+    return model.task.outputs if model.masks else 0
 
 
 def _together(model: ReleasedModel, exams: Sequence[ReadExam]) -> Iterator[tuple[ReadExam, Said]]:

@@ -57,17 +57,17 @@ class ReadExam:
     clinical: Clinical = field(default_factory=dict, repr=False)
 
 
-def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec, *, masks: bool, most_bytes: int) -> ReadExam:
+def read_exam(exam: Exam, decoder: Decoder, spec: ImageSpec, *, outputs: int, most_bytes: int) -> ReadExam:
     """Decode an exam's files for a model.
 
     Args:
         exam: as it was found.
         decoder: of its folder.
         spec: what the model sees.
-        masks: whether it finds masks.
+        outputs: how many it says of each place, if it finds masks; else 0.
         most_bytes: what the exam may take; of one that by its headers takes more, nothing is decoded.
     """
-    if exam_bytes(exam, spec, masks=masks) > most_bytes:
+    if exam_bytes(exam, spec, outputs=outputs) > most_bytes:
         files = [ReadFile(file=file.file, sha256=file.content, images=0) for file in exam.files]
         return ReadExam(exam.name, files, set_aside=Counter({Reason.MEMORY_LIMIT: len(files)}))
     return _with_slices(exam, decoder, spec) if spec.slices is None else _with_volumes(exam, decoder, spec)

@@ -12,6 +12,7 @@ from client.imaging.memory import memory_bytes
 from shared.images import ImageSpec
 
 _OF_MASKS = 4  # bytes for each place of a scan's own: the mask, and what a file is made of
+_OF_OUTPUTS = 4  # float32 arrays of the network's outputs: summed by windows, their weights, the logits and the shares
 
 
 def most_exam_bytes() -> int:
@@ -19,19 +20,22 @@ def most_exam_bytes() -> int:
     return min(LIMITS.memory_bytes, memory_bytes() // 2)
 
 
-def exam_bytes(exam: Exam, images: ImageSpec, *, masks: bool) -> int:
-    """Bytes that an exam takes: its images on the model's grid, and their masks on its own where its headers say it.
+def exam_bytes(exam: Exam, images: ImageSpec, *, outputs: int) -> int:
+    """Bytes that an exam takes: its images on the model's grid, one of them on its way through the network, and their
+    masks on its own places where its headers say it. What the layers between hold is not in it.
 
     Args:
         exam: as it was found.
         images: what the model sees.
-        masks: whether it finds masks.
+        outputs: how many it says of each place, if it finds masks; else 0.
     """
     if images.slices:
         seen = len({file.facts.series or file.file for file in exam.files})  # few hold more than one volume
     else:
         seen = sum(file.facts.frames for file in exam.files)
-    return 2 * seen * math.prod(images.shape) + _OF_MASKS * masks * sum(map(_own_places, exam.files))
+    through = 4 * (images.channels + _OF_OUTPUTS * outputs) * math.prod(images.grid)
+    own = sum(map(_own_places, exam.files)) if outputs else 0
+    return 2 * seen * math.prod(images.shape) + through + _OF_MASKS * own
 
 
 def _own_places(file: ExamFile) -> int:

@@ -24,7 +24,10 @@ def outline(logits: NDArray[np.floating[Any]], own: Own, *, shape: Sequence[int]
         shape: (rows, columns) of the image, or (planes, rows, columns).
         several: whether there are several structures.
     """
-    shares = _shares(np.nan_to_num(logits.astype(np.float32)), several=several)
+    finite = logits.astype(np.float32)
+    for one in finite:
+        np.nan_to_num(one, copy=False)
+    shares = _shares(finite, several=several)
     mask = np.zeros((*([1] if len(shape) == 2 else []), *shape), np.uint8)
     for number, planes in enumerate(zip(*map(own, shares), strict=True)):
         mask[number] = _called(planes) if several else planes[0] >= 0.5
@@ -41,8 +44,11 @@ def _called(planes: Sequence[NDArray[np.float32]]) -> Mask:
 
 
 def _shares(logits: NDArray[np.float32], *, several: bool) -> NDArray[np.float32]:
-    """Probabilities over the outputs; of a single output its own."""
-    if not several:
-        return np.asarray(np.exp(-np.logaddexp(0.0, -logits)), np.float32)
-    powers = np.exp(logits - logits.max(axis=0))
-    return np.asarray(powers / powers.sum(axis=0), np.float32)
+    """Probabilities over the outputs, made where the logits lie, for they are large; of a single output its own."""
+    if several:
+        logits -= logits.max(axis=0)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(axis=0)
+        return logits
+    np.logaddexp(0.0, np.negative(logits, out=logits), out=logits)
+    return np.exp(np.negative(logits, out=logits), out=logits)
