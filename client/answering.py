@@ -312,6 +312,7 @@ class Answering:
         with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
             site.ledger.sign_head(time=site.now(), wait=False)
         site.say(f"Study {study}: {message.reason}.")
+        self._forget_backbones()
 
     def _over(self, record: StudyRecord) -> None:
         """A study is over here without its coordinator's word, which has been told."""

@@ -1,9 +1,9 @@
 """The backbones at a site: weights that studies freeze, by their SHA-256, so that none travels twice.
 
 They lie in the site's folder under `backbones/`, one safetensors file each. Hospital IT may put one there under any
-name ending in `.safetensors` before a study needs it, and takes it away; else the first study that does brings it,
-under its digest, and it goes once no study here pins it. A file is what its bytes are, whatever its name. Whether they
-are a sound model is `client/intake.py`'s question.
+other name ending in `.safetensors` before a study needs it, and takes it away; else the first study that does brings
+it, as `DIGEST.brought.safetensors`, and it goes once no study here pins it. A file is what its bytes are, whatever its
+name. Whether they are a sound model is `client/intake.py`'s question.
 """
 
 import hashlib
@@ -16,7 +16,7 @@ from shared.durable import fsync_folder
 
 FOLDER = "backbones"
 _SUFFIX = ".safetensors"
-_BY_DIGEST = re.compile("[0-9a-f]{64}")
+_BROUGHT = re.compile(r"([0-9a-f]{64})\.brought\.safetensors")
 
 
 class Backbones:
@@ -31,7 +31,7 @@ class Backbones:
 
     def find(self, sha256: str) -> Path | None:
         """The file with these bytes; one that bears the digest's name is looked at first."""
-        named = self._folder / f"{sha256}{_SUFFIX}"
+        named = self._brought(sha256)
         others = sorted(self._folder.glob(f"[!.]*{_SUFFIX}"))
         return next((path for path in (named, *others) if _digest(path) == sha256), None)
 
@@ -42,18 +42,21 @@ class Backbones:
         part = self._folder / f".{sha256}.part"
         try:
             yield part
-            part.replace(self._folder / f"{sha256}{_SUFFIX}")
+            part.replace(self._brought(sha256))
             fsync_folder(self._folder)
         finally:
             part.unlink(missing_ok=True)
 
     def forget(self, but: Collection[str]) -> list[str]:
         """Remove what openings brought, but those of these digests; the digests of what went."""
-        brought = {path.stem: path for path in self._folder.glob(f"*{_SUFFIX}") if _BY_DIGEST.fullmatch(path.stem)}
-        gone = sorted(brought.keys() - set(but))
+        named = (_BROUGHT.fullmatch(path.name) for path in self._folder.glob(f"*{_SUFFIX}"))
+        gone = sorted({found[1] for found in named if found} - set(but))
         for sha256 in gone:
-            brought[sha256].unlink(missing_ok=True)
+            self._brought(sha256).unlink(missing_ok=True)
         return gone
+
+    def _brought(self, sha256: str) -> Path:
+        return self._folder / f"{sha256}.brought{_SUFFIX}"
 
 
 def _digest(path: Path) -> str | None:

@@ -6,12 +6,11 @@
    the patients counted are those in whom a structure was measured: it is their figures that are told.
 2. Of any other split the statistics that add over sites, histograms of scores among them, are told only with
    `policy.score_histograms`. Else the site's own AUROC or Dice leaves, with its interval, rounded.
-
 3. Subgroups of test patients are told only with `policy.subgroup_scores`, and none of few (`shared/subgroups.py`).
-
 4. Of a survey no cell is told of fewer patients, nor one that could be worked out (`shared/survey.py`).
 
-The door applies all to every report (`client/egress.py`), whoever made it. What a score may hold at all is the
+With a smallest cell of 1 nobody is few. The door applies 1 to 3 to every report and 4 to every survey
+(`client/egress.py`), whoever made it. What a score may hold at all is the
 contract's. Sources of the usual cells: tables of patients with a count below 11 (US CMS, cell size suppression policy)
 or 10 (UK ONS, disclosure control for tables from health data) are not published.
 """

@@ -87,7 +87,9 @@ def _subgroups(contract: Contract, floors: Floors) -> str:
     traits = ", ".join(contract.subgroups)
     if not floors.get("subgroup_scores"):
         return f"It asks how test patients are scored by {traits}; the policy tells nothing of that."
-    return f"Of test patients there leaves the same, and how many they are, by {traits}; of few nothing leaves."
+    cell = floors.get("smallest_cell", 1)
+    few = f"; of fewer than {cell} nothing leaves" if cell > 1 else ""
+    return f"Of test patients there leaves the same, and how many they are, by {traits}{few}."
 
 
 def _privacy(study: Study, contract: Contract) -> Iterator[str]:

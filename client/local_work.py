@@ -7,7 +7,7 @@ anything to what is computed. Models, data and device stay warm between rounds.
 import gc
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -72,7 +72,7 @@ class LocalWork:
         backbone: the file of a frozen one; without it the seed's weights stand for it, as in a rehearsal.
         steps: what is done to a change before it is packed, first to last.
         private: the randomness of a private study.
-        withdrawals: how many patients have withdrawn from the site.
+        withdrawn: keyed hashes of the patients who have withdrawn from the site.
     """
 
     def __init__(
@@ -86,14 +86,14 @@ class LocalWork:
         backbone: Path | None = None,
         steps: tuple[Step, ...] = IDENTITY,
         private: PrivateRandom | None = None,
-        withdrawals: int = 0,
+        withdrawn: Collection[bytes] = (),
     ) -> None:
         self._study = study
         self._site = site
         self._data = data
         self._device = torch.device(device.name)
         self._steps = steps
-        self._withdrawals = withdrawals
+        self._withdrawn = withdrawn
         self._task = task_for(study.task, spacing_mm=study.images.spacing_mm)
         self._random = StudyRandom(study.study.seed)
         self._private = private or PrivateRandom()
@@ -183,7 +183,7 @@ class LocalWork:
         names = [tensor.name for tensor in self._sent if tensor.dtype == "bfloat16"]
         if names and steps:  # of no step nothing may be told
             change, residual = compress(change, residual, names=names)
-        kept = joined(own, residual, withdrawals=self._withdrawals)
+        kept = joined(own, residual, withdrawn=self._withdrawn)
         return pack(change, self._sent), pack(kept, kept_table(kept)) if kept else None
 
     def _train_privately(
@@ -235,7 +235,7 @@ class LocalWork:
     def _kept(self, kept: Path | None) -> tuple[State, State]:
         """What the method kept, and the residual."""
         found = dict(PackedFile(kept).items()) if kept else {}
-        return taken_apart(found, withdrawals=self._withdrawals)
+        return taken_apart(found, withdrawn=self._withdrawn)
 
     def _part(self, split: HeldOut) -> Examples:
         return self._data.validation if split == "validation" else self._data.test

@@ -16,7 +16,8 @@ def may_tell(contract: Contract) -> dict[str, object]:
     privacy, trains = contract.privacy, contract.rounds > 0
     scores = [f"scores.{split}" for split in _SPLITS if scores_may_leave(privacy, split)]
     counts = ["patients", "examples", "counts", "seconds"] if privacy is None else []
-    scores += [f"subgroups.{trait}" for trait in contract.subgroups]
+    if contract.terms is None or contract.terms.floors.get("subgroup_scores"):
+        scores += [f"subgroups.{trait}" for trait in contract.subgroups]
     return {"private": privacy is not None, "leaves": [*(["update"] if trains else []), *counts, *scores]}
 
 

@@ -191,7 +191,7 @@ class Workbench:
                 device=self._resolve(),
                 networks=self._networks,
                 backbone=self._backbone(study),
-                withdrawals=len(withdrawn),
+                withdrawn=withdrawn,
             )
         return self._works[key]
 

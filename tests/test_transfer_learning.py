@@ -62,7 +62,7 @@ def test_only_the_head_trains_and_travels_and_the_final_model_is_whole(
     updates = list((folder.path / "updates").glob("round-*/*"))
     assert [PackedFile(file).declared().keys() for file in (start, *updates)] == [HEAD] * 5
     for place in ward.sites.values():
-        assert [file.name for file in (place / FOLDER).iterdir()] == [f"{sha(backbone)}.safetensors"]
+        assert [file.name for file in (place / FOLDER).iterdir()] == [f"{sha(backbone)}.brought.safetensors"]
     before, whole = state(backbone), state(final)
     assert whole["head.weight"].shape == (3, 8) != before["head.weight"].shape
     assert not np.array_equal(whole["head.weight"], state(start)["head.weight"])
@@ -110,4 +110,4 @@ def test_over_a_real_line_a_backbone_travels_once(
     assert len(sent) == 6
     assert max(sent) < 1000 < backbone.stat().st_size
     for place in federation.sites.values():
-        assert [held.name for held in (place / FOLDER).iterdir()] == [f"{sha(backbone)}.safetensors"]
+        assert [held.name for held in (place / FOLDER).iterdir()] == [f"{sha(backbone)}.brought.safetensors"]

@@ -37,7 +37,6 @@ class Examples:
             has none.
         masks: (n, size_px, size_px) uint16, perhaps a read-only memory map, for segmentation: the number of the
             structure at each place, 0 of none.
-
         traits: (n, traits) int8, the place in `VALUES` of each trait of the patient, in the order of `TRAITS`
             (`shared/subgroups.py`); None if nobody asks.
 
@@ -61,6 +60,8 @@ class Examples:
             raise ValueError("images must be uint16, labels and patients int64")
         if self.clinical is not None and (len(self.clinical) != len(self.images) or self.clinical.dtype != np.float32):
             raise ValueError("clinical must be float32, one line for each image")
+        if self.traits is not None and (len(self.traits) != len(self.images) or self.traits.dtype != np.int8):
+            raise ValueError("traits must be int8, one line for each image")
 
     def __len__(self) -> int:
         return len(self.images)

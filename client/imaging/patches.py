@@ -2,8 +2,9 @@
 
 Decides where a patch lies: with the study's chance it is centred on a place of a structure, chosen among all of them
 alike, and moved into the image where it would reach beyond; else it lies anywhere, every place as likely as any other.
-Only the patch is read and scaled. That is MONAI's RandCropByPosNegLabel, but that what is not positive may lie
-anywhere, and that the draws come from the stream that it is handed (docs/adr/0013).
+Of an image only the patch is read and scaled; of its mask all is read where a structure is looked for. That is MONAI's
+RandCropByPosNegLabel, but that what is not positive may lie anywhere, and that the draws come from the stream that it
+is handed (docs/adr/0013).
 """
 
 from collections.abc import Callable

@@ -40,7 +40,7 @@ def held(site: LoneSite) -> list[str]:
 
 def test_an_opening_brings_the_backbone_before_the_worker_is_asked(site: LoneSite) -> None:
     opened_with(site, BACKBONE)
-    assert held(site) == [f"{digest(BACKBONE)}.safetensors"]
+    assert held(site) == [f"{digest(BACKBONE)}.brought.safetensors"]
     assert [type(job) for job in site.hands.jobs] == [OpenJob]
 
 
@@ -111,14 +111,30 @@ def test_a_backbone_goes_once_no_contract_holds_that_needs_it(site: LoneSite) ->
     site.tell(site.coordinator.close(1))
     site.coordinator.study = a_study("hearts")
     site.open()
-    assert held(site) == [f"{digest(BACKBONE)}.safetensors"]  # the closed study may be opened again
+    assert held(site) == [f"{digest(BACKBONE)}.brought.safetensors"]  # the closed study may be opened again
     site.pass_days(Policy().contract_days)
     site.coordinator.study = first.model_copy(update={"study": first.study.model_copy(update={"name": "livers"})})
     opened_with(site, b"what nobody fetches")
     site.finish()
-    assert held(site) == [f"{digest(BACKBONE)}.safetensors"]  # another needs the same
+    assert held(site) == [f"{digest(BACKBONE)}.brought.safetensors"]  # another needs the same
     site.tell(site.coordinator.close(1))
     site.pass_days(Policy().contract_days)
     site.coordinator.study = a_study("spleens")
     site.open()
     assert held(site) == []
+
+
+def test_a_backbone_goes_with_the_end_of_another_study_and_what_hospital_it_named_by_its_digest_stays(
+    site: LoneSite,
+) -> None:
+    opened_with(site, BACKBONE)
+    site.finish()
+    site.tell(site.coordinator.close(1))
+    own = site.folder / FOLDER / f"{digest(b'of hospital IT')}.safetensors"
+    own.write_bytes(b"of hospital IT")
+    site.coordinator.study = a_study("hearts")
+    site.open()
+    assert len(held(site)) == 2
+    site.pass_days(Policy().contract_days)
+    site.tell(site.coordinator.close(1))
+    assert held(site) == [own.name]

@@ -1,6 +1,6 @@
 """What rounding takes from one change comes with the next, and nobody's part is sent who has withdrawn."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from server.launch import start_state
 from shared.study import Study
 from shared.update import Array, PackedFile, pack, rounded
 
+A, B, C = b"a" * 32, b"b" * 32, b"c" * 32  # keyed hashes
 RNG = np.random.default_rng(1)
 
 
@@ -48,22 +49,22 @@ def test_a_change_too_small_for_its_weight_is_sent_later() -> None:
 
 def test_the_residual_is_kept_beside_what_the_method_keeps() -> None:
     own, residual = {"norm.bias": np.ones(2, np.float32)}, {"w": rounded(np.full(3, 1e-5, np.float32))}
-    kept = joined(own, residual, withdrawals=2)
+    kept = joined(own, residual, withdrawn=(A, B))
     assert {t.name: t.dtype for t in kept_table(kept)} == {
         "norm.bias": "float32",
         "residual/w": "bfloat16",
-        "withdrawals": "int64",
+        "withdrawn": "int64",
     }
-    again, left = taken_apart(kept, withdrawals=2)
+    again, left = taken_apart(kept, withdrawn=(B, A))
     assert (again.keys(), left.keys()) == (own.keys(), residual.keys())
     assert left["w"].tolist() == residual["w"].tolist()
-    assert joined(own, {}, withdrawals=2) == own
+    assert joined(own, {}, withdrawn=(A, B)) == own
 
 
-@pytest.mark.parametrize("withdrawals", [1, 3])
-def test_the_residual_goes_when_a_patient_has_withdrawn(withdrawals: int) -> None:
-    kept = joined({"own": np.ones(1, np.float32)}, {"w": np.ones(1, np.float32)}, withdrawals=2)
-    own, residual = taken_apart(kept, withdrawals=withdrawals)
+@pytest.mark.parametrize("withdrawn", [(A,), (A, B, C), (A, C)])
+def test_the_residual_is_not_used_when_others_have_withdrawn(withdrawn: tuple[bytes, ...]) -> None:
+    kept = joined({"own": np.ones(1, np.float32)}, {"w": np.ones(1, np.float32)}, withdrawn=(A, B))
+    own, residual = taken_apart(kept, withdrawn=withdrawn)
     assert (list(own), residual) == (["own"], {})
 
 
@@ -84,14 +85,14 @@ def images(count: int) -> Examples:
     return Examples(pixels, np.arange(count) % 2, np.arange(count))
 
 
-def rounds(study: Study, folder: Path, withdrawals: Iterable[int]) -> list[tuple[bytes, bytes | None]]:
-    """Updates and states of rounds on the same start model, each after so many withdrawals."""
+def rounds(study: Study, folder: Path, withdrawals: Iterable[Collection[bytes]]) -> list[tuple[bytes, bytes | None]]:
+    """Updates and states of rounds on the same start model, each after these have withdrawn."""
     start, kept, found = folder / "start", None, []
     start.write_bytes(pack(start_state(study)))
     data = SiteData(images(8), images(4), images(4), "a" * 64, None)  # type: ignore[arg-type]
-    for number, count in enumerate(withdrawals, start=1):
+    for number, withdrawn in enumerate(withdrawals, start=1):
         device = ResolvedDevice("cpu", "for the test")
-        work = LocalWork(study, site="north", data=data, device=device, withdrawals=count)
+        work = LocalWork(study, site="north", data=data, device=device, withdrawn=withdrawn)
         done = work.train(start, kept=kept, model_digest="a" * 64, number=number)
         assert done.update is not None
         found.append((done.update, done.kept))
@@ -103,16 +104,16 @@ def rounds(study: Study, folder: Path, withdrawals: Iterable[int]) -> list[tuple
 
 @pytest.mark.parametrize("method", [{}, {"algorithm": "scaffold", "momentum": 0.0}], ids=["fedavg", "scaffold"])
 def test_a_round_goes_on_from_the_residual_and_is_the_same_again(tmp_path: Path, method: dict[str, object]) -> None:
-    first = rounds(compressing(**method), tmp_path, (0, 0))
-    assert first == rounds(compressing(**method), tmp_path, (0, 0))
-    without = rounds(compressing(**method), tmp_path, (0, 1))
+    first = rounds(compressing(**method), tmp_path, ((), ()))
+    assert first == rounds(compressing(**method), tmp_path, ((), ()))
+    without = rounds(compressing(**method), tmp_path, ((), (A,)))
     assert first[0] == without[0]
     assert first[1][0] != without[1][0]
 
 
 def test_a_round_of_no_step_says_nothing(tmp_path: Path) -> None:
     study = compressing(epochs_per_round=None, steps_per_round=0)
-    [(update, kept)] = rounds(study, tmp_path, (0,))
+    [(update, kept)] = rounds(study, tmp_path, ((),))
     path = tmp_path / "update"
     path.write_bytes(update)
     assert kept is None

@@ -11,7 +11,7 @@ from client.jobs import Drawn, RoundDone, RoundJob
 from client.policy import Policy
 from shared.errors import Refusal, WireCode
 from shared.study import Study
-from shared.update import pack
+from shared.update import pack, table_of, update_table
 
 PRIVATE = {"noise_multiplier": 1.0, "sampling_rate": 0.1, "patients_per_step": 8}
 
@@ -52,16 +52,18 @@ def test_a_round_without_a_step_tells_nothing() -> None:
     hold(Policy(), a_study(), nothing)
 
 
+@pytest.mark.parametrize("dtype", ["float32", "bfloat16"])
 @pytest.mark.parametrize(("w", "n", "leaves"), [(0.0, 3, True), (0.5, 3, False), (0.0, 4, False), (np.nan, 3, False)])
 def test_a_round_without_a_step_that_changes_the_model_is_refused(
-    tmp_path: Path, w: float, n: int, leaves: bool
+    tmp_path: Path, w: float, n: int, leaves: bool, dtype: str
 ) -> None:
-    site = LoneSite(tmp_path)
+    site = LoneSite(tmp_path, study=a_study(transfer={"update_dtype": dtype}))
     site.open()
     site.tell(site.coordinator.work(1))
     job = site.hands.jobs[-1]
     assert isinstance(job, RoundJob)
-    (job.out / "update.safetensors").write_bytes(pack({"w": np.full((2, 3), w, np.float32), "n": np.array(n)}))
+    update = {"w": np.full((2, 3), w, np.float32), "n": np.array(n)}
+    (job.out / "update.safetensors").write_bytes(pack(update, update_table(table_of(update), dtype)))
     site.answering.hear(done(steps=0))
     assert (site.answers[-1].type == "ready") == leaves
     assert len(site.uploads) == leaves
