@@ -27,6 +27,7 @@ from server.conduct import conduct
 from server.journal import read_history
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
+from shared.errors import LinkError
 from shared.ledger import read_lines
 from shared.study import parse_study
 
@@ -38,9 +39,10 @@ def as_flower_process(patch: pytest.MonkeyPatch) -> None:
 
 
 class CallGrid(Grid):
-    """Flower's Grid whose nodes are calls of the ClientApp."""
+    """Flower's Grid whose nodes are calls of the ClientApp; the line breaks after `lasts` messages."""
 
-    def __init__(self, folders: Iterable[Path]) -> None:
+    def __init__(self, folders: Iterable[Path], *, lasts: int | None = None) -> None:
+        self._lasts = lasts
         self._contexts = {n: Context(1, n, {"site-folder": str(f)}, RecordDict(), {}) for n, f in enumerate(folders, 1)}
         self._replies: dict[str, Message] = {}
 
@@ -54,6 +56,9 @@ class CallGrid(Grid):
         return [self._replies.pop(name) for name in message_ids if name in self._replies]
 
     def _push(self, message: Message) -> str:
+        if self._lasts == 0:
+            raise LinkError("The line is cut.", remedy="None: this is a test.")
+        self._lasts = None if self._lasts is None else self._lasts - 1
         name = message.metadata.__dict__["_message_id"] = str(uuid4())
         self._replies[name] = app(message, self._contexts[message.metadata.dst_node_id])
         return name
@@ -78,10 +83,16 @@ class MemoryWard:
             settings = SiteSettings(site=AboutSite(name=name), data=described, compute=compute, policy=policy)
             write_settings(self.sites[name] / "site.toml", settings)
 
-    def run(self, text: str, *, backbone: Path | None = None) -> StudyFolder:
-        """Take a study from its text to its end; the sites' ledgers conform, and the journal anchors them."""
+    def run(self, text: str, *, backbone: Path | None = None, cut_after: int | None = None) -> StudyFolder:
+        """Take a study from its text to its end; the sites' ledgers conform, and the journal anchors them.
+
+        After `cut_after` messages the first owner loses the line, and another goes on.
+        """
         study, now = parse_study(text), "2026-01-01T00:00:00Z"
         folder = launch(self.federation, study, source=text, start_model=None, backbone=backbone, now=now)
+        if cut_after is not None:
+            with pytest.raises(LinkError):
+                conduct(self.federation, folder, CallGrid(self.sites.values(), lasts=cut_after), say=lambda _: None)
         conduct(self.federation, folder, CallGrid(self.sites.values()), say=lambda _: None)
         assert folder.standing().state is StudyState.FINISHED, folder.standing().reason
         for name in self.sites:

@@ -94,6 +94,16 @@ def test_numbers_in_bfloat16_have_half_the_bytes_and_teach_as_much(ward: MemoryW
         assert np.abs(residual.tensor("residual/head.weight")).max() > 0
 
 
+def test_a_study_in_bfloat16_that_another_owner_goes_on_with_ends_in_the_same_model(ward: MemoryWard) -> None:
+    """What rounding took, from the model and from updates, is there again after the cut."""
+    narrow = '[transfer]\nupdate_dtype = "bfloat16"\nmodel_dtype = "bfloat16"\n'
+    whole = ward.run(text("fedavg", name="whole") + narrow)
+    cut = ward.run(text("fedavg", name="cut") + narrow, cut_after=9)
+    histories = [read_history(folder.journal) for folder in (whole, cut)]
+    assert [history.epoch for history in histories] == [1, 2]
+    assert len({history.final_digest for history in histories}) == 1
+
+
 def norms(state: dict[str, np.ndarray]) -> set[str]:
     return {name for name in state if name.startswith("features") and state[name].ndim < 2}
 

@@ -10,6 +10,7 @@ from live_federation import answer, wardround
 from memory_ward import MemoryWard
 
 from client.imaging.settings import DataSettings
+from client.spool import STATE_FILE
 from deploy.audit.budget_words import budget_data
 from deploy.audit.spending import spent
 from deploy.audit.vocabulary import unknown_in
@@ -17,6 +18,7 @@ from server.journal import read_history
 from server.study_folder import StudyFolder
 from shared.ledger import read_entries
 from shared.privacy import Mechanism, epsilon_of
+from shared.update import PackedFile
 
 pytestmark = pytest.mark.usefixtures("flower_process")
 
@@ -90,6 +92,17 @@ def test_nothing_that_follows_from_the_data_is_in_the_journal(ward: MemoryWard) 
     ] == [{"examples": 0, "patients": 0, "steps": 3, "scores": (), "seconds": {}}] * 4
     assert all(not scored.scores for scored in history.scored.values())
     assert all(not opened.patients and not opened.examples for opened in history.opened.values())
+
+
+def test_a_private_study_in_bfloat16_costs_the_same_and_keeps_what_rounding_took(ward: MemoryWard) -> None:
+    ward.run(text() + '[transfer]\nupdate_dtype = "bfloat16"\n')
+    for place in ward.sites.values():
+        entries = list(read_entries(place / "ledger.jsonl"))
+        charged = [(e.data["clip_norm"], e.data["noise_multiplier"]) for e in entries if e.type == "privacy_spent"]
+        assert charged == [(1, 1)] * 2
+        assert (spent(entries).uncovered, spent(entries).understated()) == ([], [])
+        kept = PackedFile(place / "spool" / "private" / "round-000002" / STATE_FILE)
+        assert np.abs(kept.tensor("residual/head.weight")).max() > 0
 
 
 def test_every_site_weighs_alike(ward: MemoryWard) -> None:

@@ -5,8 +5,9 @@ from lone_site import TENSORS, TERMS, a_study
 
 from client.explain import explain
 from client.policy import Policy
+from client.telling import may_tell
 from shared.address import Address, Stage
-from shared.contract import derive_contract
+from shared.contract import contract_of, derive_contract
 from shared.schedule import RoundsSpec
 from shared.study import Study
 from shared.wire import Open
@@ -55,6 +56,21 @@ def test_how_much_of_its_scores_is_told_is_said_as_the_contract_has_it() -> None
     assert "in the end: auroc, auroc_high, auroc_low. Of fewer than 11 patients" in said(a_study())
     told = said(a_study(), smallest_cell=1, score_histograms=1)
     assert "histogram" in told and "no score leaves" not in told
+
+
+def test_how_much_is_told_by_subgroup_is_said_as_the_policy_has_it() -> None:
+    study = a_study(task={"classes": ["opacity"], "subgroups": ["sex"]})
+    assert "the policy tells nothing of that" in said(study)
+    assert "by sex; of fewer than 11 nothing leaves." in said(study, subgroup_scores=1)
+    assert "by sex. There leave" in said(study, subgroup_scores=1, smallest_cell=1)
+
+
+@pytest.mark.parametrize("tells", [0, 1])
+def test_the_ledger_names_subgroups_as_leaving_where_the_policy_tells_them(tells: int) -> None:
+    study = a_study(task={"classes": ["opacity"], "subgroups": ["sex"]})
+    terms = TERMS.model_copy(update={"floors": Policy().floors() | {"subgroup_scores": tells}})
+    contract = contract_of(study, TENSORS, site="north").model_copy(update={"terms": terms})
+    assert ("subgroups.sex" in may_tell(contract)["leaves"]) == bool(tells)  # type: ignore[operator]
 
 
 def test_what_is_read_beside_the_images_is_said_before_anybody_agrees() -> None:
