@@ -1,7 +1,8 @@
 """A model as ONNX (https://onnx.ai): one file for ONNX Runtime, and what is built on it, where no torch is installed.
 
 Decides what the graph takes and gives. It takes `image`, any number of images (n, channels, *size) as float32 from -1
-(black) to 1 (white), prepared as the card says, which no graph does. It gives the network's `logits` and, of a
+(black) to 1 (white), prepared as the card says, which no graph does. Of a study that sees images in patches it takes
+one window of an image, and whoever runs it slides the windows. It gives the network's `logits` and, of a
 classification, the `probabilities` that the card tells of, its calibration applied. The weights that the package is
 signed for lie beside it as safetensors.
 
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from shared.errors import ConfigError
+from shared.images import ImageSpec
 from shared.model_card import ModelCard
 from shared.models import build_model, load_state
 from shared.quiet import quiet
@@ -40,6 +42,11 @@ def onnx_files(card: ModelCard, state: dict[str, Array]) -> dict[str, bytes]:
     Raises:
         ConfigError: ONNX's packages are not installed, or the network cannot be written so.
     """
+    if card.inputs.clinical:
+        raise ConfigError(
+            "The model takes clinical columns beside an image, and the ONNX graph takes images alone.",
+            remedy=f"{_REMEDY[:-1]}; `wardround predict --clinical` reads both.",
+        )
     tools, answers = _tools(), _Answers(card, state).eval()
     with quiet(), torch.inference_mode(False):
         proto = _graph(answers, card)
@@ -92,7 +99,7 @@ def _tools() -> Any:
 
 def _graph(answers: _Answers, card: ModelCard) -> Any:
     """The model as ONNX's own message, by rule 1."""
-    example = torch.zeros(2, *card.inputs.images.shape)
+    example = torch.zeros(2, *card.inputs.images.seen)
     try:
         made = torch.onnx.export(
             answers,
@@ -125,7 +132,7 @@ def _forget(part: Any) -> None:
 def _apart(tools: Any, data: bytes, answers: _Answers, card: ModelCard) -> float:
     """How far ONNX Runtime's answers lie from torch's at most, by rule 2."""
     random = np.random.default_rng(0)
-    images = random.uniform(-1, 1, (_TRIED, *card.inputs.images.shape)).astype(np.float32)
+    images = random.uniform(-1, 1, (_TRIED, *card.inputs.images.seen)).astype(np.float32)
     try:
         found = tools.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": images})
     except Exception:  # its errors have no type of their own; a GRU's state keeps the number of images it was made with
@@ -142,10 +149,23 @@ def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> floa
     return float((np.abs(found - expected) / np.maximum(1, np.abs(expected))).max())
 
 
+def _windows(images: ImageSpec) -> str:
+    """How the whole of an image is made of windows, as `client/inferer.py` makes it."""
+    if images.patch is None:
+        return ""
+    size, whole = (" x ".join(map(str, grid)) for grid in (images.patch.grid, images.grid))
+    return (
+        f"\nThe graph answers one window. An image of {whole} is cut into windows of {size} that overlap by"
+        f" {images.patch.overlap:g}, and where\nthey do their logits are averaged with Gaussian weights, as MONAI's"
+        ' SlidingWindowInferer with mode="gaussian" does it: the\ncard\'s figures are of that.\n\n'
+    )
+
+
 def _readme(card: ModelCard, *, opset: int, apart: float) -> str:
     inputs = card.inputs
-    size = " x ".join(map(str, inputs.images.shape))
-    gives = "`logits`, n x " + " x ".join(map(str, (inputs.task.outputs, *inputs.images.grid)))
+    channels, *places = inputs.images.seen
+    size = " x ".join(map(str, (channels, *places)))
+    gives = "`logits`, n x " + " x ".join(map(str, (inputs.task.outputs, *places)))
     if inputs.task.kind != "segmentation":
         gives = f"`logits` and `probabilities` ({card.calibration.words}), n x {inputs.task.outputs}"
     steps = "\n".join(f"{number}. {step}" for number, step in enumerate(card.preprocessing, start=1))
@@ -157,7 +177,7 @@ Check the package first: `wardround predict` does, and so does any check of `man
 
 `{MODEL}` is ONNX, opset {opset}. It takes `image`, n x {size}, float32 from -1 (black) to 1 (white), and gives
 {gives}, float32. Classes: {", ".join(inputs.task.classes)}.
-ONNX Runtime {version("onnxruntime")} gave what torch gave within {max(apart, 1e-7):.0e}.
+{_windows(inputs.images)}ONNX Runtime {version("onnxruntime")} gave what torch gave within {max(apart, 1e-7):.0e}.
 
 Images have to be prepared as those that the model was trained on; the graph does not do it:
 

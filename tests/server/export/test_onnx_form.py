@@ -18,6 +18,9 @@ from shared.errors import ConfigError, TrustError
 from shared.model_package import open_package
 from shared.tasks import task_for
 
+PATCH = "[images.patch]\nsize_px = 32"
+AGE = '[clinical.age]\nkind = "number"\nlow = 0\nhigh = 120\nmean = 50\nsd = 10'
+
 
 def exported(made: Finished, to: Path) -> Exported:
     evidence, _ = evidence_for(made.folder, roster=None)
@@ -35,6 +38,7 @@ def exported(made: Finished, to: Path) -> Exported:
         ("multilabel", {"model": "resnet18", "norm": "batch", "size_px": 48}),
         ("binary", {"size_px": 24, "images": "slices = 16"}),
         ("multiclass", {"kind": "segmentation", "model": "unet", "channels": 3, "size_px": 48}),
+        ("binary", {"kind": "segmentation", "model": "unet", "size_px": 64, "images": PATCH}),
     ],
 )
 def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, how: dict[str, Any]) -> None:
@@ -43,7 +47,7 @@ def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, ho
     done = exported(made, tmp_path / "package")
     public = load_federation(made.place.federation).coordinator_key.public_key()
     released, card = load_released(done.folder, coordinator=public, device="cpu"), done.card
-    images = np.random.default_rng(5).uniform(-1, 1, (4, *card.inputs.images.shape)).astype(np.float32)
+    images = np.random.default_rng(5).uniform(-1, 1, (4, *card.inputs.images.seen)).astype(np.float32)
     data = (done.folder / MODEL).read_bytes()
     said = runtime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": images})
     with torch.inference_mode():
@@ -56,7 +60,9 @@ def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, ho
         shares = probabilities(margins, card.calibration.scalings, exclusive=mode == "multiclass")
         assert card.calibration.kind == "platt" and np.abs(said[1] - shares).max() < TOLERANCE
     assert not any(word in data for word in (b"site-packages", b'File "', str(tmp_path).encode()))
-    assert card.preprocessing[-1] in (done.folder / README).read_text(encoding="utf-8")
+    readme = (done.folder / README).read_text(encoding="utf-8")
+    assert card.preprocessing[-1] in readme
+    assert ("takes `image`, n x 1 x 32 x 32" in readme and "image of 64 x 64" in readme) == (how.get("images") == PATCH)
     assert {MODEL, README} < set(done.files)
     (done.folder / MODEL).write_bytes(data[:-1])
     with pytest.raises(TrustError):
@@ -68,6 +74,14 @@ def test_a_network_that_onnx_runtime_does_not_take_is_refused(tmp_path: Path) ->
     pytest.importorskip("onnxruntime")
     with pytest.raises(ConfigError, match="does not take the network cnn_gru"):
         exported(finished_study(tmp_path, model="cnn_gru", size_px=32, images="slices = 16"), tmp_path / "package")
+    assert not (tmp_path / "package").exists()
+
+
+def test_a_model_that_takes_clinical_columns_is_refused_in_one_sentence(tmp_path: Path) -> None:
+    made = finished_study(tmp_path, extra=AGE)
+    with pytest.raises(ConfigError, match="takes clinical columns") as refused:
+        exported(made, tmp_path / "package")
+    assert "--format safetensors" in str(refused.value.remedy)
     assert not (tmp_path / "package").exists()
 
 
