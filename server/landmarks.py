@@ -1,11 +1,11 @@
 """The scale that sites' images could share, from the percentiles of pixels that they released.
 
-Every site reads it, for it stands in the study's file. Of two sites' it would be their mean, from which each could work
-out the other's, so it is made of three sites' percentiles or more.
+Every site reads it, for it stands in the study's file. It is their mean, rounded, for a median would be one site's own
+percentile. From the mean of two each could work out the other's, so it is made of three sites' or more.
 """
 
 from collections.abc import Iterable
-from statistics import median
+from statistics import fmean
 
 from shared.images import ImageSpec
 from shared.survey import Survey
@@ -19,7 +19,7 @@ def has_scale(images: ImageSpec) -> bool:
 
 
 def landmarks_of(surveys: Iterable[Survey], images: ImageSpec) -> tuple[float, float, float] | None:
-    """The median of the sites' percentiles, for `images.landmarks`.
+    """The mean of the sites' percentiles, for `images.landmarks`.
 
     Args:
         surveys: of the sites.
@@ -31,5 +31,5 @@ def landmarks_of(surveys: Iterable[Survey], images: ImageSpec) -> tuple[float, f
     told = [survey.intensity for survey in surveys if survey.intensity is not None]
     if has_scale(images) or len(told) < FEWEST_SITES:
         return None
-    low, middle, high = (round(median(places), 2) for places in zip(*told, strict=True))
+    low, middle, high = (round(fmean(places), 2) for places in zip(*told, strict=True))
     return (low, middle, high) if low < middle < high else None

@@ -17,6 +17,7 @@ NO_SURVEY = (
     " what it found and what it set aside, by reason (wardround site data)."
 )
 SILENT = "Not told by {sites}."
+DAMAGED = "Surveys that are not what the coordinator signed, so that nothing of them is told: {surveys}."
 UNKNOWN = {
     "lost between inclusion and analysis": "None is lost: whatever a site uses is trained on, validated on or tested.",
 }
@@ -54,10 +55,12 @@ def _found(sites: tuple[str, ...], surveyed: Surveyed | None, counts: SiteCounts
     by_site = {site: surveyed.by_site[site] for site in sites if site in surveyed.by_site}
     told = {site: _hiding(survey, smallest, whole=counts.hides(site)) for site, survey in by_site.items()}
     silent = [site for site in sites if site not in told]
-    unknown = {FOUND: SILENT.format(sites=", ".join(silent))} if silent else {}
+    missing = [SILENT.format(sites=", ".join(silent))] if silent else []
+    missing += [DAMAGED.format(surveys=", ".join(surveyed.damaged))] if surveyed.damaged else []
+    unknown = {FOUND: " ".join(missing)} if missing else {}
     names = ("found", "set_aside", "used", "vendors", "missing")
     found = [{"site": site, **{name: getattr(survey, name) for name in names}} for site, survey in told.items()]
-    return {"surveyed": surveyed.day, "found": found, "unknown": unknown | UNKNOWN}
+    return {"surveyed": surveyed.day or None, "found": found, "unknown": unknown | UNKNOWN}
 
 
 def _hiding(survey: Survey, smallest: int, *, whole: bool) -> Survey:

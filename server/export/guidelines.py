@@ -90,12 +90,25 @@ def _said(study: Study, card: ModelCard) -> dict[str, str]:
         "subgroups": _subgroups(card),
         "metrics": METRICS_OF_MASKS if masks else METRICS,
         "protocol": f"The study file with the digest {card.origin.study_sha256}, and the journal that the card names.",
-        "imbalance": "Neither the loss nor the sampling is weighted by class.",
+        "imbalance": _imbalance(study),
         "output": f"A mask. {card.operating.words}"
         if masks
         else f"A probability per class ({card.calibration.words}). {card.operating.words}",
         "whole": f"The file of the model is part of this package, SHA-256 {weights.sha256}.",
     }
+
+
+def _imbalance(study: Study) -> str:
+    train = study.training
+    if train is None:
+        return "None in this study: nothing is trained."
+    loss = {
+        "cross_entropy": "The loss is not weighted by class",
+        "weighted": "The loss is weighted by class, each site by its own training images",
+        "focal": f"The loss is focal, gamma {train.focal_gamma or 0:g}: what is told apart well weighs less",
+    }[train.loss]
+    balanced = "is balanced over the classes of each site's own training images"
+    return f"{loss}; the sampling {balanced if train.sampling == 'class_balanced' else 'is not weighted by class'}."
 
 
 def _precision(study: Study, card: ModelCard) -> str:

@@ -2,10 +2,11 @@
 
 Nobody is asked anew: each site's counts went through its door under the contract of that survey, and lie in the
 survey's own journal. Decides which survey is a study's: one that counted for the same task, images and clinical
-columns; the last before the study began, else the first after.
+columns; of each site the last before the study began in which it told, else the first after. One whose journal is not
+what the coordinator signed is named, and nothing of it believed.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -15,31 +16,32 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.report.evidence import Evidence, read_evidence
 from server.study_folder import StudyState, all_studies
-from shared.errors import TrustError
+from shared.errors import StudyError, TrustError
 from shared.identity import COORDINATOR
 from shared.ledger import read_lines, verify
 from shared.study import Study
 from shared.survey import Survey
 
-_NOT_COUNTED = {"augment", "landmarks"}  # of images; no count follows from them
+_OF_IMAGES = {"augment", "landmarks", "patch"}  # from which no count follows
+_OF_TASK = {"subgroups", "instances", "accept_memorisation"}
 
 
 @dataclass(frozen=True)
 class Surveyed:
-    """One survey: the name of its folder, the day on which it was made, and what each site told."""
+    """What the sites told: the days on which they were asked, each site's survey, and the surveys that are damaged."""
 
-    name: str
     day: str
     by_site: Mapping[str, Survey]
+    damaged: tuple[str, ...] = ()
 
     def by_letter(self, key: Mapping[str, str]) -> "Surveyed":
-        """The same by letter, of those sites whose letters `key` has."""
+        """The same by letter, of those sites whose letters `key` has; a survey's own name may be a site's."""
         told = {letter: self.by_site[site] for letter, site in key.items() if site in self.by_site}
-        return Surveyed("", self.day, told)
+        return Surveyed(self.day, told, ("one or more",) if self.damaged else ())
 
 
 def survey_for(federation: Path, evidence: Evidence, *, key: Ed25519PrivateKey) -> Surveyed | None:
-    """The survey of a study, of the study's own sites; None if there is none.
+    """What the study's own sites told in its surveys, each in the last before the study; None if there is none.
 
     Args:
         federation: its folder.
@@ -47,46 +49,51 @@ def survey_for(federation: Path, evidence: Evidence, *, key: Ed25519PrivateKey) 
         key: the coordinator's.
 
     Raises:
-        StudyError, TrustError, ResourceError: a survey's folder is not sound, or not what the coordinator signed.
+        StudyError, ResourceError: a folder's terms are not sound, or the disk refused.
     """
-    began = evidence.records[0][0]
-    found = sorted(_surveys(federation, evidence.study, key), key=lambda survey: survey.records[0][0])
-    before = [survey for survey in found if survey.records[0][0] <= began]
-    if not found:
-        return None
-    chosen = before[-1] if before else found[0]
-    started = evidence.history.started
-    own = set(started.cohort) if started else set()
-    told = {site: said.survey for site, said in sorted(chosen.history.rehearsed.items()) if said.survey is not None}
-    by_site = {site: survey for site, survey in told.items() if site in own}
-    return Surveyed(chosen.study.name, _day(chosen.records[0][0]), by_site) if by_site else None
+    sound, damaged = _surveys(federation, evidence.study, key)
+    began, started = evidence.records[0][0], evidence.history.started
+    after = sorted((survey for survey in sound if _asked(survey) > began), key=_asked)
+    before = sorted((survey for survey in sound if _asked(survey) <= began), key=_asked, reverse=True)
+    by_site: dict[str, Survey] = {}
+    days = set()
+    for survey in (*before, *after):
+        for site in sorted(started.cohort if started else ()):
+            said = survey.history.rehearsed.get(site)
+            if site not in by_site and said is not None and said.survey is not None:
+                by_site[site] = said.survey
+                days.add(_asked(survey).date().isoformat())
+    return Surveyed(", ".join(sorted(days)), by_site, damaged) if by_site or damaged else None
 
 
-def _surveys(federation: Path, study: Study, key: Ed25519PrivateKey) -> Iterator[Evidence]:
+def _surveys(federation: Path, study: Study, key: Ed25519PrivateKey) -> tuple[list[Evidence], tuple[str, ...]]:
+    """The finished surveys that counted for such a study, and the names of those that are not what was signed."""
+    sound, damaged = [], []
     for folder in all_studies(federation):
         terms = folder.rehearsal()
         if terms is None or not terms.survey or folder.standing().state is not StudyState.FINISHED:
             continue
-        if _counted(folder.study()) != _counted(study):
-            continue
-        verdict = verify(read_lines(folder.journal), public_key=key.public_key(), signer=COORDINATOR)
-        if not verdict.ok or not verdict.signed_entries:
-            raise TrustError(
-                f"The journal of the survey {folder.name} is not what the coordinator signed:"
-                f" {verdict.reason or 'it has no head'}",
-                remedy="Restore its folder from backup, or take the folder away to export without it.",
-            )
-        yield read_evidence(folder)
+        try:
+            if _counted(folder.study()) != _counted(study):
+                continue
+            verdict = verify(read_lines(folder.journal), public_key=key.public_key(), signer=COORDINATOR)
+            if verdict.ok and verdict.signed_entries:
+                sound.append(read_evidence(folder))
+                continue
+        except (StudyError, TrustError):
+            pass
+        damaged.append(folder.name)
+    return sound, tuple(damaged)
+
+
+def _asked(survey: Evidence) -> datetime:
+    return survey.records[0][0]
 
 
 def _counted(study: Study) -> dict[str, Any]:
     """What of a study decides the counts."""
     return {
-        "task": study.task.model_dump(),
-        "images": study.images.model_dump(exclude=_NOT_COUNTED),
+        "task": study.task.model_dump(exclude=_OF_TASK),
+        "images": study.images.model_dump(exclude=_OF_IMAGES),
         "clinical": {name: column.model_dump() for name, column in study.clinical.items()},
     }
-
-
-def _day(time: datetime) -> str:
-    return time.date().isoformat()

@@ -79,6 +79,13 @@ def test_no_scale_is_told_where_a_study_has_one_or_is_in_colour(asked: dict[str,
     assert landmarks_of(surveys, ImageSpec()) is not None
 
 
+def test_the_scale_is_no_sites_own() -> None:
+    own = [(0.1, 0.3, 0.6), (0.2, 0.4, 0.9), (0.2, 0.5, 0.9)]
+    plain = survey_of_pixels(scanned(gain=1.0, gamma=1.0))
+    surveys = [plain.model_copy(update={"intensity": one}) for one in own]
+    assert landmarks_of(surveys, ImageSpec()) == (0.17, 0.4, 0.8)
+
+
 def test_no_scale_is_told_from_which_a_site_could_work_out_anothers() -> None:
     surveys = [survey_of_pixels(scanned(gain=gain, gamma=1.0)) for gain in (0.5, 1.0)]
     silent = surveys[0].model_copy(update={"intensity": None})

@@ -45,6 +45,21 @@ def test_a_card_has_every_part(tmp_path: Path) -> None:
     assert ModelCard.model_validate_json(found.model_dump_json()) == found
 
 
+@pytest.mark.parametrize(
+    ("how", "said"),
+    [
+        ("", "loss is not weighted by class; the sampling is not weighted"),
+        ('loss = "weighted"', "loss is weighted by class, each site by its own"),
+        ('loss = "focal"', "focal, gamma 2"),
+        ('sampling = "class_balanced"', "the sampling is balanced over the classes"),
+    ],
+)
+def test_what_is_said_of_imbalance_is_the_studys(tmp_path: Path, how: str, said: str) -> None:
+    found = card(tmp_path, length=f"epochs_per_round = 1\n{how}")
+    (one,) = [item for item in found.guidelines["TRIPOD+AI (2024)"] if item.number == "13"]
+    assert said in one.answer
+
+
 def test_probabilities_are_calibrated_on_validation_and_held_against_test(tmp_path: Path) -> None:
     found = card(tmp_path, skew=3.0).calibration
     (one,) = found.classes
