@@ -150,6 +150,7 @@ def _admitted_before(federation: Federation, entry: RosterEntry, asked: JoinRequ
         raise _not_admitted(asked, "is on the roster with other keys, and its invitation was used for those")
     if not admission_path(federation.folder, entry.site).is_file():
         issue_admission(federation, entry, now=now)
+    _invitation_path(federation.folder, entry.site).unlink(missing_ok=True)
     return entry
 
 

@@ -9,6 +9,7 @@ The folder appears whole or not at all. Who is invited and admitted is decided i
 `server/enrolment.py`, which certificates there are in `server/authority.py`.
 """
 
+import contextlib
 import re
 import shutil
 import tempfile
@@ -94,7 +95,10 @@ class Federation:
 
 
 class LiveRoster:
-    """The roster as it lies on the disk now: a site that is removed is off it at the next look."""
+    """The roster as it lies on the disk now: a site that is removed is off it at the next look.
+
+    A file that is not sound, or older than one that was read, changes nothing; the supervisor says so.
+    """
 
     def __init__(self, federation: Federation) -> None:
         self._path = federation.folder / "roster.signed"
@@ -103,11 +107,12 @@ class LiveRoster:
         self._read_at = -1
 
     def __call__(self) -> Roster:
-        """The roster; read again when its file has changed. Raises `TrustError` if it is not sound."""
+        """The newest sound roster; read again when its file has changed."""
         changed = self._path.stat().st_mtime_ns
         if changed != self._read_at:
             seen = self._roster.version
-            self._roster = read_roster(_bytes(self._path), coordinator_key=self._key, at_least=seen)
+            with contextlib.suppress(TrustError):
+                self._roster = read_roster(_bytes(self._path), coordinator_key=self._key, at_least=seen)
             self._read_at = changed
         return self._roster
 
@@ -155,16 +160,20 @@ def set_proxied_port(federation: Federation, port: int) -> None:
     write_atomically(federation.folder / "federation.toml", text.encode())
 
 
-def load_federation(folder: Path) -> Federation:
+def load_federation(folder: Path, *, at_least: int = 1) -> Federation:
     """Read a federation folder.
+
+    Args:
+        folder: where it lies.
+        at_least: the highest version of the roster that the caller has seen.
 
     Raises:
         ConfigError: it is not a federation folder, or federation.toml is wrong.
-        TrustError: a key is exposed or missing, or the roster is not signed by the coordinator.
+        TrustError: a key is exposed or missing, the roster is not signed by the coordinator, or it is older.
     """
     settings = _parse_settings(_text(folder / "federation.toml"))
     key = load_identity_key(folder / "coordinator.key", role="coordinator's key")
-    roster = read_roster(_bytes(folder / "roster.signed"), coordinator_key=key.public_key())
+    roster = read_roster(_bytes(folder / "roster.signed"), coordinator_key=key.public_key(), at_least=at_least)
     if roster.federation != settings.name:
         raise TrustError(
             f"The roster is of federation {roster.federation!r}; federation.toml says {settings.name!r}.",

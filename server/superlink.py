@@ -184,7 +184,7 @@ class SuperLink:
     def _command(self, http_port: int) -> list[str]:
         host = f"[{self._host}]" if ":" in self._host else self._host
         return [
-            "flower-superlink",
+            *(sys.executable, "-P", "-m", "server.fleet_guard", "flower-superlink"),
             *("--host", ADDRESS, "--port", str(http_port)),
             *("--fleet-api-address", f"{host}:{self._port}"),
             *("--isolation", "subprocess", "--disable-runtime-dependency-installation"),

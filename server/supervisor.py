@@ -30,7 +30,7 @@ from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
 from shared import service_manager
 from shared.durable import write_atomically
-from shared.errors import LinkError, ResourceError, WardroundError
+from shared.errors import ResourceError, TrustError, WardroundError
 
 TURN_S = 0.25
 CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is started again
@@ -67,7 +67,7 @@ class Supervisor:
         self._stopping = False
         self._turns = 0
         self._trouble: str | None = None
-        self._roster_read_at = -1
+        self._roster_read_at, self._roster_version = -1, 1
         self._roster_holds_until = 0.0
         self._attempts: dict[str, Attempt] = {}  # by study
         self._wait_s = RESTART_WAIT_S[0]
@@ -123,7 +123,7 @@ class Supervisor:
                 self._say("The server's certificate was renewed; starting the SuperLink with it, between two rounds.")
                 self._restart_superlink()
                 return
-            self._register_roster()
+            self._follow_roster()
             self._move_studies()
         except WardroundError as error:
             self._complain(f"{error.what} {error.remedy}")
@@ -156,24 +156,32 @@ class Supervisor:
         """Once it has served, a trouble of the SuperLink never ends the supervisor."""
         try:
             self._start_superlink()
-        except LinkError as error:
+        except WardroundError as error:
             self._say(f"{error.what} {error.remedy}")
             time.sleep(self._wait_s)
             self._wait_s = min(2 * self._wait_s, RESTART_WAIT_S[1])
+
+    def _follow_roster(self) -> None:
+        """Take up a changed roster; while it is not sound, or an older one, what was let in before stays as it is."""
+        try:
+            self._register_roster()
+        except TrustError as error:
+            self._complain(f"{error.what} {error.remedy}")
 
     def _register_roster(self) -> None:
         """Make exactly the roster's keys that hold now known to the SuperLink, and the node ids to the ServerApps."""
         changed, now = (self._folder / "roster.signed").stat().st_mtime_ns, time.time()
         if changed == self._roster_read_at and now < self._roster_holds_until:
             return
-        federation: Federation = load_federation(self._folder)
+        federation: Federation = load_federation(self._folder, at_least=self._roster_version)
+        self._roster_version = federation.roster.version
         self._doorkeeper.knows(federation.roster.entries)
         entries = federation.roster.entries
         admitted = [entry for entry in entries if entry.valid(now)]
         nodes = {entry.site: self._superlink.register(entry.transport_key.encode(), entry.site) for entry in admitted}
         write_atomically(self._folder / NODES_FILE, json.dumps(nodes).encode())
         self._superlink.keep_only({entry.transport_key for entry in admitted})
-        self._roster_read_at = changed
+        self._roster_read_at, self._trouble = changed, None
         times = (at for entry in entries for at in (entry.not_before, entry.not_after) if at > now)
         self._roster_holds_until = min(times, default=math.inf)
         self._say(f"{len(nodes)} sites may connect: {', '.join(nodes) or 'nobody yet'}.")

@@ -41,6 +41,8 @@ from shared.task_rules import (
 from shared.training import TrainingSpec
 from shared.update import FloatDtype
 
+LONGEST_STUDY = 1 << 20  # characters; the longest that means something names thousands of sites
+
 
 class About(Section):
     """Who the study is."""
@@ -262,12 +264,19 @@ def parse_study(text: str) -> Study:
     """Read a study from TOML.
 
     Raises:
-        ConfigError: the text is not TOML, or a key or value is not allowed.
+        ConfigError: the text is too long, not TOML, or a key or value is not allowed.
     """
+    if len(text) > LONGEST_STUDY:
+        raise ConfigError(
+            f"The study file has {len(text):,} characters; at most {LONGEST_STUDY:,} are read.",
+            remedy="Check that this is the study file.",
+        )
     try:
         return Study.model_validate(tomllib.loads(text))
     except tomllib.TOMLDecodeError as error:
         raise ConfigError(f"The study file is not valid TOML: {error}", remedy="Correct the line named.") from None
+    except RecursionError:
+        raise ConfigError("The study file is nested too deeply.", remedy="Check that this is the study file.") from None
     except ValidationError as error:
         raise ConfigError(
             wrong_keys("study", Study, error), remedy="Correct the keys named; see docs/study.md."

@@ -31,7 +31,13 @@ MAY_KNOW = {
         *("client/link.py", "client/fleet.py", "client/membership.py", "client/message_calls.py"),
         *("client/parcels.py", "client/app.py", "client/soundings.py"),
         *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
-        *("server/memory_link.py", "shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
+        *(
+            "server/memory_link.py",
+            "server/fleet_guard.py",
+            "shared/flower_objects.py",
+            "deploy/simulation/",
+            "deploy/bench/",
+        ),
     ),
     "monai": (
         *("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/explaining.py"),

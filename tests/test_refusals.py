@@ -9,6 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 
 import grpc
@@ -27,7 +28,7 @@ from deploy.provision import provision
 from server.authority import SERVER_DAYS, certificate_pem, issue_server
 from server.enrolment import invite
 from shared.errors import LinkError
-from shared.keys import load_transport_key, make_transport_key, transport_pem
+from shared.keys import load_transport_key, transport_pem
 from shared.loopback import free_port
 from shared.version import VERSION
 
@@ -142,11 +143,12 @@ def knocking(federation: LiveFederation, root: Path) -> Iterator[dict[str, Conso
         server.stop(None).wait()
 
 
-@pytest.fixture
-def stranger(federation: LiveFederation) -> Iterator[Fleet]:
-    """Somebody with the CA certificate and a key of their own."""
-    ca_pem = (federation.federation / "ca" / "certificate.pem").read_bytes()
-    fleet = Fleet(host="127.0.0.1", port=federation.port, ca_pem=ca_pem, key=make_transport_key(), clock=time.time)
+@contextmanager
+def thief(live: LiveFederation, site: str) -> Iterator[Fleet]:
+    """Somebody with a copy of a site's key."""
+    ca_pem = (live.federation / "ca" / "certificate.pem").read_bytes()
+    key = load_enrolment(live.sites[site]).transport_key
+    fleet = Fleet(host="127.0.0.1", port=live.port, ca_pem=ca_pem, key=key, clock=time.time)
     yield fleet
     fleet.close()
 
@@ -204,13 +206,13 @@ def test_plaintext_in_both_directions(federation: LiveFederation, knocking: dict
     )
 
 
-def test_a_stranger_who_wants_the_place_of_a_site_that_is_there(
-    federation: LiveFederation, knocking: dict[str, Console], stranger: Fleet
+def test_a_thief_of_a_key_who_wants_the_place_of_a_site_that_is_there(
+    federation: LiveFederation, knocking: dict[str, Console]
 ) -> None:
     site = next(iter(federation.sites))
     request = ActivateNodeRequest(public_key=key_of(federation, site), heartbeat_interval=1800.0)
-    with pytest.raises(NotAdmitted, match="or active elsewhere"):
-        stranger.call("ActivateNode", request)
+    with thief(federation, site) as second, pytest.raises(NotAdmitted, match="or active elsewhere"):
+        second.call("ActivateNode", request)
     knocking["server"].await_line(
         f"A second caller tried to take the place of {site}, which is taken, and was refused. "
         f"Ask {site} whether it runs two agents or has just lost its folder; if not, a stranger tried."
@@ -230,13 +232,13 @@ def another_version(folder: Path) -> Path:
 def test_a_stolen_place_and_another_version_while_the_others_work(
     federation: LiveFederation,
     knocking: dict[str, Console],
-    stranger: Fleet,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     live, site = federation, list(federation.sites)[-1]
     live.stop(site)
-    stranger.call("ActivateNode", ActivateNodeRequest(public_key=key_of(live, site), heartbeat_interval=1800.0))
+    with thief(live, site) as second:
+        second.call("ActivateNode", ActivateNodeRequest(public_key=key_of(live, site), heartbeat_interval=1800.0))
     knocking["server"].await_line(
         f"A stranger holds the place of {site} for 60 more minutes; no message can be read with it. "
         f"Have {site} start its agent, which takes the place back; if it is refused, restart this server."

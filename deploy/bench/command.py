@@ -71,6 +71,15 @@ def door(keep: Keep = None) -> Answer:
 
 
 @app.command()
+@answering("bench.intruders")
+def intruders(keep: Keep = None) -> Answer:
+    """Try every way in without right, while honest studies go on; none may get in or disturb them."""
+    from deploy.bench.intruders import missed, run, show
+
+    return _answer(lambda: run(keep=keep), show=show, missed=missed)
+
+
+@app.command()
 @answering("bench.rounds")
 def rounds(
     sites: Annotated[int, typer.Option(min=1, help="Number of sites.")] = 4,

@@ -24,6 +24,7 @@ from shared.enrolment import read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import RosterEntry
 from shared.parent import end_if_asked
+from shared.signed_record import LARGEST_RECORD
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
 
@@ -150,7 +151,8 @@ def _entry(entry: RosterEntry) -> dict[str, str]:
 
 def _read(path: Path) -> bytes:
     try:
-        return path.read_bytes()
+        with path.open("rb") as file:
+            return file.read(LARGEST_RECORD + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy="Name the join request.") from None
 

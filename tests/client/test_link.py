@@ -344,13 +344,13 @@ def activate(lab: Lab, *, signer, target) -> int:
         fleet.close()
 
 
-def test_a_stranger_who_activates_a_site_s_key_is_overruled(lab, tmp_path):
+def test_a_thief_of_the_key_who_takes_the_place_is_overruled(lab, tmp_path):
     key = lab.key("victim")
     link = lab.link(key, tmp_path)
     link.connect()
     node_id = link.node_id
     link.close()
-    assert activate(lab, signer=new_key(), target=key) == node_id
+    assert activate(lab, signer=key, target=key) == node_id
 
     back = lab.link(key, tmp_path)
     back.connect()
@@ -362,9 +362,9 @@ def test_a_stranger_who_activates_a_site_s_key_is_overruled(lab, tmp_path):
     assert activate(lab, signer=key, target=key) == node_id  # close() took it off line: the hour is gone
 
 
-def test_a_stranger_who_is_first_is_named_as_a_possibility(lab, tmp_path):
+def test_a_thief_who_is_first_is_named_as_a_possibility(lab, tmp_path):
     key = lab.key("first")
-    activate(lab, signer=new_key(), target=key)
+    activate(lab, signer=key, target=key)
     error = failure(lab.link, key, tmp_path)
     assert isinstance(error, NotAdmitted)
     assert "active elsewhere" in error.what

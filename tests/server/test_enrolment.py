@@ -71,6 +71,17 @@ def test_admitting_again_changes_nothing_even_after_the_invitation_ended(folder:
     assert versions(folder) == (2, ("north",))
 
 
+def test_an_admission_that_was_cut_short_is_finished_by_the_same_request(folder: Path) -> None:
+    request = answer(invited(folder))
+    invitation, admission = folder / "invitations" / "north.json", folder / "admissions" / "north.json"
+    secret = invitation.read_bytes()
+    first = admit(folder, request, now=NOW)
+    invitation.write_bytes(secret)  # as a kill right after the roster was written leaves both
+    admission.unlink()
+    assert admit(folder, request, now=NOW + 9) == first
+    assert (invitation.exists(), admission.exists()) == (False, True)
+
+
 def test_a_taken_name_is_refused(folder: Path) -> None:
     invitation = invited(folder)
     admit(folder, answer(invitation), now=NOW)

@@ -99,6 +99,23 @@ def test_a_site_that_is_revoked_may_not_connect_any_more(served: subprocess.Pope
     assert "north" in nodes(folder)
 
 
+def test_an_older_or_changed_roster_is_not_taken_up(served: subprocess.Popen[bytes], folder: Path) -> None:
+    roster = folder / "roster.signed"
+    enrol(folder, "cut-off", root=folder.parent)
+    until(lambda: "cut-off" in nodes(folder), "the new site is registered")
+    with_it = roster.read_bytes()
+    revoke(folder, "cut-off")
+    until(lambda: "cut-off" not in nodes(folder), "the site is taken out")
+    without = roster.read_bytes()
+    for unsound in (with_it, without[:-1] + bytes([without[-1] ^ 1])):
+        roster.write_bytes(unsound)
+        time.sleep(1.0)  # some looks
+        assert "cut-off" not in nodes(folder)
+    roster.write_bytes(without)
+    enrol(folder, "later", root=folder.parent)
+    until(lambda: "later" in nodes(folder), "a sound roster is taken up again")
+
+
 def test_a_study_that_only_a_person_can_mend_fails_with_its_reason(
     served: subprocess.Popen[bytes], folder: Path
 ) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from shared.errors import ConfigError
-from shared.study import Study, parse_study
+from shared.study import LONGEST_STUDY, Study, parse_study
 from shared.task_words import asked_in_words
 
 STUDY = """
@@ -231,3 +231,11 @@ def test_models_that_segment_are_compared_by_dice_unless_it_is_said() -> None:
     assert study().selection.metric == "auroc"
     sent = Study.model_validate_json(masks().canonical())
     assert sent == masks()
+
+
+@pytest.mark.parametrize(
+    "text", ["a = " + "[" * 100_000, "a = 1\n" + "#" * LONGEST_STUDY, '[study]\nname = "../../x"\n']
+)
+def test_text_that_is_to_do_harm_is_refused_in_a_sentence(text: str) -> None:
+    with pytest.raises(ConfigError, match="study"):
+        parse_study(text)
