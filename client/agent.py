@@ -11,6 +11,7 @@ import random
 import threading
 import time
 from collections import deque
+from typing import Any
 
 from client.answering import Answering
 from client.egress import Released
@@ -35,6 +36,7 @@ from shared.errors import (
     WireCode,
     naming_disk_full,
 )
+from shared.monitoring import Figures, shown
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)
@@ -63,6 +65,7 @@ class Agent:
         self._idle_since = time.monotonic()
         self._status_at = 0.0
         self._turns = 0
+        self._said: dict[str, Any] = {}
 
     def stop(self) -> None:
         """Ask `run` to finish: the step in hand is finished or spooled; a silent server gets a minute, no more."""
@@ -92,6 +95,11 @@ class Agent:
             ResourceError: another agent runs on this folder; or `DiskFull`, nothing can be written down.
         """
         lock = sole_agent(self._site.folder, site=self._site.name)
+        with shown(self._site.settings.metrics, self._figures, say=self._site.say):
+            self._serve()
+        lock.close()
+
+    def _serve(self) -> None:
         note_start(self._site)
         self._probe()
         service_manager.tell("READY=1")
@@ -113,7 +121,6 @@ class Agent:
         if self._cut is not None:
             self._cut.cancel()
         self._report("stopped")
-        lock.close()
 
     def _turn(self) -> None:
         self._turns += 1
@@ -232,6 +239,7 @@ class Agent:
                 self._inbox.extend(self._site.link.unanswered())
             except LinkError as error:
                 self._complain(error)
+                self._report(self._state())
                 time.sleep(random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
                 continue
             self._recovered()
@@ -318,24 +326,29 @@ class Agent:
     def _report(self, state: str) -> None:
         site, task = self._site, self._answering.current
         self._status_at = time.monotonic()
+        self._said = {
+            "site": site.name,
+            "state": state,
+            "trouble": self._trouble.what if self._trouble else None,
+            "study": task.message.address.study if task else None,
+            "round": task.round if task else None,
+            "steps": task.progress.steps if task and task.progress else None,
+            "steps_planned": task.progress.planned if task and task.progress else None,
+            "stepped": task.signed if task else None,
+            "device": self._place.device if self._place else None,
+            "fell_back": self._place.fell_back if self._place else None,
+            "pid": os.getpid(),
+            "worker_pid": site.worker.pid,
+            "queued": len(self._inbox),
+            "unsent": len(self._outbox),
+            "bytes_up": site.link.traffic.bytes_up,
+            "bytes_down": site.link.traffic.bytes_down,
+            "updated": site.now(),
+        }
         with contextlib.suppress(OSError):  # a view for the operator, which the next one replaces
-            write_status(
-                site.folder,
-                {
-                    "site": site.name,
-                    "state": state,
-                    "trouble": self._trouble.what if self._trouble else None,
-                    "study": task.message.address.study if task else None,
-                    "round": task.round if task else None,
-                    "steps": task.progress.steps if task and task.progress else None,
-                    "steps_planned": task.progress.planned if task and task.progress else None,
-                    "stepped": task.signed if task else None,
-                    "device": self._place.device if self._place else None,
-                    "fell_back": self._place.fell_back if self._place else None,
-                    "pid": os.getpid(),
-                    "worker_pid": site.worker.pid,
-                    "bytes_up": site.link.traffic.bytes_up,
-                    "bytes_down": site.link.traffic.bytes_down,
-                    "updated": site.now(),
-                },
-            )
+            write_status(site.folder, self._said)
+
+    def _figures(self) -> Figures:
+        from client.figures import SiteFigures  # and what it needs, where site.toml asks for them
+
+        return SiteFigures(self._site, said=lambda: self._said, moved=self._moved)

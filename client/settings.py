@@ -18,6 +18,7 @@ from client.way import ServerSettings
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.fields import Name
+from shared.monitoring import MetricsSettings
 from shared.section import Section, wrong_keys
 
 FILE_NAME = "site.toml"
@@ -58,6 +59,7 @@ class SiteSettings(Section):
     disk: DiskSettings = DiskSettings()
     notify: NotifySettings = NotifySettings()
     policy: Policy = Policy()
+    metrics: MetricsSettings = MetricsSettings()
 
 
 def folder_of(config: Path) -> Path:

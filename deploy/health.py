@@ -4,13 +4,10 @@ It asks for life, not for luck: a site whose line is down is alive, and starting
 
 1. A site is alive while its agent's process is there and has said how it is within the last ten minutes, which is
    longer than any step of its loop.
-2. A server is alive while it completes a TLS handshake with the federation's certificate on this machine. Its
-   SuperLink ends with its supervisor, so one answers for both.
+2. A server is alive while it completes a TLS handshake with the federation's certificate on this machine.
 """
 
 import json
-import socket
-import ssl
 import time
 from datetime import datetime
 from pathlib import Path
@@ -21,9 +18,7 @@ import typer
 
 from shared.console import Answer, answering, facts
 from shared.errors import ConfigError, LinkError, ResourceError
-
-SILENCE_S = 600.0
-PATIENCE_S = 5.0
+from shared.monitoring import SILENCE_S
 
 app = typer.Typer(add_completion=False)
 
@@ -70,22 +65,15 @@ def server_state(folder: Path) -> str:
     Raises:
         LinkError: it is not.
     """
+    from server.alive import answers
     from server.federation import load_federation
 
-    federation = load_federation(folder)
-    host = federation.settings.host if federation.settings.host == "::1" else "127.0.0.1"
-    context = ssl.create_default_context(cafile=federation.ca_certificate)
-    try:
-        with (
-            socket.create_connection((host, federation.settings.fleet_port), timeout=PATIENCE_S) as line,
-            context.wrap_socket(line, server_hostname="127.0.0.1"),
-        ):
-            return "serving"
-    except (OSError, ssl.SSLError):
-        raise LinkError(
-            "The server of this federation does not answer on this machine.",
-            remedy="Start `wardround federation serve`, or read what it said last.",
-        ) from None
+    if answers(load_federation(folder)):
+        return "serving"
+    raise LinkError(
+        "The server of this federation does not answer on this machine.",
+        remedy="Start `wardround federation serve`, or read what it said last.",
+    )
 
 
 def _dead(what: str) -> ResourceError:

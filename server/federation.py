@@ -17,10 +17,10 @@ import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
-from typing import Any
+from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from server.authority import certificate_pem, issue_authority, issue_server
 from shared.durable import fsync_folder, rename_durably, write_atomically
@@ -36,6 +36,7 @@ from shared.keys import (
     save_key,
     write_key,
 )
+from shared.monitoring import MetricsSettings
 from shared.section import Section, wrong_keys
 
 _SETTINGS_TEXT = """\
@@ -44,6 +45,12 @@ name = "{name}"
 host = "{host}"  # the name or address that sites dial; it stands in the server's certificate
 fleet_port = {fleet_port}  # TCP, TLS only
 """
+
+
+class ServerMetrics(MetricsSettings):
+    """As a site's; `grpc_port` is where the SuperLink answers the standard health check of gRPC, 0 nowhere."""
+
+    grpc_port: Annotated[int, Field(ge=0, le=65535)] = 0
 
 
 class FederationSettings(Section):
@@ -56,6 +63,7 @@ class FederationSettings(Section):
     host: Host
     fleet_port: Port
     proxied_port: Port | None = None
+    metrics: ServerMetrics = ServerMetrics()
 
 
 @dataclass(frozen=True)
@@ -156,8 +164,11 @@ def set_proxied_port(federation: Federation, port: int) -> None:
         raise ConfigError(
             f"Port {port} is the one that sites dial, where the proxy listens.", remedy="Name another one by --behind."
         )
-    text = _SETTINGS_TEXT.format(**settings.model_dump()) + f"proxied_port = {port}  # of the server behind the proxy\n"
-    write_atomically(federation.folder / "federation.toml", text.encode())
+    file = federation.folder / "federation.toml"
+    lines = [line for line in _text(file).splitlines() if not line.startswith("proxied_port")]
+    place = next(n for n, line in enumerate(lines) if line.startswith("fleet_port")) + 1
+    lines.insert(place, f"proxied_port = {port}  # of the server behind the proxy")
+    write_atomically(file, "\n".join([*lines, ""]).encode())
 
 
 def load_federation(folder: Path, *, at_least: int = 1) -> Federation:

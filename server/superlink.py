@@ -54,6 +54,7 @@ class SuperLink:
             loopback address, too.
         key: its private key.
         ca: the CA certificate that signed it.
+        health: address and port where it answers the standard health check of gRPC; None for nowhere.
         environment: variables for it and the ServerApps, on top of this process's.
     """
 
@@ -66,10 +67,12 @@ class SuperLink:
         certificate: Path,
         key: Path,
         ca: Path,
+        health: tuple[str, int] | None = None,
         environment: Mapping[str, str] | None = None,
     ) -> None:
         self._run, self._host, self._port = run.resolve(), host, port
         self._certificate, self._key, self._ca = certificate, key, ca
+        self._health = health
         self._environment = dict(environment or {})
         self._process: subprocess.Popen[bytes] | None = None
         self._control: Control | None = None
@@ -86,7 +89,8 @@ class SuperLink:
         """
         self.stop()
         self._check_files()
-        self._check_port()
+        for host, port in ((self._host, self._port), *((self._health,) if self._health else ())):
+            _check_port(host, port)
         http_port = free_port()
         self._run.mkdir(parents=True, exist_ok=True)
         log = self._run / "superlink.log"
@@ -182,14 +186,14 @@ class SuperLink:
     # ------------------------------------------------------------------ starting
 
     def _command(self, http_port: int) -> list[str]:
-        host = f"[{self._host}]" if ":" in self._host else self._host
         return [
             *(sys.executable, "-P", "-m", "server.fleet_guard", "flower-superlink"),
             *("--host", ADDRESS, "--port", str(http_port)),
-            *("--fleet-api-address", f"{host}:{self._port}"),
+            *("--fleet-api-address", _place(self._host, self._port)),
             *("--isolation", "subprocess", "--disable-runtime-dependency-installation"),
             *("--ssl-certfile", str(self._certificate.resolve()), "--ssl-keyfile", str(self._key.resolve())),
             *("--ssl-ca-certfile", str(self._ca.resolve()), "--enable-supernode-auth"),
+            *(("--health-server-address", _place(*self._health)) if self._health else ()),
         ]
 
     def _variables(self) -> dict[str, str]:
@@ -206,18 +210,6 @@ class SuperLink:
                 "The server's certificate, key or CA file cannot be read, or they do not belong together.",
                 remedy="Check the files in the federation folder and who may read them, or renew the certificate.",
             ) from None
-
-    def _check_port(self) -> None:
-        family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
-        with socket.socket(family) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind((self._host, self._port))
-            except OSError as error:
-                raise LinkError(
-                    f"Port {self._port} on {self._host} cannot be used ({os.strerror(error.errno or 0).lower()}).",
-                    remedy="End the process that has it, or choose another port in federation.toml.",
-                ) from None
 
     def _await_ready(self, patience_s: float) -> None:
         deadline = time.monotonic() + patience_s
@@ -260,6 +252,22 @@ def listening(run: Path) -> list[tuple[str, int]]:
                 if line.status == psutil.CONN_LISTEN
             ]
     return found
+
+
+def _place(host: str, port: int) -> str:
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _check_port(host: str, port: int) -> None:
+    with socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            raise LinkError(
+                f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0).lower()}).",
+                remedy="End the process that has it, or choose another port in federation.toml.",
+            ) from None
 
 
 def _marked(run: str) -> Iterator[psutil.Process]:

@@ -26,11 +26,13 @@ from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
 from server.renewed import Shown, trusted_file
 from server.room import has_room
+from server.served import Served
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
 from shared import service_manager
 from shared.durable import write_atomically
 from shared.errors import ResourceError, TrustError, WardroundError
+from shared.monitoring import Figures, shown
 
 TURN_S = 0.25
 CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is started again
@@ -65,14 +67,14 @@ class Supervisor:
         self._folder = folder.resolve()
         self._say = say
         self._stopping = False
-        self._turns = 0
+        self._served = Served()
         self._trouble: str | None = None
         self._roster_read_at, self._roster_version = -1, 1
         self._roster_holds_until = 0.0
         self._attempts: dict[str, Attempt] = {}  # by study
         self._wait_s = RESTART_WAIT_S[0]
-        federation = load_federation(self._folder)
-        behind = federation.settings.proxied_port
+        self._federation = federation = load_federation(self._folder)
+        metrics, behind = federation.settings.metrics, federation.settings.proxied_port
         (self._folder / "run").mkdir(exist_ok=True)
         self._superlink = SuperLink(
             run=self._folder / "run",
@@ -81,6 +83,7 @@ class Supervisor:
             certificate=federation.server_certificate,
             key=federation.server_key,
             ca=trusted_file(federation),
+            health=(metrics.host, metrics.grpc_port) if metrics.grpc_port else None,
             environment={FEDERATION_VARIABLE: str(self._folder), **TALKATIVE},
         )
         self._shown = Shown(federation, clock=time.time)
@@ -94,23 +97,32 @@ class Supervisor:
         """Serve.
 
         Raises:
-            ResourceError: another supervisor serves this folder.
+            ResourceError: another supervisor serves this folder, or the port for metrics is taken.
             LinkError: the SuperLink cannot be started at all (port taken, certificate unreadable or expired).
         """
         lock = self._lock()
         try:
-            self._start_superlink()
-            service_manager.tell("READY=1")
-            service_manager.feed_watchdog(lambda: self._turns)
-            while not self._stopping:
-                self._turns += 1
-                self._turn()
-                time.sleep(TURN_S)
+            with shown(self._federation.settings.metrics, self._figures, say=self._say):
+                self._serve()
         finally:
             service_manager.tell("STOPPING=1")
             self._superlink.stop()
             (self._folder / NODES_FILE).unlink(missing_ok=True)
             lock.close()
+
+    def _serve(self) -> None:
+        self._start_superlink()
+        service_manager.tell("READY=1")
+        service_manager.feed_watchdog(lambda: self._served.turns)
+        while not self._stopping:
+            self._served.turns += 1
+            self._turn()
+            time.sleep(TURN_S)
+
+    def _figures(self) -> Figures:
+        from server.figures import ServerFigures  # and what it needs, where federation.toml asks for them
+
+        return ServerFigures(self._federation, self._served, held_until=self._superlink.held_until)
 
     def _turn(self) -> None:
         if not self._superlink.alive():
@@ -144,6 +156,7 @@ class Supervisor:
         trusted_file(federation)
         self._shown = Shown(federation, clock=time.time)
         self._superlink.start()
+        self._served.superlinks += 1
         self._roster_read_at = -1
         self._forget_runs()
         self._register_roster()
@@ -254,6 +267,7 @@ class Supervisor:
         if last and last.run_id != NO_RUN:
             self._superlink.stop_run(last.run_id)  # else a site waits a minute for what a dead ServerApp was sending
         run_id = self._superlink.start_run({"study": folder.name})
+        self._served.studies[folder.name] += 1
         self._attempts[folder.name] = Attempt(mark, tries, run_id, owner.epoch if owner else 0, time.monotonic())
         self._say(f"Study {folder.name}: {'resuming' if owner else 'starting'}.")
 

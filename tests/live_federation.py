@@ -27,6 +27,7 @@ from server.owner import read_owner
 from server.records import RoundCommitted
 from server.study_folder import StudyFolder, StudyState, find_study
 from shared.ledger import Entry, Verdict, read_entries, read_lines, verify
+from shared.loopback import free_port
 
 PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
 PATIENCE_S = 90.0
@@ -73,6 +74,14 @@ def images(path: Path, *, patients: int = 90, seed: int = 0) -> Path:
     return path
 
 
+def _shows_metrics(config: Path, *lines: str) -> int:
+    """Let what is configured here show its figures; the port of the page."""
+    port = free_port()
+    with config.open("a") as file:
+        file.write("\n".join(("\n[metrics]", f"port = {port}", *lines, "")))
+    return port
+
+
 def wardround(*words: object) -> Result:
     """One command as a person types it."""
     return CliRunner().invoke(app, [str(word) for word in words], env=PLAIN)
@@ -100,6 +109,9 @@ class LiveFederation(LocalFederation):
         made = partition(images(root / "all.npz"), scheme="iid", sites=3, seed=0, out=root / "data")
         data = {m.name: DataSettings(kind="npz", file=m.file) for m in made}
         super().__init__(root, data, device="cpu", policy=Policy())  # as a hospital leaves it
+        self.health_port = free_port()
+        self.pages = {name: _shows_metrics(folder / "site.toml") for name, folder in self.sites.items()}
+        self.pages["server"] = _shows_metrics(self.federation / "federation.toml", f"grpc_port = {self.health_port}")
 
     def begin(self) -> None:
         """Start the server and every site, and wait until all are connected."""
