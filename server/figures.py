@@ -30,8 +30,8 @@ FAMILIES = (
     Family("wardround_superlink_starts_total", "Starts of the SuperLink since this server was started."),
     Family("wardround_study_starts_total", "Starts of a study's process since this server was started.", ("study",)),
     Family("wardround_disk_free_bytes", "Room on the disk under the federation's folder."),
-    Family("wardround_site_online", "Whether an admitted site is connected.", ("site",)),
-    Family("wardround_site_expiry_timestamp_seconds", "When a site's place on the roster ends.", ("site",)),
+    Family("wardround_roster_site_online", "Whether an admitted site is connected.", ("site",)),
+    Family("wardround_roster_site_expiry_timestamp_seconds", "When a site's place on the roster ends.", ("site",)),
     Family("wardround_certificate_expiry_timestamp_seconds", "When the certificate of this code ends.", ("code",)),
     Family("wardround_studies", "Studies, by state.", ("code",)),
     *STUDY_FAMILIES,
@@ -88,13 +88,13 @@ class ServerFigures:
             held = self._held_until()
         for entry in federation.roster.entries:
             if entry.valid(now):
-                yield Sample("wardround_site_online", held.get(entry.transport_key, 0.0) > now, (entry.site,))
+                yield Sample("wardround_roster_site_online", held.get(entry.transport_key, 0.0) > now, (entry.site,))
         own = {"server certificate": "server", "authority": "authority"}
         for ending in endings(federation):
             if ending.name in own:
                 yield Sample("wardround_certificate_expiry_timestamp_seconds", ending.at, (own[ending.name],))
             else:
-                yield Sample("wardround_site_expiry_timestamp_seconds", ending.at, (ending.name,))
+                yield Sample("wardround_roster_site_expiry_timestamp_seconds", ending.at, (ending.name,))
 
     def _of_studies(self) -> Iterator[Sample]:
         states = {folder: _state(folder) for folder in all_studies(self._federation.folder)}

@@ -88,7 +88,7 @@ def test_prometheus_reads_both_sides(federation: LiveFederation, calm_study: Cal
     read = until(federation, prometheus, f'wardround_study_updates_admitted_total{{study="{name}"}}', 3)
     assert read == {(name, site): committed for site in sites}
     assert until(federation, prometheus, f'wardround_study_state{{study="{name}"}}', 1) == {(name, "finished"): 1}
-    assert until(federation, prometheus, "wardround_site_online == 1", 3).keys() == {(site,) for site in sites}
+    assert until(federation, prometheus, "wardround_roster_site_online == 1", 3).keys() == {(site,) for site in sites}
     assert until(federation, prometheus, "wardround_site_connected == 1", 3).keys() == {(site,) for site in sites}
     released = until(federation, prometheus, "wardround_site_updates_released_total", 3)
     assert all(count >= committed for count in released.values())
