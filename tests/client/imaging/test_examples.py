@@ -32,10 +32,12 @@ def test_an_empty_split_has_no_patients() -> None:
         {"labels": np.zeros(3, dtype=np.int32)},
         {"patients": np.zeros(3, dtype=np.float64)},
         {"images": np.zeros((3, 1, 16, 16), dtype=np.uint8)},
+        {"traits": np.zeros((2, 3), dtype=np.int8)},
+        {"traits": np.zeros((3, 3), dtype=np.int64)},
     ],
 )
 def test_arrays_that_do_not_belong_together_are_refused(changes: dict[str, np.ndarray]) -> None:
-    with pytest.raises(ValueError, match=r"length|uint16"):
+    with pytest.raises(ValueError, match=r"length|uint16|int8"):
         _examples(3, **changes)
 
 
