@@ -41,9 +41,9 @@ def given_passphrase() -> str | None:
     if folder := os.environ.get("CREDENTIALS_DIRECTORY"):
         credential = Path(folder) / CREDENTIAL
         if credential.is_file():
-            return _checked(_first_line(credential), f"The credential {CREDENTIAL}")
+            return long_enough(_first_line(credential), f"The credential {CREDENTIAL}")
     if (said := os.environ.get(VARIABLE)) is not None:
-        return _checked(said, VARIABLE)
+        return long_enough(said, VARIABLE)
     return None
 
 
@@ -60,7 +60,16 @@ def read_passphrase(path: Path) -> str:
         raise TrustError(
             "The passphrase's file can be read by other accounts.", remedy=f"Run `chmod 600 {path}`, and take another."
         )
-    return _checked(text, "The passphrase's file")
+    return long_enough(text, "The passphrase's file")
+
+
+def long_enough(text: str, what: str) -> str:
+    """The passphrase, which `what` gave; raises `ConfigError` if it is too short."""
+    if len(text) < SHORTEST:
+        raise ConfigError(
+            f"{what} has fewer than {SHORTEST} characters.", remedy="Take a longer one, such as from a generator."
+        )
+    return text
 
 
 def new_header(salt: bytes) -> bytes:
@@ -85,11 +94,3 @@ def _first_line(path: Path) -> str:
         raise ConfigError(
             "The passphrase's file cannot be read as text.", remedy=f"Look at {FILE_VARIABLE} and who may read it."
         ) from None
-
-
-def _checked(text: str, what: str) -> str:
-    if len(text) < SHORTEST:
-        raise ConfigError(
-            f"{what} has fewer than {SHORTEST} characters.", remedy="Take a longer one, such as from a generator."
-        )
-    return text

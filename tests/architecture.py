@@ -60,7 +60,8 @@ MAY_KNOW = {
     "nibabel": ("client/imaging/nifti.py", "client/imaging/nifti_mask.py"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "shared/certificates.py"),
-        *("server/authority.py", "server/authority_files.py", "client/link.py", "client/fleet.py", "deploy/release/"),
+        *("server/authority.py", "server/authority_files.py", "server/sealed.py"),
+        *("client/link.py", "client/fleet.py", "deploy/release/", "deploy/bench/intruder_calls.py"),
     ),
 }
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.

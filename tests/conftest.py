@@ -25,7 +25,14 @@ _SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one module run in one process; so do all that share a program which takes long to start."""
+    """Tests of one module run in one process; so do all that share a program which takes long to start.
+
+    Those that need a GPU are skipped where there is none.
+    """
+    gpu = [item for item in items if item.get_closest_marker("gpu")]
+    if gpu and not _has_gpu():
+        for item in gpu:
+            item.add_marker(pytest.mark.skip(reason="no CUDA device"))
     for item in items:
         names = getattr(item, "fixturenames", ())
         shared = next((name for name in _SESSION if name in names), item.nodeid.partition("::")[0])
@@ -95,3 +102,9 @@ def calm_study(federation: "LiveFederation") -> "CalmStudy":
 
     folder = federation.launch("calm")
     return CalmStudy(folder, federation.finished(folder))
+
+
+def _has_gpu() -> bool:
+    import torch  # seconds to import
+
+    return torch.cuda.is_available()

@@ -13,6 +13,7 @@ import typer
 
 from server import enrolment
 from server.admissions import admission_path
+from server.cli.backing_up import backup, restore
 from server.cli.checking import check
 from server.cli.passphrase import passphrase
 from server.cli.proxying import proxy, told_proxy
@@ -180,5 +181,5 @@ def _check_fingerprint(found: str, *, expected: str | None) -> None:
         )
 
 
-for one in (renew, status, check, passphrase, proxy):
+for one in (renew, status, check, passphrase, proxy, backup, restore):
     app.command()(one)

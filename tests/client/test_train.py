@@ -364,7 +364,6 @@ def test_amp_is_left_alone_off_cuda() -> None:
 
 
 @pytest.mark.gpu
-@pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @pytest.mark.parametrize("amp", [False, True])
 def test_cuda_learns_and_repeats_itself(amp: bool) -> None:
     spec, results = asked(epochs_per_round=6, batch_size=16, amp=amp), []

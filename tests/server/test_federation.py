@@ -127,7 +127,9 @@ def test_another_folder_is_no_federation(tmp_path: Path) -> None:
 def test_an_unknown_key_in_the_settings_lists_the_known_ones(folder: Path) -> None:
     with (folder / "federation.toml").open("a") as file:
         file.write("colour = 1\n")
-    with pytest.raises(ConfigError, match="colour: unknown key; known here: fleet_port, host, name"):
+    with pytest.raises(
+        ConfigError, match="colour: unknown key; known here: fleet_port, host, metrics, name, proxied_port"
+    ):
         load_federation(folder)
     (folder / "federation.toml").write_text("name = ")
     with pytest.raises(ConfigError, match="not valid TOML"):
