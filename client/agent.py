@@ -135,7 +135,8 @@ class Agent:
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
-            self._remind_of_pause()
+            if paused_s(self._site.folder, now=self._site.now()) > self._site.settings.notify.paused_hours * 3600:
+                self._site.alarm.tell("paused_long")  # somebody may have forgotten it
 
     def _moved(self) -> tuple[int, ...]:
         """What changes while the agent works; in a long transfer that is its bytes."""
@@ -276,24 +277,18 @@ class Agent:
         self._send_all()
 
     def _rest_worker(self) -> None:
+        """End a worker without work after a while: sooner while the server is lost, for nobody knows how long."""
+        kept_s = self._site.settings.compute.idle_s
+        if isinstance(self._trouble, LinkError):
+            kept_s = min(kept_s, LOST_S)
         if self._answering.current is not None:
             self._idle_since = time.monotonic()
-        elif time.monotonic() - self._idle_since > self._idle_s() or is_paused(self._site.folder):
+        elif time.monotonic() - self._idle_since > kept_s or is_paused(self._site.folder):
             self._site.worker.end()
-
-    def _idle_s(self) -> float:
-        """For how long a worker without work is kept: less while the server is lost, for nobody knows how long."""
-        configured = self._site.settings.compute.idle_s
-        return min(configured, LOST_S) if isinstance(self._trouble, LinkError) else configured
 
     def _end_to_reload(self) -> None:
         if self._reloading and self._answering.current is None and not self._outbox:
             self._finish()
-
-    def _remind_of_pause(self) -> None:
-        """A pause that somebody forgot: the operator hears of it, as of all news, once an hour."""
-        if paused_s(self._site.folder, now=self._site.now()) > self._site.settings.notify.paused_hours * 3600:
-            self._site.alarm.tell("paused_long")
 
     def _end_if_left(self) -> None:
         if has_left(self._site.folder) and not (self._busy() or self._outbox or self._inbox or self._stopping):
