@@ -28,6 +28,7 @@ RENEWED, STRUCK, REVOKED = HOSPITALS
 HOST, PORT = "federation.example.org", 9092
 ROUNDS = 26
 ROUND_S = 2.0
+UNEVEN = "\n[admission]\nnorm_factor = 1000\n"  # on a busy machine a site takes one step, another a hundred
 PATIENCE_S = 240.0
 _SHOWN = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2])), timeout=5))"
 
@@ -116,7 +117,7 @@ class Story:
         self.server.type(guides.NEW.words())
         file = self.server.home / "pneumonia.toml"
         text = file.read_text().replace("epochs_per_round = 1", f"seconds_per_round = {ROUND_S}")
-        file.write_text(text.replace("count = 10", f"count = {ROUNDS}"))
+        file.write_text(text.replace("count = 10", f"count = {ROUNDS}") + UNEVEN)
         self.server.type(guides.LAUNCH.words())
         self._until(lambda: len(self.journal.rounds()) >= 1, "the first round")
         self.found["from_wheel"] = all(
@@ -225,7 +226,7 @@ class Story:
     def _until(self, condition: Callable[[], bool], what: str, *, turn_s: float = 0.1) -> None:
         deadline = time.monotonic() + PATIENCE_S
         while not condition():
-            if self.journal.entries("study_finished"):
+            if self.journal.entries("study_finished") or self.journal.entries("study_failed"):
                 raise Broken(f"The study was over before {what}.")
             if time.monotonic() > deadline:
                 raise Broken(f"{PATIENCE_S:.0f} s passed without {what}.")
