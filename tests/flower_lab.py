@@ -25,6 +25,10 @@ from shared.loopback import free_port
 DAY = datetime.timedelta(days=1)
 
 
+TESTS = Path(__file__).parent
+PATHS = os.pathsep.join([str(TESTS.parent), str(TESTS)])  # ours first: there are folders of the same names in the tests
+
+
 def new_key() -> ec.EllipticCurvePrivateKey:
     return ec.generate_private_key(ec.SECP384R1())
 
@@ -113,7 +117,7 @@ class Lab:
             certificate=folder / "server.pem",
             key=folder / "server.key",
             ca=folder / "ca.pem",
-            environment={"PYTHONPATH": str(Path(__file__).parent)},
+            environment={"PYTHONPATH": PATHS},
         )
         self.superlink.start()
         self.ca_pem = (folder / "ca.pem").read_bytes()
