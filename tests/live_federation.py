@@ -90,7 +90,7 @@ def wardround(*words: object) -> Result:
 def answer(*words: object) -> dict[str, Any]:
     """The data of a command that succeeded."""
     done = wardround(*words, "--json")
-    assert done.exit_code == 0, done.output
+    assert done.exit_code == 0, done.output or repr(done.exception)
     return dict(json.loads(done.stdout)["data"])
 
 
