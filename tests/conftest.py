@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
 
 
+@pytest.hookimpl(tryfirst=True)  # before the groups are read
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Tests of one module run in one process; so do all that share a program which takes long to start.
 
