@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple, Self
 
 from shared.admission import Admission, read_admission
-from shared.certificates import check_certificate, ends_at
+from shared.certificates import check_certificate, ends_at, is_for_key
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
 from shared.errors import ConfigError, TrustError
@@ -62,7 +62,7 @@ def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transpo
             remedy="Ask the coordinator for this site's own.",
         )
     # 2. not older
-    kept = load_admission(folder, invitation)
+    kept = load_admission(folder, invitation, transport_key=transport_key)
     if kept is not None and admission.number < kept.number:
         raise TrustError(
             "The admission is older than the one that this site has taken.", remedy="Nothing: the newer one holds."
@@ -74,8 +74,13 @@ def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transpo
     return admission
 
 
-def load_admission(folder: Path, invitation: Invitation) -> Admission | None:
-    """The admission that was taken, if there is one.
+def load_admission(folder: Path, invitation: Invitation, *, transport_key: str | None = None) -> Admission | None:
+    """The admission that was taken, if there is one; one for a key that the site no longer has counts for none.
+
+    Args:
+        folder: the site's folder.
+        invitation: the site's own.
+        transport_key: the site's public key (PEM); None where it is not at hand, and any key will do.
 
     Raises:
         ConfigError: it cannot be read.
@@ -91,7 +96,9 @@ def load_admission(folder: Path, invitation: Invitation) -> Admission | None:
             f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
             remedy="Restore it from your backup, or ask the coordinator to send it again.",
         ) from None
-    return read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+    admission = read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+    ours = transport_key is None or is_for_key(admission.certificate, transport_key)
+    return admission if ours else None
 
 
 def last_day(admission: Admission) -> str:

@@ -3,8 +3,8 @@
     keys/transport.pem   keys/identity.pem   invitation.json   join-request.json   admission.json
 
 The keys are made here and never travel; the join request holds their public halves and goes back
-to the coordinator. Joining again keeps the keys. What makes an invitation or a request sound is
-decided in `shared/enrolment.py`; site.toml is written elsewhere.
+to the coordinator. Joining again keeps the keys; a new invitation ends the admission that an older one
+led to. What makes an invitation or a request sound is decided in `shared/enrolment.py`; site.toml is written elsewhere.
 """
 
 from collections.abc import Callable
@@ -15,9 +15,10 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.admission import FILE_NAME as ADMISSION
 from client.admission import Reach, load_admission
 from shared.admission import Admission
-from shared.durable import write_atomically
+from shared.durable import fsync_folder, write_atomically
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
 from shared.keys import (
@@ -26,6 +27,7 @@ from shared.keys import (
     make_identity_key,
     make_transport_key,
     save_key,
+    transport_pem,
 )
 from shared.signed_record import LARGEST_RECORD
 
@@ -74,7 +76,7 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
         _make(place)
     transport_key = _keep(folder / "keys" / "transport.pem", make_transport_key, load_transport_key)
     identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
-    write_atomically(folder / "invitation.json", data, mode=0o600)
+    _keep_invitation(folder, data)
     request = folder / "join-request.json"
     write_atomically(request, make_join_request(invited, transport_key=transport_key, identity_key=identity_key))
     return request
@@ -88,12 +90,10 @@ def load_enrolment(folder: Path) -> Enrolment:
         TrustError: the invitation is damaged, or a key file is exposed, missing or of another kind.
     """
     invitation = load_invitation(folder)
-    return Enrolment(
-        invitation,
-        load_transport_key(folder / "keys" / "transport.pem"),
-        load_identity_key(folder / "keys" / "identity.pem"),
-        load_admission(folder, invitation),
-    )
+    transport_key = load_transport_key(folder / "keys" / "transport.pem")
+    identity_key = load_identity_key(folder / "keys" / "identity.pem")
+    admission = load_admission(folder, invitation, transport_key=transport_pem(transport_key.public_key()))
+    return Enrolment(invitation, transport_key, identity_key, admission)
 
 
 def load_invitation(folder: Path) -> Invitation:
@@ -110,6 +110,15 @@ def _read(path: Path) -> bytes:
             f"There is no invitation to read at {path} ({error.strerror}).",
             remedy="Run `wardround site join` with the file that the coordinator sent.",
         ) from None
+
+
+def _keep_invitation(folder: Path, data: bytes) -> None:
+    """The newest invitation is in force until it has led to an admission: an older one goes before it is kept."""
+    kept = folder / "invitation.json"
+    if not kept.exists() or kept.read_bytes() != data:
+        (folder / ADMISSION).unlink(missing_ok=True)
+        fsync_folder(folder)
+        write_atomically(kept, data, mode=0o600)
 
 
 def _refuse_other_site(folder: Path, invited: Invitation) -> None:

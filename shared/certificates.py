@@ -38,14 +38,19 @@ def check_certificate(pem: str, *, transport_key: str, authorities: str) -> None
     try:
         certificate = x509.load_pem_x509_certificate(pem.encode())
         roots = x509.load_pem_x509_certificates(authorities.encode())
-        key = certificate.public_key()
-        holds = isinstance(key, ec.EllipticCurvePublicKey) and transport_pem(key) == transport_key
+        holds = is_for_key(pem, transport_key)
     except ValueError:
         raise _unsound("cannot be read") from None
     if not holds:
         raise _unsound("is for another key than this site's")
     if not any(_issued(certificate, root) for root in roots):
         raise _unsound("is not from one of the authorities beside it")
+
+
+def is_for_key(pem: str, transport_key: str) -> bool:
+    """Whether a certificate is for a site's key, as `shared.keys.transport_pem` gives it; raises as `ends_at`."""
+    key = x509.load_pem_x509_certificate(pem.encode()).public_key()
+    return isinstance(key, ec.EllipticCurvePublicKey) and transport_pem(key) == transport_key
 
 
 def is_issued_by(pem: bytes, authority: x509.Certificate) -> bool:

@@ -8,7 +8,7 @@ import pytest
 from client.admission import FILE_NAME, take_admission
 from client.join import Enrolment, join, load_enrolment
 from server.admissions import admission_path, issue_admission
-from server.enrolment import admit, invite
+from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
 from shared.admission import Access, make_admission, read_admission
 from shared.canonical import canonical
@@ -63,6 +63,32 @@ def test_an_older_one_is_refused_and_the_same_again_changes_nothing(federation: 
     with pytest.raises(TrustError, match="older than the one"):
         take(folder, first)
     assert (folder / FILE_NAME).read_bytes() == second
+
+
+def test_a_site_that_joins_anew_goes_by_its_new_invitation(federation: Path) -> None:
+    folder = admitted(federation)
+    stale = admission_path(federation, "north").read_bytes()
+    assert take(folder, stale).admission is not None
+    revoke(federation, "north")
+    text = (federation / "federation.toml").read_text()
+    (federation / "federation.toml").write_text(text.replace("fl.example", "new.example"))
+    new = invite(federation, "north", now=NOW + 1).read_bytes()
+    (file := folder.parent / "new.json").write_bytes(new)
+    request = join(file, folder, now=NOW + 1).read_bytes()
+    anew = load_enrolment(folder)
+    assert anew.admission is None and anew.reach.host == "new.example"
+    admit(federation, request, now=NOW + 1)
+    taken = take(folder, admission_path(federation, "north").read_bytes()).admission
+    join(file, folder, now=NOW + 2)
+    assert load_enrolment(folder).admission == taken  # the same invitation again ends nothing
+
+
+def test_an_admission_for_a_key_that_was_lost_counts_for_none(federation: Path) -> None:
+    folder = admitted(federation)
+    take(folder, admission_path(federation, "north").read_bytes())
+    (folder / "keys" / "transport.pem").unlink()
+    join(folder / "invitation.json", folder, now=NOW + 1)
+    assert load_enrolment(folder).reach.certificate_pem is None
 
 
 def test_another_sites_another_federations_and_another_keys_are_refused(federation: Path, tmp_path: Path) -> None:
