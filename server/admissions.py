@@ -61,6 +61,11 @@ def forget_admission(folder: Path, site: str) -> None:
         path.unlink(missing_ok=True)
 
 
+def admission_sites(folder: Path) -> frozenset[str]:
+    """The sites of which an admission, or the numbers of certificates, lie here."""
+    return frozenset(path.stem for path in (folder / "admissions").glob("*") if path.suffix in (".json", ".serials"))
+
+
 def has_taken(federation: Federation, site: str) -> bool:
     """Whether the site has answered with the newest admission."""
     return _number(admission_path(federation.folder, site)) == _taken(federation.folder, site)

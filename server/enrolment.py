@@ -16,7 +16,7 @@ from secrets import token_hex
 
 from pydantic import ValidationError
 
-from server.admissions import admission_path, forget_admission, issue_admission
+from server.admissions import admission_path, admission_sites, forget_admission, issue_admission
 from server.authority_files import load_authority
 from server.federation import Federation, existing_federation, load_federation
 from shared.command_line import typed
@@ -100,18 +100,22 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
 def revoke(folder: Path, site: str) -> Roster:
     """Take a site off the roster, with its invitation and admission; it may be invited anew.
 
-    A server that runs lets the site in no more, and a round that is under way goes on without it.
+    A server that runs lets the site in no more, and a round that is under way goes on without it. The roster
+    comes last, and what was cut short can be done again.
 
     Raises:
-        TrustError: the site is not on the roster.
+        TrustError: the site is not on the roster, and nothing of it is left.
     """
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
-        gone = federation.roster.by_site(site)
-        roster = replace_roster(federation, tuple(e for e in federation.roster.entries if e != gone))
-        _invitation_path(folder, gone.site).unlink(missing_ok=True)
-        forget_admission(folder, gone.site)
-        return roster
+        roster = federation.roster
+        if site not in roster.sites() and site not in admission_sites(folder):
+            roster.by_site(site)
+        _invitation_path(folder, site).unlink(missing_ok=True)
+        forget_admission(folder, site)
+        if site not in roster.sites():
+            return roster
+        return replace_roster(federation, tuple(entry for entry in roster.entries if entry.site != site))
 
 
 def _invitation_path(folder: Path, site: str) -> Path:

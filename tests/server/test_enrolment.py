@@ -8,8 +8,10 @@ import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from server import enrolment
 from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
+from server.revoked import revoked_serials
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
 from shared.keys import make_identity_key, make_transport_key
@@ -39,6 +41,10 @@ def answer(
 
 def invited(folder: Path, site: str = "north", *, now: int = NOW) -> Invitation:
     return read_invitation(invite(folder, site, now=now).read_bytes())
+
+
+def raising(*_: object) -> None:
+    raise KeyboardInterrupt
 
 
 def versions(folder: Path) -> tuple[int, tuple[str, ...]]:
@@ -163,6 +169,27 @@ def test_a_site_on_the_roster_is_not_invited_again_until_revoked(folder: Path) -
         admit(folder, request, now=NOW)
     assert admit(folder, answer(invited(folder)), now=NOW).site == "north"
     assert versions(folder) == (4, ("north",))
+
+
+@pytest.mark.parametrize("cut", ["forget_admission", "replace_roster"])
+def test_a_revocation_that_was_cut_short_is_done_again(folder: Path, cut: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    admit(folder, answer(invited(folder)), now=NOW)
+    serials = (folder / "admissions" / "north.serials").read_text().split()
+    with monkeypatch.context() as patch:
+        patch.setattr(enrolment, cut, raising)
+        with pytest.raises(KeyboardInterrupt):
+            revoke(folder, "north")
+    assert revoke(folder, "north").entries == ()
+    assert [str(serial) for serial in revoked_serials(folder)] == serials
+    with pytest.raises(TrustError, match="not on the roster"):
+        revoke(folder, "north")
+
+
+def test_what_is_left_of_a_site_off_the_roster_is_revoked(folder: Path) -> None:
+    admit(folder, answer(invited(folder)), now=NOW)
+    enrolment.replace_roster(load_federation(folder), ())  # and then the power was cut
+    assert revoke(folder, "north").version == 3
+    assert revoked_serials(folder) and list((folder / "admissions").iterdir()) == []
 
 
 def test_a_site_whose_entry_has_ended_is_invited_again_and_keeps_its_keys(folder: Path) -> None:
