@@ -22,6 +22,7 @@ from shared.errors import TrustError
 from shared.keys import load_transport_key, make_transport_key, save_key
 
 ROLE = "authority's key"
+_PART = ".next.part"
 
 
 def load_authority(folder: Path, *, now: int) -> tuple[x509.Certificate, EllipticCurvePrivateKey]:
@@ -59,7 +60,7 @@ def bring_next(folder: Path, *, name: str, now: int) -> None:
     ca = folder / "ca"
     if (ca / "next").exists():
         return
-    part = ca / ".next.part"
+    part = ca / _PART
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir(mode=0o700)
     key = make_transport_key()
@@ -92,10 +93,19 @@ def drop_old(folder: Path) -> None:
 
 
 def _finish_change(ca: Path) -> None:
-    """The certificate's key takes its place once the certificate has; else nothing is to be done."""
-    coming = ca / "next"
-    if not coming.is_dir() or (coming / "certificate.pem").read_bytes() != (ca / "certificate.pem").read_bytes():
+    """The certificate's key takes its place once the certificate has; else nothing is to be done.
+
+    A file that is missing in the folder went when the folder did, and that is once both have taken their places.
+    """
+    coming, part = ca / "next", ca / _PART
+    if not coming.is_dir():
         return
-    save_key(ca / "key.pem", load_transport_key(coming / "key.pem", role=ROLE))
-    shutil.rmtree(coming)
+    certificate, key = coming / "certificate.pem", coming / "key.pem"
+    if certificate.is_file() and key.is_file():
+        if certificate.read_bytes() != (ca / "certificate.pem").read_bytes():
+            return
+        save_key(ca / "key.pem", load_transport_key(key, role=ROLE))
+    shutil.rmtree(part, ignore_errors=True)
+    rename_durably(coming, part)
+    shutil.rmtree(part)
     fsync_folder(ca)

@@ -1,5 +1,6 @@
 """A new server certificate from the old authority: sites that trusted the old one trust it."""
 
+import shutil
 from pathlib import Path
 
 import pytest
@@ -7,8 +8,8 @@ from cryptography import x509
 
 from client.join import join
 from server.admissions import Admissions, admission_path
-from server.authority import AUTHORITY_DAYS, SERVER_DAYS
-from server.authority_files import bring_next
+from server.authority import AUTHORITY_DAYS, SERVER_DAYS, certificate_pem
+from server.authority_files import bring_next, change, load_authority
 from server.enrolment import ENTRY_DAYS, admit, invite
 from server.federation import Federation, create_federation, load_federation
 from server.renewal import Step, renew_authority, renew_server_certificate, renew_sites, waiting_sites
@@ -145,6 +146,40 @@ def test_a_change_of_authority_that_was_cut_short_is_finished(made: Federation) 
     assert is_issued_by(
         made.server_certificate.read_bytes(), x509.load_pem_x509_certificate(made.ca_certificate.read_bytes())
     )
+
+
+@pytest.mark.parametrize("gone", [(), ("certificate.pem",), ("key.pem",), ("key.pem", "certificate.pem")])
+def test_a_folder_of_the_coming_authority_that_went_in_part_stops_nothing(
+    made: Federation, gone: tuple[str, ...], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bring_next(made.folder, name="lungs", now=NOW)
+    coming = (made.folder / "ca" / "next" / "certificate.pem").read_bytes()
+
+    def cut(folder: Path, **_: object) -> None:
+        for name in gone if folder.is_dir() else ():
+            (folder / name).unlink()
+        if folder.is_dir():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(shutil, "rmtree", cut)
+        with pytest.raises(KeyboardInterrupt):
+            change(made.folder, now=NOW)
+    assert certificate_pem(load_authority(made.folder, now=NOW)[0]) == coming
+    bring_next(made.folder, name="lungs", now=NOW)  # what lies about is in nobody's way
+    assert made.trusted().count("BEGIN CERTIFICATE") == 3
+
+
+@pytest.mark.parametrize("gone", ["certificate.pem", "key.pem"])
+def test_a_coming_authority_without_a_file_is_done(made: Federation, gone: str) -> None:
+    bring_next(made.folder, name="lungs", now=NOW)
+    ca = made.folder / "ca"
+    if gone == "key.pem":
+        for name in ("certificate.pem", "key.pem"):
+            (ca / name).write_bytes((ca / "next" / name).read_bytes())
+    (ca / "next" / gone).unlink()
+    assert load_authority(made.folder, now=NOW)
+    assert not (ca / "next").exists()
 
 
 def test_a_superlink_is_started_anew_when_a_round_was_committed_or_nothing_runs(made: Federation) -> None:
