@@ -107,7 +107,8 @@ class Agent:
         self._connect()
         while not self._stopping:
             self._turn()
-        service_manager.tell("STOPPING=1")
+        if not self.starts_anew:  # else systemd would wait for the end of a process that goes on, and kill it
+            service_manager.tell("STOPPING=1")
         self._drain()
         self._site.worker.end()
         try:

@@ -2,10 +2,11 @@
 
 import errno
 import json
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -286,3 +287,22 @@ def test_the_worker_of_a_paused_site_ends_although_it_was_just_at_work(site: Lon
         pause(site.folder, Pause(by="Ada", since=site.site.now()))
         until(lambda: hands.ends)
         until(lambda: json.loads((site.folder / "status.json").read_bytes())["state"] == "paused")
+
+
+@pytest.mark.parametrize("told", ["reload", "stop"])
+def test_systemd_is_told_of_an_end_but_not_of_a_reload(
+    site: LoneSite, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, told: str
+) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as manager:
+        manager.bind(str(tmp_path / "n"))
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "n"))
+        agent = Agent(site.site)
+        getattr(agent, told)()
+        agent.run()
+        manager.setblocking(False)
+        heard = []
+        with suppress(BlockingIOError):
+            while True:
+                heard.append(manager.recv(100))
+    assert agent.starts_anew is (told == "reload")
+    assert heard == ([b"READY=1"] if told == "reload" else [b"READY=1", b"STOPPING=1"])
