@@ -2,20 +2,26 @@
 
 - SIGTERM and Ctrl-C finish the step in hand; a second one ends the process.
 - SIGHUP looks at site.toml. One that cannot be used is named and changes nothing. Else the agent finishes and sends
-  what is in hand, however long that takes, and another one begins in the same process, with all of the new file. Under
-  a terminal SIGHUP ends the process as ever, since it says that the terminal is gone.
+  what is in hand, however long that takes, and another one begins in the same process, with all of the new file. If
+  that one cannot begin after all, the process stays, says why, and tries again until somebody has mended it. Under a
+  terminal SIGHUP ends the process as ever, since it says that the terminal is gone.
 """
 
 import signal
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 from client.agent import Agent
-from client.leaving import insist_on_membership
+from client.leaving import has_left, insist_on_membership
 from client.site import check_settings, open_site
+from shared import service_manager
 from shared.allocator import reuse_freed_memory
 from shared.errors import WardroundError
+
+RETRY_S = 30.0  # between two tries to begin anew
+_LOOK_S = 0.25
 
 
 def serve(folder: Path, *, say: Callable[[str], None]) -> str:
@@ -30,34 +36,88 @@ def serve(folder: Path, *, say: Callable[[str], None]) -> str:
         ResourceError: another agent runs on this folder, or the disk is full.
         TrustError: a key file is open to others, or the ledger does not hold.
     """
-    while True:
-        site = open_site(folder, say=say)
+    signals = _Signals(folder, say)
+    signals.install()
+    name, anew = _run_one(folder, signals, say)
+    trouble = ""
+    while anew and not signals.stopped:
+        if not trouble:
+            say("site.toml is read anew.")
+        try:
+            name, anew = _run_one(folder, signals, say)
+            trouble = ""
+        except WardroundError as error:
+            if has_left(folder):
+                raise
+            if error.what != trouble:
+                say(f"Nothing is served until this is mended; tried again every {RETRY_S:.0f} s.")
+                say(f"{error.what} {error.remedy}")
+            trouble = error.what
+            _wait(signals)
+    return name
+
+
+def _run_one(folder: Path, signals: "_Signals", say: Callable[[str], None]) -> tuple[str, bool]:
+    """Run one agent to its end; the site's name, and whether another one should begin."""
+    signals.reload_asked = False  # what is asked from here on is about a file that may have been read already
+    site = open_site(folder, say=say)
+    try:
         insist_on_membership(folder, open_studies=site.studies.active())
         agent = Agent(site)
         reuse_freed_memory()
-        _listen(agent, folder, say)
+        signals.hand_to(agent)
         agent.run()
+    finally:
         site.ledger.close()
-        if not agent.starts_anew:
-            return site.name
-        say("site.toml is read anew.")
+    return site.name, agent.starts_anew
 
 
-def _listen(agent: Agent, folder: Path, say: Callable[[str], None]) -> None:
-    def stop(number: int, _: object) -> None:
-        agent.stop()
-        signal.signal(number, signal.SIG_DFL)
+def _wait(signals: "_Signals") -> None:
+    """Until it is time for the next try, or somebody asks for it, or for the end."""
+    until = time.monotonic() + RETRY_S
+    while time.monotonic() < until and not (signals.stopped or signals.reload_asked):
+        service_manager.tell("WATCHDOG=1")
+        time.sleep(_LOOK_S)
 
-    def reload(_: int, __: object) -> None:
-        try:
-            check_settings(folder)
-        except WardroundError as error:
-            say(f"site.toml is not read anew, and what was read before stays: {error.what} {error.remedy}")
-        else:
-            say("site.toml is read anew when the step in hand is finished.")
+
+class _Signals:
+    """What the process is told, also while no agent runs that could hear it."""
+
+    def __init__(self, folder: Path, say: Callable[[str], None]) -> None:
+        self.stopped = False
+        self.reload_asked = False
+        self._folder = folder
+        self._say = say
+        self._agent: Agent | None = None
+
+    def install(self) -> None:
+        """From now on, hear signals."""
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._stop)
+        if not (sys.stdin and sys.stdin.isatty()):
+            signal.signal(signal.SIGHUP, self._reload)
+
+    def hand_to(self, agent: Agent) -> None:
+        """From now on this agent is told, at first what came while there was none."""
+        self._agent = agent
+        if self.stopped:
+            agent.stop()
+        elif self.reload_asked:
             agent.reload()
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, stop)
-    if not (sys.stdin and sys.stdin.isatty()):
-        signal.signal(signal.SIGHUP, reload)
+    def _stop(self, number: int, _: object) -> None:
+        self.stopped = True
+        if self._agent is not None:
+            self._agent.stop()
+        signal.signal(number, signal.SIG_DFL)
+
+    def _reload(self, _: int, __: object) -> None:
+        try:
+            check_settings(self._folder)
+        except WardroundError as error:
+            self._say(f"site.toml is not read anew, and what was read before stays: {error.what} {error.remedy}")
+        else:
+            self._say("site.toml is read anew when the step in hand is finished.")
+            self.reload_asked = True
+            if self._agent is not None:
+                self._agent.reload()

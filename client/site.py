@@ -126,7 +126,8 @@ def open_site(
 
 def check_settings(folder: Path) -> None:
     """Whether an agent could start with the site.toml of a folder; raises as `open_site`."""
-    _settings_and_enrolment(folder)
+    settings, _ = _settings_and_enrolment(folder)
+    way_of(settings.server, folder, os.environ)
 
 
 def _settings_and_enrolment(folder: Path) -> tuple[SiteSettings, Enrolment]:
