@@ -11,10 +11,11 @@
 Whoever passes is still asked for its key by the SuperLink, and for its signature by the study.
 """
 
-import contextlib
-import os
 import signal
+from enum import Enum
 from pathlib import Path
+
+import psutil
 
 from server.authority import revocation_list
 from server.authority_files import load_authority, old_revocation_list
@@ -105,26 +106,52 @@ def write_proxy(federation: Federation, *, listen: str, upstream: str, now: int)
     return folder / "nginx.conf"
 
 
-def refresh_proxy(federation: Federation, *, now: int) -> bool | None:
-    """Write the authorities and the revocation list anew, and have nginx read them.
+class Told(Enum):
+    """What became of telling the proxy that its files have changed."""
 
-    Returns:
-        Whether an nginx that runs was told; None if there is no proxy here, or it does not run.
+    NO_PROXY = "none is configured"
+    HEARD = "the one that runs here reads them"
+    NOT_OURS = "one runs here, by another account"
+    NOT_FOUND = "none was found running here"
+
+
+def refresh_proxy(federation: Federation, *, now: int) -> Told:
+    """Write the authorities and the revocation list anew, and have the nginx that runs with them read them.
+
+    Whether it is that nginx is seen from its command line: the number in a file that a crash left may by now be
+    another process's, which SIGHUP would end.
 
     Raises:
         TrustError: as `write_proxy`.
     """
     if not (proxy_folder(federation) / "nginx.conf").is_file():
-        return None
+        return Told.NO_PROXY
     _write_trust(federation, now=now)
-    with contextlib.suppress(OSError, ValueError):
-        pid = int((proxy_folder(federation) / "nginx.pid").read_text())
-        try:
-            os.kill(pid, signal.SIGHUP)
-        except PermissionError:
-            return False
-        return True
-    return None
+    try:
+        nginx = _running(proxy_folder(federation).resolve())
+        if nginx is None:
+            return Told.NOT_FOUND
+        nginx.send_signal(signal.SIGHUP)
+    except psutil.AccessDenied:
+        return Told.NOT_OURS
+    except psutil.NoSuchProcess:
+        return Told.NOT_FOUND
+    return Told.HEARD
+
+
+def _running(folder: Path) -> psutil.Process | None:
+    """The nginx that was started with the configuration in a folder; None if there is none here.
+
+    Raises:
+        psutil.AccessDenied: who runs under its number cannot be seen.
+        psutil.NoSuchProcess: nobody does.
+    """
+    try:
+        process = psutil.Process(int((folder / "nginx.pid").read_text()))
+    except (OSError, ValueError, OverflowError):
+        return None
+    words = " ".join(process.cmdline())  # nginx writes its own into one word: "nginx: master process nginx -c FILE"
+    return process if "nginx" in words and str(folder / "nginx.conf") in words else None
 
 
 def _write_trust(federation: Federation, *, now: int) -> None:

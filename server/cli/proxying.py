@@ -7,10 +7,17 @@ from typing import Annotated
 import typer
 
 from server.federation import existing_federation, listen_address, load_federation, set_proxied_port
-from server.proxy import refresh_proxy, write_proxy
+from server.proxy import Told, refresh_proxy, write_proxy
 from shared.command_line import typed
 from shared.console import Answer, answering, facts
 from shared.durable import locked
+
+_SAID = {
+    Told.NO_PROXY: "",
+    Told.HEARD: "\nThe proxy was told.",
+    Told.NOT_OURS: "\nHave the proxy read its files again, by the account that runs it.",
+    Told.NOT_FOUND: "\nNo proxy was found running here; if one runs, reload it yourself: it reads its files only then.",
+}
 
 
 @answering("federation.proxy")
@@ -36,7 +43,4 @@ def proxy(
 
 def told_proxy(folder: Path) -> str:
     """Have an nginx that runs read what has changed; a sentence for the coordinator, or nothing."""
-    told = refresh_proxy(load_federation(folder), now=int(time.time()))
-    if told is None:
-        return ""
-    return "\nThe proxy was told." if told else "\nHave the proxy read its files again, by the account that runs it."
+    return _SAID[refresh_proxy(load_federation(folder), now=int(time.time()))]

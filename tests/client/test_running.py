@@ -9,7 +9,7 @@ import pytest
 from lone_site import LoneSite
 
 from client import running
-from client.site import Site, check_settings
+from client.site import Site, check_settings, open_site
 from shared.errors import TrustError
 
 WRONG = '\n[server]\nproxy = "http://proxy:3128"\nproxy_login_file = "not-there"\n'
@@ -65,7 +65,7 @@ def test_settings_whose_way_cannot_be_gone_are_not_read_anew(folder: Path) -> No
 
 
 def test_a_file_that_went_wrong_before_it_was_read_is_waited_for(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    config, said = folder / "site.toml", []
+    config, said = folder / "site.toml", list[str]()
     before = config.read_text()
 
     def say(line: str) -> None:
@@ -83,13 +83,13 @@ def test_a_file_that_went_wrong_before_it_was_read_is_waited_for(folder: Path, m
 
 
 def test_a_sigterm_between_two_agents_is_heard(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    opened, opening = [], running.open_site
+    opened: list[Path] = []
 
     def told_while_opening(place: Path, *, say: Callable[[str], None]) -> Site:
         opened.append(place)
         if len(opened) == 2:
             tell(signal.SIGTERM)()
-        return opening(place, say=say)
+        return open_site(place, say=say)
 
     monkeypatch.setattr(running, "open_site", told_while_opening)
     agents(monkeypatch, tell(signal.SIGHUP), lambda: None)

@@ -25,9 +25,10 @@ from deploy.local import free_port
 from server.admissions import admission_path, issue_admission
 from server.authority import certificate_pem, issue_authority, issue_site
 from server.authority_files import load_authority
+from server.cli.proxying import told_proxy
 from server.enrolment import admit, invite, revoke
-from server.federation import load_federation
-from server.proxy import refresh_proxy, write_proxy
+from server.federation import create_federation, load_federation
+from server.proxy import Told, refresh_proxy, write_proxy
 from shared.admission import read_admission
 from shared.errors import LinkError
 from shared.keys import make_transport_key
@@ -118,7 +119,7 @@ def test_only_a_certificate_that_holds_is_passed_on(federation: LiveFederation, 
         assert "HTTP 400" in refused(dial(key, shown))
 
     revoke(folder, "proxied")
-    assert refresh_proxy(load_federation(folder), now=now) is True
+    assert refresh_proxy(load_federation(folder), now=now) is Told.HEARD
     federation.until(lambda: "HTTP 400" in refused(dial(key, mine)), "a revoked certificate is refused")
 
 
@@ -147,3 +148,20 @@ def test_a_site_trains_through_the_proxy(federation: LiveFederation, guest: Path
     finally:
         federation.stop("proxied")
         revoke(federation.federation, "proxied")
+
+
+def test_a_process_that_has_the_number_of_an_ended_proxy_is_left_alone(tmp_path: Path) -> None:
+    now = int(time.time())
+    found = create_federation(tmp_path / "f", name="f", host="127.0.0.1", fleet_port=9092, now=now)
+    assert refresh_proxy(found, now=now) is Told.NO_PROXY
+    path = write_proxy(found, listen="127.0.0.1:9092", upstream="127.0.0.1:9093", now=now)
+    assert refresh_proxy(found, now=now) is Told.NOT_FOUND
+    bystander = subprocess.Popen(["sleep", "60"])
+    try:
+        (path.parent / "nginx.pid").write_text(f"{bystander.pid}\n")
+        assert refresh_proxy(found, now=now) is Told.NOT_FOUND
+        assert bystander.poll() is None
+        assert "reload it yourself" in told_proxy(found.folder)
+    finally:
+        bystander.kill()
+        bystander.wait()
