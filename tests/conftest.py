@@ -1,6 +1,8 @@
 """What every test may ask for."""
 
+import functools
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -11,6 +13,8 @@ from typing import TYPE_CHECKING
 import psutil
 import pytest
 from hypothesis import settings
+from xdist.remote import Producer
+from xdist.scheduler import LoadScopeScheduling, Scheduling
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # of several tests at once; threads that wait by turning starve the others
     os.environ.setdefault("OMP_NUM_THREADS", "1")
@@ -21,23 +25,35 @@ settings.load_profile("any machine")
 if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation
 
-_SESSION = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
+PROGRAMS = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
+class ByProgram(LoadScopeScheduling):
+    """Tests of one module run in one process; so do all modules that share a program which takes long to start."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        module = nodeid.partition("::")[0]
+        return _program_of(module) or module
+
+
+@functools.cache
+def _program_of(module: str) -> str | None:
+    text = (Path(__file__).parents[1] / module).read_text()
+    return next((p for p in PROGRAMS if re.search(rf"^def \w+\([^)]*\b{p}\b", text, re.MULTILINE)), None)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Scheduling | None:
+    """How `make test` deals tests to its processes; another `--dist` has its own way."""
+    return ByProgram(config, log) if config.getoption("dist") == "loadscope" else None
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Tests of one module run in one process; so do all that share a program which takes long to start.
-
-    Those that need a GPU are skipped where there is none.
-    """
+    """Skip the tests that need a GPU where there is none."""
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_gpu():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
-    for item in items:
-        names = getattr(item, "fixturenames", ())
-        shared = next((name for name in _SESSION if name in names), item.nodeid.partition("::")[0])
-        item.add_marker(pytest.mark.xdist_group(shared))
 
 
 @pytest.fixture(scope="session")
