@@ -4,11 +4,13 @@ The invitation says it first; from the first admission on, that is what the line
 in `shared/admission.py`; here are the file, `admission.json` in the site's folder, and rules 2 and 3.
 """
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import NamedTuple, Self
+from typing import Any, NamedTuple, Self
 
 from shared.admission import Admission, read_admission
+from shared.canonical import digest
 from shared.certificates import check_certificate, ends_at, is_for_key
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
@@ -17,6 +19,8 @@ from shared.keys import read_identity_hex
 from shared.signed_record import LARGEST_RECORD
 
 FILE_NAME = "admission.json"
+ENTRY = "admission_taken"
+Note = Callable[[str, dict[str, Any]], object]
 
 
 class Reach(NamedTuple):
@@ -40,7 +44,7 @@ class Reach(NamedTuple):
         return cls(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
 
 
-def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transport_key: str) -> Admission:
+def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transport_key: str, note: Note) -> Admission:
     """Keep an admission by the module's rules; one that was taken before changes nothing.
 
     Args:
@@ -48,6 +52,7 @@ def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transpo
         data: the admission's bytes.
         invitation: the site's own.
         transport_key: the site's public key (PEM).
+        note: lets the ledger say `ENTRY` and this; called before a new one is kept.
 
     Raises:
         ProtocolError: it was made for another protocol number.
@@ -70,6 +75,7 @@ def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transpo
     # 3. for this site's key
     check_certificate(admission.certificate, transport_key=transport_key, authorities=admission.authorities)
     if admission != kept:
+        note(ENTRY, _entry_of(admission))
         write_atomically(folder / FILE_NAME, data, mode=0o600)
     return admission
 
@@ -104,3 +110,12 @@ def load_admission(folder: Path, invitation: Invitation, *, transport_key: str |
 def last_day(admission: Admission) -> str:
     """The day on which the admission's certificate ends, UTC."""
     return datetime.fromtimestamp(ends_at(admission.certificate.encode()), UTC).date().isoformat()
+
+
+def _entry_of(admission: Admission) -> dict[str, Any]:
+    return {
+        "number": admission.number,
+        "host": admission.host,
+        "port": admission.fleet_port,
+        "authorities": digest(admission.authorities.encode()),
+    }

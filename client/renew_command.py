@@ -1,5 +1,6 @@
 """`wardround site renew`: takes an admission that came as a file."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -9,6 +10,7 @@ from client.about_site import DEFAULT_CONFIG, Config, about_site
 from client.admission import last_day, take_admission
 from client.join import load_enrolment
 from client.settings import folder_of
+from client.waiting_entries import keep_entry, note_now
 from shared.console import Answer, answering, facts
 from shared.errors import ConfigError
 from shared.keys import transport_pem
@@ -21,10 +23,15 @@ def renew(
     config: Config = DEFAULT_CONFIG,
 ) -> Answer:
     """Take an admission: address, authorities and certificate; the keys stay, and the data."""
+    from client.site import utc_now
+
     folder = folder_of(config)
     had = load_enrolment(folder)
     public = transport_pem(had.transport_key.public_key())
-    taken = take_admission(folder, _read(admission), invitation=had.invitation, transport_key=public)
+    taken = take_admission(
+        folder, _read(admission), invitation=had.invitation, transport_key=public, note=partial(keep_entry, folder)
+    )
+    note_now(folder, now=utc_now())
     until = last_day(taken)
     shown = {
         "site": taken.site,

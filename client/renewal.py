@@ -41,6 +41,7 @@ class Renewals:
                 message.admission.encode(),
                 invitation=self._enrolment.invitation,
                 transport_key=transport_pem(self._enrolment.transport_key.public_key()),
+                note=lambda kind, said: self._site.ledger.append(kind, said, time=self._site.now()),
             )
         except TrustError as error:
             if error.what != self._refused:

@@ -2,8 +2,8 @@
 did, and what the budget's file is ahead by.
 
 An entry `software` has the version, the digests of code and wheel, and the versions of what the work rests on. An entry
-`keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the federation's CA
-certificate. So an auditor sees which software released what, and that a key or certificate was changed, and when. An
+`keys` has the fingerprints of the site's own keys, of the coordinator's, and the digest of the CA certificates
+that it trusts. So an auditor sees which software released what, and that a key or certificate was changed, and when. An
 entry `tls_inspection` says whether somebody between site and server may read the line, and who.
 """
 
@@ -67,7 +67,7 @@ def keys_of(folder: Path) -> dict[str, Any]:
     return {
         "fingerprint": fingerprint(transport_pem(transport), identity_hex(identity)),
         "coordinator_fingerprint": enrolment.invitation.coordinator_fingerprint(),
-        "ca_certificate": digest(enrolment.invitation.ca_certificate.encode()),
+        "ca_certificate": digest(enrolment.reach.ca_pem),
     }
 
 

@@ -69,6 +69,7 @@ KNOWN: dict[str, set[str]] = {
     "study_purged": {*_STUDY, "by", "bytes"},
     "software": {"version", "code", "wheel", "packages"},
     "keys": {"fingerprint", "coordinator_fingerprint", "ca_certificate"},
+    "admission_taken": {"number", "host", "port", "authorities"},
     "tls_inspection": {"accepted", "authorities", "ca_certificate"},
 }
 

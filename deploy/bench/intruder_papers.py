@@ -8,12 +8,14 @@ import json
 import subprocess
 import time
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 
 from client.admission import take_admission
 from client.join import join, load_enrolment
+from client.waiting_entries import keep_entry
 from deploy.bench.intruder_calls import credentials, refused
 from deploy.bench.intruder_ground import HONEST, INSIDER, GotIn, Ground
 from deploy.local import wardround_command
@@ -177,7 +179,10 @@ def anothers_admission(ground: Ground) -> str:
     mine, theirs = ground.enrolment(), admission_path(ground.federation, HONEST[0]).read_bytes()
     key = transport_pem(mine.transport_key.public_key())
     folder = ground.sites[INSIDER]
-    return held_off(ground, lambda: take_admission(folder, theirs, invitation=mine.invitation, transport_key=key))
+    keep = partial(keep_entry, folder)
+    return held_off(
+        ground, lambda: take_admission(folder, theirs, invitation=mine.invitation, transport_key=key, note=keep)
+    )
 
 
 # ------------------------------------------------------------------ names and bombs

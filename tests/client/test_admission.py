@@ -1,15 +1,20 @@
 """A site takes an admission that is its own, by its coordinator, and no older than the last."""
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from client.admission import FILE_NAME, take_admission
+from client.admission import ENTRY, FILE_NAME, take_admission
 from client.join import Enrolment, join, load_enrolment
+from client.starting import keys_of
+from client.waiting_entries import entries_said, keep_entry
+from deploy.audit.vocabulary import KNOWN
 from server.admissions import admission_path, issue_admission
 from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
+from server.renewal import renew_authority
 from shared.admission import Access, make_admission, read_admission
 from shared.canonical import canonical
 from shared.errors import TrustError
@@ -33,7 +38,7 @@ def admitted(federation: Path, site: str = "north") -> Path:
 def take(folder: Path, data: bytes) -> Enrolment:
     had = load_enrolment(folder)
     public = transport_pem(had.transport_key.public_key())
-    take_admission(folder, data, invitation=had.invitation, transport_key=public)
+    take_admission(folder, data, invitation=had.invitation, transport_key=public, note=partial(keep_entry, folder))
     return load_enrolment(folder)
 
 
@@ -81,6 +86,18 @@ def test_a_site_that_joins_anew_goes_by_its_new_invitation(federation: Path) -> 
     taken = take(folder, admission_path(federation, "north").read_bytes()).admission
     join(file, folder, now=NOW + 2)
     assert load_enrolment(folder).admission == taken  # the same invitation again ends nothing
+
+
+def test_the_ledger_says_once_where_an_admission_sends_the_site_and_whom_it_trusts(federation: Path) -> None:
+    folder = admitted(federation)
+    before = keys_of(folder)["ca_certificate"]
+    renew_authority(federation, now=NOW + 1)  # another one is coming
+    newest = admission_path(federation, "north").read_bytes()
+    assert take(folder, newest) and take(folder, newest)
+    (entry,) = entries_said(folder, [ENTRY])
+    assert (entry.data["host"], entry.data["port"]) == ("fl.example", 9092)
+    assert entry.data["authorities"] == keys_of(folder)["ca_certificate"] != before
+    assert entry.data.keys() == KNOWN[ENTRY]
 
 
 def test_an_admission_for_a_key_that_was_lost_counts_for_none(federation: Path) -> None:
