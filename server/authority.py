@@ -53,7 +53,8 @@ def issue_server(
         host: host name or IP address; an address becomes an IP entry, as clients look there for it.
         now: Unix seconds.
     """
-    builder = _builder(_common_name("server"), authority.subject, public_key, now=now, until=now + SERVER_DAYS * DAY_S)
+    until = min(now + SERVER_DAYS * DAY_S, int(authority.not_valid_after_utc.timestamp()))
+    builder = _builder(_common_name("server"), authority.subject, public_key, now=now, until=until)
     names = dict.fromkeys([_general_name(host), _general_name("localhost"), _general_name("127.0.0.1")])
     builder = builder.add_extension(x509.SubjectAlternativeName(list(names)), critical=False)
     return _for(builder, ExtendedKeyUsageOID.SERVER_AUTH, authority_key)

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from server.checks.grounds import Grounds
 from shared.certificates import ends_at
+from shared.command_line import typed
 from shared.disks import encrypted, write_speed
 from shared.preflight import Finding, fix, passed, warn
 from shared.secret_files import closing, exposed
@@ -56,7 +57,8 @@ def look_at_certificate(grounds: Grounds) -> Finding:
         )
     what = f"The server's certificate holds for {days[0]} days, the authority for {days[1]}."
     if min(days) < EXPIRING_DAYS:
-        return warn(what, "Run `wardround federation renew`, and start the server again.", **facts)
+        authority = ("--authority",) if days[1] < EXPIRING_DAYS else ()
+        return warn(what, f"Run `{typed('federation', 'renew', grounds.folder, *authority)}`.", **facts)
     return passed(what, **facts)
 
 
@@ -67,10 +69,10 @@ def look_at_roster(grounds: Grounds) -> Finding:
         return warn("No site is on the roster yet.", "Invite one: `wardround federation invite`.")
     over = [entry.site for entry in entries if entry.not_after <= now]
     if over:
-        return fix(f"The time of {', '.join(over)} is over.", "Invite them again; the others are served meanwhile.")
+        return fix(f"The time of {', '.join(over)} is over.", _renewing(over, grounds))
     ending = [entry.site for entry in entries if entry.not_after - now < EXPIRING_DAYS * DAY_S]
     if ending:
-        return warn(f"The time of {', '.join(ending)} ends within {EXPIRING_DAYS} days.", "Renew their entries.")
+        return warn(f"The time of {', '.join(ending)} ends within {EXPIRING_DAYS} days.", _renewing(ending, grounds))
     return passed(f"{len(entries)} sites, all within their time.", sites=len(entries))
 
 
@@ -115,6 +117,11 @@ def look_at_encryption(grounds: Grounds) -> Finding:
         what = "The disk is not encrypted, as far as this machine sees."
         remedy = "Put the federation's folder on an encrypted volume (LUKS)"
     return warn(what, f"{remedy}: the keys of the federation lie on it.", encrypted=found)
+
+
+def _renewing(sites: list[str], grounds: Grounds) -> str:
+    commands = (typed("federation", "renew", grounds.folder, "--site", site) for site in sites)
+    return f"Run {', '.join(f'`{command}`' for command in commands)}."
 
 
 def _days_left(path: Path, grounds: Grounds) -> int:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from live_federation import LiveFederation, answer, wardround
 
+from server.authority import AUTHORITY_DAYS
+from server.checks.folder import look_at_certificate
 from server.checks.grounds import Grounds
 from server.checks.registry import CHECKS
 from server.federation import create_federation
+from server.renewal import renew_server_certificate
 from server.superlink import listening
 from shared.loopback import ADDRESS, free_port
 from shared.preflight import look_at
@@ -109,6 +112,13 @@ def test_the_clock_and_what_ends(folder: Path, shift_days: int, outcomes: dict[s
     chosen = [check for check in CHECKS if check.name in ("keys", "federation", *outcomes)]
     found = {line.name: line.finding.outcome for line in look_at(chosen, grounds) if line.finding}
     assert {name: found[name] for name in outcomes} == outcomes
+
+
+def test_what_is_to_be_done_about_an_end_is_the_command_that_does_it(folder: Path) -> None:
+    end = int(time.time()) + (AUTHORITY_DAYS - 10) * DAY_S
+    renew_server_certificate(folder, now=end)
+    finding = look_at_certificate(Grounds(folder, clock=lambda: end))
+    assert "--authority" in (finding.remedy or "") and finding.facts["server_days_left"] <= 10
 
 
 @contextmanager
