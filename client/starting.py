@@ -15,6 +15,7 @@ from typing import Any
 
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
+from client.scratch import sweep
 from client.site import Site
 from client.software import Software
 from client.waiting_entries import note_entries
@@ -34,6 +35,7 @@ def note_start(site: Site) -> None:
     Raises:
         DiskFull: it cannot be written down.
     """
+    sweep(site.folder)
     site.purse.catch_up()
     inspectors = site.way.inspectors()
     news = {"software": software_of(site.software), "keys": keys_of(site.folder), "tls_inspection": inspectors}

@@ -1,7 +1,5 @@
 """What the site reaches alone: the study's own rounds on its own images, by its own worker, with nobody else."""
 
-import shutil
-import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -10,6 +8,7 @@ import numpy as np
 from client.checks.grounds import Grounds
 from client.checks.work import a_worker, ask
 from client.jobs import STATE_FILE, UPDATE_FILE, Event, Failed, RoundDone, RoundJob, ScoreJob
+from client.scratch import scratch
 from client.worker_process import WorkerProcess
 from shared.canonical import digest
 from shared.errors import TEMPLATES, ResourceError
@@ -25,12 +24,8 @@ def look_at_baseline(grounds: Grounds) -> Finding:
     study = grounds.asked.model_copy(update={"privacy": None})
     if study.training is None:
         return warn("The study trains nothing, so that there is nothing to train alone.", "Leave --baseline out.")
-    out = Path(tempfile.mkdtemp(prefix=".check-", dir=grounds.folder))
-    try:
-        with a_worker(grounds.folder) as worker:
-            done = _trained_alone(worker, study, out)
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
+    with scratch(grounds.folder) as out, a_worker(grounds.folder) as worker:
+        done = _trained_alone(worker, study, out)
     rounds = study.rounds.count
     if not done.scores:
         return warn(

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from client.checks import baseline, configuration, images, line, machine, work
+from client.checks import baseline, configuration, images, line, machine, standing, work
 from client.checks.grounds import Grounds
 from shared.preflight import Check
 
@@ -13,6 +13,7 @@ _READ = ("site.toml",)
 def checks_for(grounds: Grounds) -> Iterator[Check[Grounds]]:
     """Those that can be made on these grounds: more with a study, and one more where a line is to be left idle."""
     yield Check("site.toml", configuration.look_at_settings)
+    yield Check("standing", standing.look_at_standing)
     yield Check("keys", configuration.look_at_keys)
     yield Check("policy", configuration.look_at_policy, after=_READ)
     yield Check("software", configuration.look_at_software)

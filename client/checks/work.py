@@ -1,7 +1,5 @@
 """What the worker can do here, seen from the very process that will do it: device, and one step of a study."""
 
-import shutil
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +8,7 @@ from pathlib import Path
 from client.checks.grounds import Grounds
 from client.contract import check_payload
 from client.jobs import UPDATE_FILE, Event, Failed, ProbeDone, ProbeJob, Progress, Question, RehearseDone, RehearseJob
+from client.scratch import scratch
 from client.software import installed
 from client.worker_process import WorkerProcess
 from shared.canonical import digest
@@ -59,8 +58,7 @@ def look_at_dry_run(grounds: Grounds) -> Finding:
 
     A private study is tried without its noise: whom it may train is agreed when it is opened, not before.
     """
-    out = Path(tempfile.mkdtemp(prefix=".check-", dir=grounds.folder))
-    try:
+    with scratch(grounds.folder) as out:
         job = _job(grounds, out)
         with a_worker(grounds.folder) as worker:
             event = ask(worker, job, limit_s=DRY_RUN_S)
@@ -69,8 +67,6 @@ def look_at_dry_run(grounds: Grounds) -> Finding:
         assert isinstance(event, RehearseDone)
         if (out / UPDATE_FILE).is_file():
             check_payload(contract_of(job.study, job.tensors, site=grounds.invitation.site), out / UPDATE_FILE)
-    finally:
-        shutil.rmtree(out, ignore_errors=True)
     return _of(event, grounds.measured.get("travel_s"), private=grounds.asked.privacy is not None)
 
 
