@@ -3,7 +3,8 @@
 Removed is, in this order, so that a purge that a crash ended is repeated by the same command:
 
 1. the study's folder in the spool: updates, the layers that stay here, residuals, the models seen last;
-2. entries of the image cache that no other study has used;
+2. entries of the image cache that no other study uses that was opened here, and that is not purged: what a dry run, a
+   rehearsal or the study before an amendment used holds nothing back;
 3. the frozen backbone that it brought, if no other study here names it;
 4. the list of who trained privately.
 
@@ -19,9 +20,12 @@ from pathlib import Path
 
 from client.backbones import FOLDER as BACKBONES
 from client.cache_uses import entries, forget_use, size_of, users
+from client.join import load_invitation
 from client.study_store import StudyRecord, StudyStore
 from client.training_patients import TrainingPatients
-from shared.errors import ConfigError, StudyError
+from shared.amendment import trail
+from shared.errors import ConfigError, StudyError, TrustError
+from shared.keys import read_identity_hex
 from shared.ledger import Ledger
 
 ENTRY = "study_purged"
@@ -66,14 +70,14 @@ def leftovers(folder: Path, study: str, *, abandoned: bool) -> Leftovers:
             f"The study {study} is open here.",
             remedy="Have its coordinator stop it first. If nobody ever will, add --abandoned.",
         )
-    digest = record.open.study.digest()
-    used = [entry for entry in entries(folder / "cache") if digest in users(entry)]
+    own, others = _digests(folder, record), _others(folder, record, store)
+    used = [entry for entry in entries(folder / "cache") if own & users(entry)]
     return Leftovers(
         record=record,
         spool=tuple(path for path in (folder / "spool" / study,) if path.exists()),
-        cache=tuple(entry for entry in used if users(entry) == {digest}),
+        cache=tuple(entry for entry in used if not users(entry) & others),
         backbones=tuple(_backbone(folder, record, store)),
-        shared=tuple(entry for entry in used if users(entry) != {digest}),
+        shared=tuple(entry for entry in used if users(entry) & others),
     )
 
 
@@ -100,10 +104,26 @@ def purge(folder: Path, found: Leftovers, ledger: Ledger, *, by: str, now: str) 
     for path in found.backbones:
         path.unlink()
     for entry in found.shared:
-        forget_use(entry, study.digest())
+        for digest in _digests(folder, found.record):
+            forget_use(entry, digest)
     TrainingPatients(folder).forget(study.digest())
     ledger.sign_head(time=now)
     return sum(sizes.values())
+
+
+def _digests(folder: Path, record: StudyRecord) -> set[str]:
+    """All that the study has had, before each amendment and now."""
+    coordinator = read_identity_hex(load_invitation(folder).coordinator_key)
+    try:
+        return set(trail(record.open.study, record.open.amendments, coordinator=coordinator))
+    except TrustError:  # signed by a key that the coordinator has no more
+        return {record.open.study.digest()}
+
+
+def _others(folder: Path, record: StudyRecord, store: StudyStore) -> set[str]:
+    """The digests of the other studies that were opened here and are not purged."""
+    found = (store.find(name) for name in store.names() if name != record.open.study.name)
+    return {digest for other in found if other is not None and not other.purged for digest in _digests(folder, other)}
 
 
 def _backbone(folder: Path, record: StudyRecord, store: StudyStore) -> Iterator[Path]:

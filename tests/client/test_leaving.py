@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from live_federation import answer, wardround
-from lone_site import START, LoneSite
+from lone_site import START, LoneSite, a_study
 
 from client.cache_uses import note_use, users
 from client.leaving import has_left
@@ -43,6 +43,16 @@ def cached(site: LoneSite, name: str, *digests: str) -> Path:
     for used_by in digests:
         note_use(entry, used_by)
     return entry
+
+
+def also_open(site: LoneSite) -> str:
+    """Another study here; its digest."""
+    store = site.site.studies
+    record = store.find("lungs")
+    assert record is not None
+    study = a_study("hearts")
+    store.save(record.model_copy(update={"open": record.open.model_copy(update={"study": study})}))
+    return study.digest()
 
 
 # ------------------------------------------------------------ leaving
@@ -81,14 +91,14 @@ def test_a_closed_study_goes_with_all_that_is_its_own_and_nothing_else(site: Lon
     site.tell(site.coordinator.work(1))
     site.finish()
     site.tell(site.coordinator.close(1))
-    digest = site.coordinator.study.digest()
-    own, shared = cached(site, "a" * 64, digest), cached(site, "b" * 64, digest, "f" * 64)
+    digest, other = site.coordinator.study.digest(), also_open(site)
+    own, shared = cached(site, "a" * 64, digest, "f" * 64), cached(site, "b" * 64, digest, other)
     before = {path.name for path in site.folder.iterdir()}
     done = purge(site, "--yes")
     said = json.loads(done.stdout)["data"]
     assert said["freed_bytes"] == sum(said["removed"].values()) > 1000 == said["removed"]["cache"]
     assert not (site.folder / "spool" / "lungs").exists() and not own.exists()
-    assert shared.exists() and users(shared) == {"f" * 64}
+    assert shared.exists() and users(shared) == {other}
     assert {path.name for path in site.folder.iterdir()} >= before  # ledger, receipts, openings and lists stay
     (entry,) = site.entries("study_purged")
     assert (entry["study"], entry["by"], entry["bytes"]) == ("lungs", "Ada", said["freed_bytes"])
