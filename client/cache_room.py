@@ -25,7 +25,7 @@ class CacheRoom:
     Args:
         cache: its folder.
         limits: what the site allows.
-        user: the digest of the study.
+        user: the digest of the study; None of one that is only tried, which leaves no note.
         running: the digests of the studies that are open.
         clock: Unix time in seconds.
     """
@@ -35,7 +35,7 @@ class CacheRoom:
         cache: Path,
         limits: DiskSettings,
         *,
-        user: str,
+        user: str | None,
         running: Callable[[], Set[str]],
         clock: Callable[[], float],
     ) -> None:
@@ -62,7 +62,8 @@ class CacheRoom:
 
     def note_use(self, key: str) -> None:
         """The study uses the entry of this name now."""
-        note_use(self._cache / key, self._user)
+        if self._user is not None:
+            note_use(self._cache / key, self._user)
 
     def _is_old(self, entry: Path) -> bool:
         days = self._limits.cache_days

@@ -3,6 +3,7 @@
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 from client.backbones import Backbones
@@ -112,7 +113,7 @@ class Workbench:
             site=self._settings.site.name,
             place=self._place,
             device=self._resolve,
-            data=self._data,
+            data=partial(self._data, noting_use=False),
             smallest_cell=self._settings.policy.smallest_cell,
         ).do(job)
 
@@ -145,6 +146,7 @@ class Workbench:
         study: Study,
         screen: Screen | None = None,
         note: Callable[[tuple[Row, ...]], None] | None = None,
+        noting_use: bool = True,
     ) -> SiteData:
         invitation = read_invitation((self._folder / "invitation.json").read_bytes())
         return prepare(
@@ -158,14 +160,14 @@ class Workbench:
             clinical=study.clinical,
             screen=screen or self._screen(study),
             note=note,
-            room=self._room(study),
+            room=self._room(study, noting_use=noting_use),
         )
 
-    def _room(self, study: Study) -> CacheRoom:
+    def _room(self, study: Study, *, noting_use: bool) -> CacheRoom:
         return CacheRoom(
             self._folder / "cache",
             self._settings.disk,
-            user=study.digest(),
+            user=study.digest() if noting_use else None,
             running=lambda: open_digests(self._folder / "state"),
             clock=time.time,
         )

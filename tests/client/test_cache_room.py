@@ -90,3 +90,11 @@ def test_what_is_decoded_for_a_study_is_noted_and_refused_beyond_the_quota(tmp_p
     prepared("b", cache_gb_at_most=1)
     (made,) = entries(tmp_path / "cache")
     assert users(made) == {"a", "b"}
+
+
+def test_a_study_that_is_only_tried_leaves_no_note(tmp_path: Path) -> None:
+    place = entry(tmp_path, "new", days=1)
+    for user in (None, "c"):
+        room = CacheRoom(tmp_path, DiskSettings(), user=user, running=frozenset, clock=lambda: NOW)
+        room.note_use("new")
+        assert users(place) == ({user} if user else set())
