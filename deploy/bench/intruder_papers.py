@@ -34,7 +34,7 @@ from shared.study import parse_study
 
 DAY_S = 86_400
 GUEST = "guest"
-COMMAND_S = 120.0
+COMMAND_S = 300.0
 
 
 def held_off(ground: Ground, act: Callable[[], Any]) -> str:
