@@ -118,7 +118,10 @@ def test_what_is_to_be_done_about_an_end_is_the_command_that_does_it(folder: Pat
     end = int(time.time()) + (AUTHORITY_DAYS - 10) * DAY_S
     renew_server_certificate(folder, now=end)
     finding = look_at_certificate(Grounds(folder, clock=lambda: end))
-    assert "--authority" in (finding.remedy or "") and finding.facts["server_days_left"] <= 10
+    assert (
+        "--authority" in (finding.remedy or "")
+        and finding.facts["server_days_left"] == finding.facts["authority_days_left"]
+    )
 
 
 @contextmanager
