@@ -36,7 +36,7 @@ def proxy(
     shown = {
         "Configuration": path,
         "Sites dial": f"{settings.host}, port {settings.fleet_port}",
-        "Next": f"start {typed('federation', 'serve', folder)} again, then: nginx -c {path}",
+        "Next": f"start {typed('federation', 'serve', folder)} again, then: nginx -c {path.resolve()}",
     }
     return Answer({"configuration": str(path), "port": settings.fleet_port, "behind": behind}, facts(shown))
 
