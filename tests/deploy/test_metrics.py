@@ -63,8 +63,8 @@ def prometheus(federation: LiveFederation, tmp_path_factory: pytest.TempPathFact
 
 def asked(api: str, query: str) -> list[dict[str, Any]]:
     try:
-        found = httpx.get(f"{api}/query", params={"query": query}, timeout=30).json()
-    except httpx.TransportError:  # it is starting
+        found = httpx.get(f"{api}/query", params={"query": query}, timeout=30).raise_for_status().json()
+    except httpx.HTTPError:  # it is starting
         return []
     return list(found.get("data", {}).get("result", ()))
 

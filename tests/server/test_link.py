@@ -36,7 +36,7 @@ print("sent", flush=True)
 
 
 def unbounded(fleet) -> FleetStub:
-    credentials = grpc.ssl_channel_credentials(fleet._ca_pem)
+    credentials = grpc.ssl_channel_credentials(fleet._trusted)
     options = [("grpc.max_send_message_length", -1), ("grpc.max_receive_message_length", -1)]
     return FleetStub(grpc.secure_channel(f"{fleet._host}:{fleet._port}", credentials, options=options))
 

@@ -40,7 +40,7 @@ def independently(independent: ModuleType, handed: Handed, lines: Lines, receipt
 def test_a_ledger_and_its_receipt_are_anchored(handed: Handed, independent: ModuleType, closing: Path) -> None:
     said = answer("audit", "verify", handed.ledger, "--key", handed.card, "--head", closing)
     assert (said["verdict"], said["anchored"], said["consistent"]) == (ANCHORED, True, True)
-    assert (said["anchored_entries"], said["anchors"][0]["entry"]) == (40, 40)
+    assert (said["anchored_entries"], said["anchors"][0]["entry"]) == (41, 41)
     assert said["anchors"][0]["source"] == "the receipt of chest"
     assert independently(independent, handed, handed.lines, closing) == ANCHORED
 
@@ -86,11 +86,11 @@ def signed(handed: Handed, lines: Lines) -> Lines:
 
 def test_a_backup_and_a_rewritten_ledger_are_told_apart(handed: Handed, tmp_path: Path, closing: Path) -> None:
     rolled_back = cut(handed, tmp_path, signed(handed, handed.lines[:20]), closing)
-    assert "it is entry 40, and the ledger ends at 21; its end was cut off" in rolled_back["error"]["what"]
-    assert rolled_back["data"]["first_missing_entry"] == 40
+    assert "it is entry 41, and the ledger ends at 21; its end was cut off" in rolled_back["error"]["what"]
+    assert rolled_back["data"]["first_missing_entry"] == 41
     anew = handed.written_anew(lambda entry: entry | {"time": "2026-01-02T03:04:05Z"})
     said = cut(handed, tmp_path, anew, closing)
-    assert "entry 40 is another one; the ledger was written anew there or before" in said["error"]["what"]
+    assert "entry 41 is another one; the ledger was written anew there or before" in said["error"]["what"]
 
 
 def test_receipts_that_the_coordinator_did_not_sign_are_refused(
@@ -113,4 +113,4 @@ def test_an_anchor_of_a_closing_receipt_is_that_of_the_journal(handed: Handed, c
     [found] = read_anchors(str(closing), handed.signer)
     [journals] = read_anchors(str(handed.journals[-1]), handed.signer)
     assert (found.head, found.study) == (journals.head, journals.study)
-    assert found == Anchor(found.head, "the receipt of chest", "chest", 40)
+    assert found == Anchor(found.head, "the receipt of chest", "chest", 41)

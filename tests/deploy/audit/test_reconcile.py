@@ -122,7 +122,7 @@ def test_what_a_site_changes_afterwards_is_named(
 def test_a_rolled_back_ledger_has_not_the_heads_that_the_journal_holds(handed: Handed, tmp_path: Path) -> None:
     n = iter(range(1, 1000))
     forged = anew(
-        handed.ledger, tmp_path / "north.jsonl", lambda e: e if next(n) <= 9 else None, key=handed.key, signer=SITE
+        handed.ledger, tmp_path / "north.jsonl", lambda e: e if next(n) <= 10 else None, key=handed.key, signer=SITE
     )
     said = reconciled(handed, handed.journals[0], forged, code=4)["data"]
     assert {one["code"] for one in said["discrepancies"]} >= {"head", "never_left"}

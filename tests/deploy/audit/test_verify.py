@@ -41,7 +41,7 @@ def heads(handed: Handed) -> list[object]:
 def test_a_ledger_and_its_journals_are_anchored(handed: Handed, words: list[object], heads: list[object]) -> None:
     said = answer(*words, *heads)
     assert (said["verdict"], said["consistent"], said["anchored"], said["conforms"]) == (ANCHORED, True, True, True)
-    assert (said["entries"], said["signed_entries"], said["anchored_entries"]) == (42, 42, 40)
+    assert (said["entries"], said["signed_entries"], said["anchored_entries"]) == (43, 43, 41)
     assert [anchor["study"] for anchor in said["anchors"]] == list(STUDIES)
     assert (said["unknown"], said["breaches"]["count"], said["remarks"]["count"]) == ({}, 0, 0)
     assert [(study["study"], study["updates"], study["closed"]) for study in said["studies"]] == [
@@ -58,10 +58,10 @@ def test_without_an_anchor_the_end_is_open_and_that_is_no_failure(words: list[ob
 
 def test_an_older_anchor_says_what_stands_behind_it(handed: Handed, words: list[object]) -> None:
     said = answer(*words, "--head", handed.journals[0])
-    assert (said["verdict"], said["anchored_entries"]) == (OPEN_END, 19)
+    assert (said["verdict"], said["anchored_entries"]) == (OPEN_END, 20)
     assert said["behind_anchor"]["release"] == 5
     shown = " ".join(wardround(*words, "--head", handed.journals[0]).stdout.split())
-    assert "the first 19 entries, by the journal of lungs behind that the site's word alone" in shown
+    assert "the first 20 entries, by the journal of lungs behind that the site's word alone" in shown
 
 
 def test_the_page_begins_with_the_verdict_and_fits(words: list[object], heads: list[object]) -> None:
@@ -101,7 +101,7 @@ def test_the_fingerprint_is_the_one_that_was_compared_when_the_site_joined(hande
 
 def test_another_key_and_another_name_do_not_fit(handed: Handed) -> None:
     south = ("audit", "verify", handed.ledger, "--key", handed.federation / "roster.signed", "--signer", "south")
-    assert failed(*south)["data"]["first_bad_line"] == 9  # the first head
+    assert failed(*south)["data"]["first_bad_line"] == 10  # the first head
     assert failed("audit", "verify", handed.ledger, "--key", handed.card, "--signer", "south")["data"] == {}
 
 
@@ -170,7 +170,7 @@ def test_anchors_names_what_to_ask_of_whom(handed: Handed) -> None:
     assert [question["whom"] for question in asked[:2]] == [SITE, "whoever keeps the signed agreement"]
     assert [question["head"] for question in asked[2:]] == [anchor.head for anchor in handed.anchors]
     shown = wardround("audit", "anchors", handed.ledger).stdout
-    assert "it should hold the head of entry 19" in shown
+    assert "it should hold the head of entry 20" in shown
     assert max(map(len, shown.splitlines())) <= 80
 
 
@@ -208,7 +208,7 @@ def test_lines_behind_the_anchor_are_the_sites_word_alone(handed: Handed, tmp_pa
     assert (said["verdict"], said["behind_anchor"], said["anchored_entries"]) == (
         OPEN_END,
         {"worker_restarted": 1},
-        40,
+        41,
     )
 
 
@@ -234,14 +234,14 @@ def test_what_a_ledger_says_cannot_drive_the_terminal(handed: Handed, tmp_path: 
 
 def test_a_torn_last_line_is_broken_and_says_so(handed: Handed, tmp_path: Path) -> None:
     said = verified(handed, tmp_path, handed.ledger.read_bytes()[:-9], code=4)
-    assert said["data"]["verdict"] == "broken at line 42: the entry has no end, or is too long"
+    assert said["data"]["verdict"] == "broken at line 43: the entry has no end, or is too long"
     assert not said["data"]["anchored"]
 
 
 def test_another_format_asks_for_the_version_that_wrote_it(handed: Handed, tmp_path: Path) -> None:
     content = handed.ledger.read_bytes() + canonical({**json.loads(handed.lines[-1]), "v": 2}) + b"\n"
     said = verified(handed, tmp_path, content, code=4)
-    assert (said["error"]["code"], said["data"]["first_bad_line"]) == ("protocol", 43)
+    assert (said["error"]["code"], said["data"]["first_bad_line"]) == ("protocol", 44)
     assert "format 2; this software reads format 1" in said["data"]["verdict"]
     assert "version of Wardround that wrote" in said["error"]["remedy"]
 
@@ -264,7 +264,7 @@ def test_a_breach_is_told_apart_from_a_broken_chain(handed: Handed, tmp_path: Pa
     said = verified(handed, tmp_path, b"".join(handed.written_anew(change)), code=4)
     assert said["data"]["verdict"] == f"{OPEN_END}; 6 entries break what was agreed"
     assert (said["data"]["consistent"], said["data"]["conforms"]) == (True, False)
-    assert said["error"]["what"].startswith("Entry 6 breaks what was agreed: the release names a contract that no")
+    assert said["error"]["what"].startswith("Entry 7 breaks what was agreed: the release names a contract that no")
 
 
 # ------------------------------------------------------------ what it costs
@@ -279,7 +279,7 @@ def test_memory_does_not_grow_with_the_ledger(handed: Handed) -> None:
         _, tip = tip.follow(line)
         lines.append(line + b"\n")
     many = handed.examined(lines, [])
-    assert few.types.total() == 42
+    assert few.types.total() == 43
     assert (many.types.total(), many.unknown.total()) == (3000, 3000)
     assert max(len(many.types), len(many.unknown), len(many.remarks.kept)) <= 101
 
