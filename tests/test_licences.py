@@ -17,7 +17,7 @@ from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
 PACKAGES = ("shared", "server", "client", "deploy")
-OURS = {*PACKAGES, *(path.stem for path in (ROOT / "tests").rglob("*.py"))}
+OURS = {*PACKAGES, *(path.stem for path in (ROOT / "tests").rglob("*") if path.is_dir() or path.suffix == ".py")}
 # name -> why the LGPL's conditions are met
 LGPL_WITH_REASON: dict[str, str] = {}
 # name -> licence, for packages whose metadata says nothing; read from the files that they install

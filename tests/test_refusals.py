@@ -27,6 +27,7 @@ from deploy.local import wardround_command
 from deploy.provision import provision
 from server.authority import SERVER_DAYS, certificate_pem, issue_server
 from server.enrolment import invite
+from server.federation import load_federation
 from shared.errors import LinkError
 from shared.keys import load_transport_key, transport_pem
 from shared.loopback import free_port
@@ -172,9 +173,11 @@ def test_an_unknown_key(knocking: dict[str, Console]) -> None:
 
 
 def test_a_wrong_ca(federation: LiveFederation, knocking: dict[str, Console]) -> None:
+    issuer = f"{load_federation(federation.federation).settings.name} CA"
     knocking["foreign"].await_line(
-        f"The certificate of 127.0.0.1:{federation.port} is not from this federation's CA. "
-        "Check the address; if it is right, something between (TLS inspection) or the invitation is wrong."
+        f"The certificate of 127.0.0.1:{federation.port} is not from this federation's CA, but issued by {issuer!r}. "
+        "If that is your TLS inspection or antivirus, have it leave this line alone: docs/site.md has the words for "
+        "its team. Else check the address and the invitation."
     )
     knocking["server"].await_line(
         "A caller broke off the TLS handshake: it does not accept this server's certificate. "

@@ -60,7 +60,11 @@ def look_at_control(grounds: Grounds) -> Finding:
     """Does the SuperLink's Control API, which asks for no password, listen on loopback alone, and who is there?"""
     port = grounds.federation.settings.fleet_port
     if open_to_others := sorted(
-        {f"{address}:{at}" for address, at in listening(grounds.folder / "run") if at != port and address != ADDRESS}
+        {
+            f"{address}:{at}"
+            for address, at in listening(grounds.folder / "run")
+            if at != port and not _is_loopback(address)
+        }
     ):
         return fix(
             f"A process of this federation listens at {', '.join(open_to_others)}, beside the port of the sites.",
@@ -94,6 +98,13 @@ def look_at_memory(grounds: Grounds) -> Finding:
     if free < FREE_MEMORY_BYTES:
         return fix(what, "End other programs: the SuperLink holds models and updates in memory.", free_bytes=free)
     return passed(what, free_bytes=free)
+
+
+def _is_loopback(address: str) -> bool:
+    """Whether a socket's address is, also as IPv6 writes one of IPv4 (RFC 4291, section 2.5.5.2)."""
+    found = ipaddress.ip_address(address.partition("%")[0])
+    mapped = found.ipv4_mapped if isinstance(found, ipaddress.IPv6Address) else None
+    return (mapped or found).is_loopback
 
 
 def _people() -> Iterator[str]:
