@@ -31,7 +31,7 @@ class Backbones:
 
     def find(self, sha256: str) -> Path | None:
         """The file with these bytes; one that bears the digest's name is looked at first."""
-        named = self._brought(sha256)
+        named = self.brought(sha256)
         others = sorted(self._folder.glob(f"[!.]*{_SUFFIX}"))
         return next((path for path in (named, *others) if _digest(path) == sha256), None)
 
@@ -42,7 +42,7 @@ class Backbones:
         part = self._folder / f".{sha256}.part"
         try:
             yield part
-            part.replace(self._brought(sha256))
+            part.replace(self.brought(sha256))
             fsync_folder(self._folder)
         finally:
             part.unlink(missing_ok=True)
@@ -52,10 +52,11 @@ class Backbones:
         named = (_BROUGHT.fullmatch(path.name) for path in self._folder.glob(f"*{_SUFFIX}"))
         gone = sorted({found[1] for found in named if found} - set(but))
         for sha256 in gone:
-            self._brought(sha256).unlink(missing_ok=True)
+            self.brought(sha256).unlink(missing_ok=True)
         return gone
 
-    def _brought(self, sha256: str) -> Path:
+    def brought(self, sha256: str) -> Path:
+        """Where the file lies, or would lie, that an opening brings."""
         return self._folder / f"{sha256}.brought{_SUFFIX}"
 
 

@@ -18,7 +18,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from client.backbones import FOLDER as BACKBONES
+from client.backbones import Backbones
 from client.cache_uses import entries, forget_use, size_of, users
 from client.join import load_invitation
 from client.study_store import StudyRecord, StudyStore
@@ -132,7 +132,7 @@ def _backbone(folder: Path, record: StudyRecord, store: StudyStore) -> Iterator[
     wanted = _sha256(record)
     others = {_sha256(other) for known in store.names() if known != name and (other := store.find(known))}
     if wanted and wanted not in others:
-        path = folder / BACKBONES / f"{wanted}.safetensors"
+        path = Backbones(folder).brought(wanted)
         yield from (one for one in (path,) if one.is_file())
 
 

@@ -9,6 +9,7 @@ import pytest
 from live_federation import answer, wardround
 from lone_site import START, LoneSite, a_study
 
+from client.backbones import Backbones
 from client.cache_uses import note_use, users
 from client.leaving import has_left
 from client.starting import note_start
@@ -45,12 +46,12 @@ def cached(site: LoneSite, name: str, *digests: str) -> Path:
     return entry
 
 
-def also_open(site: LoneSite) -> str:
-    """Another study here; its digest."""
+def also_open(site: LoneSite, **changes: Any) -> str:
+    """Another study here, `hearts`; its digest."""
     store = site.site.studies
     record = store.find("lungs")
     assert record is not None
-    study = a_study("hearts")
+    study = a_study("hearts", **changes)
     store.save(record.model_copy(update={"open": record.open.model_copy(update={"study": study})}))
     return study.digest()
 
@@ -104,6 +105,20 @@ def test_a_closed_study_goes_with_all_that_is_its_own_and_nothing_else(site: Lon
     assert (entry["study"], entry["by"], entry["bytes"]) == ("lungs", "Ada", said["freed_bytes"])
     site.tell(site.coordinator.open(attempt=2))
     assert site.refused()[-1:] == [WireCode.STATE_LOST]  # it could be asked for a round twice
+
+
+def test_of_backbones_the_one_that_the_study_brought_goes_alone(site: LoneSite) -> None:
+    pinned, backbones = digest(b"weights"), Backbones(site.folder)
+    site.open()
+    also_open(site, backbone={"sha256": pinned})
+    with backbones.arriving(pinned) as part:
+        part.write_bytes(b"weights")
+    laid = backbones.brought(pinned).with_name(f"{pinned}.safetensors")  # by hospital IT
+    laid.write_bytes(b"weights")
+    said = json.loads(purge(site, "--yes", "--abandoned", study="hearts").stdout)["data"]
+    assert said["removed"]["backbone"] == len(b"weights")
+    assert not backbones.brought(pinned).exists()
+    assert laid.exists()
 
 
 def test_an_open_study_goes_only_if_it_is_abandoned(site: LoneSite) -> None:
