@@ -5,10 +5,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from shared import loopback
 from shared.section import Section
 
 Word = Annotated[str, Field(pattern=r"^[^\x00]{1,4096}$")]  # of a command
-_HERE = ("127.0.0.1", "::1", "localhost")
 
 
 class NotifySettings(Section):
@@ -22,6 +22,6 @@ class NotifySettings(Section):
     def _webhook_is_encrypted(self) -> Self:
         if self.webhook is not None:
             parts = urlsplit(self.webhook)
-            if parts.scheme != "https" and parts.hostname not in _HERE:
+            if parts.scheme != "https" and parts.hostname not in loopback.NAMES:
                 raise ValueError("notify.webhook needs https, but for an address of this machine")
         return self

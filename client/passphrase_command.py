@@ -8,7 +8,7 @@ import typer
 from client.about_site import DEFAULT_CONFIG, Config
 from client.settings import folder_of
 from shared.console import Answer, answering
-from shared.key_files import asked_passphrase, rekey
+from shared.key_files import rekeyed
 
 KEYS = ("keys/transport.pem", "keys/identity.pem")
 
@@ -21,7 +21,4 @@ def passphrase(
     remove: Annotated[bool, typer.Option("--remove", help="Leave the keys unencrypted.")] = False,
 ) -> Answer:
     """Encrypt the site's private keys under a passphrase, or under another one."""
-    wanted = asked_passphrase(new, remove=remove)
-    written = rekey(folder_of(config), KEYS, passphrase=wanted)
-    how = "unencrypted" if wanted is None else "encrypted"
-    return Answer({"keys": list(written), "encrypted": wanted is not None}, f"{', '.join(written)}: {how}.")
+    return rekeyed(folder_of(config), KEYS, new=new, remove=remove)

@@ -12,9 +12,8 @@ from client.join import load_enrolment
 from client.settings import folder_of
 from client.waiting_entries import keep_entry, note_now
 from shared.console import Answer, answering, facts
-from shared.errors import ConfigError
 from shared.keys import transport_pem
-from shared.signed_record import LARGEST_RECORD
+from shared.signed_record import read_file
 
 
 @answering("site.renew")
@@ -29,7 +28,11 @@ def renew(
     had = load_enrolment(folder)
     public = transport_pem(had.transport_key.public_key())
     taken = take_admission(
-        folder, _read(admission), invitation=had.invitation, transport_key=public, note=partial(keep_entry, folder)
+        folder,
+        read_file(admission, "admission"),
+        invitation=had.invitation,
+        transport_key=public,
+        note=partial(keep_entry, folder),
     )
     note_now(folder, now=utc_now())
     until = last_day(taken)
@@ -41,11 +44,3 @@ def renew(
     }
     data = {"site": taken.site, "host": taken.host, "port": taken.fleet_port, "valid_until": until}
     return Answer(data, facts(shown))
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(LARGEST_RECORD + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy="Name the admission.") from None

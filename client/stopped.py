@@ -1,6 +1,5 @@
 """One agent per folder, which alone writes there while it runs; and work that needs it to be stopped."""
 
-import fcntl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -8,6 +7,7 @@ from typing import IO
 
 from client.join import load_enrolment
 from client.receipts import LEDGER_FILE
+from shared.durable import try_lock
 from shared.errors import ResourceError
 from shared.ledger import Ledger
 
@@ -24,16 +24,13 @@ def sole_agent(folder: Path, *, site: str) -> IO[str]:
     Raises:
         ResourceError: another agent has it.
     """
-    file = (folder / LOCK_FILE).open("w")
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        file.close()
+    lock = try_lock(folder / LOCK_FILE)
+    if lock is None:
         raise ResourceError(
             f"Another agent already serves the site {site} from this folder.",
             remedy="Use `wardround site status`; stop the other one first.",
-        ) from None
-    return file
+        )
+    return lock
 
 
 @contextmanager
@@ -43,13 +40,10 @@ def agent_stopped(folder: Path) -> Iterator[None]:
     Raises:
         AgentRuns: it was not.
     """
-    with (folder / LOCK_FILE).open("w") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise AgentRuns(
-                "The site's agent runs; it alone may write here now.", remedy="Stop it first, and try again."
-            ) from None
+    lock = try_lock(folder / LOCK_FILE)
+    if lock is None:
+        raise AgentRuns("The site's agent runs; it alone may write here now.", remedy="Stop it first, and try again.")
+    with lock:
         yield
 
 

@@ -18,12 +18,12 @@ from pydantic import Field, model_validator
 
 from client.forward_proxy import ForwardProxy
 from client.secret_file import read_login
+from shared import loopback
 from shared.canonical import digest
 from shared.certificates import authority_names
 from shared.errors import ConfigError
 from shared.section import Section
 
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 _LARGEST = 64 << 10  # bytes of a file of authorities
 
 
@@ -63,7 +63,7 @@ class Way:
         """The proxy to this server; None dials it directly."""
         if self.chosen is not None:
             return self.chosen
-        spared = [*_LOOPBACK, *(entry.strip() for entry in self.spared.split(","))]
+        spared = [*loopback.NAMES, *(entry.strip() for entry in self.spared.split(","))]
         return None if any(_names(entry.lower(), host.lower()) for entry in spared) else self.environment
 
     def inspectors(self) -> dict[str, Any]:

@@ -5,7 +5,6 @@ taken while nobody serves the federation, so that journals and models belong tog
 its name. A restored folder appears whole or not at all. How the file is sealed is decided in `server/sealed.py`.
 """
 
-import fcntl
 import os
 import shutil
 import tarfile
@@ -14,9 +13,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from server.federation import existing_federation
+from server.federation import existing_federation, serving_lock
 from server.sealed import CHUNK_BYTES, Opening, Sealing, key_of, new_header, read_header
-from shared.durable import locked, rename_durably, wait_for_disk
+from shared.durable import locked, rename_durably, try_lock, wait_for_disk
 from shared.errors import ConfigError, ResourceError, TrustError, naming_disk_full
 
 _TRANSIENT = ("run", "proxy/tmp", "proxy/nginx.pid")
@@ -164,12 +163,11 @@ def _naming_the_disk(what: str) -> Iterator[None]:
 def _unserved(folder: Path) -> Iterator[None]:
     """Hold the lock of who serves the federation."""
     (folder / "run").mkdir(mode=0o700, exist_ok=True)
-    with (folder / "run" / "serve.lock").open("w") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise ResourceError(
-                "The federation is served; a backup now would not hold together.",
-                remedy="Stop `federation serve`, take the backup, and start it again: studies go on where they were.",
-            ) from None
+    lock = try_lock(serving_lock(folder))
+    if lock is None:
+        raise ResourceError(
+            "The federation is served; a backup now would not hold together.",
+            remedy="Stop `federation serve`, take the backup, and start it again: studies go on where they were.",
+        )
+    with lock:
         yield

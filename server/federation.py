@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from server.authority import certificate_pem, issue_authority, issue_server
-from shared.durable import fsync_folder, rename_durably, write_atomically
+from shared.durable import fsync_folder, is_locked, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.fields import Name
 from shared.identity import Host, Port, Roster, read_roster, sign_roster
@@ -282,3 +282,13 @@ def _text(path: Path) -> str:
 def listen_address(host: str) -> str:
     """Where to listen for sites that dial `host`: everywhere, except for a federation on this machine alone."""
     return host if host in ("127.0.0.1", "::1") else "0.0.0.0"  # noqa: S104  (sites dial in; TLS and node keys guard)
+
+
+def serving_lock(folder: Path) -> Path:
+    """The file whose lock `federation serve` holds as long as it lives; its folder `run` is made by who takes it."""
+    return folder / "run" / "serve.lock"
+
+
+def is_served(folder: Path) -> bool:
+    """Whether `federation serve` runs on this folder now."""
+    return is_locked(serving_lock(folder))

@@ -6,7 +6,6 @@ changes or a key's time begins or ends, starts it anew with a renewed certificat
 when it ends.
 """
 
-import fcntl
 import json
 import math
 import signal
@@ -21,7 +20,7 @@ from server.app import FEDERATION_VARIABLE
 from server.conduct import NODES_FILE
 from server.desk import utc_now
 from server.doorkeeper import TALKATIVE, Doorkeeper
-from server.federation import Federation, listen_address, load_federation
+from server.federation import Federation, listen_address, load_federation, serving_lock
 from server.owner import read_owner
 from server.queue import Contender, to_start, waits_for_sites
 from server.renewed import Shown, trusted_file
@@ -30,7 +29,7 @@ from server.served import Served
 from server.study_folder import StudyFolder, StudyState, all_studies
 from server.superlink import SuperLink
 from shared import service_manager
-from shared.durable import write_atomically
+from shared.durable import try_lock, write_atomically
 from shared.errors import ResourceError, TrustError, WardroundError
 from shared.monitoring import Figures, shown
 
@@ -278,15 +277,12 @@ class Supervisor:
 
     def _lock(self) -> IO[str]:
         """One supervisor per folder; the lock goes with the process."""
-        file = (self._folder / "run" / "serve.lock").open("w")
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.close()
+        lock = try_lock(serving_lock(self._folder))
+        if lock is None:
             raise ResourceError(
                 "This federation is served already.", remedy="Stop the other `wardround federation serve` first."
-            ) from None
-        return file
+            )
+        return lock
 
 
 def serve(folder: Path) -> None:

@@ -4,6 +4,7 @@ import os
 from collections.abc import Sequence
 from pathlib import Path
 
+from shared.console import Answer
 from shared.durable import fsync_folder, locked
 from shared.errors import ConfigError
 from shared.keys import load_key, write_key
@@ -40,6 +41,14 @@ def rekey(folder: Path, names: Sequence[str], *, passphrase: str | None) -> tupl
         for parent in {(folder / name).parent for name in found}:
             fsync_folder(parent)
         return tuple(found)
+
+
+def rekeyed(folder: Path, names: Sequence[str], *, new: Path | None, remove: bool) -> Answer:
+    """What `passphrase` commands do and say; arguments and errors as of `rekey` and `asked_passphrase`."""
+    wanted = asked_passphrase(new, remove=remove)
+    written = rekey(folder, names, passphrase=wanted)
+    how = "unencrypted" if wanted is None else "encrypted"
+    return Answer({"keys": list(written), "encrypted": wanted is not None}, f"{', '.join(written)}: {how}.")
 
 
 def asked_passphrase(new: Path | None, *, remove: bool) -> str | None:

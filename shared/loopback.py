@@ -8,6 +8,7 @@ import random
 import socket
 
 ADDRESS = "127.0.0.1"
+NAMES = (ADDRESS, "::1", "localhost")  # by which this very machine is meant
 _PORTS = range(10_000, 32_768)
 _TRIES = 1000
 

@@ -6,6 +6,7 @@ record that was signed for one purpose does not pass for another.
 """
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Annotated, Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
@@ -13,7 +14,7 @@ from pydantic import Field
 
 from shared.canonical import canonical
 from shared.envelope import open_envelope, seal
-from shared.errors import ProtocolError, TrustError
+from shared.errors import ConfigError, ProtocolError, TrustError
 from shared.section import Section
 
 LARGEST_RECORD = 64 << 10  # bytes; an invitation, a join request or an admission takes 1 to 4 KB
@@ -52,6 +53,23 @@ def check_signature(record: Section, *, key: Ed25519PublicKey, signer: str, purp
             f"The {purpose} was changed after it was signed, or somebody else signed it.",
             remedy="Ask its sender to send it again, by a way that you both trust.",
         ) from None
+
+
+def read_file(path: Path, what: str) -> bytes:
+    """As much of a file as `bounded` looks at.
+
+    Args:
+        path: the file.
+        what: how its reader is told to name it, such as ``join request``.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return file.read(LARGEST_RECORD + 1)
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy=f"Name the {what}.") from None
 
 
 def bounded(data: bytes, what: str) -> bytes:

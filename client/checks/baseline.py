@@ -6,15 +6,14 @@ from pathlib import Path
 import numpy as np
 
 from client.checks.grounds import Grounds
-from client.checks.work import a_worker, ask
+from client.checks.work import a_worker, ask, written_model
 from client.jobs import STATE_FILE, UPDATE_FILE, Event, Failed, RoundDone, RoundJob, ScoreJob
 from client.scratch import scratch
 from client.worker_process import WorkerProcess
-from shared.canonical import digest
 from shared.errors import TEMPLATES, ResourceError
 from shared.preflight import Finding, passed, warn
 from shared.study import Study
-from shared.update import Array, PackedFile, pack
+from shared.update import Array, PackedFile
 
 LIMIT_S = 7 * 86_400.0
 
@@ -25,7 +24,7 @@ def look_at_baseline(grounds: Grounds) -> Finding:
     if study.training is None:
         return warn("The study trains nothing, so that there is nothing to train alone.", "Leave --baseline out.")
     with scratch(grounds.folder) as out, a_worker(grounds.folder) as worker:
-        done = _trained_alone(worker, study, out)
+        done = _trained_alone(worker, study, grounds.start, out)
     rounds = study.rounds.count
     if not done.scores:
         return warn(
@@ -40,37 +39,24 @@ def look_at_baseline(grounds: Grounds) -> Finding:
     )
 
 
-def _trained_alone(worker: WorkerProcess, study: Study, out: Path) -> RoundDone:
-    """The score of the model that the study's rounds make of the start model.
+def _trained_alone(worker: WorkerProcess, study: Study, model: dict[str, Array], out: Path) -> RoundDone:
+    """The score of what the study's rounds make of a model.
 
     Raises:
         ResourceError: the worker could not do it.
     """
-    model, state = _start(study), None
+    state = None
     for number in range(1, study.rounds.count + 1):
         place = out / str(number)
         place.mkdir()
-        incoming, name = _written(model, place)
+        incoming, name = written_model(model, place)
         job = RoundJob(study=study, round=number, model=incoming, model_digest=name, state=state, out=place)
         _done(ask(worker, job, limit_s=LIMIT_S))
         model = _moved(model, dict(PackedFile(place / UPDATE_FILE).items()))
         state = place / STATE_FILE if (place / STATE_FILE).is_file() else None
-    final, name = _written(model, out)
+    final, name = written_model(model, out)
     scoring = ScoreJob(study=study, model=final, model_digest=name, state=state, splits=("validation",))
     return _done(ask(worker, scoring, limit_s=LIMIT_S))
-
-
-def _start(study: Study) -> dict[str, Array]:
-    from client.networks import start_network
-    from shared.methods import travelling
-
-    return dict(travelling(start_network(study), study))
-
-
-def _written(model: Mapping[str, Array], folder: Path) -> tuple[Path, str]:
-    path, packed = folder / "model.safetensors", pack(model)
-    path.write_bytes(packed)
-    return path, digest(packed)
 
 
 def _moved(model: Mapping[str, Array], change: Mapping[str, Array]) -> dict[str, Array]:

@@ -14,12 +14,12 @@ from client.study_store import StudyStore
 from shared.errors import WireCode
 from shared.ledger import read_types
 from shared.preflight import Fact, Finding, fix, passed, warn
-from shared.secret_files import closing, exposed
+from shared.secret_files import look_at_secrets
 from shared.version import VERSION
 from shared.wire import PROTOCOL
 
 FLOWER = "1.39"  # the Fleet API that both sides speak
-_SECRETS = (Path("keys"), Path("keys/transport.pem"), Path("keys/identity.pem"), KEY_FILE, Path("invitation.json"))
+_SECRETS = ("keys", "keys/transport.pem", "keys/identity.pem", str(KEY_FILE), "invitation.json")
 _LOWEST = {"smallest_cell": 2, "patients_per_round_at_least": 2, "batch_size_at_least": 2, "patients_at_least": 2}
 
 
@@ -36,13 +36,8 @@ def look_at_settings(grounds: Grounds) -> Finding:
 
 def look_at_keys(grounds: Grounds) -> Finding:
     """Are the keys there, sound, and closed to other accounts of this machine?"""
-    folder = grounds.folder
-    if found := exposed(folder / name for name in _SECRETS):
-        names = ", ".join(f"{path.relative_to(folder)} ({mode:04o})" for path, mode in found)
-        return fix(
-            f"Other accounts of this machine may use {names}.",
-            f"Run `{closing(found)}`; if others do use this machine, make new keys and join again.",
-        )
+    if found := look_at_secrets(grounds.folder, _SECRETS, otherwise="make new keys and join again"):
+        return found
     mine = grounds.enrolment  # they can be read, and are keys
     del mine
     return passed("Transport key and identity key are this account's alone.")

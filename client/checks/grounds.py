@@ -1,6 +1,5 @@
 """What the checks of a site look at, each part read when it is first asked for."""
 
-import fcntl
 import os
 import time
 from collections.abc import Callable, Mapping
@@ -13,10 +12,12 @@ from client.forward_proxy import ForwardProxy
 from client.join import Enrolment, load_enrolment, load_invitation
 from client.settings import FILE_NAME, SiteSettings, load_settings
 from client.soundings import Soundings
+from client.stopped import LOCK_FILE
 from client.way import Way, way_of
+from shared.durable import is_locked
 from shared.enrolment import Invitation
 from shared.study import Study
-from shared.update import Tensors
+from shared.update import Array, Tensors, table_of
 
 FOLDERS = ("cache", "spool")  # where much is written
 
@@ -90,24 +91,21 @@ class Grounds:
         return Soundings(self.reach, key=self.enrolment.transport_key, clock=self.clock, way=self.way)
 
     @cached_property
-    def tensors(self) -> Tensors:
-        """The tensors that travel in the study."""
+    def start(self) -> dict[str, Array]:
+        """What travels of the study's network as its seed draws it."""
         from client.networks import start_network
         from shared.methods import travelling
-        from shared.update import table_of
 
-        return table_of(travelling(start_network(self.asked), self.asked))
+        return travelling(start_network(self.asked), self.asked)
+
+    @cached_property
+    def tensors(self) -> Tensors:
+        """The tensors that travel in the study."""
+        return table_of(self.start)
 
     def served(self) -> bool:
         """Whether an agent serves the site now."""
-        try:
-            with (self.folder / "agent.lock").open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_locked(self.folder / LOCK_FILE)
 
     def disks(self) -> list[Path]:
         """The folders that much is written to, or, of one that is not there yet, where it will be; one of each disk."""

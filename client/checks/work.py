@@ -1,7 +1,7 @@
 """What the worker can do here, seen from the very process that will do it: device, and one step of a study."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -16,7 +16,7 @@ from shared.contract import contract_of
 from shared.errors import TEMPLATES, ResourceError
 from shared.preflight import Fact, Finding, fix, passed, warn
 from shared.rehearsal import MEANINGS, Code, Outcome, outcome, two_digits
-from shared.update import pack
+from shared.update import Array, pack
 
 WORKER_S, DRY_RUN_S = 120.0, 7200.0
 GB = 1e9
@@ -87,13 +87,16 @@ def _of(done: RehearseDone, travel_s: float | None, *, private: bool) -> Finding
 
 
 def _job(grounds: Grounds, out: Path) -> RehearseJob:
-    from client.networks import start_network
-    from shared.methods import travelling
+    study = grounds.asked.model_copy(update={"privacy": None})
+    model, name = written_model(grounds.start, out)
+    return RehearseJob(study=study, tensors=grounds.tensors, model=model, model_digest=name, out=out)
 
-    model, study = out / "incoming.safetensors", grounds.asked.model_copy(update={"privacy": None})
-    packed = pack(travelling(start_network(study), study))
-    model.write_bytes(packed)
-    return RehearseJob(study=study, tensors=grounds.tensors, model=model, model_digest=digest(packed), out=out)
+
+def written_model(model: Mapping[str, Array], folder: Path) -> tuple[Path, str]:
+    """A model's file, as a round's model comes, and its digest."""
+    path, packed = folder / "model.safetensors", pack(model)
+    path.write_bytes(packed)
+    return path, digest(packed)
 
 
 def _least_memory(grounds: Grounds) -> int:

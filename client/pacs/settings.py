@@ -10,6 +10,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, model_validator
 
+from shared import loopback
 from shared.section import Section
 
 Title = Annotated[str, Field(pattern=r"^[ -\[\]-~]{1,16}$")]  # VR AE: no backslash, no control character (PS3.5 6.2)
@@ -19,7 +20,6 @@ Port = Annotated[int, Field(ge=1, le=65535)]
 Host = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,253}$")]
 Address = Annotated[str, Field(pattern=r"^https?://[^\s?#@]{1,500}$")]  # without query and user
 PULLED = Path("pacs") / "images"  # in the site's folder
-_LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
 class WebSettings(Section):
@@ -34,7 +34,11 @@ class WebSettings(Section):
         if self.token_file and self.login_file:
             raise ValueError("token_file and login_file do not go together")
         address, _ = urlsplit(self.url), _whole_address(self.url)  # which refuses a port that is none
-        if (self.token_file or self.login_file) and address.scheme != "https" and address.hostname not in _LOOPBACK:
+        if (
+            (self.token_file or self.login_file)
+            and address.scheme != "https"
+            and address.hostname not in loopback.NAMES
+        ):
             raise ValueError("a token or a password is sent over https alone")
         return self
 

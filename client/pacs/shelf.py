@@ -6,7 +6,6 @@ is named by a patient, and nobody but the site's own account may look. What an i
 decodes it, in a process of its own; here only its first element group is read, which says which instance it is.
 """
 
-import fcntl
 import hashlib
 import os
 import shutil
@@ -21,7 +20,7 @@ from pydicom.filereader import read_dataset
 
 from client.imaging.form import MAX_FILE_BYTES
 from client.pacs.settings import PULLED
-from shared.durable import rename_durably, wait_for_disk
+from shared.durable import rename_durably, try_lock, wait_for_disk
 from shared.errors import DiskFull, ResourceError, naming_disk_full
 
 _META_BYTES = 16 << 10  # enough of a file to hold its meta information (PS3.10 7.1), which has some hundreds
@@ -61,11 +60,10 @@ class Shelf:
         for folder in (self._folder.parent, self._folder, self._incoming):
             folder.mkdir(mode=0o700, exist_ok=True)
             folder.chmod(0o700)
-        with (self._folder.parent / "pull.lock").open("w") as lock:
-            try:
-                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise ResourceError("Another pull of this site runs.", remedy="Wait for its end, or stop it.") from None
+        lock = try_lock(self._folder.parent / "pull.lock")
+        if lock is None:
+            raise ResourceError("Another pull of this site runs.", remedy="Wait for its end, or stop it.")
+        with lock:
             for left in self._incoming.iterdir():
                 left.unlink()
             yield

@@ -10,7 +10,7 @@ from shared.certificates import ends_at
 from shared.command_line import typed
 from shared.disks import encrypted, write_speed
 from shared.preflight import Finding, fix, passed, warn
-from shared.secret_files import closing, exposed
+from shared.secret_files import look_at_secrets
 
 GB, DAY_S = 1e9, 86_400
 FREE_BYTES, WELL_FREE_BYTES = 1e9, 10e9
@@ -28,13 +28,8 @@ def look_at_federation(grounds: Grounds) -> Finding:
 
 def look_at_keys(grounds: Grounds) -> Finding:
     """Are the keys closed to other accounts of this machine?"""
-    folder = grounds.folder
-    if found := exposed(folder / name for name in _SECRETS):
-        names = ", ".join(f"{path.relative_to(folder)} ({mode:04o})" for path, mode in found)
-        return fix(
-            f"Other accounts of this machine may use {names}.",
-            f"Run `{closing(found)}`; if others do use this machine, found the federation anew.",
-        )
+    if found := look_at_secrets(grounds.folder, _SECRETS, otherwise="found the federation anew"):
+        return found
     return passed("The keys of authority, server and coordinator are this account's alone.")
 
 

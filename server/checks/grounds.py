@@ -1,13 +1,12 @@
 """What the checks of a federation look at, each part read when it is first asked for."""
 
-import fcntl
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
-from server.federation import Federation, load_federation
+from server.federation import Federation, is_served, load_federation
 
 
 @dataclass(frozen=True)
@@ -24,11 +23,4 @@ class Grounds:
 
     def served(self) -> bool:
         """Whether `wardround federation serve` runs on this folder now."""
-        try:
-            with (self.folder / "run" / "serve.lock").open("r") as file:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except BlockingIOError:
-            return True
-        except OSError:
-            return False
-        return False
+        return is_served(self.folder)

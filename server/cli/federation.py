@@ -25,7 +25,7 @@ from shared.enrolment import read_join_request
 from shared.errors import ConfigError, TrustError
 from shared.identity import RosterEntry
 from shared.parent import end_if_asked
-from shared.signed_record import LARGEST_RECORD
+from shared.signed_record import read_file
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
 
@@ -89,7 +89,7 @@ def admit(
     ] = None,
 ) -> Answer:
     """Put a site on the roster, after its fingerprint was compared with the site by telephone."""
-    data = _read(request)
+    data = read_file(request, "join request")
     asked = read_join_request(data)
     if fingerprint is None:
         _ask(asked.site, asked.fingerprint())
@@ -148,14 +148,6 @@ def _day(unix_seconds: int) -> str:
 
 def _entry(entry: RosterEntry) -> dict[str, str]:
     return {"site": entry.site, "fingerprint": entry.fingerprint(), "valid_until": _day(entry.not_after)}
-
-
-def _read(path: Path) -> bytes:
-    try:
-        with path.open("rb") as file:
-            return file.read(LARGEST_RECORD + 1)
-    except OSError as error:
-        raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy="Name the join request.") from None
 
 
 def _ask(site: str, found: str) -> None:

@@ -7,7 +7,7 @@ import typer
 
 from server.federation import existing_federation
 from shared.console import Answer, answering
-from shared.key_files import asked_passphrase, rekey
+from shared.key_files import rekeyed
 
 KEYS = ("coordinator.key", "ca/key.pem", "ca/next/key.pem")  # the server's TLS key Flower reads itself
 
@@ -20,7 +20,4 @@ def passphrase(
     remove: Annotated[bool, typer.Option("--remove", help="Leave the keys unencrypted.")] = False,
 ) -> Answer:
     """Encrypt the coordinator's and the authority's private keys, or do so under another passphrase."""
-    wanted = asked_passphrase(new, remove=remove)
-    written = rekey(existing_federation(folder), KEYS, passphrase=wanted)
-    how = "unencrypted" if wanted is None else "encrypted"
-    return Answer({"keys": list(written), "encrypted": wanted is not None}, f"{', '.join(written)}: {how}.")
+    return rekeyed(existing_federation(folder), KEYS, new=new, remove=remove)

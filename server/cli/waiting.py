@@ -1,7 +1,6 @@
 """Why a study does not move: for everything that waits, why, since when, and what whom should do."""
 
 import contextlib
-import fcntl
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -9,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from server.cli.arguments import about
+from server.federation import is_served
 from server.owner import read_owner
 from server.queue import PLACES
 from server.room import has_room
@@ -57,25 +57,13 @@ def waits_of(folder: StudyFolder, standing: Standing, live: Mapping[str, Any], *
     return []
 
 
-def served(federation: Path) -> bool:
-    """Whether `federation serve` runs: it holds its lock as long as it lives."""
-    try:
-        with (federation / "run" / "serve.lock").open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except FileNotFoundError:
-        return False
-    except BlockingIOError:
-        return True
-    return False
-
-
 def age_s(at: str) -> float:
     """Seconds since a time (RFC 3339)."""
     return (datetime.now(UTC) - datetime.fromisoformat(at)).total_seconds()
 
 
 def _unserved(age: float, live: Mapping[str, Any], federation: Path) -> bool:
-    return _quiet_s(age, live) > QUIET_S and not served(federation)
+    return _quiet_s(age, live) > QUIET_S and not is_served(federation)
 
 
 def _quiet_s(age: float, live: Mapping[str, Any]) -> float:

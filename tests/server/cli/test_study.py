@@ -15,7 +15,8 @@ from live_federation import STUDY, CalmStudy, LiveFederation, answer, wardround
 from deploy.bench.small_disk import small_disk, why_not
 from deploy.local import wardround_command
 from deploy.provision import provision
-from server.cli.waiting import QUIET_S, served
+from server.cli.waiting import QUIET_S
+from server.federation import is_served
 from server.study_folder import StudyFolder, StudyState
 
 
@@ -202,11 +203,11 @@ def test_what_runs_is_shown_on_80_columns(unserved: StudyFolder) -> None:
 
 def test_who_holds_the_lock_serves(unserved: StudyFolder) -> None:
     federation = unserved.path.parents[1]
-    assert not served(federation)
+    assert not is_served(federation)
     with (federation / "run" / "serve.lock").open("w") as lock:
-        assert not served(federation)
+        assert not is_served(federation)
         fcntl.flock(lock, fcntl.LOCK_EX)
-        assert served(federation)
+        assert is_served(federation)
         assert seen(unserved)[0] == []
 
 
