@@ -21,7 +21,7 @@ from shared.subgroups import TRAITS, VALUES, Subgroup, Trait, covered
 UNASKED = "The study does not ask for them (task.subgroups)."
 UNTOLD = "The study asks for them, and no site tells them (policy.subgroup_scores)."
 WITHHELD = "withheld: few patients, or few of a class"
-Told = dict[str, Subgroup]  # by site
+BySite = dict[str, Subgroup]
 
 
 def subgroups_of(task: TaskSpec, test: Scores, counts: SiteCounts, *, smallest: int) -> tuple[SubgroupPerformance, ...]:
@@ -58,7 +58,7 @@ def _told_at(score: Score, *, hidden: bool, smallest: int) -> tuple[Subgroup, ..
     return covered(score.subgroups, patients=score.patients, histogram=whole, row=BINS, smallest=smallest)
 
 
-def _performance(task: TaskSpec, trait: Trait, value: str, told: Told) -> SubgroupPerformance:
+def _performance(task: TaskSpec, trait: Trait, value: str, told: BySite) -> SubgroupPerformance:
     known = [one for one in told.values() if one.patients is not None]
     pooled = all(one.histogram for one in known)
     figure = Figure(why=WITHHELD)
