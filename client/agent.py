@@ -17,8 +17,8 @@ from client.answering import Answering
 from client.egress import Released
 from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.leaving import has_left
+from client.line.pace import Pace
 from client.link import Delayed, MessageGone, Parcel
-from client.pace import Pace
 from client.pausing import is_paused, paused_s
 from client.site import Site, write_status
 from client.starting import note_start

@@ -24,11 +24,11 @@ from client.leaving import has_left
 from client.pausing import is_paused
 from client.peers import believed, read_peers
 from client.policy import permit, permit_patients, permit_peers
+from client.privacy.training_patients import TrainingPatients
 from client.settings import FILE_NAME
 from client.site import Site
 from client.study_store import StudyRecord
 from client.terms import Terms
-from client.training_patients import TrainingPatients
 from shared.contract import Contract, contract_of, derive_contract
 from shared.errors import Refusal, WireCode
 from shared.site_terms import SiteTerms

@@ -12,12 +12,12 @@ from pydantic import ValidationError
 
 from client.about_site import about_site
 from client.approvals import Approvals, Decision
-from client.budget_file import open_budget
 from client.explain import explain
-from client.foresight import foreseen
 from client.intake import open_message
 from client.join import Enrolment, load_enrolment
-from client.price import dearest
+from client.privacy.budget_file import open_budget
+from client.privacy.foresight import foreseen
+from client.privacy.price import dearest
 from client.settings import FILE_NAME, load_settings
 from client.site import approvals_of
 from shared.contract import Contract, derive_contract

@@ -3,7 +3,7 @@
 The order is the promise: withhold (`client/disclosure.py`) · check (against the contract) · ledger (fsynced) · sign ·
 hand over. What is signed names the ledger's last entry before its own, so that others hold it. Answers that say "not
 yet" again are written down by the run (`client/repeats.py`). Only this module can build a `Released`, and the link
-sends nothing else. The privacy budget is charged earlier, before a round's work begins (`client/purse.py`).
+sends nothing else. The privacy budget is charged earlier, before a round's work begins (`client/privacy/purse.py`).
 """
 
 from collections.abc import Callable

@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
-from client.claims import SETTLE, open_claims
 from client.join import Enrolment, load_enrolment
 from client.opening_evidence import kept_openings
+from client.privacy.claims import SETTLE, open_claims
 from client.receipts import LEDGER_FILE, RECEIPTS_FILE, recent_receipts
 from shared.chain import LONGEST_LINE, Verdict, verify
 from shared.durable import rename_durably, write_atomically

@@ -5,17 +5,17 @@ A message is believed only if, in this order,
 1. each receipt is the coordinator's statement to this site about this study, signed for itself;
 2. the head that it holds of this site is proven to be under the root of all sites' heads;
 3. that head, and the one in each receipt, is an entry of the ledger here, or of its end that was declared lost
-   before the coordinator knew of that (`client/lost_tail.py`).
+   before the coordinator knew of that (`client/privacy/lost_tail.py`).
 
 Else the message is refused and the ledger says why (`client/seldom.py`): a server that names a head which this ledger
 never had errs or lies, or the ledger was rolled back. What breaks rule 3 alone is kept, receipts and heads: the privacy
-budget is not believed until a person has said whether it is true (`client/claims.py`); unless it contradicts a receipt
-of the same study, and so cannot be. A message that names no head of this site is written down, and said on the console,
-and goes on. The root is written into the ledger once for every change, with what other sites have declared lost, and
-the receipts are kept beside the ledger.
+budget is not believed until a person has said whether it is true (`client/privacy/claims.py`); unless it contradicts a
+receipt of the same study, and so cannot be. A message that names no head of this site is written down, and said on the
+console, and goes on. The root is written into the ledger once for every change, with what other sites have declared
+lost, and the receipts are kept beside the ledger.
 """
 
-from client.claims import SETTLE, Claim, is_dismissed, note_claim, vouched
+from client.privacy.claims import SETTLE, Claim, is_dismissed, note_claim, vouched
 from client.receipts import LEDGER_FILE, keep_receipts
 from client.site import Site
 from shared.errors import Refusal, WireCode

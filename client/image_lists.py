@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from client.imaging.catalogue import Row
-from client.patients import keyed, patient_key
+from client.privacy.patients import keyed, patient_key
 from shared.canonical import canonical
 from shared.durable import fsync_folder, show_file
 from shared.errors import Refusal, WireCode, naming_disk_full

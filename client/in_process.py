@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from client.answering import Answering
 from client.egress import Released
 from client.jobs import CloseJob, Event, Job, Question
-from client.price import dearest
+from client.privacy.price import dearest
 from client.receipts import LEDGER_FILE
 from client.site import Site, open_site
 from client.worker import do_job
@@ -33,8 +33,8 @@ from shared.errors import TrustError, WireCode
 from shared.wire import Refused
 
 if TYPE_CHECKING:
-    from client.networks import Networks
-    from client.workbench import Workbench
+    from client.work.networks import Networks
+    from client.work.workbench import Workbench
 
 _benches: dict[Path, "Workbench"] = {}
 _sites: dict[Path, tuple[Site, tuple[int, int, int]]] = {}  # with the ledger's mark when it was last left
@@ -156,7 +156,7 @@ def _answer(site: Site, parcel: Any) -> Released | None:
 
 
 def _bench(folder: Path) -> "Workbench":
-    from client.workbench import Workbench  # torch: not for a message that computes nothing
+    from client.work.workbench import Workbench  # torch: not for a message that computes nothing
 
     if folder not in _benches:
         _benches[folder] = Workbench(folder, _networks())
@@ -166,7 +166,7 @@ def _bench(folder: Path) -> "Workbench":
 @cache
 def _networks() -> "Networks":
     """Those of all sites of this process."""
-    from client.networks import Networks
+    from client.work.networks import Networks
 
     return Networks()
 

@@ -7,7 +7,7 @@ Decides how messages survive a crash and a broken line:
    second upload goes on where the first stopped.
 3. The root object of an answer is pushed after all others have arrived.
 4. Sizes are compared with what was declared and allowed before bytes are written.
-5. No message waits for another one's objects; `client/aside.py` says what becomes of the delayed.
+5. No message waits for another one's objects; `client/line/aside.py` says what becomes of the delayed.
 
 It trusts nothing that it carries: envelopes and digests are checked by the caller, and only
 `client/egress.py` can make what `send` takes.
@@ -28,12 +28,12 @@ from flwr.proto.fleet_pb2 import PullMessagesRequest, PushMessagesRequest
 from flwr.proto.message_pb2 import PushObjectRequest
 from flwr.proto.node_pb2 import Node
 
-from client.aside import Aside, Delayed
-from client.fleet import Fleet, Forgotten, MessageGone, Traffic
-from client.membership import Membership
-from client.message_calls import MessageCalls
-from client.parcels import Note, Parcel, Parcels, Released, planned, unaltered
-from client.way import Way
+from client.line.aside import Aside, Delayed
+from client.line.fleet import Fleet, Forgotten, MessageGone, Traffic
+from client.line.membership import Membership
+from client.line.message_calls import MessageCalls
+from client.line.parcels import Note, Parcel, Parcels, Released, planned, unaltered
+from client.line.way import Way
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import MessagePlan, plan_message, read_chunk, read_contents, reply_metadata
 

@@ -19,10 +19,10 @@ A survey, which is no study yet, `counts_may_be_told` permits. Three lines refus
 `score_histograms` and `subgroup_scores` say how much of its scores and counts the site tells (`client/disclosure.py`).
 
 A study names a network of the wheel, or it is no study (`shared/study.py`): no line is needed for that.
-What private training may cost a patient, `budget`, is held against each study's reservation (`client/purse.py`). A
-study whose noise is weak is private in name alone: only where `lifetime_epsilon` bounds the cost does `[privacy]` stand
-for the batch of line 3 and for line 6, and no policy may require privacy without that bound.
-Whose federation the site serves at all, `federation` and `coordinator` say, before anything is connected.
+What private training may cost a patient, `budget`, is held against each study's reservation
+(`client/privacy/purse.py`). A study whose noise is weak is private in name alone: only where `lifetime_epsilon` bounds
+the cost does `[privacy]` stand for the batch of line 3 and for line 6, and no policy may require privacy without that
+bound. Whose federation the site serves at all, `federation` and `coordinator` say, before anything is connected.
 """
 
 import re
@@ -31,8 +31,8 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from client.budget_settings import BudgetSettings
 from client.hours import Window
+from client.privacy.budget_settings import BudgetSettings
 from shared.contract import Contract
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.fields import Fingerprint, Name

@@ -21,8 +21,8 @@ from pathlib import Path
 from client.backbones import Backbones
 from client.cache_uses import entries, forget_use, size_of, users
 from client.join import load_invitation
+from client.privacy.training_patients import TrainingPatients
 from client.study_store import StudyRecord, StudyStore
-from client.training_patients import TrainingPatients
 from shared.amendment import trail
 from shared.errors import ConfigError, StudyError, TrustError
 from shared.keys import read_identity_hex

@@ -12,9 +12,9 @@ from pydantic import Field, ValidationError
 from client.disk_settings import DiskSettings
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
+from client.line.way import ServerSettings
 from client.notify_settings import NotifySettings
 from client.policy import Policy
-from client.way import ServerSettings
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.fields import Name
@@ -30,7 +30,7 @@ class ComputeSettings(Section):
 
     `threads` are CPU threads of one worker (0: one per core); results are reproducible for the
     same number. `idle_s` ends an idle worker so that the GPU is free for others. The others are for machines that
-    are shared with the clinic (`client/sharing.py`).
+    are shared with the clinic (`client/work/sharing.py`).
     """
 
     device: Annotated[str, Field(pattern=r"^(auto|cpu|mps|cuda(:\d{1,2})?)$")] = "auto"

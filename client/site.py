@@ -16,18 +16,18 @@ from client.alarm import Alarm
 from client.approvals import Approvals
 from client.egress import Egress
 from client.join import Enrolment, load_enrolment
+from client.line.way import Way, way_of
 from client.link import Link
-from client.lost_tail import declared_losses
 from client.policy import check_federation
-from client.price import Price, PriceList
-from client.purse import Purse
+from client.privacy.lost_tail import declared_losses
+from client.privacy.price import Price, PriceList
+from client.privacy.purse import Purse
 from client.receipts import LEDGER_FILE
 from client.seldom import Seldom
 from client.settings import SiteSettings, load_settings
 from client.software import Software, installed
 from client.spool import SiteSpool
 from client.study_store import StudyStore
-from client.way import Way, way_of
 from client.worker_process import WorkerProcess
 from shared.durable import show_file
 from shared.errors import ConfigError

@@ -8,9 +8,9 @@ from client.imaging.screening import Screen
 from client.imaging.sources import open_source
 from client.imaging.survey import survey
 from client.join import load_invitation
-from client.patients import patient_key
+from client.privacy.patients import patient_key
+from client.privacy.withdrawn import Withdrawn
 from client.settings import FILE_NAME, load_settings
-from client.withdrawn import Withdrawn
 from shared.study import Study
 
 

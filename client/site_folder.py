@@ -2,9 +2,10 @@
 
 from pathlib import Path
 
-from client import budget_file, claims, waiting_entries, withdrawn
+from client import waiting_entries
 from client.join import load_enrolment
-from client.patients import KEY_FILE
+from client.privacy import budget_file, claims, withdrawn
+from client.privacy.patients import KEY_FILE
 from client.receipts import LEDGER_FILE, RECEIPTS_FILE
 from client.settings import folder_of
 from shared.errors import ConfigError

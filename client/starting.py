@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Any
 
 from client.join import load_enrolment
+from client.line.way import Way
 from client.receipts import LEDGER_FILE
 from client.scratch import sweep
 from client.site import Site
 from client.software import Software
 from client.waiting_entries import note_entries
-from client.way import Way
 from shared.canonical import digest
 from shared.keys import fingerprint, identity_hex, transport_pem
 from shared.ledger import read_types

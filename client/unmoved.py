@@ -43,7 +43,7 @@ def _shapes(packed: PackedFile) -> dict[str, tuple[bool, tuple[int, ...]]]:
 
 
 def _moves(change: Piece, before: PackedFile) -> bool:
-    """Integers travel as they are, other values as what is added (`client/change.py`)."""
+    """Integers travel as they are, other values as what is added (`client/work/change.py`)."""
     name, start, values = change
     if values.dtype.kind == "f":
         return bool(values.any())

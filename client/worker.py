@@ -14,7 +14,6 @@ import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, BinaryIO
 
-from client.failure import code_of
 from client.jobs import (
     Began,
     CloseJob,
@@ -30,10 +29,11 @@ from client.jobs import (
     to_line,
 )
 from client.software import installed
+from client.work.failure import code_of
 from shared.parent import end_with_parent
 
 if TYPE_CHECKING:
-    from client.workbench import Workbench
+    from client.work.workbench import Workbench
 
 PROGRESS_EVERY_S = 1.0
 
@@ -46,7 +46,7 @@ def main() -> None:
     end_with_parent()  # a new agent starts its own worker, and two would share the device
     print(f"worker {os.getpid()}: network namespace {'empty' if isolated else 'shared with the host'}", file=sys.stderr)
     events.write(to_line(Began(code=installed().code)))
-    from client.workbench import Workbench  # torch is imported only now, behind the empty namespace
+    from client.work.workbench import Workbench  # torch is imported only now, behind the empty namespace
 
     bench = Workbench(Path(sys.argv[1]))
     for line in sys.stdin.buffer:

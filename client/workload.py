@@ -11,10 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from client.jobs import Ending, Progress, Question, RoundJob, may_end
+from client.privacy.spending import charge
+from client.privacy.withdrawn import Withdrawn
 from client.site import Site
-from client.spending import charge
 from client.waiting_entries import note_entries
-from client.withdrawn import Withdrawn
 from shared.errors import Refusal, WireCode, refusing_disk_full
 from shared.study import Study
 from shared.wire import Open, Rehearse, Work

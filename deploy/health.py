@@ -65,7 +65,7 @@ def server_state(folder: Path) -> str:
     Raises:
         LinkError: it is not.
     """
-    from server.alive import answers
+    from server.engine.alive import answers
     from server.federation import load_federation
 
     if answers(load_federation(folder)):

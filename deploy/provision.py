@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.join import join
-from server.enrolment import admit, invite
 from server.federation import create_federation
+from server.membership.enrolment import admit, invite
 from shared.durable import write_atomically
 
 

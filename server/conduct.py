@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from server.admissions import Admissions
 from server.checkpoint import Checkpoints
 from server.cohort import choose, remaining
 from server.conductor import Conductor
@@ -16,6 +15,7 @@ from server.federation import LiveRoster, load_federation
 from server.journal import Journal, read_live_history
 from server.launch import START_MODEL
 from server.link import ServerLink
+from server.membership.admissions import Admissions
 from server.memory_link import MemoryLink
 from server.owner import Ownership, claim
 from server.records import EpochClaimed, StudyStarted

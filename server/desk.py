@@ -7,12 +7,12 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from server.admissions import Admissions
 from server.backbones import BACKBONE
 from server.heads import Heads
 from server.journal import Journal
 from server.known_heads import known_by
 from server.link import ServerLink
+from server.membership.admissions import Admissions
 from server.owner import Ownership
 from server.reception import Question
 from server.record import Record

@@ -6,7 +6,7 @@
     invitations/      one per site             admissions/, studies/ and run/ belong to others
 
 The folder appears whole or not at all. Who is invited and admitted is decided in
-`server/enrolment.py`, which certificates there are in `server/authority.py`.
+`server/membership/enrolment.py`, which certificates there are in `server/membership/authority.py`.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from typing import Annotated, Any
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
-from server.authority import certificate_pem, issue_authority, issue_server
+from server.membership.authority import certificate_pem, issue_authority, issue_server
 from shared.durable import fsync_folder, is_locked, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.fields import Name

@@ -13,10 +13,10 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
-from server.alive import answers
-from server.endings import endings
+from server.engine.alive import answers
+from server.engine.served import Served
 from server.federation import Federation, LiveRoster
-from server.served import Served
+from server.membership.endings import endings
 from server.study_figures import STUDY_FAMILIES, StudyFigures
 from server.study_folder import ENDED, StudyFolder, StudyState, all_studies
 from shared.errors import WardroundError

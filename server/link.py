@@ -44,8 +44,8 @@ from flwr.supercore.runtime.runtime_http_client import RuntimeHttpClient
 from flwr.supercore.task_identity import TaskIdentity
 
 from server.arrival import LOST, MALFORMED, Arrival, Lost, Unreachable
+from server.engine.transport import TooLong, loopback_client
 from server.pulse import Pulse, pulses_of
-from server.transport import TooLong, loopback_client
 from shared.errors import LinkError, TrustError
 from shared.flower_objects import (
     OBJECT_LIMIT_BYTES,

@@ -1,6 +1,6 @@
 """What a certificate says (RFC 5280): whose key it is, who issued it, when it ends.
 
-Issuing them is the business of `server/authority.py`, whom a site trusts that of `client/admission.py`.
+Issuing them is the business of `server/membership/authority.py`, whom a site trusts that of `client/admission.py`.
 """
 
 from cryptography import x509

@@ -8,7 +8,7 @@
    catches the request can put no other keys into it.
 3. Before a request is admitted, both compare its fingerprint: whoever stole the invitation has other keys.
 
-Which invitation is open and who is admitted is decided in `server/enrolment.py`.
+Which invitation is open and who is admitted is decided in `server/membership/enrolment.py`.
 """
 
 import hmac

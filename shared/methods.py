@@ -7,7 +7,7 @@
 A frozen backbone (`shared/backbone.py`) neither changes nor travels, by whatever method the rest is trained.
 
 What travels is the study's tensor table: the server's model, every update, the contract. This module
-knows torch only to ask which layers normalise; how the parts are worked on is `client/methods.py`'s.
+knows torch only to ask which layers normalise; how the parts are worked on is `client/work/methods.py`'s.
 """
 
 import numpy as np

@@ -1,7 +1,7 @@
 """A process that must not outlive the one that started it, however that one ends.
 
 Works on every POSIX system, within a second. Where the kernel can do it at once, and the command is
-another program's, `server/leash.py` asks the kernel.
+another program's, `server/engine/leash.py` asks the kernel.
 """
 
 import os

@@ -1,7 +1,7 @@
 """What a network that finds masks sees at a time of images that are larger than it can take: patches of one size.
 
 Decides what may be asked of them. Training cuts one of each image (`client/imaging/patches.py`); of whoever scores or
-predicts a window slides over the whole (`client/inferer.py`).
+predicts a window slides over the whole (`client/work/inferer.py`).
 """
 
 import math

@@ -1,7 +1,7 @@
 """What a study asks when it trains privately (patient-level DP-SGD), and with which other keys that goes.
 
 All of it is public: nothing that the noise is measured by follows from a site's data. How a step is taken is
-`client/private_training.py`'s matter, what it costs `shared/privacy.py`'s.
+`client/work/private_training.py`'s matter, what it costs `shared/privacy.py`'s.
 """
 
 from typing import Annotated, Literal

@@ -106,7 +106,7 @@ class TransferSpec(Section):
     """How updates travel. `slot_bytes` in flight at once; None means max(2 updates, 256 MB).
 
     In bfloat16 an update, or the model, has half the bytes. Each site keeps what rounding took from its change, and
-    adds it to its next one (`client/compression.py`); the server does so with the model (`server/rounding.py`).
+    adds it to its next one (`client/work/compression.py`); the server does so with the model (`server/rounding.py`).
     """
 
     slot_bytes: Annotated[int, Field(ge=1)] | None = None

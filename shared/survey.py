@@ -13,7 +13,7 @@ This module decides the only form that it has:
    a study with one class less would tell that class. Where a split is withheld, so are a maker, `found` and `used`,
    from which the total of all splits would follow.
 
-Counting is left to `client/surveying.py`, the door to `client/disclosure.py`.
+Counting is left to `client/work/surveying.py`, the door to `client/disclosure.py`.
 """
 
 from collections.abc import Iterator, Mapping

@@ -1,4 +1,4 @@
-"""What a study asks of a site in one round: how it trains, and for how long. How it is done is `client/train.py`'s."""
+"""What a study asks of a site in one round: how it trains, and for how long. How, `client/work/train.py` says."""
 
 import math
 from typing import Annotated, Any, Literal, Self

@@ -28,40 +28,31 @@ NARROWER = {"deploy/audit/": ("shared.", "deploy.audit.")}
 # Libraries that a short list of files may know; a folder stands for everything in it.
 MAY_KNOW = {
     "flwr": (
-        *("client/link.py", "client/fleet.py", "client/membership.py", "client/message_calls.py"),
-        *("client/parcels.py", "client/app.py", "client/soundings.py"),
-        *("server/link.py", "server/app.py", "server/flower_bundle.py", "server/superlink_control.py"),
-        *(
-            "server/memory_link.py",
-            "server/fleet_guard.py",
-            "shared/flower_objects.py",
-            "deploy/simulation/",
-            "deploy/bench/",
-        ),
+        *("client/link.py", "client/line/", "client/app.py"),
+        *("server/link.py", "server/app.py", "server/memory_link.py", "server/engine/"),
+        *("shared/flower_objects.py", "deploy/simulation/", "deploy/bench/"),
     ),
     "monai": (
-        *("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/explaining.py"),
-        "client/inferer.py",
+        *("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/work/inferer.py"),
+        "client/prediction/explaining.py",
     ),
     "torch": (
         *("shared/models.py", "shared/networks/", "shared/drawing.py", "shared/methods.py", "shared/classification.py"),
-        *("shared/segmentation.py", "shared/randomness.py", "client/imaging/"),
-        *("client/device.py", "client/evaluate.py", "client/local_work.py", "client/train.py", "client/worker.py"),
-        *("client/networks.py", "client/private_training.py", "client/predicting.py", "client/released_model.py"),
-        *("client/explaining.py", "client/losses.py", "client/mixup.py", "client/inferer.py", "client/sharing.py"),
+        *("shared/segmentation.py", "shared/randomness.py"),
+        *("client/worker.py", "client/work/", "client/imaging/", "client/prediction/"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
         *("deploy/bench/supply_times.py", "server/export/onnx_form.py"),
     ),
     "onnx": ("server/export/onnx_form.py",),
-    "opacus": ("client/private_training.py",),
+    "opacus": ("client/work/private_training.py",),
     "dp_accounting": ("shared/privacy.py", "deploy/audit/accounting.py"),
     "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py", "deploy/bench/supply_"),
     "pynetdicom": ("client/pacs/",),
     "nibabel": ("client/imaging/nifti.py", "client/imaging/nifti_mask.py"),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "shared/certificates.py"),
-        *("server/authority.py", "server/authority_files.py", "server/sealed.py"),
-        *("client/link.py", "client/fleet.py", "deploy/release/", "deploy/bench/intruder_calls.py"),
+        *("server/membership/authority.py", "server/membership/authority_files.py", "server/membership/sealed.py"),
+        *("client/link.py", "client/line/fleet.py", "deploy/release/", "deploy/bench/intruder_calls.py"),
     ),
 }
 # Whoever passes a key along may name its type; to compute with keys is the listed files' business.

@@ -19,7 +19,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 from cryptography.x509.oid import NameOID
 
 from client.link import Link
-from server.superlink import SuperLink
+from server.engine.superlink import SuperLink
 from shared.loopback import free_port
 
 DAY = datetime.timedelta(days=1)

@@ -15,16 +15,16 @@ from typing import Any
 import numpy as np
 
 from client.answering import Answering
-from client.budget_settings import BudgetSettings
 from client.egress import Released
 from client.imaging.settings import DataSettings
 from client.jobs import Drawn, Event, Job, OpenDone, OpenJob, Place, RoundDone, RoundJob, ScoreJob
 from client.link import Delayed, Parcel, Traffic
 from client.policy import Policy
+from client.privacy.budget_settings import BudgetSettings
+from client.privacy.training_patients import TrainingPatients
 from client.settings import AboutSite, ComputeSettings, SiteSettings, load_settings, write_settings
 from client.site import Site, open_site
 from client.software import Software
-from client.training_patients import TrainingPatients
 from deploy.provision import Provisioned, provision
 from server.federation import load_federation
 from shared.address import Address, Stage

@@ -24,7 +24,7 @@ from pydicom.uid import ComputedRadiographyImageStorage, ExplicitVRLittleEndian,
 
 from client.pacs.settings import PULLED
 from deploy.provision import provision
-from server.authority import certificate_pem, issue_authority
+from server.membership.authority import certificate_pem, issue_authority
 
 ROOT = "1.2.826.0.1.3680043.8.498.77"
 SERIES: tuple[tuple[dict[str, str], int], ...] = (

@@ -7,9 +7,9 @@ from pathlib import Path
 from live_federation import answer
 from lone_site import START, UPDATE, LoneSite, a_study, count_steps
 
-from client.budget_file import BudgetFile, Kept
 from client.jobs import OpenDone, Place, RoundDone
-from client.reconcile import Reconciled, reconcile
+from client.privacy.budget_file import BudgetFile, Kept
+from client.privacy.reconcile import Reconciled, reconcile
 from shared.canonical import digest
 from shared.heads import Held
 from shared.study import Study

@@ -18,10 +18,10 @@ from server.arrival import Arrival
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
-from server.enrolment import admit, invite
 from server.federation import LiveRoster, create_federation, load_federation
 from server.history import StudyHistory
 from server.journal import Journal, read_history, read_records
+from server.membership.enrolment import admit, invite
 from server.owner import claim
 from server.pulse import Pulse
 from server.record import Record

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from client.change import change_of
+from client.work.change import change_of
 from server.aggregate import fold
 from server.moments import Moments
 from server.optimizers import optimizer_for

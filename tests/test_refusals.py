@@ -19,15 +19,15 @@ from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
 from live_federation import LiveFederation
 
-from client.fleet import Fleet, NotAdmitted
 from client.imaging.settings import DataSettings
 from client.join import join, load_enrolment
+from client.line.fleet import Fleet, NotAdmitted
 from client.settings import AboutSite, ComputeSettings, SiteSettings, write_settings
 from deploy.local import wardround_command
 from deploy.provision import provision
-from server.authority import SERVER_DAYS, certificate_pem, issue_server
-from server.enrolment import invite
 from server.federation import load_federation
+from server.membership.authority import SERVER_DAYS, certificate_pem, issue_server
+from server.membership.enrolment import invite
 from shared.errors import LinkError
 from shared.keys import load_transport_key, transport_pem
 from shared.loopback import free_port

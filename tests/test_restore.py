@@ -11,7 +11,7 @@ import pytest
 from live_federation import LiveFederation, answer
 from lone_site import START, LoneSite, a_study
 
-from client.budget_file import open_budget
+from client.privacy.budget_file import open_budget
 from server.heads import Heads
 from server.ledger_records import TailLost
 from server.study_folder import StudyFolder, StudyState

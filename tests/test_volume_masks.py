@@ -16,7 +16,7 @@ from client.imaging.fit import fit
 from client.imaging.nifti import NiftiVolumes
 from client.imaging.settings import DataSettings
 from client.imaging.transforms import to_network
-from client.prediction import Prediction
+from client.prediction.answer import Prediction
 from deploy.local import TELLS_ALL
 from server.journal import read_history
 from server.study_folder import StudyFolder

@@ -60,7 +60,7 @@ def _trained_alone(worker: WorkerProcess, study: Study, model: dict[str, Array],
 
 
 def _moved(model: Mapping[str, Array], change: Mapping[str, Array]) -> dict[str, Array]:
-    """The model after a change (`client/change.py`): floating-point values are added, whole numbers replaced."""
+    """The model after a change (`client/work/change.py`): floating-point values are added, whole numbers replaced."""
     return {
         name: np.asarray(value + change[name]) if value.dtype.kind == "f" else change[name]
         for name, value in model.items()

@@ -6,8 +6,8 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from client.checks.grounds import Grounds
-from client.patients import KEY_FILE
 from client.policy import Policy, check_federation
+from client.privacy.patients import KEY_FILE
 from client.receipts import LEDGER_FILE
 from client.software import installed
 from client.study_store import StudyStore

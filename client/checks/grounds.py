@@ -8,12 +8,12 @@ from functools import cached_property
 from pathlib import Path
 
 from client.admission import Reach, load_admission
-from client.forward_proxy import ForwardProxy
 from client.join import Enrolment, load_enrolment, load_invitation
+from client.line.forward_proxy import ForwardProxy
+from client.line.soundings import Soundings
+from client.line.way import Way, way_of
 from client.settings import FILE_NAME, SiteSettings, load_settings
-from client.soundings import Soundings
 from client.stopped import LOCK_FILE
-from client.way import Way, way_of
 from shared.durable import is_locked
 from shared.enrolment import Invitation
 from shared.study import Study
@@ -93,7 +93,7 @@ class Grounds:
     @cached_property
     def start(self) -> dict[str, Array]:
         """What travels of the study's network as its seed draws it."""
-        from client.networks import start_network
+        from client.work.networks import start_network
         from shared.methods import travelling
 
         return travelling(start_network(self.asked), self.asked)

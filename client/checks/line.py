@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 from client.checks.grounds import Grounds
-from client.diagnosis import diagnose, open_line
-from client.fleet import NotAdmitted
+from client.line.diagnosis import diagnose, open_line
+from client.line.fleet import NotAdmitted
 from shared.contract import contract_of
 from shared.preflight import Finding, fix, passed, warn
 from shared.rehearsal import CLOCK_TOLERANCE_S, two_digits

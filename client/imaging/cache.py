@@ -26,7 +26,6 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ValidationError
 
-from client.cache_room import CacheRoom
 from client.imaging.ahead import ahead
 from client.imaging.array_file import ArrayFile, open_array
 from client.imaging.catalogue import Catalogue, Row
@@ -42,6 +41,7 @@ from client.imaging.settings import DataSettings
 from client.imaging.sources import Source, open_source
 from client.imaging.traits import traits_of
 from client.imaging.unlabelled import named
+from client.work.cache_room import CacheRoom
 from shared.canonical import canonical, digest
 from shared.clinical import Columns
 from shared.durable import fsync_folder, rename_durably, write_atomically

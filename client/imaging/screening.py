@@ -3,13 +3,13 @@
 1. A patient who has withdrawn is in no study, in no split.
 2. In a private study nobody trains but those that were agreed when it was opened; before that, everybody may.
 
-Patients are compared by their keyed hashes (`client/patients.py`).
+Patients are compared by their keyed hashes (`client/privacy/patients.py`).
 """
 
 from client.imaging.catalogue import Row
 from client.imaging.examples import Split
 from client.imaging.reasons import Reason
-from client.patients import keyed
+from client.privacy.patients import keyed
 
 
 class Screen:

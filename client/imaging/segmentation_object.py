@@ -4,7 +4,7 @@ Decides what stands in it: each structure as a segment that was found automatica
 the image that it is of and where that lies in the patient. All images are of one series, size and orientation. Frames
 in which a structure is not found are left out. The names of structures are the study's and have no code, so that a
 segment's type bears the name in a scheme of ours, under the broadest category that there is. Whether it may be stored
-in a PACS, `client/store_command.py` decides.
+in a PACS, `client/cli/store.py` decides.
 """
 
 from collections.abc import Iterator, Sequence

@@ -2,7 +2,7 @@
 
 Decides what stands in it: the notice first, then each class with its probability and call, and by which model. Patient
 and study are those of the exam's own header, as they stand there; the report is a new series of the same study and
-names the images that it is about. Whether it may be stored in a PACS, `client/store_command.py` decides.
+names the images that it is about. Whether it may be stored in a PACS, `client/cli/store.py` decides.
 """
 
 import io

@@ -11,7 +11,7 @@ from pathlib import Path
 from client.pacs.account import Account
 from client.pacs.marks import query_mark
 from client.pacs.settings import PacsSettings
-from client.patients import patient_key
+from client.privacy.patients import patient_key
 from client.waiting_entries import keep_entry, note_now
 
 BEGAN, ENDED = "pull_began", "pull_ended"

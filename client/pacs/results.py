@@ -16,7 +16,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, SegmentationStorage
 
 from client.imaging.structured_report import ENHANCED_SR
-from client.prediction import Prediction
+from client.prediction.answer import Prediction
 from shared.errors import ConfigError
 
 MOST_BYTES = 64 << 20

@@ -23,10 +23,10 @@ from typing import Any, Self
 
 from rich.console import RenderableType
 
-from client.budget import Budget, unpacked
-from client.budget_file import FILE_NAME, open_budget
-from client.price import dearest
-from client.training_patients import TrainingPatients
+from client.privacy.budget import Budget, unpacked
+from client.privacy.budget_file import FILE_NAME, open_budget
+from client.privacy.price import dearest
+from client.privacy.training_patients import TrainingPatients
 from deploy.bench.budget_script import (
     ASKING,
     PATIENTS,

@@ -8,8 +8,8 @@ Each step can be taken again after a kill. Copying is the benchmark's own, and n
 
 from pathlib import Path
 
-from client.budget_file import FILE_NAME
-from client.claims import Claim, note_claim
+from client.privacy.budget_file import FILE_NAME
+from client.privacy.claims import Claim, note_claim
 from client.receipts import LEDGER_FILE
 from shared.heads import Head
 from shared.ledger import read_entries

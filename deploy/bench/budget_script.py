@@ -14,15 +14,15 @@ from collections.abc import Callable, Iterable
 from contextlib import suppress
 from pathlib import Path
 
-from client.budget_settings import BudgetSettings
-from client.claims import open_claims
-from client.dismissal import dismiss
 from client.join import load_enrolment
-from client.price import Price
-from client.purse import Purse
-from client.reconcile import reconcile
-from client.reservations import give_back
-from client.training_patients import TrainingPatients
+from client.privacy.budget_settings import BudgetSettings
+from client.privacy.claims import open_claims
+from client.privacy.dismissal import dismiss
+from client.privacy.price import Price
+from client.privacy.purse import Purse
+from client.privacy.reconcile import reconcile
+from client.privacy.reservations import give_back
+from client.privacy.training_patients import TrainingPatients
 from deploy.bench.budget_loss import keep_backup, lie, restore
 from shared.errors import ConfigError
 from shared.ledger import Ledger

@@ -15,11 +15,11 @@ import torch
 from rich.console import RenderableType
 from torch import nn
 
-from client.explaining import explain
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples
 from client.imaging.settings import DataSettings
 from client.imaging.transforms import to_network
+from client.prediction.explaining import explain
 from server.launch import FINAL_MODEL
 from server.study_folder import StudyFolder, all_studies
 from shared.console import table

@@ -34,7 +34,7 @@ def _below(pid: int, programs: dict[str, str]) -> dict[str, int]:
     with contextlib.suppress(psutil.Error):
         for process in psutil.Process(pid).children(recursive=True):
             with contextlib.suppress(psutil.Error):
-                # As in `python -P -m client.worker FOLDER`, `python -P -m server.fleet_guard flower-superlink ...`
+                # As in `python -P -m client.worker FOLDER`
                 words = {Path(word).name for word in process.cmdline()[:5]}
                 found |= {programs[program]: process.pid for program in words & programs.keys()}
     return found

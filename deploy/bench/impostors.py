@@ -12,11 +12,11 @@ import grpc
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from flwr.proto.fleet_pb2 import PullMessagesRequest
 
-from client.fleet import Fleet
+from client.line.fleet import Fleet
 from deploy.bench.intruder_ground import INSIDER, GotIn, Ground
-from server.admissions import admission_path
-from server.authority import SERVER_DAYS, certificate_pem, issue_authority, issue_server
-from server.authority_files import load_authority
+from server.membership.admissions import admission_path
+from server.membership.authority import SERVER_DAYS, certificate_pem, issue_authority, issue_server
+from server.membership.authority_files import load_authority
 from shared.admission import read_admission
 from shared.errors import LinkError
 from shared.keys import make_transport_key, write_key

@@ -24,7 +24,7 @@ from flwr.proto.heartbeat_pb2 import SendNodeHeartbeatRequest
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, Message, PullObjectRequest
 from flwr.proto.node_pb2 import Node
 
-from client.parcels import Note, Parcels
+from client.line.parcels import Note, Parcels
 from deploy.bench.intruder_ground import HONEST, GotIn, Ground
 from shared.errors import ResourceError
 from shared.flower_objects import OBJECT_LIMIT_BYTES

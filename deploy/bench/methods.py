@@ -15,10 +15,10 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from client.device import use_threads
 from client.imaging.cache import prepare
 from client.imaging.examples import SiteData, Split
 from client.imaging.settings import DataSettings
+from client.work.device import use_threads
 from deploy.bench.bed import workplace
 from deploy.bench.flower_rules import differences
 from deploy.bench.trial import Trial

@@ -21,6 +21,7 @@ from datetime import datetime
 from enum import StrEnum
 from pathlib import Path
 
+from server.engine.tail import Tail
 from server.record import Record
 from server.records import (
     RECORDS,
@@ -32,7 +33,6 @@ from server.records import (
     UpdateReady,
     UpdateSpooled,
 )
-from server.tail import Tail
 
 
 class Point(StrEnum):

@@ -17,7 +17,7 @@ import numpy as np
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from client.device import use_threads
+from client.work.device import use_threads
 from deploy.bench.bed import workplace
 from deploy.bench.pictures import draw_file
 from deploy.bench.private_study import DELTA, Setting, Trained, noise_for, setting_of, train

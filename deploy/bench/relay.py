@@ -21,8 +21,8 @@ from types import TracebackType
 from typing import Self
 
 from client.admission import FILE_NAME
-from server.admissions import admission_path
 from server.federation import load_federation
+from server.membership.admissions import admission_path
 from shared.admission import Access, make_admission
 from shared.durable import write_atomically
 

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from client.imaging.examples import Examples
-from client.private_training import fit_privately
+from client.work.private_training import fit_privately
 from shared.models import build_model, state_arrays
 from shared.private_training import PrivacySpec
 from shared.randomness import PrivateRandom, StudyRandom

@@ -20,7 +20,7 @@ import psutil
 
 import deploy.bench
 from deploy.provision import provision
-from server.superlink_control import Control
+from server.engine.superlink_control import Control
 from shared.errors import ResourceError
 from shared.loopback import free_port
 

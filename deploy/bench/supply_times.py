@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
-from client.train import fit, local_optimizer
+from client.work.train import fit, local_optimizer
 from deploy.bench.supply_site import TASK, site_data
 from shared.images import ImageSpec
 from shared.models import build_model

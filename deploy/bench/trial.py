@@ -10,13 +10,13 @@ from pathlib import Path
 
 import numpy as np
 
-from client.device import resolve_device
-from client.evaluate import measured_by_patient
 from client.imaging.examples import SiteData
-from client.local_work import LocalWork
-from client.methods import method_for
-from client.networks import start_network
 from client.seen_model import model_change
+from client.work.device import resolve_device
+from client.work.evaluate import measured_by_patient
+from client.work.local_work import LocalWork
+from client.work.methods import method_for
+from client.work.networks import start_network
 from server.aggregate import fold
 from server.efforts import efforts_of
 from server.launch import start_state

@@ -17,14 +17,14 @@ from typing import Any
 import numpy as np
 import torch
 
-from client.device import use_threads
-from client.evaluate import measured_by_patient
 from client.imaging.augmentations import augmentation
 from client.imaging.cache import prepare
 from client.imaging.examples import Examples, SiteData
-from client.networks import start_network
 from client.settings import load_settings
-from client.train import fit
+from client.work.device import use_threads
+from client.work.evaluate import measured_by_patient
+from client.work.networks import start_network
+from client.work.train import fit
 from deploy.demo.yardstick import Named, beside, figure_of, named
 from shared.enrolment import read_invitation
 from shared.models import load_state

@@ -20,7 +20,7 @@ def figure_of(task: Task, measured: Floats, targets: Integers) -> Figure | None:
 
     Args:
         task: whose models they are.
-        measured, targets: one row per patient, as `client.evaluate.measured_by_patient` gives them.
+        measured, targets: one row per patient, as `client.work.evaluate.measured_by_patient` gives them.
     """
     if isinstance(task, Segmentation):
         return mean_share(task.dice(measured))

@@ -17,7 +17,7 @@ from pathlib import Path
 from flwr.supercore.task_identity import TaskIdentity
 
 from client.app import FOLDER_KEY, app
-from client.device import use_threads
+from client.work.device import use_threads
 from deploy.simulation.grid import RUN_ID, InProcessGrid
 from server.app import serve
 from server.study_folder import find_study

@@ -14,12 +14,12 @@ import numpy as np
 import safetensors.numpy
 import torch
 
-from client.device import resolve_device, use_threads
 from client.imaging.cache import prepare
 from client.imaging.examples import SiteData
-from client.local_work import LocalWork, Worked
-from client.networks import Networks
 from client.settings import load_settings
+from client.work.device import resolve_device, use_threads
+from client.work.local_work import LocalWork, Worked
+from client.work.networks import Networks
 from server.launch import START_MODEL
 from server.study_folder import StudyFolder
 from shared.canonical import digest

@@ -11,8 +11,8 @@ from collections.abc import Iterator
 import psutil
 
 from server.checks.grounds import Grounds
+from server.engine.superlink import listening
 from server.federation import listen_address
-from server.superlink import listening
 from shared.loopback import ADDRESS
 from shared.preflight import Finding, fix, passed, warn
 

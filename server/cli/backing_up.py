@@ -6,8 +6,8 @@ from typing import Annotated
 
 import typer
 
-from server.backup import back_up
-from server.backup import restore as restore_folder
+from server.membership.backup import back_up
+from server.membership.backup import restore as restore_folder
 from shared.command_line import typed
 from shared.console import Answer, answering, facts
 from shared.errors import ConfigError

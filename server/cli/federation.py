@@ -1,6 +1,6 @@
 """`wardround federation`: the coordinator founds a federation, lets sites in, and serves it.
 
-Who may be admitted is decided in `server/enrolment.py`; here its answers are put into words.
+Who may be admitted is decided in `server/membership/enrolment.py`; here its answers are put into words.
 """
 
 import sys
@@ -11,14 +11,14 @@ from typing import Annotated
 
 import typer
 
-from server import enrolment
-from server.admissions import admission_path
 from server.cli.backing_up import backup, restore
 from server.cli.checking import check
 from server.cli.passphrase import passphrase
 from server.cli.proxying import proxy, told_proxy
 from server.cli.renewing import renew, status
 from server.federation import create_federation, load_federation
+from server.membership import enrolment
+from server.membership.admissions import admission_path
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
@@ -132,7 +132,7 @@ def roster(folder: Folder) -> Answer:
 def serve(folder: Folder) -> Answer:
     """Run the federation's server until stopped; it resumes the studies that were running."""
     end_if_asked()
-    from server.supervisor import serve as run_until_stopped  # Flower is loaded only here
+    from server.engine.supervisor import serve as run_until_stopped  # Flower is loaded only here
 
     run_until_stopped(folder)
     return Answer({"folder": str(folder)}, "The server has stopped.")

@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from server.federation import existing_federation, listen_address, load_federation, set_proxied_port
-from server.proxy import Told, refresh_proxy, write_proxy
+from server.membership.proxy import Told, refresh_proxy, write_proxy
 from shared.command_line import typed
 from shared.console import Answer, answering, facts
 from shared.durable import locked

@@ -10,11 +10,18 @@ import typer
 from rich.console import Group
 from rich.text import Text
 
-from server.admissions import admission_path, has_taken
 from server.cli.proxying import told_proxy
-from server.endings import endings
 from server.federation import existing_federation, load_federation
-from server.renewal import Step, next_step, renew_authority, renew_server_certificate, renew_sites, waiting_sites
+from server.membership.admissions import admission_path, has_taken
+from server.membership.endings import endings
+from server.membership.renewal import (
+    Step,
+    next_step,
+    renew_authority,
+    renew_server_certificate,
+    renew_sites,
+    waiting_sites,
+)
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError

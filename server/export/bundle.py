@@ -95,7 +95,7 @@ def _inference(card: ModelCard) -> dict[str, Any]:
 
 
 def _inferer(patch: PatchSpec | None) -> dict[str, Any]:
-    """As `client/inferer.py` brings images through the network."""
+    """As `client/work/inferer.py` brings images through the network."""
     if patch is None:
         return {"_target_": "SimpleInferer"}
     window = {"roi_size": list(patch.grid), "overlap": patch.overlap, "mode": "gaussian"}

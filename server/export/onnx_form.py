@@ -150,7 +150,7 @@ def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> floa
 
 
 def _windows(images: ImageSpec) -> str:
-    """How the whole of an image is made of windows, as `client/inferer.py` makes it."""
+    """How the whole of an image is made of windows, as `client/work/inferer.py` makes it."""
     if images.patch is None:
         return ""
     size, whole = (" x ".join(map(str, grid)) for grid in (images.patch.grid, images.grid))

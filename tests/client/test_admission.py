@@ -11,10 +11,10 @@ from client.join import Enrolment, join, load_enrolment
 from client.starting import keys_of
 from client.waiting_entries import entries_said, keep_entry
 from deploy.audit.vocabulary import KNOWN
-from server.admissions import admission_path, issue_admission
-from server.enrolment import admit, invite, revoke
 from server.federation import create_federation, load_federation
-from server.renewal import renew_authority
+from server.membership.admissions import admission_path, issue_admission
+from server.membership.enrolment import admit, invite, revoke
+from server.membership.renewal import renew_authority
 from shared.admission import Access, make_admission, read_admission
 from shared.canonical import canonical
 from shared.errors import TrustError

@@ -14,9 +14,9 @@ from lone_site import START, UPDATE, Hands, LoneSite, opened, trained
 
 from client.agent import Agent
 from client.egress import ALTERED
-from client.fleet import MessageGone
 from client.jobs import Job, OpenJob, Place, ProbeDone, ProbeJob, RoundJob
 from client.leaving import leave
+from client.line.fleet import MessageGone
 from client.pausing import Pause, pause
 from shared.canonical import digest
 from shared.errors import LinkError, ResourceError, TrustError, WireCode

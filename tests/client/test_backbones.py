@@ -11,7 +11,7 @@ from client.backbones import FOLDER
 from client.intake import check_backbone
 from client.jobs import Failed, OpenJob
 from client.policy import Policy
-from client.workbench import Workbench
+from client.work.workbench import Workbench
 from shared.canonical import digest
 from shared.errors import Refusal, WireCode
 from shared.update import pack

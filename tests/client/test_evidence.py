@@ -8,11 +8,11 @@ import pytest
 from live_federation import wardround
 from lone_site import LoneSite
 
-from client.claims import open_claims
-from client.dismissal import dismiss
 from client.evidence import export_ledger, look_at_ledger
 from client.intake import open_message
 from client.join import load_enrolment
+from client.privacy.claims import open_claims
+from client.privacy.dismissal import dismiss
 from client.receipts import keep_receipts
 from shared.canonical import digest
 from shared.errors import ConfigError, TrustError

@@ -8,7 +8,7 @@ import pytest
 from lone_site import START, LoneSite
 
 from client import receipts as store
-from client.claims import open_claims
+from client.privacy.claims import open_claims
 from client.receipts import RECEIPTS_FILE, keep_receipts, recent_receipts
 from shared.address import Stage
 from shared.canonical import digest

@@ -7,7 +7,7 @@ import pytest
 from client.image_lists import ImageLists, listing
 from client.imaging.catalogue import Row
 from client.imaging.examples import Split
-from client.patients import patient_key
+from client.privacy.patients import patient_key
 from shared.errors import Refusal
 from shared.image_list import LONGEST_LIST, manifest_of, read_list
 

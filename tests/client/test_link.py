@@ -21,10 +21,10 @@ from flower_lab import Lab, Out, issue, new_key, private_pem, public_pem, pull, 
 from flwr.proto.fleet_pb2 import ActivateNodeRequest
 from flwr.proto.message_pb2 import Metadata, ObjectTree
 
-from client.aside import MOST, Aside
-from client.fleet import Fleet, NotAdmitted
+from client.line.aside import MOST, Aside
+from client.line.fleet import Fleet, NotAdmitted
+from client.line.parcels import Note, Parcels
 from client.link import Delayed, Link
-from client.parcels import Note, Parcels
 from shared.errors import LinkError, TrustError
 from shared.loopback import free_port
 

@@ -8,8 +8,8 @@ from few_patients import site_of_few
 from live_federation import wardround
 from lone_site import LoneSite
 
-from client.claims import Claim, note_claim
 from client.person import named_person, stated_reason
+from client.privacy.claims import Claim, note_claim
 from shared.errors import ConfigError
 from shared.heads import Head
 

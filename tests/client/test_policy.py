@@ -11,9 +11,9 @@ from live_federation import wardround
 from lone_site import TENSORS, LoneSite, a_study, opened
 from pydantic import ValidationError
 
-from client.budget_settings import BudgetSettings
 from client.jobs import OpenJob
 from client.policy import Policy, check_federation, permit, permit_patients
+from client.privacy.budget_settings import BudgetSettings
 from shared.contract import contract_of
 from shared.errors import ConfigError, Refusal, WireCode
 from shared.schedule import RoundsSpec

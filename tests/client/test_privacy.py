@@ -18,9 +18,9 @@ import pytest
 from lone_site import START, LoneSite, a_study
 from lone_site import TENSORS as FOREIGN_TENSORS
 
-from client.failure import code_of
 from client.jobs import Failed
 from client.software import installed
+from client.work.failure import code_of
 from client.worker import do_job
 from client.worker_process import WorkerProcess
 from server.launch import start_state

@@ -7,7 +7,7 @@ from typing import Any, cast
 from client.admission import Reach
 from client.renewal import ENDS, Renewals
 from client.site import Site
-from server.authority import certificate_pem, issue_authority, issue_site
+from server.membership.authority import certificate_pem, issue_authority, issue_site
 from shared.keys import make_transport_key
 
 DAY_S = 86_400

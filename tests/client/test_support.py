@@ -9,11 +9,11 @@ import pytest
 from live_federation import answer, wardround
 from lone_site import LoneSite
 
-from client.budget_settings import BudgetSettings
 from client.imaging.label_settings import LabelSettings
 from client.imaging.settings import DataSettings
 from client.notify_settings import NotifySettings
 from client.policy import Policy
+from client.privacy.budget_settings import BudgetSettings
 from client.settings import AboutSite, SiteSettings, write_settings
 
 PATIENT = "Mustermann"

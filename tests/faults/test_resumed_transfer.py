@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from flower_lab import Lab, Out, pull, random_file
 
-from client.parcels import Parcels
+from client.line.parcels import Parcels
 from deploy.bench.relay import Line, Relay
 from shared.flower_objects import CHUNK_BYTES, plan_payload
 

@@ -11,9 +11,9 @@ from live_federation import CalmStudy, LiveFederation
 
 from client.join import load_enrolment
 from deploy.bench.aftermath import held_locks
+from server.engine.superlink_control import Control
 from server.federation import load_federation
 from server.study_folder import StudyFolder
-from server.superlink_control import Control
 from shared.address import Address, Stage
 from shared.envelope import open_envelope, seal
 from shared.errors import WireCode

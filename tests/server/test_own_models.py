@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from client.change import change_of
+from client.work.change import change_of
 from server.own_models import moved_by
 from shared.update import CONTROL, Array, PackedFile, pack, pack_pieces, table_of
 

@@ -16,9 +16,9 @@ from server.arrival import Arrival, Unreachable
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
 from server.desk import Desk, utc_now
-from server.enrolment import admit, invite, revoke
 from server.federation import Federation, LiveRoster, create_federation, load_federation
 from server.journal import Journal, read_history, read_records
+from server.membership.enrolment import admit, invite, revoke
 from server.owner import claim
 from server.pulse import Pulse
 from server.record import Record

@@ -9,7 +9,7 @@ import torch
 from lone_site import a_study
 from torch import nn
 
-from client.networks import start_network
+from client.work.networks import start_network
 from server.launch import launch, start_state, whole_table
 from shared.backbone import HEADS, check_backbone, of_head
 from shared.canonical import digest

@@ -7,10 +7,10 @@ import pytest
 import torch
 from torch import Tensor
 
-from client.evaluate import measured_by_patient
 from client.imaging.examples import Examples
-from client.private_training import gradients_of
-from client.train import fit
+from client.work.evaluate import measured_by_patient
+from client.work.private_training import gradients_of
+from client.work.train import fit
 from shared.clinical import ClinicalColumn
 from shared.images import ImageSpec
 from shared.models import build_model, state_arrays

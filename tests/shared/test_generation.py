@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from client.imaging.examples import Examples
-from client.private_training import fit_privately, gradients_of
+from client.work.private_training import fit_privately, gradients_of
 from shared import metrics
 from shared.generation import Generation
 from shared.images import ImageSpec

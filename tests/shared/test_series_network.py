@@ -5,7 +5,7 @@ import hashlib
 import pytest
 import torch
 
-from client.private_training import gradients_of
+from client.work.private_training import gradients_of
 from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.models import build_model, state_arrays, varying_layers

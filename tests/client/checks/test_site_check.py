@@ -22,7 +22,7 @@ from client.imaging.settings import DataSettings
 from client.settings import FILE_NAME, load_settings, write_settings
 from deploy.bench.relay import rerouted
 from deploy.local import wardround_command
-from server.authority import certificate_pem, issue_authority, issue_server
+from server.membership.authority import certificate_pem, issue_authority, issue_server
 from shared.keys import make_transport_key, save_key
 from shared.loopback import ADDRESS, free_port
 

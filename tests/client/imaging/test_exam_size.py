@@ -14,7 +14,7 @@ from client.imaging.memory import memory_bytes
 from client.imaging.outline import outline
 from client.imaging.planes import Plane
 from client.imaging.reasons import Reason
-from client.read_exam import read_exam
+from client.prediction.read_exam import read_exam
 from shared.images import ImageSpec
 
 VAST = (1, 108, 2048, 2048)  # 453 million voxels, of zeros some hundred kilobytes as a file

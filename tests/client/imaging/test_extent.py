@@ -16,7 +16,7 @@ from client.imaging.examples import Counts, Examples, SiteData
 from client.imaging.extent import Extent, measures_by_patient
 from client.imaging.nifti import Nifti
 from client.imaging.pictures import Picture
-from client.surveying import survey_of
+from client.work.surveying import survey_of
 from shared.images import ImageSpec
 from shared.study import Study
 from shared.survey import Survey, covered

@@ -8,7 +8,7 @@ import pytest
 from client.imaging.examples import Examples
 from client.imaging.fit import fit
 from client.imaging.landmarks import onto
-from client.surveying import _intensity
+from client.work.surveying import _intensity
 from server.landmarks import landmarks_of
 from shared.images import ImageSpec
 from shared.survey import SPLITS, Survey

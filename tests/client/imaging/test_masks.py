@@ -17,7 +17,7 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.settings import DataSettings
 from client.imaging.sources import open_source
 from client.imaging.survey import survey
-from client.surveying import survey_of
+from client.work.surveying import survey_of
 from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.study import Study, TaskSpec

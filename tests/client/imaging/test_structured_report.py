@@ -9,9 +9,9 @@ import pydicom
 import pytest
 from dicom_judges import said_by, tool
 
-from client.dicom_reports import DicomReports
 from client.imaging.structured_report import ReportWords, Statement, header_of, structured_report
-from client.prediction import Finding, Prediction, ReadFile
+from client.prediction.answer import Finding, Prediction, ReadFile
+from client.prediction.dicom_reports import DicomReports
 from shared.canonical import digest
 from shared.model_card import RESEARCH_ONLY
 

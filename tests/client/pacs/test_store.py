@@ -12,9 +12,9 @@ import pytest
 from live_federation import answer, wardround
 from pacs_bed import ROOT, instance, join
 
-from client.dicom_reports import DicomReports
 from client.imaging.segmentation_object import SegmentationWords, SegmentedFrame, segmentation_object, source_of
-from client.prediction import Finding, Prediction, ReadFile, write_answer
+from client.prediction.answer import Finding, Prediction, ReadFile, write_answer
+from client.prediction.dicom_reports import DicomReports
 from client.waiting_entries import entries_said
 from deploy.audit.vocabulary import unknown_in
 from deploy.bench.orthanc import Orthanc

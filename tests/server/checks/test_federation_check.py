@@ -12,13 +12,13 @@ from typing import Any
 import pytest
 from live_federation import LiveFederation, answer, wardround
 
-from server.authority import AUTHORITY_DAYS
 from server.checks.folder import look_at_certificate
 from server.checks.grounds import Grounds
 from server.checks.registry import CHECKS
+from server.engine.superlink import listening
 from server.federation import create_federation
-from server.renewal import renew_server_certificate
-from server.superlink import listening
+from server.membership.authority import AUTHORITY_DAYS
+from server.membership.renewal import renew_server_certificate
 from shared.loopback import ADDRESS, free_port
 from shared.preflight import look_at
 

@@ -25,7 +25,7 @@ from client.imaging.nifti_mask import nifti_mask
 from client.imaging.outline import outline
 from client.imaging.pictures import Picture
 from client.imaging.transforms import to_network
-from client.inferer import inferer
+from client.work.inferer import inferer
 from server.export import Asked, evidence_for, export_model
 from server.export.bundle_network import network_of
 from server.federation import load_federation

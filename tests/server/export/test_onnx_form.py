@@ -9,7 +9,7 @@ import pytest
 import torch
 from finished_study import Finished, finished_study
 
-from client.released_model import load_released
+from client.prediction.released_model import load_released
 from server.export import Asked, Exported, evidence_for, export_model
 from server.export.onnx_form import MODEL, README, TOLERANCE
 from server.federation import load_federation

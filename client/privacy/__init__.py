@@ -1,0 +1,1 @@
+"""What patients have paid for private training and may still pay, and who has withdrawn."""
