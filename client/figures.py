@@ -19,6 +19,7 @@ from client.site import Site
 from shared.certificates import ends_at
 from shared.errors import WardroundError
 from shared.figures import Family, Sample, metrics
+from shared.keys import transport_pem
 from shared.ledger import Entry, entry_of, read_whole_lines
 from shared.monitoring import Health, Heartbeat, bytes_under
 
@@ -107,9 +108,10 @@ class SiteFigures:
         }
 
     def _disk(self) -> dict[str, float]:
-        folder, ends = self._site.folder, {}
+        folder, ends, enrolment = self._site.folder, {}, self._site.enrolment
+        key = transport_pem(enrolment.transport_key.public_key())
         with contextlib.suppress(WardroundError):  # read anew: a message may have brought a later one
-            if (admission := load_admission(folder, self._site.enrolment.invitation)) is not None:
+            if (admission := load_admission(folder, enrolment.invitation, transport_key=key)) is not None:
                 ends["certificate_expiry_timestamp_seconds"] = ends_at(admission.certificate.encode())
         return {
             "spool_bytes": bytes_under(folder / "spool"),

@@ -35,7 +35,7 @@ def look_at_keys(grounds: Grounds) -> Finding:
 
 def look_at_certificate(grounds: Grounds) -> Finding:
     """Do the server's certificate and key belong together, and how long do they and the authority hold?"""
-    made = grounds.federation
+    made, renew = grounds.federation, typed("federation", "renew", grounds.folder)
     try:
         context = ssl.create_default_context(cafile=made.ca_certificate)
         context.load_cert_chain(made.server_certificate, made.server_key)
@@ -43,13 +43,11 @@ def look_at_certificate(grounds: Grounds) -> Finding:
     except (OSError, ValueError):
         return fix(
             "The server's certificate, its key or the authority's certificate cannot be read, or do not fit.",
-            "Restore the folders server/ and ca/ from your backup, or run `wardround federation renew`.",
+            f"Restore the folders server/ and ca/ from your backup, or run `{renew}`.",
         )
     facts = {"server_days_left": days[0], "authority_days_left": days[1]}
     if min(days) < 0:
-        return fix(
-            "A certificate has ended, so that every site refuses it.", "Run `wardround federation renew`.", **facts
-        )
+        return fix("A certificate has ended, so that every site refuses it.", f"Run `{renew}`.", **facts)
     what = f"The server's certificate holds for {days[0]} days, the authority for {days[1]}."
     if min(days) < EXPIRING_DAYS:
         authority = ("--authority",) if days[1] < EXPIRING_DAYS else ()
