@@ -6,7 +6,7 @@ more than any round of training does. So of all floating-point values together
     change <= rounds passed x policy.model_change_at_most x max(norm of the model seen last, FLOOR x sqrt(values))
 
 where the floor is for models that are all but zero. The policy's default is far above what server optimizers
-do (`docs/site.md` has what was measured), and no bound sees weights that were crafted at an ordinary size: that
+do (`docs/site-file.md` has what was measured), and no bound sees weights that were crafted at an ordinary size: that
 is for floors, private training and secure aggregation. The first model has nothing to be held against.
 
 The model seen last lies in the study's spool folder, as a second name of the bytes that were checked. Trips that

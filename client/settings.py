@@ -108,7 +108,7 @@ def write_settings(path: Path, settings: SiteSettings) -> bool:
     """
     if path.exists():
         return _says(path, settings)
-    lines = [f"# The site {settings.site.name}: what hospital IT decides. See docs/site.md.", ""]
+    lines = [f"# The site {settings.site.name}: what hospital IT decides. See docs/site-file.md.", ""]
     for name, table in settings.model_dump(mode="json", exclude_defaults=True).items():
         lines += _table(name, table)
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -65,7 +65,7 @@ def test_the_envelope_in_the_document_is_the_real_one() -> None:
 
 # ------------------------------------------------------------------ study.toml and site.toml
 
-FILES = {"study": Study, "site": SiteSettings}
+FILES = {"study": Study, "site-file": SiteSettings}
 
 
 def sections(file: str) -> dict[str, dict[str, Any]]:
@@ -156,7 +156,7 @@ def test_the_example_study_can_be_used() -> None:
 
 
 def test_the_example_site_can_be_used() -> None:
-    example = re.search(r"```toml\n(.*?)```", (ROOT / "docs/site.md").read_text(), re.DOTALL)
+    example = re.search(r"```toml\n(.*?)```", (ROOT / "docs/site-file.md").read_text(), re.DOTALL)
     assert example is not None
     assert SiteSettings.model_validate(tomllib.loads(example[1])).site.name == "ward-a"
 
@@ -187,9 +187,17 @@ def test_every_command_about_a_study_is_described() -> None:
 
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda p: p.relative_to(ROOT).as_posix())
 def test_links_lead_somewhere(path: Path) -> None:
-    for target in re.findall(r"\]\(([^)#\s]+)[^)]*\)", path.read_text()):
+    for target, anchor in re.findall(r"\]\(([^)#\s]*)(?:#([^)\s]+))?[^)]*\)", path.read_text()):
         if "://" not in target:
-            assert (path.parent / target).exists(), target
+            page = path.parent / target if target else path
+            assert page.exists(), target
+            assert not anchor or page.suffix != ".md" or anchor in anchors(page), f"{target}#{anchor}"
+
+
+def anchors(page: Path) -> set[str]:
+    """What a link may name behind the page, as GitHub makes it of a heading."""
+    headings = re.findall(r"^#+ (.+)$", re.sub(r"^```.*?^```", "", page.read_text(), flags=re.M | re.S), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 @pytest.mark.parametrize("path", RECORDS, ids=lambda p: p.stem)

@@ -55,7 +55,7 @@ def look_at_policy(grounds: Grounds) -> Finding:
     if low := [policy.line(key) for key, least in _LOWEST.items() if getattr(policy, key) < least]:
         return warn(
             f"{'; '.join(low)}: what is told or learned may be of one patient.",
-            "Leave these lines out, unless the images are nobody's; the defaults stand in docs/site.md.",
+            "Leave these lines out, unless the images are nobody's; the defaults stand in docs/site-file.md.",
         )
     return passed(_permitted(policy))
 

@@ -141,7 +141,7 @@ def _models(answers: Path) -> list[str]:
 def _pacs(settings: SiteSettings) -> "PacsSettings":
     found = settings.data.pacs
     if found is None:
-        raise ConfigError("This site names no PACS.", remedy="Write [data.pacs] into site.toml; see docs/site.md.")
+        raise ConfigError("This site names no PACS.", remedy="Write [data.pacs] into site.toml; see docs/site-file.md.")
     return found
 
 

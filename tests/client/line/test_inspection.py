@@ -45,7 +45,7 @@ def test_it_is_refused_and_named(lab: Lab, inspected: int, inspector: Path, tmp_
     link.close()
     name = accepting(inspector).inspectors()["authorities"][0]
     assert f"is not from this federation's CA, but issued by {name!r}" in caught.value.what
-    assert "docs/site.md" in caught.value.remedy
+    assert "docs/site-network.md" in caught.value.remedy
 
 
 def test_accepted_it_passes_work_and_answers(lab: Lab, inspected: int, inspector: Path, tmp_path: Path) -> None:

@@ -79,7 +79,7 @@ def test_the_entries_of_a_site_are_those_that_are_known() -> None:
 
 
 def test_every_verdict_is_explained() -> None:
-    text = (ROOT / "docs" / "audit.md").read_text()
+    text = (ROOT / "docs" / "auditor.md").read_text()
     rows = re.findall(r"^\| (.+?) \| .+ \| [04].* \|$", text, re.MULTILINE)
     assert rows == [
         ANCHORED,
