@@ -77,6 +77,13 @@ _REFUSALS: tuple[tuple[Any, str, type[LinkError], str, str], ...] = (
         "Nothing; wait for the next message.",
     ),
     (
+        grpc.StatusCode.PERMISSION_DENIED,
+        "another site",  # the guard's word, who has forgotten the oldest of very many messages
+        MessageGone,
+        "The server no longer knows this message as this site's.",
+        "Nothing; wait for the next message.",
+    ),
+    (
         grpc.StatusCode.DEADLINE_EXCEEDED,
         "",
         LinkError,

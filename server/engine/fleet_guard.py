@@ -39,6 +39,7 @@ REMEMBERED = 64  # messages of one site, either way; an agent holds 17 at most
 LOGGED = 60  # strangers a minute
 LONGEST_KEY = 1024  # bytes
 _KEY = "flwr-public-key-bin"
+_ABOUT_A_MESSAGE = (PullObjectRequest, ConfirmMessageReceivedRequest, PushMessagesRequest)
 _ACTIVATE = "/flwr.proto.Fleet/ActivateNode"
 _LOG_LINE = (
     "[/flwr.proto.Fleet/ActivateNode][ApiError:2004] Attempted to register SuperNode with public key: {key!r},"
@@ -106,6 +107,8 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
 
     def _checked(self, key: bytes, behavior: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
         def answer(request: Any, context: grpc.ServicerContext) -> Any:
+            if self._is_of_before(key, request):
+                context.abort(grpc.StatusCode.UNAUTHENTICATED, "Invalid node ID")
             if not self._own(key, request):
                 context.abort(grpc.StatusCode.PERMISSION_DENIED, "This belongs to another site.")
             response = behavior(request, context)
@@ -126,6 +129,13 @@ class Guard(grpc.ServerInterceptor):  # type: ignore[misc]
         if lines < LOGGED:  # in Flower's words, which `server/engine/refusals.py` knows
             print(_LOG_LINE.format(key=key[:LONGEST_KEY]), file=sys.stderr, flush=True)
         return _refusing(grpc.StatusCode.FAILED_PRECONDITION, _NOT_ACTIVATED)
+
+    def _is_of_before(self, key: bytes, request: Any) -> bool:
+        """Whether a message is named under another number than the site's: that of a SuperLink that has ended.
+
+        A site that holds a message of then learns that it is gone, in Flower's words, and does not ask again.
+        """
+        return isinstance(request, _ABOUT_A_MESSAGE) and request.node.node_id != self._node_of(key)
 
     def _own(self, key: bytes, request: Any) -> bool:
         if isinstance(request, ActivateNodeRequest):

@@ -24,7 +24,7 @@ from flwr.proto.message_pb2 import Metadata, ObjectTree
 from client.line.aside import MOST, Aside
 from client.line.fleet import Fleet, NotAdmitted
 from client.line.parcels import Note, Parcels
-from client.link import Delayed, Link
+from client.link import Delayed, Link, MessageGone
 from shared.errors import LinkError, TrustError
 from shared.loopback import free_port
 
@@ -309,7 +309,9 @@ def test_a_restarted_server_is_joined_again(tmp_path):
         key = lab.key("site")
         link = lab.link(key, tmp_path / "site")
         link.connect()
-        before = link.node_id
+        before, puppet = link.node_id, lab.puppet({"site": key})
+        puppet.push("site", "question", str(random_file(tmp_path / "model", 100_000)))
+        held = pull(link)
         os.kill(lab.superlink.pid, signal.SIGKILL)
         with pytest.raises(LinkError, match=r"Nothing answers|ends the connection"):
             link.pull()
@@ -328,6 +330,12 @@ def test_a_restarted_server_is_joined_again(tmp_path):
         assert link.online
         assert link.node_id != before
         assert link.pull() is None
+        started = time.monotonic()
+        with pytest.raises(MessageGone):  # it went with the server that asked
+            link.fetch(held, tmp_path / "got", limit=100_000)
+        assert not link.send(held, Out(b"answer"))
+        assert link.unanswered() == []
+        assert time.monotonic() - started < 10  # told at once; a line that is down is tried for half a minute
     finally:
         lab.close()
 

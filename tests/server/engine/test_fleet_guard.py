@@ -93,6 +93,13 @@ def asked(request: Any, key: bytes, handed: Handed) -> bool:
     return Guard(NODES.get, handed)._own(key, request)
 
 
+@pytest.mark.parametrize("kind", [PullObjectRequest, ConfirmMessageReceivedRequest, PushMessagesRequest])
+def test_a_message_of_a_superlink_that_has_ended_is_told_from_another_site_s(kind: Any) -> None:
+    guard = Guard(NODES.get, Handed())
+    assert guard._is_of_before(A, kind(node=Node(node_id=7)))
+    assert not guard._is_of_before(A, kind(node=Node(node_id=NODES[A])))
+
+
 def reply(to: str, *, node: int) -> PushMessagesRequest:
     made = Message()
     made.metadata.reply_to_message_id, made.metadata.src_node_id = to, node
