@@ -24,7 +24,7 @@ from finished_study import finished_study  # noqa: E402
 from lone_site import LoneSite  # noqa: E402
 from private_site import ONE, open_study, private, train  # noqa: E402
 
-from server.authority import certificate_pem, issue_authority  # noqa: E402
+from server.membership.authority import certificate_pem, issue_authority  # noqa: E402
 from shared.address import UNADDRESSED, Address, Stage  # noqa: E402
 from shared.admission import Access, make_admission  # noqa: E402
 from shared.amendment import Amendment, Terms, sign_amendment, with_terms  # noqa: E402
@@ -309,11 +309,11 @@ def _papers() -> dict[str, str]:
     roster = Roster.model_validate({"federation": "ward", "version": 2, "entries": (entry,), **coordinator})
     return {
         "invitation": invitation.decode(),
-        "join request": make_join_request(
-            invited, transport_key=_TRANSPORT_KEY, identity_key=IDENTITY_KEY
-        ).decode(),
+        "join request": make_join_request(invited, transport_key=_TRANSPORT_KEY, identity_key=IDENTITY_KEY).decode(),
         "admission": _admission(),
-        "key card": KeyCard.model_validate({"federation": "ward", "site": SITE, **keys, **coordinator}).encode().decode(),
+        "key card": KeyCard.model_validate({"federation": "ward", "site": SITE, **keys, **coordinator})
+        .encode()
+        .decode(),
         "roster": sign_roster(roster, key=COORDINATOR_KEY).hex(),
     }
 

@@ -176,8 +176,8 @@ def test_a_wrong_ca(federation: LiveFederation, knocking: dict[str, Console]) ->
     issuer = f"{load_federation(federation.federation).settings.name} CA"
     knocking["foreign"].await_line(
         f"The certificate of 127.0.0.1:{federation.port} is not from this federation's CA, but issued by {issuer!r}. "
-        "If that is your TLS inspection or antivirus, have it leave this line alone: docs/site-network.md has the words "
-        "for its team. Else check the address and the invitation."
+        "If that is your TLS inspection or antivirus, have it leave this line alone: docs/site-network.md has the "
+        "words for its team. Else check the address and the invitation."
     )
     knocking["server"].await_line(
         "A caller broke off the TLS handshake: it does not accept this server's certificate. "

@@ -111,6 +111,6 @@ def _shown_by(host: str, port: int, proxy: ForwardProxy | None) -> str | None:
 def _of_another(where: str, issuer: str | None) -> LinkError:
     return LinkError(
         f"The certificate of {where} is not from this federation's CA, but issued by {issuer or 'an unknown one'!r}.",
-        remedy="If that is your TLS inspection or antivirus, have it leave this line alone: docs/site-network.md has the"
-        " words for its team. Else check the address and the invitation.",
+        remedy="If that is your TLS inspection or antivirus, have it leave this line alone: docs/site-network.md has"
+        " the words for its team. Else check the address and the invitation.",
     )
