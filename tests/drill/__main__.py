@@ -22,6 +22,7 @@ from drill.broken import Broken
 from drill.machine import marked
 from drill.network import RUN, namespaces, network, why_not
 from drill.story import HOSPITALS, HOST, PORT, machines
+from drill.undisturbed import ENDING, undisturbed
 from drill.verdict import missed
 from drill.wheel import Installed, install_wheel
 
@@ -33,6 +34,7 @@ from shared.parent import PARENT_VARIABLE
 PATIENTS = 60
 SETTLE_S = 10.0
 LAST_LINES = 12
+LIMIT_S = 840
 
 
 def main() -> int:
@@ -40,8 +42,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests/drill/run", description=__doc__)
     parser.add_argument("--json", action="store_true", help="answer with one JSON object")
     as_json = parser.parse_args().json
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for number in ENDING:
         signal.signal(number, _leave)
+    signal.alarm(LIMIT_S)
     if (reason := "only root may" if os.geteuid() else why_not()) is not None:
         print(f"No network can be made here: {reason}.", file=sys.stderr)
         return 3
@@ -74,7 +77,8 @@ def drill(name: str) -> dict[str, Any]:
     except Broken as error:
         found["broken"] = [str(error)]
     finally:
-        shutil.rmtree(place, ignore_errors=True)
+        with undisturbed():
+            shutil.rmtree(place, ignore_errors=True)
     return found | {"left": left(name, place)}
 
 
@@ -112,8 +116,10 @@ def _show_logs(place: Path) -> None:
 
 
 def _leave(number: int, _: object) -> NoReturn:
-    for other in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+    for other in ENDING:
         signal.signal(other, signal.SIG_IGN)  # it is tidying up
+    if number == signal.SIGALRM:
+        raise Broken(f"The drill was not over after {LIMIT_S} s.")
     raise SystemExit(128 + number)
 
 

@@ -20,7 +20,7 @@ from drill.broken import Broken
 from drill.network import Network
 
 MARK = "WARDROUND_DRILL"
-PATIENCE_S = 240.0
+PATIENCE_S = 480.0  # of a machine that does much else beside
 GRACE_S = 20.0
 FINGERPRINT = re.compile(r"(?:[0-9a-f]{4} )+[0-9a-f]{4}")
 

@@ -10,13 +10,14 @@ import json
 import secrets
 import shutil
 import subprocess
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from drill.broken import Broken
+from drill.undisturbed import undisturbed
 
 SERVER, FIREWALL = "server", "firewall"
 SERVER_ADDRESS = "192.0.2.10"  # RFC 5737: addresses for documentation
@@ -130,13 +131,13 @@ def namespaces(name: str) -> list[Path]:
     return [file for folder in (RUN, ETC) if folder.is_dir() for file in folder.iterdir() if file.name.startswith(name)]
 
 
-def shell(*command: str, text: str | None = None) -> str:
-    """Run one command of the system.
+def shell(*command: str, text: str | None = None, environment: Mapping[str, str] | None = None) -> str:
+    """Run one command of the system, in this environment or the drill's own.
 
     Raises:
         Broken: it did not do its work.
     """
-    done = subprocess.run(command, check=False, capture_output=True, text=True, input=text)
+    done = subprocess.run(command, check=False, capture_output=True, text=True, input=text, env=environment)
     if done.returncode:
         raise Broken(f"`{' '.join(command)}` ended with {done.returncode}: {done.stderr.strip()[:200]}")
     return done.stdout
@@ -158,9 +159,10 @@ def _name_server(namespace: str, host: str) -> None:
 
 
 def _remove(made: Network, machines: Iterable[str]) -> None:
-    for machine in machines:
-        with suppress(Broken):
-            shell("ip", "netns", "delete", made.namespace(machine))
-        shutil.rmtree(ETC / made.namespace(machine), ignore_errors=True)
-    with suppress(OSError):  # somebody else's are in it
-        ETC.rmdir()
+    with undisturbed():
+        for machine in machines:
+            with suppress(Broken):
+                shell("ip", "netns", "delete", made.namespace(machine))
+            shutil.rmtree(ETC / made.namespace(machine), ignore_errors=True)
+        with suppress(OSError):  # somebody else's are in it
+            ETC.rmdir()

@@ -19,17 +19,16 @@ from drill import guides
 from drill.broken import Broken
 from drill.guides import Command
 from drill.journal import Journal, site_state
-from drill.machine import Machine
+from drill.machine import PATIENCE_S, Machine
 from drill.network import SERVER, Network
+from drill.undisturbed import undisturbed
 from drill.wheel import Installed
 
 HOSPITALS = ("ward-a", "ward-b", "ward-c")
 RENEWED, STRUCK, REVOKED = HOSPITALS
 HOST, PORT = "federation.example.org", 9092
-ROUNDS = 26
-ROUND_S = 2.0
-UNEVEN = "\n[admission]\nnorm_factor = 1000\n"  # on a busy machine a site takes one step, another a hundred
-PATIENCE_S = 240.0
+ROUNDS = 24
+STEPS = 16  # by the clock, a site that comes up while the others wait takes ten times as many, which its norm does not bear
 _SHOWN = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2])), timeout=5))"
 
 
@@ -116,8 +115,8 @@ class Story:
         """Write the study as the template has it, with short rounds, and launch it."""
         self.server.type(guides.NEW.words())
         file = self.server.home / "pneumonia.toml"
-        text = file.read_text().replace("epochs_per_round = 1", f"seconds_per_round = {ROUND_S}")
-        file.write_text(text.replace("count = 10", f"count = {ROUNDS}") + UNEVEN)
+        text = file.read_text().replace("epochs_per_round = 1", f"steps_per_round = {STEPS}")
+        file.write_text(text.replace("count = 10", f"count = {ROUNDS}"))
         self.server.type(guides.LAUNCH.words())
         self._until(lambda: len(self.journal.rounds()) >= 1, "the first round")
         self.found["from_wheel"] = all(
@@ -251,7 +250,8 @@ def machines(net: Network, installed: Installed, place: Path, environment: dict[
     try:
         yield Story(net, installed, made[SERVER], {site: made[site] for site in HOSPITALS})
     finally:
-        for machine in made.values():
-            machine.ask_to_end()
-        for machine in made.values():
-            machine.shut_down()
+        with undisturbed():
+            for machine in made.values():
+                machine.ask_to_end()
+            for machine in made.values():
+                machine.shut_down()

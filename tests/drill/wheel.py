@@ -47,12 +47,14 @@ def install_wheel(place: Path) -> Installed:
         Broken: it cannot be built or installed, or the code that runs is not the wheel's.
     """
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place / "dist")]
-    if subprocess.run(command, cwd=ROOT, capture_output=True, check=False).returncode:
+    here = {**os.environ, "TMPDIR": str(place)}  # what a build that is broken off leaves there goes with the drill
+    if subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=here).returncode:
         raise Broken("The wheel cannot be built: run `make dist`.")
     (wheel,) = (place / "dist").glob("*.whl")
     made = Installed(place / "env", wheel.name, sha256(wheel.read_bytes()).hexdigest())
-    shell(sys.executable, "-m", "venv", "--without-pip", str(made.folder))
-    shell(sys.executable, "-m", "pip", "--python", str(made.python), "install", "--quiet", "--no-deps", str(wheel))
+    shell(sys.executable, "-m", "venv", "--without-pip", str(made.folder), environment=here)
+    pip = (sys.executable, "-m", "pip", "--python", str(made.python), "install", "--quiet", "--no-deps")
+    shell(*pip, str(wheel), environment=here)
     _lend_packages(made)
     found = json.loads(shell("env", "--chdir=/", str(made.python), "-P", "-c", _WHERE))
     if not all(Path(path).is_relative_to(made.folder) for path in found):
