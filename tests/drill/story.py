@@ -28,7 +28,7 @@ HOSPITALS = ("ward-a", "ward-b", "ward-c")
 RENEWED, STRUCK, REVOKED = HOSPITALS
 HOST, PORT = "federation.example.org", 9092
 ROUNDS = 24
-STEPS = 16  # by the clock, a site that comes up while the others wait takes ten times as many, which its norm does not bear
+STEPS = 16  # by the clock, a site that comes up while the others wait takes ten times as many: refused for its norm
 _SHOWN = "import ssl, sys; print(ssl.get_server_certificate((sys.argv[1], int(sys.argv[2])), timeout=5))"
 
 

@@ -2,14 +2,19 @@
 
 import json
 import os
+import signal
 import subprocess
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from drill import guides
+from drill.__main__ import left
 from drill.broken import Broken
 from drill.guides import MATRIX, ROOT, Command, promised
-from drill.network import Crossing, why_not
+from drill.network import Crossing, namespaces, why_not
 from drill.story import PORT, fingerprint
 from drill.verdict import missed
 
@@ -94,11 +99,26 @@ def test_what_was_not_found_out_is_missed() -> None:
 # ------------------------------------------------------------------ the drill
 
 
+needs_networks = pytest.mark.skipif(os.geteuid() != 0, reason="only root may make networks")
+
+
+@pytest.fixture
+def networks() -> None:
+    if (reason := why_not()) is not None:
+        pytest.skip(f"no networks of our own here: {reason}")
+
+
+@pytest.fixture
+def brief() -> Iterator[Path]:
+    """A folder with a name as short as pytest's are not: sockets are to lie under it."""
+    with tempfile.TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.timeout(900)
-def test_three_hospitals_train_behind_a_firewall_of_one_port() -> None:
-    if os.geteuid() or (reason := why_not()):
-        pytest.skip("no networks of our own here: " + ("only root may" if os.geteuid() else str(reason)))
+@needs_networks
+def test_three_hospitals_train_behind_a_firewall_of_one_port(networks: None) -> None:
     done = subprocess.run(["bash", "tests/drill/run", "--json"], cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     found = json.loads(done.stdout)
@@ -110,3 +130,27 @@ def test_three_hospitals_train_behind_a_firewall_of_one_port() -> None:
     assert found["renewed_mid_study"] == ["server", "ward-a"]
     assert set(found["killed_and_restarted"]) == {"ward-b", "server"}
     assert found["left"] == {"processes": 0, "namespaces": 0, "files": 0}
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(600)
+@needs_networks
+@pytest.mark.parametrize(
+    ("number", "when"), [(signal.SIGINT, "a second port at the server"), (signal.SIGTERM, "the first round")]
+)
+def test_a_drill_that_is_broken_off_leaves_nothing_behind(
+    number: signal.Signals, when: str, networks: None, brief: Path
+) -> None:
+    with subprocess.Popen(
+        ["bash", "tests/drill/run"], cwd=ROOT, env={**os.environ, "TMPDIR": str(brief)}, stderr=subprocess.PIPE
+    ) as running:
+        assert running.stderr is not None
+        assert any(when.encode() in line for line in running.stderr)
+        (place,) = brief.glob("wardround-*")
+        name = place.name.rpartition("-")[0]
+        assert namespaces(name), "it was under way"
+        running.send_signal(number)
+        running.stderr.read()
+        assert running.wait() == 128 + number
+    assert left(name, place) == {"processes": 0, "namespaces": 0, "files": 0}
+    assert list(brief.iterdir()) == []
