@@ -115,6 +115,11 @@ class Source:
         return list(ast.walk(self.tree))
 
     @cached_property
+    def calls(self) -> list[tuple[ast.Call, str]]:
+        """Every call, with the dotted name of what it calls."""
+        return [(node, self.called(node.func)) for node in self.nodes if isinstance(node, ast.Call)]
+
+    @cached_property
     def imports(self) -> list[tuple[int, str]]:
         """(line, dotted name) of every import that can run."""
         return list(self._imports(aside=_is_type_checking))
@@ -250,10 +255,7 @@ def no_code_from_data(tree: Tree) -> Iterator[str]:
         for line, dotted in source.imports:
             if dotted.partition(".")[0] in UNPICKLERS or dotted in FORBIDDEN_CALLS:
                 yield f"{source.path}:{line} imports {dotted}"
-        for node in source.nodes:
-            if not isinstance(node, ast.Call):
-                continue
-            called = source.called(node.func)
+        for node, called in source.calls:
             keywords = {k.arg: ast.unparse(k.value) for k in node.keywords}
             if called in FORBIDDEN_CALLS or keywords.get("shell", "False") != "False":
                 yield f"{source.path}:{node.lineno} calls {called}"
@@ -309,8 +311,7 @@ def durable(tree: Tree) -> Iterator[str]:
             for line, dotted in source.imports:
                 if dotted in ("shared.durable.never_waiting", "shared.durable._volatile"):
                     yield f"{source.path}:{line} does not wait for the disk"
-        for node in source.nodes:
-            called = source.called(node.func) if isinstance(node, ast.Call) else ""
+        for node, called in source.calls:
             if called.endswith("never_waiting") and not source.path.startswith(VOLATILE):
                 yield f"{source.path}:{node.lineno} does not wait for the disk"
             if called == "os.fsync" and source.path != "shared/durable.py":
@@ -344,10 +345,9 @@ def _types_of(source: Source) -> Iterator[ast.AST]:
             yield node.returns
         elif isinstance(node, ast.arg | ast.AnnAssign) and node.annotation:
             yield node.annotation
-        elif isinstance(node, ast.Call) and ast.unparse(node.func) == "isinstance":
-            yield node.args[1]
         elif isinstance(node, ast.MatchClass):
             yield node.cls
+    yield from (node.args[1] for node, called in source.calls if called == "isinstance")
 
 
 RULES: tuple[Rule, ...] = (
