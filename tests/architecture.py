@@ -36,6 +36,7 @@ MAY_KNOW = {
         *("shared/models.py", "shared/segmentation.py", "client/imaging/", "client/work/inferer.py"),
         "client/prediction/explaining.py",
     ),
+    "uvicorn": ("server/engine/callers.py",),
     "torch": (
         *("shared/models.py", "shared/networks/", "shared/drawing.py", "shared/methods.py", "shared/classification.py"),
         *("shared/segmentation.py", "shared/randomness.py"),

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
+from drill.guides import AUDITOR, COORDINATOR, SITE, first_part
 from typer.testing import CliRunner
 
 from deploy.cli import app, load
@@ -24,6 +25,9 @@ def typed(blocks: list[str]) -> list[str]:
 
 
 COMMANDS = typed(BLOCKS)
+GUIDES = {COORDINATOR: 6, SITE: 5, AUDITOR: 2}  # how many commands lead each reader to the first result, at most
+TO_TYPE = [c for c in COMMANDS if c.startswith("wardround") and not c.endswith("--help")]
+TO_TYPE += [c for guide in GUIDES for c in first_part(guide) if c not in TO_TYPE]
 HELP_BLOCKS = [block for block in BLOCKS if typed([block])[0].endswith("--help")]
 
 
@@ -44,8 +48,14 @@ def test_help_is_what_the_readme_shows(block: str) -> None:
     assert tidy(done.stdout) == tidy(shown)
 
 
-@pytest.mark.parametrize("line", [c for c in COMMANDS if c.startswith("wardround") and not c.endswith("--help")])
-def test_a_command_of_the_readme_can_be_typed(line: str) -> None:
+@pytest.mark.parametrize("guide", GUIDES, ids=lambda guide: guide.stem)
+def test_the_readme_leads_to_each_guide_and_the_guide_soon_to_a_result(guide: Path) -> None:
+    assert f"](docs/{guide.name})" in README.partition("## Who does what")[2]
+    assert 0 < len(first_part(guide)) <= GUIDES[guide]
+
+
+@pytest.mark.parametrize("line", TO_TYPE)
+def test_a_command_of_the_readme_or_a_guide_can_be_typed(line: str) -> None:
     """Parsed by the real command, which is not run."""
     _, word, *rest = shlex.split(line)
     command = load(word)

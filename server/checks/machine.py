@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import psutil
 
 from server.checks.grounds import Grounds
+from server.engine import callers
 from server.engine.superlink import listening
 from server.federation import listen_address
 from shared.loopback import ADDRESS
@@ -57,25 +58,27 @@ def look_at_port(grounds: Grounds) -> Finding:
 
 
 def look_at_control(grounds: Grounds) -> Finding:
-    """Does the SuperLink's Control API, which asks for no password, listen on loopback alone, and who is there?"""
-    port = grounds.federation.settings.fleet_port
-    if open_to_others := sorted(
-        {
-            f"{address}:{at}"
-            for address, at in listening(grounds.folder / "run")
-            if at != port and not _is_loopback(address)
-        }
-    ):
+    """Does the SuperLink's Control API, which asks for no password, answer on loopback and to its own account alone?"""
+    settings = grounds.federation.settings
+    others = {settings.fleet_port, settings.proxied_port, settings.metrics.grpc_port}
+    inner = sorted({place for place in listening(grounds.folder / "run") if place[1] not in others})
+    if open_to_others := [f"{address}:{port}" for address, port in inner if not _is_loopback(address)]:
         return fix(
             f"A process of this federation listens at {', '.join(open_to_others)}, beside the port of the sites.",
             "Stop `wardround federation serve` and start it again; if that stays, close these ports in the firewall.",
         )
-    if others := sorted(_people()):
+    if not callers.are_known():
+        people = ", ".join(sorted(_people())[:4]) or "those of services"
         return warn(
-            f"On loopback, which other accounts of this machine reach, too: {', '.join(others[:4])}.",
-            "Serve on a machine, container or network namespace of its own: that interface asks for no password.",
+            f"On loopback, which other accounts reach, too ({people}): this machine does not say who calls.",
+            "Serve on Linux with /proc/net visible, or on a machine of its own: that interface asks for no password.",
         )
-    return passed("On loopback alone, and no other person has an account here.")
+    if answering := [f"{ADDRESS}:{port}" for _, port in inner if callers.looks_up(port) is False]:
+        return fix(
+            f"What listens at {', '.join(answering)} answers every account of this machine.",
+            "Stop `wardround federation serve` and start it again: the version that runs is an older one.",
+        )
+    return passed("On loopback, and for the server's own account alone: who else calls is refused.")
 
 
 def look_at_limits(grounds: Grounds) -> Finding:

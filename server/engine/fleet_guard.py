@@ -9,7 +9,8 @@ message that never ends hold one of a thousand places, and of two things it take
 2. no message is longer than an object of ours; handshakes, and lines on which nobody calls, have an end;
 3. a key is activated by its holder alone;
 4. objects are handed out, and messages confirmed, only to the site that got the message, or is sending it,
-   and nobody answers in another's name.
+   and nobody answers in another's name;
+5. the inner APIs answer this account alone (`server/engine/callers.py`).
 
 Everything else is Flower's. Source: ``flwr/superlink/cli/flower_superlink.py``, ``flwr/supercore/grpc.py``.
 """
@@ -21,6 +22,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from types import SimpleNamespace
 from typing import Any
 
 import grpc
@@ -28,6 +30,7 @@ from flwr.proto.fleet_pb2 import ActivateNodeRequest, PullMessagesRequest, PushM
 from flwr.proto.message_pb2 import ConfirmMessageReceivedRequest, ObjectTree, PullObjectRequest
 from flwr.superlink.cli import flower_superlink
 
+from server.engine import callers
 from shared.flower_objects import OBJECT_LIMIT_BYTES
 
 HANDSHAKE_S = 20
@@ -179,11 +182,14 @@ def guarded(*, servicer_and_add_fn: Any, server_address: str, certificates: Any,
 
 
 def main() -> None:
-    """Run `flower-superlink` with the guard at its Fleet API."""
+    """Run `flower-superlink` with the guard at its Fleet API, and one at its inner APIs."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     most = LINES if hard == resource.RLIM_INFINITY else min(LINES, hard)
     resource.setrlimit(resource.RLIMIT_NOFILE, (max(soft, most), hard))
-    sys.modules[flower_superlink.__module__].generic_create_grpc_server = guarded  # type: ignore[attr-defined]
+    flower: Any = sys.modules[flower_superlink.__module__]
+    flower.generic_create_grpc_server = guarded
+    if callers.are_known():
+        flower.uvicorn = SimpleNamespace(run=callers.run)
     sys.argv = sys.argv[1:]
     flower_superlink()
 

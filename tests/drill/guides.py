@@ -1,4 +1,4 @@
-"""The guides that the drill follows: every command that it types stands in one of them, word for word."""
+"""The guides that the drill and the tests follow: every command that they type stands in one, word for word."""
 
 import re
 from pathlib import Path
@@ -10,6 +10,7 @@ from drill.network import Crossing
 ROOT = Path(__file__).parents[2]
 COORDINATOR = ROOT / "docs/coordinator.md"
 SITE = ROOT / "docs/site.md"
+AUDITOR = ROOT / "docs/auditor.md"
 README = ROOT / "README.md"
 MATRIX = ROOT / "docs/network-matrix.md"
 
@@ -55,6 +56,12 @@ def commands(guide: Path) -> set[str]:
     )
     inline = (" ".join(code.split()) for part in parts[::2] for code in re.findall(r"`([^`]+)`", part))
     return {found for found in (*lines, *inline) if found.startswith("wardround ")}
+
+
+def first_part(guide: Path) -> list[str]:
+    """What a guide has its reader type up to the first result: the blocks before its first heading."""
+    blocks = guide.read_text(encoding="utf-8").partition("\n## ")[0].split("```")[1::2]
+    return [line for block in blocks for line in block.strip().splitlines()]
 
 
 def promised(matrix: Path = MATRIX) -> set[Crossing]:

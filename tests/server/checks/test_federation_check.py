@@ -1,8 +1,11 @@
 """`wardround federation check`: clean, with one thing broken at a time, and beside a server that runs."""
 
 import json
+import os
 import resource
 import socket
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -55,7 +58,10 @@ def test_what_listens_of_a_running_federation_is_its_own_port_and_loopback(feder
     said = answer("federation", "check", federation.federation)
     found = {line["check"]: line for line in said["lines"]}
     assert "served now" in found["port"]["what"]
-    assert found["control"]["outcome"] != "fix"
+    assert (found["control"]["outcome"], found["control"]["what"]) == (
+        "pass",
+        "On loopback, and for the server's own account alone: who else calls is refused.",
+    )
     assert len({port for _, port in listening(federation.federation / "run")}) >= 2  # the sites' and the inner one
 
 
@@ -92,6 +98,16 @@ def test_a_port_that_another_program_has(folder: Path) -> None:
     assert (code, broken(found)) == (1, ["port"])
 
 
+@pytest.mark.parametrize(("address", "said"), [(ADDRESS, "every account of this machine"), ("0.0.0.0", "listens at")])
+def test_an_inner_door_that_is_open(folder: Path, address: str, said: str) -> None:
+    """An older server's, which answers all who call; and one that listens to the network."""
+    with an_inner_door(folder, address):
+        done = wardround("federation", "check", folder, "--json")
+    (line,) = (line for line in json.loads(done.stdout)["data"]["lines"] if line["outcome"] == "fix")
+    assert (done.exit_code, line["check"]) == (1, "control")
+    assert said in line["what"]
+
+
 def test_too_few_descriptors(folder: Path) -> None:
     with at_most_descriptors(512):
         code, found = looked(folder)
@@ -122,6 +138,33 @@ def test_what_is_to_be_done_about_an_end_is_the_command_that_does_it(folder: Pat
         "--authority" in (finding.remedy or "")
         and finding.facts["server_days_left"] == finding.facts["authority_days_left"]
     )
+
+
+DOOR = """
+import http.server, ssl, sys
+door = http.server.HTTPServer((sys.argv[1], 0), http.server.SimpleHTTPRequestHandler)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain(sys.argv[2] + "/certificate.pem", sys.argv[2] + "/key.pem")
+door.socket = context.wrap_socket(door.socket, server_side=True)
+print(flush=True)
+door.serve_forever()
+"""
+
+
+@contextmanager
+def an_inner_door(folder: Path, address: str) -> Iterator[None]:
+    """A process of the federation's SuperLink, by its mark, that asks nobody who he is."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", DOOR, address, str(folder / "server")],
+        env=os.environ | {"WARDROUND_RUN": str((folder / "run").resolve())},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert process.stdout is not None
+        process.stdout.readline()
+        yield
+        process.kill()
 
 
 @contextmanager
