@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 import pytest
-from drill.guides import AUDITOR, COORDINATOR, SITE, first_part
+from drill.guides import AUDITOR, COORDINATOR, HARDENING, SITE, first_part
 from typer.testing import CliRunner
 
 from deploy.cli import app, load
@@ -27,7 +27,7 @@ def typed(blocks: list[str]) -> list[str]:
 COMMANDS = typed(BLOCKS)
 GUIDES = {COORDINATOR: 6, SITE: 5, AUDITOR: 2}  # how many commands lead each reader to the first result, at most
 TO_TYPE = [c for c in COMMANDS if c.startswith("wardround") and not c.endswith("--help")]
-TO_TYPE += [c for guide in GUIDES for c in first_part(guide) if c not in TO_TYPE]
+TO_TYPE += [c for guide in (*GUIDES, HARDENING) for c in first_part(guide) if c not in TO_TYPE]
 HELP_BLOCKS = [block for block in BLOCKS if typed([block])[0].endswith("--help")]
 
 

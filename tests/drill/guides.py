@@ -11,6 +11,7 @@ ROOT = Path(__file__).parents[2]
 COORDINATOR = ROOT / "docs/coordinator.md"
 SITE = ROOT / "docs/site.md"
 AUDITOR = ROOT / "docs/auditor.md"
+HARDENING = ROOT / "docs/hardening.md"
 README = ROOT / "README.md"
 MATRIX = ROOT / "docs/network-matrix.md"
 
