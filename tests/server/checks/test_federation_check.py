@@ -108,6 +108,14 @@ def test_an_inner_door_that_is_open(folder: Path, address: str, said: str) -> No
     assert said in line["what"]
 
 
+def test_the_health_port_that_was_asked_for_is_no_inner_door(folder: Path) -> None:
+    port, file = free_port(), folder / "federation.toml"
+    file.write_text(file.read_text() + f"\n[metrics]\ngrpc_port = {port}\n")
+    with an_inner_door(folder, "0.0.0.0", port):
+        code, found = looked(folder)
+    assert (code, found["control"]) == (0, "pass")
+
+
 def test_too_few_descriptors(folder: Path) -> None:
     with at_most_descriptors(512):
         code, found = looked(folder)
@@ -142,7 +150,7 @@ def test_what_is_to_be_done_about_an_end_is_the_command_that_does_it(folder: Pat
 
 DOOR = """
 import http.server, ssl, sys
-door = http.server.HTTPServer((sys.argv[1], 0), http.server.SimpleHTTPRequestHandler)
+door = http.server.HTTPServer((sys.argv[1], int(sys.argv[3])), http.server.SimpleHTTPRequestHandler)
 context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
 context.load_cert_chain(sys.argv[2] + "/certificate.pem", sys.argv[2] + "/key.pem")
 door.socket = context.wrap_socket(door.socket, server_side=True)
@@ -152,10 +160,10 @@ door.serve_forever()
 
 
 @contextmanager
-def an_inner_door(folder: Path, address: str) -> Iterator[None]:
+def an_inner_door(folder: Path, address: str, port: int = 0) -> Iterator[None]:
     """A process of the federation's SuperLink, by its mark, that asks nobody who he is."""
     process = subprocess.Popen(
-        [sys.executable, "-c", DOOR, address, str(folder / "server")],
+        [sys.executable, "-c", DOOR, address, str(folder / "server"), str(port)],
         env=os.environ | {"WARDROUND_RUN": str((folder / "run").resolve())},
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 from flower_lab import Lab
-from server.engine.superlink import listening
 
 from server.engine import callers
+from server.engine.superlink import listening
 from shared.loopback import ADDRESS
 
 NOBODY = 65_534
