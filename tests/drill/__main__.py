@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from drill.broken import Broken
-from drill.machine import marked
+from drill.machine import end, marked
 from drill.network import RUN, namespaces, network, why_not
 from drill.story import HOSPITALS, HOST, PORT, machines
 from drill.undisturbed import ENDING, undisturbed
@@ -78,6 +78,7 @@ def drill(name: str) -> dict[str, Any]:
         found["broken"] = [str(error)]
     finally:
         with undisturbed():
+            end(name)  # a build that was broken off, else it goes on writing
             shutil.rmtree(place, ignore_errors=True)
     return found | {"left": left(name, place)}
 

@@ -10,7 +10,7 @@ import re
 import signal
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -94,14 +94,7 @@ class Machine:
 
     def cut_power(self) -> int:
         """End everything here at once, with no word to it; how many processes that were."""
-        ended = set()
-        while running := self.processes():
-            for process in running:
-                with suppress(psutil.Error):
-                    process.kill()
-                    ended.add(process.pid)
-            self._reap()
-        return len(ended)
+        return end(self._net.namespace(self.name), reap=self._reap)
 
     def programs(self) -> list[Path]:
         """The programs of everything that runs here, as they were called."""
@@ -143,6 +136,23 @@ class Machine:
         for service in list(self._service):
             if service.poll() is not None:
                 self._service.remove(service)
+
+
+def end(begins: str, *, reap: Callable[[], None] = lambda: None) -> int:
+    """End the processes whose mark begins so, and what they start meanwhile; how many that were.
+
+    Args:
+        begins: see `marked`.
+        reap: called in turn, for those that are children of the drill.
+    """
+    ended = set()
+    while running := list(marked(begins)):
+        for process in running:
+            with suppress(psutil.Error):
+                process.kill()
+                ended.add(process.pid)
+        reap()
+    return len(ended)
 
 
 def _command_line(process: psutil.Process) -> list[str]:

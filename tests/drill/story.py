@@ -230,7 +230,8 @@ class Story:
             if time.monotonic() > deadline:
                 raise Broken(f"{PATIENCE_S:.0f} s passed without {what}.")
             time.sleep(turn_s)
-        print(f"{time.strftime('%H:%M:%S')} {what}", file=sys.stderr, flush=True)
+        rounds = len(self.journal.rounds())
+        print(f"{time.strftime('%H:%M:%S')} {what}; {rounds} of {ROUNDS} rounds", file=sys.stderr, flush=True)
 
 
 def fingerprint(said: str, label: str) -> str:

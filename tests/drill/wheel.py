@@ -15,6 +15,7 @@ from pathlib import Path
 
 from drill.broken import Broken
 from drill.guides import ROOT
+from drill.machine import MARK
 from drill.network import shell
 
 PACKAGES = ("client", "deploy", "server", "shared")
@@ -47,7 +48,7 @@ def install_wheel(place: Path) -> Installed:
         Broken: it cannot be built or installed, or the code that runs is not the wheel's.
     """
     command = [sys.executable, "-m", "hatchling", "build", "--target", "wheel", "--directory", str(place / "dist")]
-    here = {**os.environ, "TMPDIR": str(place)}  # what a build that is broken off leaves there goes with the drill
+    here = {**os.environ, "TMPDIR": str(place), MARK: place.name}  # a build that is broken off goes with the drill
     if subprocess.run(command, cwd=ROOT, capture_output=True, check=False, env=here).returncode:
         raise Broken("The wheel cannot be built: run `make dist`.")
     (wheel,) = (place / "dist").glob("*.whl")
