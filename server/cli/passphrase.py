@@ -9,7 +9,8 @@ from server.federation import existing_federation
 from shared.console import Answer, answering
 from shared.key_files import rekeyed
 
-KEYS = ("coordinator.key", "ca/key.pem", "ca/next/key.pem")  # the server's TLS key Flower reads itself
+# Not the server's TLS key, which Flower reads itself.
+KEYS = ("coordinator.key", "ca/key.pem", "ca/next/key.pem", "ca/old-key.pem")
 
 
 @answering("federation.passphrase")

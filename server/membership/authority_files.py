@@ -2,7 +2,7 @@
 
     ca/key.pem   ca/certificate.pem     the authority that issues
     ca/next/     key.pem certificate.pem   one that is coming: trusted, and issues nothing yet
-    ca/old.pem   ca/old-crl.pem         of one that is going: trusted, but for those on its last list; its key is gone
+    ca/old.pem   ca/old-key.pem         one that is going: trusted, and issues nothing but its list of the revoked
 
 Two files cannot be replaced at once; a change of authority that was cut short is finished by who next needs
 the key.
@@ -70,24 +70,33 @@ def bring_next(folder: Path, *, name: str, now: int) -> None:
 
 
 def change(folder: Path, *, now: int) -> None:
-    """Let the authority that is coming issue from now on; the other one stays trusted, without its key."""
+    """Let the authority that is coming issue from now on; the other one stays trusted, and revokes."""
     ca = folder / "ca"
-    authority, key = load_authority(folder, now=now)
-    write_atomically(ca / "old-crl.pem", revocation_list(authority, key, revoked_serials(folder), now=now))
+    _, key = load_authority(folder, now=now)
+    save_key(ca / "old-key.pem", key)
     write_atomically(ca / "old.pem", (ca / "certificate.pem").read_bytes())
     write_atomically(ca / "certificate.pem", (ca / "next" / "certificate.pem").read_bytes())
     _finish_change(ca)
 
 
-def old_revocation_list(folder: Path) -> bytes:
-    """The last list (PEM) of an authority that is going; empty if none is."""
-    path = folder / "ca" / "old-crl.pem"
-    return path.read_bytes() if path.is_file() else b""
+def revocation_lists(folder: Path, *, now: int) -> bytes:
+    """Of the authority that issues, and of one that is going, the list (PEM) of the certificates that are void.
+
+    Raises:
+        TrustError: as `load_authority`; or the key of the one that is going is missing or exposed.
+    """
+    serials = revoked_serials(folder)
+    authority, key = load_authority(folder, now=now)
+    lists, going = revocation_list(authority, key, serials, now=now), folder / "ca" / "old.pem"
+    if not going.is_file() or ends_at(pem := going.read_bytes()) <= now:  # who shows a certificate of it is expired
+        return lists
+    key = load_transport_key(folder / "ca" / "old-key.pem", role=f"old {ROLE}")
+    return lists + revocation_list(read_authority(pem), key, serials, now=now)
 
 
 def drop_old(folder: Path) -> None:
     """Trust the authority that is going no more."""
-    for name in ("old.pem", "old-crl.pem"):
+    for name in ("old-key.pem", "old.pem"):  # without the second, nobody would look for the first
         (folder / "ca" / name).unlink(missing_ok=True)
     fsync_folder(folder / "ca")
 

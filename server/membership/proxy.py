@@ -3,7 +3,7 @@
     proxy/nginx.conf   proxy/trusted.pem   proxy/crl.pem   proxy/nginx.pid   proxy/tmp/
 
 1. TLS 1.3 alone; the server's own certificate; a caller has to show one from an authority that is trusted now
-   and that is not on the revocation list.
+   and that is not on that authority's revocation list.
 2. Only the Fleet API's calls that a site makes are passed on, to the SuperLink on the loopback address, over TLS.
 3. A body may be as large as a model; nothing is kept on the disk that fits into memory; a line that is busy with
    a model is not cut.
@@ -18,9 +18,7 @@ from pathlib import Path
 import psutil
 
 from server.federation import Federation
-from server.membership.authority import revocation_list
-from server.membership.authority_files import load_authority, old_revocation_list
-from server.membership.revoked import revoked_serials
+from server.membership.authority_files import revocation_lists
 from shared.durable import write_atomically
 
 CALLS = (
@@ -88,7 +86,7 @@ def write_proxy(federation: Federation, *, listen: str, upstream: str, now: int)
         The configuration's path.
 
     Raises:
-        TrustError: the authority's key is missing or exposed, or the authority has ended.
+        TrustError: an authority's key is missing or exposed, or the authority has ended.
     """
     folder = proxy_folder(federation).resolve()
     for place in (folder, folder / "tmp"):
@@ -155,7 +153,6 @@ def _running(folder: Path) -> psutil.Process | None:
 
 
 def _write_trust(federation: Federation, *, now: int) -> None:
-    authority, key = load_authority(federation.folder, now=now)
-    lists = revocation_list(authority, key, revoked_serials(federation.folder), now=now)
+    lists = revocation_lists(federation.folder, now=now)
     write_atomically(proxy_folder(federation) / "trusted.pem", federation.trusted().encode())
-    write_atomically(proxy_folder(federation) / "crl.pem", lists + old_revocation_list(federation.folder))
+    write_atomically(proxy_folder(federation) / "crl.pem", lists)

@@ -7,6 +7,7 @@ import ssl
 import subprocess
 import time
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -23,12 +24,13 @@ from client.line.fleet import Fleet, Forgotten
 from client.settings import AboutSite, SiteSettings, write_settings
 from deploy.local import free_port
 from server.cli.proxying import told_proxy
-from server.federation import create_federation, load_federation
+from server.federation import Federation, create_federation, load_federation
 from server.membership.admissions import admission_path, issue_admission
 from server.membership.authority import certificate_pem, issue_authority, issue_site
 from server.membership.authority_files import load_authority
 from server.membership.enrolment import admit, invite, revoke
 from server.membership.proxy import Told, refresh_proxy, write_proxy
+from server.membership.renewal import Step, renew_authority
 from shared.admission import read_admission
 from shared.errors import LinkError
 from shared.keys import make_transport_key
@@ -37,23 +39,36 @@ Dial = Callable[..., Fleet]
 QUESTION = SendNodeHeartbeatRequest(node=Node(node_id=1), heartbeat_interval=10)
 
 
-@pytest.fixture(scope="module")
-def port(federation: LiveFederation) -> Iterator[int]:
-    """An nginx before the session's server; the port that sites dial."""
+@contextmanager
+def nginx(found: Federation, *, upstream: int) -> Iterator[int]:
+    """An nginx before a federation's server; the port that sites dial."""
     if (command := shutil.which("nginx") or shutil.which("/usr/sbin/nginx")) is None:
         if os.environ.get("CI"):
             pytest.fail("CI must have nginx: apt-get install nginx")
         pytest.skip("no nginx here: apt-get install nginx")
-    port, found = free_port(), load_federation(federation.federation)
-    path = write_proxy(found, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{federation.port}", now=int(time.time()))
-    nginx = subprocess.Popen([command, "-e", "stderr", "-g", "daemon off;", "-c", str(path)], stderr=subprocess.PIPE)
+    port = free_port()
+    path = write_proxy(found, listen=f"127.0.0.1:{port}", upstream=f"127.0.0.1:{upstream}", now=int(time.time()))
+    running = subprocess.Popen([command, "-e", "stderr", "-g", "daemon off;", "-c", str(path)], stderr=subprocess.PIPE)
     try:
-        federation.until(lambda: answers(port), "nginx is up")
+        until(lambda: answers(port), "nginx is up")
         yield port
     finally:
-        nginx.terminate()
-        nginx.communicate(timeout=20)
+        running.terminate()
+        running.communicate(timeout=20)
         shutil.rmtree(path.parent)
+
+
+@pytest.fixture(scope="module")
+def port(federation: LiveFederation) -> Iterator[int]:
+    with nginx(load_federation(federation.federation), upstream=federation.port) as port:
+        yield port
+
+
+def until(condition: Callable[[], bool], what: str) -> None:
+    deadline = time.monotonic() + 60.0
+    while not condition():
+        assert time.monotonic() < deadline, what
+        time.sleep(0.05)
 
 
 def answers(port: int) -> bool:
@@ -121,6 +136,41 @@ def test_only_a_certificate_that_holds_is_passed_on(federation: LiveFederation, 
     revoke(folder, "proxied")
     assert refresh_proxy(load_federation(folder), now=now) is Told.HEARD
     federation.until(lambda: "HTTP 400" in refused(dial(key, mine)), "a revoked certificate is refused")
+
+
+def test_a_site_is_cut_off_whichever_authority_certified_it(tmp_path: Path) -> None:
+    """While one authority takes the other's place; nobody answers behind the nginx, which says 502 of who passes."""
+    now = int(time.time())
+    folder = create_federation(tmp_path / "f", name="f", host="127.0.0.1", fleet_port=9092, now=now).folder
+    sites = ("north", "south", "west")
+    for site in sites:
+        admit(folder, join(invite(folder, site, now=now), tmp_path / site, now=now).read_bytes(), now=now)
+    assert renew_authority(folder, now=now) is Step.COMING
+    papers = {f"{site}, old": certificate(folder, site) for site in sites}
+    assert renew_authority(folder, now=now, without=set(sites)) is Step.GOING
+    papers |= {f"{site}, new": certificate(folder, site) for site in sites}
+
+    def answered(paper: str, port: int) -> str:
+        key, ca = load_enrolment(tmp_path / paper.partition(",")[0]).transport_key, load_federation(folder).trusted()
+        line = Fleet(
+            host="127.0.0.1", port=port, ca_pem=ca.encode(), key=key, clock=time.time, certificate_pem=papers[paper]
+        )
+        with closing(line):
+            return refused(line).rstrip(".").rpartition(" ")[2]
+
+    def only(passing: set[str], port: int) -> bool:
+        return all(answered(paper, port) == ("502" if paper in passing else "400") for paper in papers)
+
+    with nginx(load_federation(folder), upstream=free_port()) as port:
+        until(lambda: only(set(papers), port), "all are let through")
+        for gone, site in enumerate(sites[:2], start=1):
+            revoke(folder, site)
+            assert refresh_proxy(load_federation(folder), now=now) is Told.HEARD
+            left = {paper for paper in papers if not paper.startswith(sites[:gone])}
+            until(lambda left=left: only(left, port), f"{site} is cut off with both its certificates, and nobody else")
+        assert renew_authority(folder, now=now, without=set(sites)) is Step.GONE
+        assert refresh_proxy(load_federation(folder), now=now) is Told.HEARD
+        until(lambda: only({"west, new"}, port), "the old authority is trusted no more")
 
 
 def test_an_older_tls_is_refused(port: int) -> None:

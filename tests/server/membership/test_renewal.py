@@ -136,6 +136,7 @@ def test_a_change_of_authority_that_was_cut_short_is_finished(made: Federation) 
     assert trusts(made) == 2
     taken(made, "north")
     ca = made.folder / "ca"
+    (ca / "old-key.pem").write_bytes((ca / "key.pem").read_bytes())
     (ca / "old.pem").write_bytes((ca / "certificate.pem").read_bytes())
     (ca / "certificate.pem").write_bytes(
         (ca / "next" / "certificate.pem").read_bytes()
