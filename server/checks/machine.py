@@ -71,7 +71,7 @@ def look_at_control(grounds: Grounds) -> Finding:
         people = ", ".join(sorted(_people())[:4]) or "those of services"
         return warn(
             f"On loopback, which other accounts reach, too ({people}): this machine does not say who calls.",
-            "Serve on Linux with /proc/net visible, or on a machine of its own: that interface asks for no password.",
+            "Serve on Linux with /proc visible, or on a machine of its own: that interface asks for no password.",
         )
     if answering := [f"{ADDRESS}:{port}" for _, port in inner if callers.looks_up(port) is False]:
         return fix(

@@ -1,7 +1,7 @@
 """Who calls on the loopback address: the SuperLink's inner APIs, which ask for no password, answer one account alone.
 
 Flower's Control and Runtime APIs listen on 127.0.0.1, which every account of the machine reaches. The kernel knows
-whose a connection is (Linux, proc(5), ``/proc/net/tcp``; the idea is RFC 1413's, but the kernel is asked, no caller):
+whose a connection is (Linux, proc(5), ``/proc/PID/net/tcp``; the idea is RFC 1413's, but not the caller's word):
 
 1. A connection is looked up once, when it is made; both of its ends must be there, and the caller's still open.
 2. Whose account is not the server's own is answered 403 to whatever it asks, unread. Root is another account, too.
@@ -25,7 +25,7 @@ from shared.loopback import ADDRESS
 
 PATIENCE_S = 5.0
 SAID = ("x-wardround-callers", "own-account")
-_TABLES = (("/proc/net/tcp", ""), ("/proc/net/tcp6", "0000000000000000FFFF0000"))  # IPv4, and as IPv6 writes it
+_TABLES = (("proc/self/net/tcp", ""), ("proc/self/net/tcp6", "0000000000000000FFFF0000"))  # IPv4; as IPv6 writes it
 _ESTABLISHED = "01"  # of any other state the kernel may have forgotten whose it is, and says 0
 _NO_SOCKET = "0"  # an inode; nobody has such an end, or nobody has it yet
 _REFUSAL = b"Only the account that runs this server may ask here.\n"
@@ -43,7 +43,7 @@ def account_of(caller: Place, called: Place, *, root: Path = Path("/")) -> int |
     """
     for table, prefix in _TABLES:
         ends = [prefix + _written(place) for place in (caller, called)]
-        for columns in _lines(root / table.lstrip("/")):
+        for columns in _lines(root / table):
             if columns[1:4] == [*ends, _ESTABLISHED] and columns[9] != _NO_SOCKET:
                 return int(columns[7])
     return None
