@@ -2,12 +2,12 @@
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pytest
 from live_federation import answer, wardround
-from memory_ward import MemoryWard
+from memory_ward import MemoryWard, as_flower_process
 
 from client.imaging.settings import DataSettings
 from client.spool import STATE_FILE
@@ -51,8 +51,28 @@ deadline_s = 600
 """
 
 
+class Ran(NamedTuple):
+    """A ward and the private study that ended there."""
+
+    ward: MemoryWard
+    folder: StudyFolder
+
+
 @pytest.fixture
 def ward(tmp_path: Path) -> MemoryWard:
+    return two_sites(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def ran(tmp_path_factory: pytest.TempPathFactory) -> Ran:
+    """One study for all tests that only read what it left."""
+    ward = two_sites(tmp_path_factory.mktemp("private"))
+    with pytest.MonkeyPatch.context() as patch:
+        as_flower_process(patch)
+        return Ran(ward, ward.run(text()))
+
+
+def two_sites(root: Path) -> MemoryWard:
     """Two sites; one has four times the patients, of three images each."""
     data = {}
     for name, patients in (("east", 13), ("west", 52)):
@@ -61,9 +81,9 @@ def ward(tmp_path: Path) -> MemoryWard:
         pixels = (rng.integers(0, 60, (count, 16, 16)) + 80 * labels[:, None, None]).astype(np.uint8)
         split = np.repeat(np.array(["train"] * (patients - 6) + ["val"] * 3 + ["test"] * 3), 3)
         names = np.repeat([f"{name}-{n}" for n in range(patients)], 3)
-        np.savez(tmp_path / f"{name}.npz", images=pixels, labels=labels, patient=names, split=split)
-        data[name] = DataSettings(kind="npz", file=tmp_path / f"{name}.npz")
-    return MemoryWard(tmp_path / "ward", data)
+        np.savez(root / f"{name}.npz", images=pixels, labels=labels, patient=names, split=split)
+        data[name] = DataSettings(kind="npz", file=root / f"{name}.npz")
+    return MemoryWard(root / "ward", data)
 
 
 def text(name: str = "private", privacy: str = "") -> str:
@@ -74,8 +94,8 @@ def said(folder: StudyFolder) -> list[tuple[str, dict[str, Any]]]:
     return [(entry.type, entry.data) for entry in read_entries(folder.path / "journal.jsonl")]
 
 
-def test_nothing_that_follows_from_the_data_is_in_the_journal(ward: MemoryWard) -> None:
-    folder = ward.run(text())
+def test_nothing_that_follows_from_the_data_is_in_the_journal(ran: Ran) -> None:
+    folder = ran.folder
     about_sites = {"site_opened", "update_ready", "update_admitted", "site_scored"}
     entries = [(kind, data) for kind, data in said(folder) if kind in about_sites]
     assert {kind for kind, _ in entries} == about_sites
@@ -105,11 +125,10 @@ def test_a_private_study_in_bfloat16_costs_the_same_and_keeps_what_rounding_took
         assert np.abs(kept.tensor("residual/head.weight")).max() > 0
 
 
-def test_every_site_weighs_alike(ward: MemoryWard) -> None:
-    folder = ward.run(text())
-    admitted = [data for kind, data in said(folder) if kind == "update_admitted"]
+def test_every_site_weighs_alike(ran: Ran) -> None:
+    admitted = [data for kind, data in said(ran.folder) if kind == "update_admitted"]
     assert {(data["examples"], data["discount"]) for data in admitted} == {(1, 1)}
-    assert [len(commit.counted) for commit in read_history(folder.journal).commits] == [2, 2]
+    assert [len(commit.counted) for commit in read_history(ran.folder.journal).commits] == [2, 2]
 
 
 def test_a_second_run_draws_other_noise(ward: MemoryWard) -> None:
@@ -132,9 +151,8 @@ def test_test_scores_leave_if_that_was_agreed_and_no_others(ward: MemoryWard) ->
         assert {one.field for one in found.uncovered} == {"scores.test"}
 
 
-def test_each_round_is_charged_before_its_update_leaves(ward: MemoryWard) -> None:
-    ward.run(text())
-    for place in ward.sites.values():
+def test_each_round_is_charged_before_its_update_leaves(ran: Ran) -> None:
+    for place in ran.ward.sites.values():
         entries = list(read_entries(place / "ledger.jsonl"))
         charged = [entry for entry in entries if entry.type == "privacy_spent"]
         assert [entry.data["round"] for entry in charged] == [1, 2]
@@ -185,8 +203,8 @@ def test_a_private_study_is_not_rehearsed(ward: MemoryWard, tmp_path: Path) -> N
     assert "trains privately, so it cannot be rehearsed" in " ".join(refused.output.split())
 
 
-def test_status_log_report_and_replay_of_a_private_study(ward: MemoryWard) -> None:
-    folder, place = ward.run(text()), ("--federation", ward.federation)
+def test_status_log_report_and_replay_of_a_private_study(ran: Ran) -> None:
+    folder, place = ran.folder, ("--federation", ran.ward.federation)
     cost = answer("study", "status", "private", *place)["progress"]["privacy"]
     assert (cost["epsilon"], cost["planned_epsilon"]) == (epsilon(2), epsilon(2))
     shown = " ".join(wardround("study", "status", "private", *place).stdout.split())
