@@ -13,7 +13,7 @@ demo: $(READY)  ## four hospitals, one study, one table (3 minutes on a fast mac
 	$(BIN)/wardround demo
 
 test: $(READY)  ## run the tests, without the slow ones
-	$(BIN)/pytest -m "not slow" --numprocesses 2 --dist loadscope
+	$(BIN)/pytest -m "not slow" --numprocesses 3 --dist loadscope --no-loadscope-reorder
 
 check: $(READY)  ## lint, format, types and licences
 	$(BIN)/ruff check .

@@ -26,14 +26,19 @@ if TYPE_CHECKING:
     from live_federation import CalmStudy, LiveFederation
 
 PROGRAMS = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
+SERVER_SIDE = ("tests/server/", "tests/faults/")
 
 
 class ByProgram(LoadScopeScheduling):
-    """Tests of one module run in one process; so do all modules that share a program which takes long to start."""
+    """Tests of one module run in one process; so do all modules that share a program which takes long to start.
+
+    One for the tests of the server and of faults, one for all others: they mostly wait, and may do so side by side.
+    """
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        return _program_of(module) or module
+        program = _program_of(module)
+        return f"{program} {module.startswith(SERVER_SIDE)}" if program else module
 
 
 @functools.cache
@@ -48,8 +53,17 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Producer) -> Schedul
     return ByProgram(config, log) if config.getoption("dist") == "loadscope" else None
 
 
+def _turn(item: pytest.Item) -> int:
+    """What takes long is begun first, so that no process is left alone with it: programs, then whole studies."""
+    module = item.nodeid.partition("::")[0]
+    program = _program_of(module)
+    return PROGRAMS.index(program) if program else len(PROGRAMS) + (module.count("/") > 1)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Skip the tests that need a GPU where there is none."""
+    """Put tests that are dealt to several processes in their turn; skip those that need a GPU where there is none."""
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        items.sort(key=_turn)
     gpu = [item for item in items if item.get_closest_marker("gpu")]
     if gpu and not _has_gpu():
         for item in gpu:
