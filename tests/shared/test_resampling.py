@@ -38,10 +38,10 @@ def test_the_bootstrap_agrees_with_delong() -> None:
 
 def test_the_bootstrap_is_what_resampling_patients_gives() -> None:
     logits, truth = drawn(80)
-    area = found(macro_auroc(logits, truth), ["a"] * 30 + ["b"] * 50, seed=1, draws=4000)
-    share = found(balanced_accuracy(logits, truth), ["a"] * 30 + ["b"] * 50, seed=1, draws=4000)
+    area = found(macro_auroc(logits, truth), ["a"] * 30 + ["b"] * 50, seed=1, draws=2000)
+    share = found(balanced_accuracy(logits, truth), ["a"] * 30 + ["b"] * 50, seed=1, draws=2000)
     rng, areas, shares = np.random.default_rng(2), [], []
-    for _ in range(1000):
+    for _ in range(500):
         again = np.concatenate([rng.integers(0, 30, 30), rng.integers(30, 80, 50)])
         areas.append(roc_auc_score(truth[again], logits[again]))
         shares.append(balanced_accuracy_score(truth[again], logits[again] >= 0))
