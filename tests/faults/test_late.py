@@ -2,20 +2,30 @@
 
 import psutil
 import pytest
-from live_federation import LiveFederation
+from live_federation import LiveFederation, answer
+
+from server.records import RoundCommitted
+from server.study_folder import StudyFolder, StudyState
+
+ENDLESS = 1_000  # rounds: the test stops its study
+
+
+def missed(federation: LiveFederation, folder: StudyFolder) -> list[RoundCommitted]:
+    """The rounds that closed before the slow site had answered."""
+    return [commit for commit in federation.commits(folder) if commit.late == {"site-3": "asked"}]
 
 
 def test_a_site_whose_worker_stands_still_is_late_and_is_told(federation: LiveFederation) -> None:
-    folder = federation.launch("one-stands-still", rounds=4, quorum=2, extra="grace_s = 1.0\n")
+    folder = federation.launch("one-stands-still", rounds=ENDLESS, quorum=2, extra="grace_s = 1.0\n")
     federation.reached(folder, commits=1)
     psutil.Process(federation.worker_pid("site-3")).suspend()
-    federation.finished(folder)
-    commits = federation.commits(folder)
-    late = [commit.round for commit in commits if commit.late == {"site-3": "asked"}]
-    assert late
-    assert all(commit.counted == ("site-1", "site-2") for commit in commits if commit.round in late)
-    console = (federation.root / "logs" / "site-3.log").read_text()
-    assert f"Round {late[0]} of one-stands-still closed without this site" in console
+    federation.until(lambda: missed(federation, folder), "a round without site-3")
+    answer("study", "stop", folder.name, "-f", federation.federation)
+    federation.until(lambda: folder.standing().state is StudyState.STOPPED, "the stop")
+    late = missed(federation, folder)
+    assert {commit.counted for commit in late} == {("site-1", "site-2")}
+    console, said = federation.root / "logs" / "site-3.log", f"Round {late[0].round} of one-stands-still closed without"
+    federation.until(lambda: f"{said} this site" in console.read_text(), "the site to be told")
 
 
 @pytest.mark.slow
