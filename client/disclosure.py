@@ -20,7 +20,7 @@ from collections.abc import Mapping
 from client.policy import Policy
 from shared.contract import Contract
 from shared.metrics import COARSE_DECIMALS, COARSE_FIGURES, Score
-from shared.subgroups import covered
+from shared.subgroups import COUNTING, counts_in, covered
 from shared.survey import covered as covered_survey
 from shared.wire import Message, Ready, Rehearsed
 
@@ -49,17 +49,18 @@ def _is_small(score: Score, contract: Contract, smallest: int) -> bool:
 
 
 def _apart(score: Score, contract: Contract, policy: Policy) -> Score:
-    """The same with the subgroups that may be told; their histograms say which are few, and without one it is not."""
-    rule = next((rule for rule in contract.metrics if rule.name == "histogram" and rule.row), None)
+    """The same with the subgroups that may be told; their counts say which are few, and without them it is not."""
+    rule = next((rule for rule in contract.metrics if rule.name in COUNTING and rule.row), None)
     if not policy.subgroup_scores or rule is None or rule.row is None:
         return score.model_copy(update={"subgroups": ()})
     counted = (
-        one if rule.holds(one.histogram, patients=one.patients or 0) else one.withheld for one in score.subgroups
+        one if rule.holds(counts_in(one.statistics), patients=one.patients or 0) else one.withheld
+        for one in score.subgroups
     )
     told = covered(
         counted,
         patients=score.patients,
-        histogram=score.statistics.get("histogram", ()),
+        counting=counts_in(score.statistics),
         row=rule.row,
         smallest=policy.smallest_cell,
     )
@@ -70,7 +71,7 @@ def _by_policy(score: Score, policy: Policy) -> Score:
     if policy.score_histograms:
         return score
     subgroups = tuple(
-        one.model_copy(update={"histogram": (), "figures": _coarse(one.figures)}) for one in score.subgroups
+        one.model_copy(update={"histogram": (), "sums": {}, "figures": _coarse(one.figures)}) for one in score.subgroups
     )
     return score.model_copy(update={"statistics": {}, "figures": _coarse(score.figures), "subgroups": subgroups})
 

@@ -172,14 +172,14 @@ def _subgroups_fault(contract: Contract, score: Score) -> str | None:
         return "subgroups are told of test patients alone"
     if len({(one.trait, one.value) for one in score.subgroups}) != len(score.subgroups):
         return "a subgroup is told twice"
-    rule = next((rule for rule in contract.metrics if rule.name == "histogram"), None)
+    rules = {rule.name: rule for rule in contract.metrics}
     for one in score.subgroups:
-        if one.trait not in contract.subgroups or rule is None:
-            return "no subgroups of such a trait were agreed"
-        if one.patients is not None and bool(one.histogram) != bool(score.statistics):
+        if one.trait not in contract.subgroups or not one.figures.keys() | one.statistics.keys() <= rules.keys():
+            return "no subgroups of such a trait, or no such figures of them, were agreed"
+        if one.patients is not None and bool(one.statistics) != bool(score.statistics):
             return "a subgroup has statistics, and its score has none, or the other way round"
-        if one.histogram and not rule.holds(one.histogram, patients=one.patients or 0):
-            return "the histogram of a subgroup is not as agreed"
+        if any(not rules[n].holds(values, patients=one.patients or 0) for n, values in one.statistics.items()):
+            return "the statistics of a subgroup are not as agreed"
     traits = {
         one.trait: sum(o.patients or 0 for o in score.subgroups if o.trait == one.trait) for one in score.subgroups
     }

@@ -177,21 +177,24 @@ class SubgroupAtSite(Section):
 
     site: Word
     patients: Count | None
-    auroc: Figure
+    auroc: Figure | None = None
+    dice: Figure | None = None
 
 
 class SubgroupPerformance(Section):
     """The model on the test patients with one value of a trait.
 
     `pooled` figures are of the added statistics of all sites that told the subgroup, a `mean` is of their own figures
-    because one releases none; `patients` are of these sites. A site where there is nobody is not in `by_site`.
+    because one releases none; `patients` are of these sites. A site where there is nobody is not in `by_site`. `auroc`
+    is of a model that classifies, `dice` of one that finds masks, the mean of its structures.
     """
 
     trait: Word
     value: Word
     patients: Count | None
     how: Literal["pooled", "mean"]
-    auroc: Figure
+    auroc: Figure | None = None
+    dice: Figure | None = None
     by_site: tuple[SubgroupAtSite, ...]
 
 

@@ -1,6 +1,6 @@
 """The networks in the wheel, built by name, and their state as arrays.
 
-What a network may be is decided here and by `ModelSpec`; how it is trained, by `client.work.train`.
+What a network may be is decided here and by `ModelSpec`; how it is trained, by `client.train`.
 Initial weights are drawn by numpy from the study's randomness, so they are the same bytes on every
 machine. This module imports torch; whoever must stay light imports it late. MONAI gives the larger
 networks (https://docs.monai.io); torch gives the norms.

@@ -162,9 +162,17 @@ class Segmentation:
             figures["loss"] = float(read["loss_millionths"][0]) / (_MILLION * patients)
         if not known.any():
             return figures
-        dice, hd95, squares = (_means(read[f"{n}_millionths"], measured) for n in ("dice", "hd95", "dice_square"))
-        figures |= {"dice": float(np.nanmean(dice)), "hd95": float(np.nanmean(hd95))}
-        figures |= self._of_each("dice", dice) | self._of_each("hd95", hd95)
+        hd95 = _means(read["hd95_millionths"], measured)
+        return figures | self.agreement(statistics) | {"hd95": float(np.nanmean(hd95))} | self._of_each("hd95", hd95)
+
+    def agreement(self, statistics: Statistics) -> dict[str, float]:
+        """Of `figures` those of Dice, which need no more than what is told of a subgroup (`shared/subgroups.py`)."""
+        names = ("measured", "dice_millionths", "dice_square_millionths")
+        measured, *sums = (np.array(statistics[name], np.float64) for name in names)
+        if not (known := measured > 0).any():
+            return {}
+        dice, squares = (_means(each, measured) for each in sums)
+        figures = {"dice": float(np.nanmean(dice))} | self._of_each("dice", dice)
         if (fewest := measured[known].min()) > 1:
             error = float(metrics.standard_error(dice[known], squares[known], measured[known]).mean())
             figures |= metrics.surety(self.merit, figures["dice"], error, fewest=float(fewest))

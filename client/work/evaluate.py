@@ -17,7 +17,7 @@ from client.imaging.transforms import to_network
 from client.work.inferer import inferer
 from shared.metrics import Floats, Integers, Mask, Score
 from shared.patch import PatchSpec
-from shared.subgroups import FIGURES, VALUES, Subgroup, Trait
+from shared.subgroups import VALUES, Subgroup, Trait
 from shared.tasks import Task
 
 Chosen = Mask | slice  # patients
@@ -98,8 +98,9 @@ def _subgroups(examples: Examples, trait: Trait, score: Callable[[Chosen], Score
     for place, value in enumerate(VALUES[trait]):
         if (chosen := places == place).any():
             found = score(chosen)
-            own, histogram = {n: found.figures[n] for n in FIGURES if n in found.figures}, found.statistics["histogram"]
-            yield Subgroup(trait=trait, value=value, patients=found.patients, histogram=histogram, figures=own)
+            yield Subgroup.scored(
+                trait, value, patients=found.patients, statistics=found.statistics, figures=found.figures
+            )
 
 
 def _at_once(examples: Examples) -> int:

@@ -147,7 +147,7 @@ class LocalWork:
             kept: `Worked.kept` of the last round that counted; None before the first.
             model_digest: its SHA-256, which the scores name.
             number: the round, counted from 1.
-            on_step: as in `client.work.train.fit`.
+            on_step: as in `client.train.fit`.
         """
         asked = self._asked(number)
         if self._study.privacy is not None:

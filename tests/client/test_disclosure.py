@@ -182,6 +182,7 @@ def test_a_dice_is_told_of_enough_patients_in_whom_it_was_measured(measured: int
 
 
 APART = a_study(task={"classes": ["opacity"], "subgroups": ["sex"]})
+OUTLINED = a_study(task={"kind": "segmentation", "classes": ["lesion"], "subgroups": ["sex"]}, model={"name": "unet"})
 OPEN = Policy(smallest_cell=10, score_histograms=True, subgroup_scores=True)
 
 
@@ -223,6 +224,38 @@ def test_a_subgroup_whose_classes_cannot_be_counted_is_withheld() -> None:
     assert [one.patients for one in found.subgroups] == [None, None]
 
 
+def outlined(*, women: int, men: int, measured: int) -> Score:
+    """A score of masks with its subgroups by sex; so many of the men show the structure."""
+    task, rows = task_for(OUTLINED.task), np.full((women + men, 3), 0.5, np.float32)
+    rows[women + measured :, :2] = np.nan
+    parts = {"female": rows[:women], "male": rows[women:]}
+    found = {
+        name: task.score(part, np.zeros((len(part), 1), np.int64), model_digest=MODEL, split="test")
+        for name, part in {"all": rows, **parts}.items()
+    }
+    subgroups = tuple(
+        Subgroup.scored("sex", sex, patients=one.patients, statistics=one.statistics, figures=one.figures)
+        for sex, one in found.items()
+        if sex != "all"
+    )
+    return found["all"].model_copy(update={"subgroups": subgroups})
+
+
+def test_of_masks_a_subgroup_leaves_with_its_dice_and_none_in_whom_little_was_measured() -> None:
+    (found,) = told(OPEN, OUTLINED, outlined(women=20, men=20, measured=12)).scores
+    assert [(one.patients, one.sums["measured"], one.figures["dice"]) for one in found.subgroups] == [
+        (20, (20,), 0.5),
+        (20, (12,), 0.5),
+    ]
+    (found,) = told(OPEN, OUTLINED, outlined(women=20, men=20, measured=9)).scores
+    assert [one.patients for one in found.subgroups] == [None, None]
+    kept = OPEN.model_copy(update={"score_histograms": False})
+    (found,) = told(kept, OUTLINED, outlined(women=20, men=20, measured=12)).scores
+    assert [(one.patients, one.sums, one.figures.keys()) for one in found.subgroups] == [
+        (20, {}, {"dice", "dice_low", "dice_high"})
+    ] * 2
+
+
 def test_without_histograms_a_subgroup_has_coarse_figures() -> None:
     (found,) = told(OPEN.model_copy(update={"score_histograms": False}), APART, apart(ENOUGH, ENOUGH)).scores
     assert [(one.patients, one.histogram, one.figures) for one in found.subgroups] == [(20, (), {"auroc": 0.12})] * 2
@@ -233,7 +266,7 @@ def test_without_histograms_a_subgroup_has_coarse_figures() -> None:
     [
         (BINARY, {}, "test", "no subgroups of such a trait"),
         (APART, {}, "validation", "test patients alone"),
-        (APART, {"patients": 19}, "test", "histogram of a subgroup"),
+        (APART, {"patients": 19}, "test", "statistics of a subgroup"),
         (APART, {"histogram": ()}, "test", "has statistics"),
     ],
 )

@@ -23,6 +23,7 @@ from shared.tasks import task_for
 from shared.update import PackedFile
 
 TASK = TaskSpec(classes=("opacity",), subgroups=("sex", "vendor"))
+MASKS = TaskSpec(kind="segmentation", classes=("lesion",), subgroups=("sex",))
 Patients = tuple[np.ndarray, np.ndarray]  # logits and truths
 
 
@@ -40,7 +41,7 @@ def scored(parts: dict[tuple[str, str], Patients | None], *, of: int | None = No
         said: dict[str, Any] = {"trait": trait, "value": value, "patients": None}
         if found is not None:
             score = task_for(TASK).score(*found, model_digest="0" * 64, split="test")
-            own = {name: score.figures[name] for name in FIGURES}
+            own = {name: score.figures[name] for name in FIGURES if name in score.figures}
             said |= {"patients": score.patients, "figures": own}
             said |= {"histogram": score.statistics["histogram"]} if histograms else {}
         subgroups.append(Subgroup.model_validate(said))
@@ -76,6 +77,42 @@ def test_where_one_keeps_its_histograms_it_is_the_mean_of_the_sites_own() -> Non
     own = [at.auroc.value for at in female.by_site]
     assert (female.how, female.auroc.low) == ("mean", None)
     assert female.auroc.value == pytest.approx(np.mean(np.array(own, float)))
+
+
+def outlined(dice: Mapping[str, list[float]]) -> Score:
+    """A site's score of masks, with such a Dice of each patient of a sex; NaN where there is nothing to measure."""
+    task, rows = task_for(MASKS), {sex: np.array([[one, one, 0.1] for one in values]) for sex, values in dice.items()}
+    scores = {
+        sex: task.score(each, np.zeros((len(each), 1), np.int64), model_digest="0" * 64, split="test")
+        for sex, each in {**rows, "all": np.concatenate(list(rows.values()))}.items()
+    }
+    subgroups = tuple(
+        Subgroup.scored("sex", sex, patients=one.patients, statistics=one.statistics, figures=one.figures)
+        for sex, one in scores.items()
+        if sex != "all"
+    )
+    return scores["all"].model_copy(update={"subgroups": subgroups})
+
+
+def test_of_masks_it_is_the_dice_of_all_patients_in_whom_something_was_measured() -> None:
+    rng = np.random.default_rng(0)
+    women, others = rng.uniform(0.5, 1, 40).tolist(), rng.uniform(0, 0.5, 20).tolist()
+    sites = {"north": outlined({"female": [*women, np.nan]}), "south": outlined({"female": others})}
+    (female,) = subgroups_of(MASKS, sites, counts_of(sites), smallest=11)
+    mean, error = np.mean(women + others), np.std(women + others) / np.sqrt(59)
+    assert (female.auroc, female.how, female.patients) == (None, "pooled", 61)
+    assert female.dice is not None
+    assert female.dice.value == pytest.approx(mean, abs=1e-5)
+    assert female.dice.high == pytest.approx(mean + 1.96 * error, abs=1e-4)
+    assert [at.dice.value for at in female.by_site if at.dice] == pytest.approx(
+        [np.mean(women), np.mean(others)], abs=1e-4
+    )
+    few = {"north": outlined({"female": [0.5] * 8 + [np.nan] * 20, "male": [0.9] * 30})}
+    told = subgroups_of(MASKS, few, counts_of(few), smallest=11)
+    assert [(one.value, one.patients, one.dice and one.dice.value) for one in told] == [
+        ("female", None, None),
+        ("male", None, None),
+    ]
 
 
 def test_what_a_site_withholds_is_in_no_figure() -> None:
