@@ -1,10 +1,12 @@
 """A model as ONNX (https://onnx.ai): one file for ONNX Runtime, and what is built on it, where no torch is installed.
 
 Decides what the graph takes and gives. It takes `image`, any number of images (n, channels, *size) as float32 from -1
-(black) to 1 (white), prepared as the card says, which no graph does. Of a study that sees images in patches it takes
-one window of an image, and whoever runs it slides the windows. It gives the network's `logits` and, of a
-classification, the `probabilities` that the card tells of, its calibration applied. The weights that the package is
-signed for lie beside it as safetensors.
+(black) to 1 (white), prepared as the card says, which no graph does; and, of a model that takes clinical columns, what
+is known beside them as `clinical` (n, columns) float32, in the card's order and units, a category as its place among
+the column's values from 0, NaN where nothing is known. Of a study that sees images in patches it takes one window of
+an image, and whoever runs it slides the windows. It gives the network's `logits` and, of a classification, the
+`probabilities` that the card tells of, its calibration applied. The weights that the package is signed for lie beside
+it as safetensors.
 
 1. Nothing but the graph and its numbers is in the file: what the exporter notes of the code that it came from goes.
 2. ONNX Runtime has to give what torch gives, within `TOLERANCE`, or nothing is written.
@@ -18,9 +20,10 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 
+from shared.clinical import ClinicalColumn
 from shared.errors import ConfigError
 from shared.images import ImageSpec
-from shared.model_card import ModelCard
+from shared.model_card import Inputs, ModelCard
 from shared.models import build_model, load_state
 from shared.quiet import quiet
 from shared.randomness import StudyRandom
@@ -42,11 +45,6 @@ def onnx_files(card: ModelCard, state: dict[str, Array]) -> dict[str, bytes]:
     Raises:
         ConfigError: ONNX's packages are not installed, or the network cannot be written so.
     """
-    if card.inputs.clinical:
-        raise ConfigError(
-            "The model takes clinical columns beside an image, and the ONNX graph takes images alone.",
-            remedy=f"{_REMEDY[:-1]}; `wardround predict --clinical` reads both.",
-        )
     tools, answers = _tools(), _Answers(card, state).eval()
     with quiet(), torch.inference_mode(False):
         proto = _graph(answers, card)
@@ -65,16 +63,18 @@ class _Answers(nn.Module):
         super().__init__()
         inputs, scalings = card.inputs, card.calibration.scalings
         outputs = inputs.task.outputs
-        self.network = build_model(inputs.model, images=inputs.images, outputs=outputs, random=StudyRandom(0))
+        self.network = build_model(
+            inputs.model, images=inputs.images, outputs=outputs, random=StudyRandom(0), clinical=inputs.clinical
+        )
         load_state(self.network, state)
         self.masks, self.exclusive = inputs.task.kind == "segmentation", inputs.task.exclusive
         slopes, offsets = ([s.slope for s in scalings], [s.offset for s in scalings]) if scalings else ([1.0], [0.0])
         self.register_buffer("slopes", torch.tensor(slopes, dtype=torch.float64))
         self.register_buffer("offsets", torch.tensor(offsets, dtype=torch.float64))
 
-    def forward(self, image: torch.Tensor) -> tuple[torch.Tensor, ...]:
-        """(n, channels, *size) to the logits and, of a classification, the probabilities, (n, outputs)."""
-        logits: torch.Tensor = self.network(image)
+    def forward(self, *given: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        """Images and what is known beside them to the logits and, of a classification, the probabilities."""
+        logits: torch.Tensor = self.network(*given)
         if self.masks:
             return (logits,)
         margins = logits.double()
@@ -99,14 +99,15 @@ def _tools() -> Any:
 
 def _graph(answers: _Answers, card: ModelCard) -> Any:
     """The model as ONNX's own message, by rule 1."""
-    example = torch.zeros(2, *card.inputs.images.seen)
+    given = _drawn(card.inputs, number=2)
+    several = {0: torch.export.Dim("images")}
     try:
         made = torch.onnx.export(
             answers,
-            (example,),
-            input_names=["image"],
+            tuple(map(torch.from_numpy, given.values())),
+            input_names=list(given),
             output_names=["logits"] if answers.masks else ["logits", "probabilities"],
-            dynamic_shapes=({0: torch.export.Dim("images")},),
+            dynamic_shapes=((several,) * len(given),),
             dynamo=True,
             verbose=False,
         )
@@ -131,18 +132,34 @@ def _forget(part: Any) -> None:
 
 def _apart(tools: Any, data: bytes, answers: _Answers, card: ModelCard) -> float:
     """How far ONNX Runtime's answers lie from torch's at most, by rule 2."""
-    random = np.random.default_rng(0)
-    images = random.uniform(-1, 1, (_TRIED, *card.inputs.images.seen)).astype(np.float32)
+    given = _drawn(card.inputs, number=_TRIED)
     try:
-        found = tools.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": images})
-    except Exception:  # its errors have no type of their own; a GRU's state keeps the number of images it was made with
+        found = tools.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, given)
+    except Exception:  # its errors have no type of their own
         raise ConfigError(f"ONNX Runtime does not take the network {card.inputs.model.name}.", remedy=_REMEDY) from None
     with torch.inference_mode():
-        expected = [one.numpy() for one in answers(torch.from_numpy(images))]
+        expected = [one.numpy() for one in answers(*map(torch.from_numpy, given.values()))]
     apart = max(map(_distance, found, expected))
     if not apart <= TOLERANCE:
         raise ConfigError(f"ONNX Runtime gives other numbers for the network {card.inputs.model.name}.", remedy=_REMEDY)
     return apart
+
+
+def _drawn(inputs: Inputs, *, number: int) -> dict[str, NDArray[np.float32]]:
+    """By the names of the graph's inputs, so many drawn images and what might be known beside them."""
+    random = np.random.default_rng(0)
+    given = {"image": random.uniform(-1, 1, (number, *inputs.images.seen)).astype(np.float32)}
+    if not inputs.clinical:
+        return given
+    known = [
+        random.integers(0, len(column.values), number)
+        if column.values
+        else column.middle + column.spread * random.normal(size=number)
+        for column in inputs.clinical.values()
+    ]
+    values = np.stack(known, axis=1).astype(np.float32)
+    values[0] = np.nan
+    return given | {"clinical": values}
 
 
 def _distance(found: NDArray[np.float32], expected: NDArray[np.float32]) -> float:
@@ -161,6 +178,24 @@ def _windows(images: ImageSpec) -> str:
     )
 
 
+def _beside(inputs: Inputs) -> str:
+    """What stands in `clinical`, column by column."""
+    if not inputs.clinical:
+        return ""
+    columns = "\n".join(f"- {name}: {_column(column)}" for name, column in inputs.clinical.items())
+    return (
+        f"\nIt also takes `clinical`, n x {len(inputs.clinical)}, float32: what is known beside each image, NaN where"
+        f" nothing is, in this order:\n\n{columns}\n\nThe graph itself brings values to the network's scale. One out of"
+        " its range is missing, so NaN.\n\n"
+    )
+
+
+def _column(column: ClinicalColumn) -> str:
+    if column.values:
+        return ", ".join(f"{number} {value}" for number, value in enumerate(column.values))
+    return f"a number from {column.low:g} to {column.high:g}{f' {column.unit}' if column.unit else ''}"
+
+
 def _readme(card: ModelCard, *, opset: int, apart: float) -> str:
     inputs = card.inputs
     channels, *places = inputs.images.seen
@@ -177,7 +212,8 @@ Check the package first: `wardround predict` does, and so does any check of `man
 
 `{MODEL}` is ONNX, opset {opset}. It takes `image`, n x {size}, float32 from -1 (black) to 1 (white), and gives
 {gives}, float32. Classes: {", ".join(inputs.task.classes)}.
-{_windows(inputs.images)}ONNX Runtime {version("onnxruntime")} gave what torch gave within {max(apart, 1e-7):.0e}.
+{_windows(inputs.images)}{_beside(inputs)}\
+ONNX Runtime {version("onnxruntime")} gave what torch gave within {max(apart, 1e-7):.0e}.
 
 Images have to be prepared as those that the model was trained on; the graph does not do it:
 

@@ -69,7 +69,7 @@ class _Unit(nn.Module):
 
     def forward(self, seen: Tensor) -> Tensor:
         entering = self.enters(seen)
-        state: Tensor = entering.new_zeros(len(seen), self.returns.in_features)
+        state = torch.zeros_like(entering[:, 0, : self.returns.in_features])
         for enters in entering.unbind(1):
             (reset, update, new), (reset_by, update_by, new_by) = enters.chunk(3, 1), self.returns(state).chunk(3, 1)
             kept = torch.sigmoid(update + update_by)

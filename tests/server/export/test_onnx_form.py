@@ -19,7 +19,8 @@ from shared.model_package import open_package
 from shared.tasks import task_for
 
 PATCH = "[images.patch]\nsize_px = 32"
-AGE = '[clinical.age]\nkind = "number"\nlow = 0\nhigh = 120\nmean = 50\nsd = 10'
+AGE = '[clinical.age]\nunit = "years"\nlow = 0\nhigh = 120\nmean = 50\nsd = 10'
+SEX = '[clinical.sex]\nkind = "category"\nvalues = ["female", "male", "other"]'
 
 
 def exported(made: Finished, to: Path) -> Exported:
@@ -39,6 +40,8 @@ def exported(made: Finished, to: Path) -> Exported:
         ("binary", {"size_px": 24, "images": "slices = 16"}),
         ("multiclass", {"kind": "segmentation", "model": "unet", "channels": 3, "size_px": 48}),
         ("binary", {"kind": "segmentation", "model": "unet", "size_px": 64, "images": PATCH}),
+        ("binary", {"model": "cnn_gru", "size_px": 32, "images": "slices = 8"}),
+        ("multiclass", {"extra": f"{AGE}\n{SEX}"}),
     ],
 )
 def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, how: dict[str, Any]) -> None:
@@ -47,11 +50,13 @@ def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, ho
     done = exported(made, tmp_path / "package")
     public = load_federation(made.place.federation).coordinator_key.public_key()
     released, card = load_released(done.folder, coordinator=public, device="cpu"), done.card
-    images = np.random.default_rng(5).uniform(-1, 1, (4, *card.inputs.images.seen)).astype(np.float32)
+    given = {"image": np.random.default_rng(5).uniform(-1, 1, (4, *card.inputs.images.seen)).astype(np.float32)}
+    if card.inputs.clinical:
+        given["clinical"] = np.array([[70, 1], [np.nan, 0], [20, np.nan], [np.nan, np.nan]], np.float32)
     data = (done.folder / MODEL).read_bytes()
-    said = runtime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, {"image": images})
+    said = runtime.InferenceSession(data, providers=["CPUExecutionProvider"]).run(None, given)
     with torch.inference_mode():
-        expected = released.network(torch.from_numpy(images)).numpy()
+        expected = released.network(*map(torch.from_numpy, given.values())).numpy()
     assert np.ptp(expected) > 1e-3
     np.testing.assert_allclose(said[0], expected, rtol=TOLERANCE, atol=TOLERANCE)
     assert len(said) == (1 if released.masks else 2)
@@ -62,27 +67,13 @@ def test_onnx_runtime_gives_what_our_network_gives(tmp_path: Path, mode: str, ho
     assert not any(word in data for word in (b"site-packages", b'File "', str(tmp_path).encode()))
     readme = (done.folder / README).read_text(encoding="utf-8")
     assert card.preprocessing[-1] in readme
+    asked = "- age: a number from 0 to 120 years\n- sex: 0 female, 1 male, 2 other\n"
+    assert (asked in readme) == bool(card.inputs.clinical)
     assert ("takes `image`, n x 1 x 32 x 32" in readme and "image of 64 x 64" in readme) == (how.get("images") == PATCH)
     assert {MODEL, README} < set(done.files)
     (done.folder / MODEL).write_bytes(data[:-1])
     with pytest.raises(TrustError):
         open_package(done.folder, coordinator=public)
-
-
-@pytest.mark.slow
-def test_a_network_that_onnx_runtime_does_not_take_is_refused(tmp_path: Path) -> None:
-    pytest.importorskip("onnxruntime")
-    with pytest.raises(ConfigError, match="does not take the network cnn_gru"):
-        exported(finished_study(tmp_path, model="cnn_gru", size_px=32, images="slices = 16"), tmp_path / "package")
-    assert not (tmp_path / "package").exists()
-
-
-def test_a_model_that_takes_clinical_columns_is_refused_in_one_sentence(tmp_path: Path) -> None:
-    made = finished_study(tmp_path, extra=AGE)
-    with pytest.raises(ConfigError, match="takes clinical columns") as refused:
-        exported(made, tmp_path / "package")
-    assert "--format safetensors" in str(refused.value.remedy)
-    assert not (tmp_path / "package").exists()
 
 
 @pytest.mark.parametrize("package", ["onnx", "onnxruntime", "onnxscript"])
