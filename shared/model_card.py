@@ -142,7 +142,7 @@ class StructurePerformance(Section):
 class SitePerformance(Section):
     """The model at one site: on the site's own patients of a split, as the site told it.
 
-    `auroc` is of a model that classifies, `dice` and `structures` of one that finds masks.
+    `auroc` is of a model that classifies, `dice` and `structures` of one that finds masks, `ssim` of one that draws.
     """
 
     site: Word
@@ -152,6 +152,7 @@ class SitePerformance(Section):
     sensitivity: float | None = None
     specificity: float | None = None
     dice: Figure | None = None
+    ssim: Figure | None = None
     structures: tuple[StructurePerformance, ...] = ()
 
 
@@ -257,7 +258,7 @@ class Operating(Section):
 
     `rule`: `youden` and `specificity` cut where the pooled validation patients say; `half` at probability 0.5 as the
     network gives it; `likeliest` calls the likeliest class, of masks at each place. `at` is one per class, and none of
-    masks; `at_specificity` is by the specificity that validation patients were to have.
+    masks or of a model that draws; `at_specificity` is by the specificity that validation patients were to have.
     """
 
     rule: Literal["youden", "specificity", "half", "likeliest"]

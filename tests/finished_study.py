@@ -42,6 +42,7 @@ seed = 3
 kind = "{kind}"
 mode = "{mode}"
 classes = [{classes}]
+{task}
 [images]
 size_px = {size_px}
 channels = {channels}
@@ -103,7 +104,8 @@ def finished_study(
     place = provision(root, name="lung", host="127.0.0.1", fleet_port=9, sites=list(SITES), now=1_700_000_000)
     classes = CLASSES[mode]
     parts = {"mode": mode, "classes": classes, "size_px": size_px, "channels": channels, "model": model, "norm": norm}
-    text = TEXT.format(**parts, kind=kind, images=images, length=length, extra=extra)
+    task = "accept_memorisation = true" if kind == "generation" else ""
+    text = TEXT.format(**parts, kind=kind, task=task, images=images, length=length, extra=extra)
     text = text.replace("seed = 3", f'seed = 3\ndescription = "{description}"')
     study = parse_study(text)
     folder = launch(place.federation, study, source=text, start_model=None, now="2026-01-01T00:00:00.000Z")
@@ -175,8 +177,8 @@ def _score(
     if study.task.mode == "multiclass":
         truth = np.eye(task.outputs, dtype=bool)[rng.integers(task.outputs, size=patients)]
     logits = skew * (rng.normal(size=truth.shape) + 1.2 * (2 * truth - 1))
-    if study.task.kind == "segmentation":
-        logits = rng.random((patients, task.columns))  # Dice, HD95 and loss
+    if study.task.kind != "classification":
+        logits = rng.random((patients, task.columns))  # Dice, HD95 and loss; or error, divergence and SSIM
     targets = truth.argmax(axis=1) if study.task.mode == "multiclass" else truth.astype(np.int64)
     score = task.score(logits, targets, model_digest=model, split=split)
     coarse = {name: round(score.figures[name], 2) for name in ("auroc",) if name in score.figures}

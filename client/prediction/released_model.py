@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from torch import Tensor, nn
 
 from client.imaging.clinical import Clinical, as_vector
-from shared.errors import TrustError
+from shared.errors import ConfigError, TrustError
 from shared.model_card import ModelCard
 from shared.model_package import open_package
 from shared.models import build_model, load_state
@@ -47,11 +47,16 @@ def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -
     """Check a package and build its network on a device, named as torch names it.
 
     Raises:
-        ConfigError: there is no package or its network is none of this wheel's.
+        ConfigError: there is no package, its network is none of this wheel's, or draws images.
         TrustError: it is not what the coordinator signed, or its tensors are not the network's.
     """
     package = open_package(folder, coordinator=coordinator)
     inputs = package.card.inputs
+    if inputs.task.kind == "generation":
+        raise ConfigError(
+            "The model draws images, and says nothing of one.",
+            remedy="Name the package of a model that classifies or finds masks.",
+        )
     random = StudyRandom(0)  # draws what the file replaces
     outputs, columns = inputs.task.outputs, inputs.clinical
     network = build_model(inputs.model, images=inputs.images, outputs=outputs, random=random, clinical=columns)

@@ -36,6 +36,12 @@ LIMITS = (
     "What the model itself gives away about the patients it was trained on is not measured here.",
     "Patients of two sites count at each.",
 )
+DRAWN = "the model draws images, and no patient has a probability by it"
+NOTHING_CALLED = "Nothing is called: the model draws images."
+MEMORISED = (
+    "It was trained to draw images such as those of the patients counted here. It may have memorised some and give them"
+    " back, to whoever has this file."
+)
 
 
 @dataclass(frozen=True)
@@ -67,7 +73,7 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         sha256, size: of that file.
 
     Raises:
-        ConfigError: a specificity is asked of a model that finds masks.
+        ConfigError: a specificity is asked of a model that finds masks or draws images.
     """
     study, facts = evidence.study, facts_of(evidence)
     calibration, operating = _reading(evidence, asked)
@@ -88,7 +94,7 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
         no_subgroups=None if subgroups else none_because(study),
         privacy=_privacy(facts),
         intended_use=INTENDED,
-        limits=LIMITS,
+        limits=(MEMORISED, *LIMITS) if study.task.kind == "generation" else LIMITS,
     )
     return card.model_copy(update={"guidelines": guidelines_of(study, card)})
 
@@ -96,10 +102,13 @@ def card_of(evidence: Evidence, asked: Asked, *, packed: PackedFile, sha256: str
 def _reading(evidence: Evidence, asked: Asked) -> tuple[Calibration, Operating]:
     """How the model's output is to be read."""
     task, history = evidence.study.task, evidence.history
+    if task.kind != "classification" and asked.specificity is not None:
+        what = "A mask" if task.kind == "segmentation" else "A model that draws images"
+        raise ConfigError(f"{what} has no cut that a specificity chooses.", remedy="Leave --specificity out.")
     if task.kind == "segmentation":
-        if asked.specificity is not None:
-            raise ConfigError("A mask has no cut that a specificity chooses.", remedy="Leave --specificity out.")
         return calibration_of_masks(), operating_of_masks(task)
+    if task.kind == "generation":
+        return Calibration(kind="none", why=DRAWN), Operating(rule="likeliest", words=NOTHING_CALLED, at=())
     validation, test = final_scores(history, "validation"), final_scores(history, "test")
     reading = Reading(task, validation, test, smallest=asked.smallest)
     calibration = reading.calibration()

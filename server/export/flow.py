@@ -31,6 +31,11 @@ FIGURES_OF_MASKS = {
     "hd95": "HD95 as a share of the image's diagonal, mean over structures",
     "loss": "soft Dice loss and cross-entropy in nats, mean over patients",
 }
+FIGURES_OF_DRAWINGS = {
+    "loss": "negative evidence lower bound in nats per value of an image, but for a constant",
+    "error": "of which the error of the reconstruction",
+    "divergence": "of which the divergence of the code",
+}
 NO_INTERVAL = "no interval is computed"
 NO_SCORE = "The model has no score."
 
@@ -78,7 +83,7 @@ def _hiding(survey: Survey, smallest: int, *, whole: bool) -> Survey:
 def performance_of(facts: Facts, counts: SiteCounts) -> Performance:
     """The pooled figures, and each site beside the others."""
     test = facts.test
-    known = FIGURES_OF_MASKS if facts.about.measure == "dice" else FIGURES
+    known = {"dice": FIGURES_OF_MASKS, "ssim": FIGURES_OF_DRAWINGS}.get(facts.about.measure, FIGURES)
     figures: dict[str, Figure] = {facts.about.measure: _figure(test.merit)}
     figures |= {known[name]: Figure(value=v, why=NO_INTERVAL) for name, v in test.figures.items() if name in known}
     hidden = facts.privacy is not None or counts.by_split["test"].total is None
@@ -128,6 +133,7 @@ def _site(site: SiteFacts, facts: Facts, found: SiteFairness | None, *, hidden: 
         patients=None if facts.privacy or hidden else scored.patients,
         auroc=merit if facts.about.measure == "auroc" else None,
         dice=merit if facts.about.measure == "dice" else None,
+        ssim=merit if facts.about.measure == "ssim" else None,
         sensitivity=at.get("sensitivity"),
         specificity=at.get("specificity"),
     )

@@ -29,6 +29,11 @@ METRICS_OF_MASKS = (
     "Dice and the 95th percentile of the Hausdorff distance by structure, mean over patients, with a normal interval;"
     " patients in whom neither mask nor model shows the structure are left out and counted."
 )
+METRICS_OF_DRAWINGS = (
+    "Structural similarity (SSIM) of image and reconstruction, mean over patients, with a normal interval; negative"
+    " evidence lower bound."
+)
+METRICS_OF = {"classification": METRICS, "segmentation": METRICS_OF_MASKS, "generation": METRICS_OF_DRAWINGS}
 
 
 def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
@@ -68,7 +73,8 @@ def guidelines_of(study: Study, card: ModelCard) -> dict[str, tuple[Item, ...]]:
 
 def _said(study: Study, card: ModelCard) -> dict[str, str]:
     """What both guidelines ask, under other numbers."""
-    flow, weights, size, masks = card.flow, card.weights, study.images.words, study.task.kind == "segmentation"
+    flow, weights, size = card.flow, card.weights, study.images.words
+    outputs = {"segmentation": "A mask.", "generation": "Images that it draws, of no patient unless it memorised one."}
     network = f"{study.model.name}, {study.model.norm} norm, {weights.parameters:,} parameters"
     return {
         "kind": f"Deep learning, trained federated: a convolutional network for {study.task.mode} {study.task.kind}.",
@@ -88,12 +94,11 @@ def _said(study: Study, card: ModelCard) -> dict[str, str]:
         "flow": _flow(flow),
         "precision": _precision(study, card),
         "subgroups": _subgroups(card),
-        "metrics": METRICS_OF_MASKS if masks else METRICS,
+        "metrics": METRICS_OF[study.task.kind],
         "protocol": f"The study file with the digest {card.origin.study_sha256}, and the journal that the card names.",
         "imbalance": _imbalance(study),
-        "output": f"A mask. {card.operating.words}"
-        if masks
-        else f"A probability per class ({card.calibration.words}). {card.operating.words}",
+        "output": outputs.get(study.task.kind, f"A probability per class ({card.calibration.words}).")
+        + f" {card.operating.words}",
         "whole": f"The file of the model is part of this package, SHA-256 {weights.sha256}.",
     }
 

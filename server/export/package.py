@@ -6,7 +6,7 @@ The folder is there whole or not at all. Which study's model may leave is decide
 2. the journal's chain holds, and so does every signature in it, by this coordinator's key;
 3. the model on the disk is the journal's;
 4. it is a whole model: with fedbn each site has the rest of it;
-5. it is one that a card and `wardround predict` tell truly: it reads images.
+5. it goes in that form: a model that draws images leaves as weights and card alone.
 """
 
 import shutil
@@ -86,7 +86,7 @@ def export_model(
         ConfigError: `to` is there already, or the network cannot be written in that form.
         ResourceError: the disk refused.
     """
-    _insist(folder, evidence, key)
+    _insist(folder, evidence, key, form)
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name a new folder with --out.")
     model, to = _model(folder.path, evidence), to.absolute()
@@ -168,7 +168,7 @@ def insist_on_final(folder: StudyFolder, evidence: Evidence, key: Ed25519Private
         )
 
 
-def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
+def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey, form: Format) -> None:
     """The module's rules."""
     insist_on_final(folder, evidence, key)
     # 4. whole
@@ -178,11 +178,11 @@ def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> 
             f"{folder.name} trained by fedbn: each site keeps its own norm layers, and the rest alone is no model.",
             remedy="Train by another algorithm to export a model.",
         )
-    # 5. one that reads images
-    if evidence.study.task.kind == "generation":
+    # 5. in that form
+    if evidence.study.task.kind == "generation" and form != "safetensors":
         raise StudyError(
-            f"{folder.name} draws images, and a package is of a model that reads them.",
-            remedy=f"Use {evidence.model_file.path} of the study's folder; `study report` has its figures.",
+            f"{folder.name} draws images, and {form} is for a model that reads them.",
+            remedy="Use --format safetensors.",
         )
 
 

@@ -9,7 +9,9 @@ import pytest
 from finished_study import Finished, finished_study
 from live_federation import answer, wardround
 
+from client.prediction.released_model import load_released
 from server.export import Asked, Exported, evidence_for, export_model
+from server.export.flow import FIGURES_OF_DRAWINGS
 from server.federation import load_federation
 from server.study_folder import StudyState
 from shared.errors import ConfigError, StudyError, TrustError
@@ -55,13 +57,24 @@ def test_a_model_without_its_norms_is_no_model(tmp_path: Path) -> None:
         exported(made, tmp_path / "package")
 
 
-def test_no_package_tells_of_a_model_that_draws(ward: Finished, tmp_path: Path) -> None:
-    evidence, _ = evidence_for(ward.folder, roster=None)
-    task = evidence.study.task.model_copy(update={"kind": "generation"})
-    evidence = replace(evidence, study=evidence.study.model_copy(update={"task": task}))
-    key = load_federation(ward.place.federation).coordinator_key
-    with pytest.raises(StudyError, match="draws images"):
-        export_model(ward.folder, evidence, ASKED, to=tmp_path / "package", form="safetensors", key=key)
+def test_a_model_that_draws_leaves_with_its_likeness_and_what_it_may_give_back(tmp_path: Path) -> None:
+    made = finished_study(tmp_path, kind="generation", model="vae", size_px=16)
+    done, key = exported(made, tmp_path / "package"), load_federation(made.place.federation).coordinator_key
+    found = done.card.performance.figures
+    assert found["ssim"].value is not None and found["ssim"].low is not None
+    assert found.keys() == {"ssim", *FIGURES_OF_DRAWINGS.values()}
+    assert [site.ssim is not None and site.auroc is None for site in done.card.performance.by_site] == [True] * 3
+    assert "memorised" in done.card.limits[0]
+    page = (done.folder / "model-card.html").read_text(encoding="utf-8")
+    assert "SSIM" in page and "sensitivity" not in page and "AUROC" not in page and "Calibration" not in page
+    with pytest.raises(ConfigError, match="draws images"):
+        load_released(done.folder, coordinator=key.public_key(), device="cpu")
+    evidence, _ = evidence_for(made.folder, roster=None)
+    with pytest.raises(StudyError, match="monai-bundle is for a model that reads"):
+        export_model(made.folder, evidence, ASKED, to=tmp_path / "bundle", form="monai-bundle", key=key)
+    asked = replace(ASKED, specificity=0.9)
+    with pytest.raises(ConfigError, match="no cut"):
+        export_model(made.folder, evidence, asked, to=tmp_path / "cut", form="safetensors", key=key)
 
 
 @pytest.fixture(scope="module")
