@@ -37,6 +37,7 @@ from shared.errors import (
     naming_disk_full,
 )
 from shared.monitoring import Figures, shown
+from shared.remarks import remark, trouble
 
 LISTEN_S = 0.25  # longest wait for the worker before the agent looks at its other duties
 RECONNECT_S = (0.5, 5.0)
@@ -162,8 +163,7 @@ class Agent:
             self._pace.news()
             self._report(self._state())
         else:
-            working = self._answering.current is not None
-            self._pace.polled(time.monotonic(), busy=self._busy(), working=working)
+            self._pace.polled(time.monotonic(), busy=self._busy(), working=self._answering.current is not None)
 
     def _receive_next(self) -> bool:
         if not self._inbox and (parcel := self._site.link.pull()) is not None:
@@ -216,7 +216,7 @@ class Agent:
             self._recovered()
             self._outbox.popleft()
             if not wanted:
-                self._site.say("The server no longer waits for this answer; it stays in the spool.")
+                self._site.say(remark("The server no longer waits for this answer; it stays in the spool."))
 
     def _recall(self, error: TrustError) -> None:
         """The update is not the one that was released: the answer is given up, here and in the ledger."""
@@ -226,7 +226,7 @@ class Agent:
         except DiskFull as full:
             self._complain(full)
             return
-        self._site.say(f"{error.what} {error.remedy}")
+        self._site.say(trouble(error))
         self._site.alarm.ring(Refusal(WireCode.CONTRACT), study=UNADDRESSED.study, number=UNADDRESSED.round)
         self._outbox.popleft()
         with contextlib.suppress(LinkError):
@@ -245,7 +245,7 @@ class Agent:
                 time.sleep(random.uniform(*RECONNECT_S))  # noqa: S311  jitter, not a secret
                 continue
             self._recovered()
-            self._site.say("Connected to the federation; waiting for work.")
+            self._site.say(remark("Connected to the federation; waiting for work."))
             return
 
     def _probe(self) -> None:
@@ -261,7 +261,7 @@ class Agent:
             for event in worker.listen(LISTEN_S):
                 if isinstance(event, ProbeDone):
                     self._place = event.place
-                    self._site.say(f"Computing on {event.place.device} ({event.place.reason}).")
+                    self._site.say(remark("Computing on {device} ({reason}).", **event.place.model_dump()))
                     return
                 if isinstance(event, Failed):
                     worker.end()
@@ -279,9 +279,8 @@ class Agent:
 
     def _rest_worker(self) -> None:
         """End a worker without work after a while: sooner while the server is lost, for nobody knows how long."""
-        kept_s = self._site.settings.compute.idle_s
-        if isinstance(self._trouble, LinkError):
-            kept_s = min(kept_s, LOST_S)
+        idle_s = self._site.settings.compute.idle_s
+        kept_s = min(idle_s, LOST_S) if isinstance(self._trouble, LinkError) else idle_s
         if self._answering.current is not None:
             self._idle_since = time.monotonic()
         elif time.monotonic() - self._idle_since > kept_s or is_paused(self._site.folder):
@@ -293,7 +292,7 @@ class Agent:
 
     def _end_if_left(self) -> None:
         if has_left(self._site.folder) and not (self._busy() or self._outbox or self._inbox or self._stopping):
-            self._site.say("This site has left the federation; every study that was open here has been told.")
+            self._site.say(remark("This site has left the federation; every study that was open here has been told."))
             self.stop()
 
     def _busy(self) -> bool:
@@ -302,20 +301,19 @@ class Agent:
     def _complain(self, error: WardroundError) -> None:
         """Say a trouble once, not at every try."""
         if self._trouble is None or error.what != self._trouble.what:
-            self._site.say(f"{error.what} {error.remedy}")
+            self._site.say(trouble(error))
             self._trouble = error
 
     def _recovered(self) -> None:
         if self._trouble is not None:
-            line = isinstance(self._trouble, LinkError)
-            self._site.say("The line to the server works again." if line else "The trouble is over.")
+            back = remark("The line to the server works again.")
+            self._site.say(back if isinstance(self._trouble, LinkError) else remark("The trouble is over."))
             self._trouble = None
 
     def _state(self) -> str:
         if isinstance(self._trouble, LinkError):
             return "offline"
-        task = self._answering.current
-        if task is not None:
+        if (task := self._answering.current) is not None:
             return task.job.job
         return "paused" if is_paused(self._site.folder) else "waiting"
 

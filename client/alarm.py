@@ -19,6 +19,7 @@ from collections.abc import Callable, Mapping
 from client.notify_settings import NotifySettings
 from shared.errors import Refusal, WireCode
 from shared.passphrase import without_passphrase
+from shared.remarks import remark
 
 DOOR = frozenset({WireCode.CONTRACT, WireCode.CONTRACT_EXPIRED})  # where a key is named the policy refuses
 TROUBLE = frozenset(  # of the site itself, which somebody there has to end
@@ -34,6 +35,9 @@ ENDS_S = 5.0
 AGAIN_S = 3600.0
 MOST_WAITING = 16
 LOOK_EVERY_S = 0.5
+_NOT_TOLD = "The address of notify.webhook could not be told: {why}."
+_ANSWERED = "The address of notify.webhook answered with {why}."
+_NOT_STARTED = "The command of notify.command did not start: {why}."
 
 
 class Alarm:
@@ -132,10 +136,18 @@ class Alarm:
         try:
             answer = httpx.post(webhook, json=dict(said), timeout=self._runs_s, verify=ssl.create_default_context())
         except (httpx.HTTPError, httpx.InvalidURL, OSError) as error:
-            self._say(f"The address of notify.webhook could not be told: {type(error).__name__}.")
+            self._say(
+                remark(
+                    "The address of notify.webhook could not be told: {why}.", level="warning", why=type(error).__name__
+                )
+            )
         else:
             if not answer.is_success:
-                self._say(f"The address of notify.webhook answered with {answer.status_code}.")
+                self._say(
+                    remark(
+                        "The address of notify.webhook answered with {why}.", level="warning", why=answer.status_code
+                    )
+                )
 
     def _run(self, said: Mapping[str, str]) -> None:
         nowhere = subprocess.DEVNULL
@@ -149,15 +161,15 @@ class Alarm:
                 start_new_session=True,
             )
         except (OSError, ValueError) as error:
-            self._say(f"The command of notify.command did not start: {type(error).__name__}.")
+            self._say(remark(_NOT_STARTED, level="warning", why=type(error).__name__))
             return
         if (code := self._wait(child)) is None:
             with contextlib.suppress(ProcessLookupError):
                 os.killpg(child.pid, signal.SIGKILL)
             child.wait()
-            self._say("The command of notify.command took too long and was ended.")
+            self._say(remark("The command of notify.command took too long and was ended.", level="warning"))
         elif code:
-            self._say(f"The command of notify.command ended with {code}.")
+            self._say(remark("The command of notify.command ended with {why}.", level="warning", why=code))
 
     def _wait(self, child: subprocess.Popen[bytes]) -> int | None:
         """The exit code; None if its time is over, or nobody wants to know any more."""

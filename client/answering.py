@@ -37,6 +37,7 @@ from client.workload import Task, Workload
 from shared.address import UNADDRESSED
 from shared.errors import ELSEWHERE, NOT_YET, DiskFull, ProtocolError, Refusal, TrustError, WireCode, refusing_disk_full
 from shared.receipt import Receipt
+from shared.remarks import remark, trouble
 from shared.wire import Close, Closed, FromServer, Grant, Open, Work
 
 WORKER_TRIES = 3
@@ -84,12 +85,12 @@ class Answering:
         try:
             message = open_message(parcel.envelope, site=site.name, coordinator=site.coordinator)
         except ProtocolError as error:
-            site.say(f"{error.what} {error.remedy}")
+            site.say(trouble(error))
             self._replies.refuse(parcel, Refusal(WireCode.PROTOCOL), address=UNADDRESSED, record=None)
             return
         except TrustError as error:
             if site.seldom.append("message_discarded", {"code": error.code}):
-                site.say(f"A message was thrown away: {error.what}")
+                site.say(remark("A message was thrown away: {why}", level="error", why=error.what, code=error.code))
             site.link.drop(parcel)
             return
         record = site.studies.find(message.address.study)
@@ -99,7 +100,9 @@ class Answering:
         except Refusal as refusal:
             if refusal.wire_code not in NOT_YET:  # that was said once, and will be asked again and again
                 why = refusal.what if refusal.remedy == ELSEWHERE else f"{refusal.what} {refusal.remedy}"
-                site.say(f"Refused {message.type} of round {message.address.round}: {why}")
+                place, code = message.address, refusal.wire_code.value
+                what = {"kind": message.type, "study": place.study, "round": place.round, "code": code}
+                site.say(remark("Refused {kind} of round {round}: {why}", level="warning", why=why, **what))
             self._replies.refuse(parcel, refusal, address=message.address, record=record)
             if refusal.wire_code is WireCode.LEFT and record is not None:
                 self._over(record)
@@ -117,7 +120,7 @@ class Answering:
         if not isinstance(event, Ending) or task is None:
             return True
         if not task.ended_by(event):
-            self._site.say("The worker answered something else than it was asked.")
+            self._site.say(remark("The worker answered something else than it was asked.", level="error"))
             self.worker_died()
             return False
         self._end(task, event)
@@ -129,7 +132,7 @@ class Answering:
         try:
             self._answer_with(task, came)
         except DiskFull as error:
-            self._site.say(f"{error.what} {error.remedy} The answer is made again when there is room.")
+            self._site.say(trouble(error, "{error} The answer is made again when there is room."))
             self._later(task.parcel)
         else:
             if isinstance(task.message, Open):
@@ -144,9 +147,10 @@ class Answering:
                 if not self._rehearsals.conclude(task, came):
                     self._results.conclude(task, came)
         except Refusal as refusal:
-            said = f"{refusal.what} {refusal.remedy}"
-            self._site.say(f"The study {task.message.address.study} was answered with no: {said}")
-            record = self._site.studies.find(task.message.address.study)
+            study = task.message.address.study
+            no = "The study {study} was answered with no: {error}"
+            self._site.say(trouble(refusal, no, study=study, round=task.round))
+            record = self._site.studies.find(study)
             self._replies.refuse(task.parcel, refusal, address=task.message.address, record=record)
 
     def worker_died(self) -> None:
@@ -156,7 +160,7 @@ class Answering:
         try:
             site.ledger.append("worker_restarted", {"during": task.job.job if task else "idle"}, time=site.now())
         except DiskFull as error:
-            site.say(f"{error.what} {error.remedy}")
+            site.say(trouble(error))
         if task is None:
             return
         if task.tries >= WORKER_TRIES:
@@ -164,7 +168,8 @@ class Answering:
             return
         if task.tries > 1:  # once may be chance
             site.alarm.ring(Refusal(WireCode.WORKER_CRASHED), study=task.message.address.study, number=task.round)
-        site.say("The worker ended by itself; starting another one on the same work.")
+        of = {"study": task.message.address.study, "round": task.round}
+        site.say(remark("The worker ended by itself; starting another one on the same work.", level="error", **of))
         try:
             self._workload.repeat()
         except Refusal as refusal:
@@ -229,7 +234,11 @@ class Answering:
                 raise Refusal(WireCode.MODEL_UNSOUND) from None
             check_backbone(part, found=found, digest=backbone.sha256)
         self._site.say(
-            f"The backbone of {message.study.name} has come; it lies in the site's {FOLDER}/ while a study needs it."
+            remark(
+                "The backbone of {study} has come; it lies in the site's {folder}/ while a study needs it.",
+                study=message.study.name,
+                folder=FOLDER,
+            )
         )
 
     def _forget_backbones(self) -> None:
@@ -237,7 +246,8 @@ class Answering:
         site = self._site
         opening = {study.backbone.sha256 for study in self._workload.opening if study.backbone is not None}
         for sha256 in Backbones(site.folder).forget(site.studies.backbones(site.now()) | opening):
-            site.say(f"The backbone {sha256[:12]} is of no study here; it was removed from {FOLDER}/.")
+            gone = "The backbone {digest} is of no study here; it was removed from {folder}/."
+            site.say(remark(gone, digest=sha256[:12], folder=FOLDER))
 
     def _answer_late(
         self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range
@@ -311,7 +321,7 @@ class Answering:
         self._replies.release(parcel, Closed(address=message.address, head=site.ledger.head), record)
         with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
             site.ledger.sign_head(time=site.now(), wait=False)
-        site.say(f"Study {study}: {message.reason}.")
+        site.say(remark("Study {study}: {reason}.", study=study, reason=message.reason))
         self._forget_backbones()
 
     def _over(self, record: StudyRecord) -> None:
@@ -330,7 +340,8 @@ class Answering:
         for receipt in receipts:
             if receipt.outcome == "late" and not given:
                 why = "its work came too late" if receipt.round in dropped else "it had no work to show in time"
-                site.say(f"Round {receipt.round} of {study} closed without this site: {why}.")
+                closed = "Round {round} of {study} closed without this site: {why}."
+                site.say(remark(closed, level="warning", round=receipt.round, study=study, why=why))
             if receipt.round in dropped:
                 site.ledger.append("receipt", receipt.model_dump(mode="json"), time=site.now(), wait=False)
         if dropped:

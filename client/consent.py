@@ -31,6 +31,7 @@ from client.study_store import StudyRecord
 from client.terms import Terms
 from shared.contract import Contract, contract_of, derive_contract
 from shared.errors import Refusal, WireCode
+from shared.remarks import remark
 from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.wire import Open, Rehearse
@@ -150,7 +151,7 @@ class Consent:
             asked = Asked(study=name, contract=contract.digest(), terms=terms, since=site.now(), opening=opening)
             waits = self._not_yet(WireCode.AWAITS_APPROVAL, "studies", self._show(name))
             if site.approvals.ask(asked):
-                site.say(f"The study {name} waits for approval. {self._show(name)}")
+                site.say(remark("The study {study} waits for approval. {how}", study=name, how=self._show(name)))
                 site.alarm.ring(waits, study=name, number=0)
             raise waits
         if not site.approvals.noted(decision):
@@ -166,10 +167,11 @@ class Consent:
     def _insist_on_now(self, study: str) -> None:
         if is_paused(self._site.folder):
             resumed = about_site(self._site.folder / FILE_NAME, "resume")
-            self._say_once(study, f"The study {study} waits, because this site is paused. To go on: {resumed}")
+            paused = "The study {study} waits, because this site is paused. To go on: {how}"
+            self._say_once(study, remark(paused, study=study, how=resumed))
             raise Refusal(WireCode.PAUSED)
         if not within(self._policy.hours, self._local_time()):
-            self._say_once(study, f"The study {study} waits for this site's hours.")
+            self._say_once(study, remark("The study {study} waits for this site's hours.", study=study))
             raise self._not_yet(WireCode.OUT_OF_HOURS, "hours", "It goes on when they begin.")
         self._resting.pop(study, None)
 

@@ -21,6 +21,7 @@ from client.site import Site
 from shared.errors import Refusal, WireCode
 from shared.heads import Head, Held
 from shared.receipt import Receipt
+from shared.remarks import remark
 from shared.wire import Close, FromServer, Work
 
 _SETTLE = f"{SETTLE} In the second case show this to the coordinator first."
@@ -108,6 +109,8 @@ class HeadCheck:
         said |= {"entry": head.n if head else None} | ({"lost": told} if told else {})
         site.ledger.append("heads", said, time=site.now(), wait=False)
         if head is None:
-            site.say(f"The coordinator holds no head of this site's ledger in round {place.round} of {place.study}.")
+            none = "The coordinator holds no head of this site's ledger in round {round} of {study}."
+            site.say(remark(none, level="warning", round=place.round, study=place.study))
         for name in lost if before is None or before[1] != lost else ():
-            site.say(f"{name} has declared that it lost the end of its ledger; this site's ledger says so, too.")
+            declared = "{other} has declared that it lost the end of its ledger; this site's ledger says so, too."
+            site.say(remark(declared, level="warning", other=name, study=place.study))

@@ -43,6 +43,7 @@ from shared.rehearsal import (
     two_digits,
 )
 from shared.rehearsal_contract import RehearsalContract, rehearsal_contract
+from shared.remarks import Remark, remark
 from shared.survey import Survey
 from shared.update import payload_limit
 from shared.wire import Close, Closed, FromServer, Message, Ready, Rehearse, Rehearsed
@@ -62,6 +63,9 @@ class Rehearsal(Task):
 
     found: dict[Check, Code] = field(default_factory=dict)
     travel_s: float | None = None
+
+
+_MET = "A rehearsal meets the door: {why}"
 
 
 class Rehearsals:
@@ -130,7 +134,8 @@ class Rehearsals:
             contract = self._contract(message)
             agreed = {"study": name, "study_digest": contract.study_digest, "contract": contract.digest()}
             site.ledger.append("rehearsal", agreed, time=site.now())
-            site.say(f"Rehearsing {name}: one step of a round, of which nothing leaves but codes and two durations.")
+            words = "Rehearsing {study}: one step of a round, of which nothing leaves but codes and two durations."
+            site.say(remark(words, study=name))
             if rehearsal is not None:
                 self._workload.add(rehearsal)
         except BaseException:
@@ -149,7 +154,7 @@ class Rehearsals:
         site.spool.discard(name)
         site.ledger.append("rehearsal_ended", {"study": name, "reason": message.reason}, time=site.now())
         self._release(parcel, Closed(address=message.address, head=site.ledger.head), contract)
-        site.say(f"The rehearsal {name}: {message.reason}.")
+        site.say(remark("The rehearsal {study}: {reason}.", study=name, reason=message.reason))
         return True
 
     # ------------------------------------------------------------ the round's own work
@@ -243,10 +248,10 @@ def _finding(found: dict[Check, Code], *, say: Callable[[str], None]) -> Iterato
     try:
         yield
     except NotFinite as refusal:
-        say(refusal.remedy)
+        say(Remark(refusal.remedy, event=_MET, level="warning", about={"code": Code.NOT_FINITE.value}))
         found |= told(Code.NOT_FINITE)
     except Refusal as refusal:
-        say(refusal.remedy)
+        say(Remark(refusal.remedy, event=_MET, level="warning", about={"code": refusal.wire_code.value}))
         found |= told(code_for(refusal.wire_code))
     except DiskFull:
         found |= told(Code.NO_ROOM)
@@ -275,13 +280,18 @@ def _report(message: Rehearse, worked: RoundDone, update: tuple[str, int] | None
 
 def _words(answer: Rehearsed, said: str | None) -> Iterator[str]:
     """The answer for the site's own console."""
+    study = answer.address.study
     for check, code in answer.findings.items():
         if code is not Code.PASS:
             meaning = MEANINGS[code]
-            yield f"Rehearsal, {check.value}: {meaning.outcome.value.upper()}. {meaning.what} {meaning.remedy}"
+            of = {"code": code.value, "study": study, "check": check.value}
+            words = "Rehearsal, {check}: {outcome}. {what} {remedy}"
+            outcome, what, remedy = meaning.outcome.value.upper(), meaning.what, meaning.remedy
+            yield remark(words, level="warning", outcome=outcome, what=what, remedy=remedy, **of)
     if said:
-        yield f"Rehearsal: {said}"
+        yield remark("Rehearsal: {said}", said=said, study=study)
     if answer.survey is not None:
-        yield "Rehearsal: the coordinator is told counts of images and patients; the ledger says which."
+        told_counts = "Rehearsal: the coordinator is told counts of images and patients; the ledger says which."
+        yield remark(told_counts, study=study)
     if answer.work_s is not None:
-        yield f"Rehearsal: a round takes about {answer.work_s:g} s here."
+        yield remark("Rehearsal: a round takes about {work_s:g} s here.", work_s=answer.work_s, study=study)

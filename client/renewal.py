@@ -9,11 +9,16 @@ from client.site import Site
 from shared.certificates import WARNED_DAYS, ends_at, warned_at
 from shared.errors import TrustError
 from shared.keys import transport_pem
+from shared.remarks import remark, trouble
 from shared.wire import Close, FromServer, Open, Work
 
-ENDS = {
-    days: f"This site's place in the federation ends within {'a day' if days == 1 else f'{days} days'}."
+_EXPIRING = "certificate_expiring"
+_ENDS = (
+    "This site's place in the federation ends within {when}."
     " Ask the coordinator to renew it; nothing is to be done here."
+)
+ENDS = {
+    days: remark(_ENDS, level="warning", when="a day" if days == 1 else f"{days} days", code=_EXPIRING)
     for days in WARNED_DAYS
 }
 
@@ -45,13 +50,14 @@ class Renewals:
             )
         except TrustError as error:
             if error.what != self._refused:
-                self._site.say(f"An admission was not taken: {error.what} {error.remedy}")
+                self._site.say(trouble(error, "An admission was not taken: {error}"))
             self._refused = error.what
             return
         if (reach := Reach.of(admission)) != self._reach:
             self._reach = reach
             self._site.link.reach(**reach._asdict())
-            self._site.say(f"The coordinator has renewed this site's admission; it holds until {last_day(admission)}.")
+            renewed = "The coordinator has renewed this site's admission; it holds until {day}."
+            self._site.say(remark(renewed, day=last_day(admission)))
 
     def warn(self, now: float) -> None:
         """Say and tell 30, 7 and 1 days ahead that the site's certificate ends; `now` in Unix seconds."""
@@ -61,5 +67,5 @@ class Renewals:
         days = warned_at(ends_at(certificate) - now)
         if days is not None and days != self._warned:
             self._site.say(ENDS[days])
-            self._site.alarm.tell("certificate_expiring")
+            self._site.alarm.tell(_EXPIRING)
         self._warned = days

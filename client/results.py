@@ -19,6 +19,7 @@ from client.unmoved import insist_on_no_change
 from client.workload import RESTART, Task
 from shared.amendment import trail
 from shared.errors import Refusal, WireCode
+from shared.remarks import remark
 from shared.study import Study
 from shared.wire import Counts, Grant, Open, Opened, Ready, Uploaded, Work
 
@@ -79,7 +80,8 @@ class Results:
             agreed |= {"original_digest": digests[0]}
         if contract.own_models:
             agreed |= {"own_models": ", ".join(contract.own_models)}
-            site.say(f"In the end each site's own model goes to all the others: {agreed['own_models']}.")
+            told = "In the end each site's own model goes to all the others: {sites}."
+            site.say(remark(told, study=message.study.name, sites=agreed["own_models"]))
         site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
         self._note_images(message.study)
         keep_opening(site.folder, task.parcel.envelope, study_digest=contract.study_digest, cohort=contract.cohort)
@@ -98,7 +100,8 @@ class Results:
             threads=done.place.threads,
             software=done.software,
         )
-        site.say(f"Study {message.study.name} is open; working on {done.place.device}.")
+        place = {"study": message.study.name, "device": done.place.device}
+        site.say(remark("Study {study} is open; working on {device}.", **place))
         self._replies.release(task.parcel, answer, record)
 
     def _note_images(self, study: Study) -> None:

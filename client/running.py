@@ -11,55 +11,67 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from pathlib import Path
 
 from client.agent import Agent
 from client.leaving import has_left, insist_on_membership
+from client.settings import FILE_NAME, load_settings
 from client.site import check_settings, open_site
 from shared import service_manager
 from shared.allocator import reuse_freed_memory
+from shared.clock import utc_now
 from shared.errors import WardroundError
+from shared.log_file import Log
+from shared.remarks import remark, trouble
 
 RETRY_S = 30.0  # between two tries to begin anew
 _LOOK_S = 0.25
 
 
-def serve(folder: Path, *, say: Callable[[str], None]) -> str:
+def serve(folder: Path, *, console: Callable[[str], None]) -> str:
     """Run agents for the site in `folder` until one is told to stop; returns the site's name.
 
     Args:
         folder: the site's.
-        say: prints one line on the site's console.
+        console: prints one line for a person; `[log]` of site.toml may have JSON printed instead.
 
     Raises:
         ConfigError: site.toml or the invitation cannot be used, or the site has left.
         ResourceError: another agent runs on this folder, or the disk is full.
         TrustError: a key file is open to others, or the ledger does not hold.
     """
+    with closing(Log("agent", folder, now=utc_now, console=console)) as say:
+        return _serve(folder, say)
+
+
+def _serve(folder: Path, say: Log) -> str:
     signals = _Signals(folder, say)
     signals.install()
     name, anew = _run_one(folder, signals, say)
-    trouble = ""
+    met = ""
     while anew and not signals.stopped:
-        if not trouble:
-            say("site.toml is read anew.")
+        if not met:
+            say(remark("site.toml is read anew."))
         try:
             name, anew = _run_one(folder, signals, say)
-            trouble = ""
+            met = ""
         except WardroundError as error:
             if has_left(folder):
                 raise
-            if error.what != trouble:
-                say(f"Nothing is served until this is mended; tried again every {RETRY_S:.0f} s.")
-                say(f"{error.what} {error.remedy}")
-            trouble = error.what
+            if error.what != met:
+                say(remark("Nothing is served until this is mended; tried again every {wait:.0f} s.", wait=RETRY_S))
+                say(trouble(error))
+            met = error.what
             _wait(signals)
     return name
 
 
-def _run_one(folder: Path, signals: "_Signals", say: Callable[[str], None]) -> tuple[str, bool]:
+def _run_one(folder: Path, signals: "_Signals", say: Log) -> tuple[str, bool]:
     """Run one agent to its end; the site's name, and whether another one should begin."""
     signals.reload_asked = False  # what is asked from here on is about a file that may have been read already
+    settings = load_settings(folder / FILE_NAME)
+    say.follow(settings.log, site=settings.site.name)
     site = open_site(folder, say=say)
     try:
         insist_on_membership(folder, open_studies=site.studies.active())
@@ -115,9 +127,9 @@ class _Signals:
         try:
             check_settings(self._folder)
         except WardroundError as error:
-            self._say(f"site.toml is not read anew, and what was read before stays: {error.what} {error.remedy}")
+            self._say(trouble(error, "site.toml is not read anew, and what was read before stays: {error}"))
         else:
-            self._say("site.toml is read anew when the step in hand is finished.")
+            self._say(remark("site.toml is read anew when the step in hand is finished."))
             self.reload_asked = True
             if self._agent is not None:
                 self._agent.reload()

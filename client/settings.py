@@ -18,6 +18,7 @@ from client.policy import Policy
 from shared.durable import write_atomically
 from shared.errors import ConfigError
 from shared.fields import Name
+from shared.log_file import LogSettings
 from shared.monitoring import MetricsSettings
 from shared.section import Section, wrong_keys
 
@@ -57,6 +58,7 @@ class SiteSettings(Section):
     labels: LabelSettings = LabelSettings()
     compute: ComputeSettings = ComputeSettings()
     disk: DiskSettings = DiskSettings()
+    log: LogSettings = LogSettings()
     notify: NotifySettings = NotifySettings()
     policy: Policy = Policy()
     metrics: MetricsSettings = MetricsSettings()

@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,15 +28,11 @@ from client.software import Software, installed
 from client.spool import SiteSpool
 from client.study_store import StudyStore
 from client.worker_process import WorkerProcess
+from shared.clock import utc_now
 from shared.durable import show_file
 from shared.errors import ConfigError
 from shared.keys import read_identity_hex
 from shared.ledger import Ledger
-
-
-def utc_now(clock: Callable[[], float] = time.time) -> str:
-    """The time as RFC 3339 in UTC, to the millisecond; `clock` gives Unix seconds."""
-    return datetime.fromtimestamp(clock(), UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ from client.waiting_entries import note_entries
 from shared.canonical import digest
 from shared.keys import fingerprint, identity_hex, transport_pem
 from shared.ledger import read_types
+from shared.remarks import remark
 from shared.version import VERSION
 
 RESTS_ON = ("cryptography", "dp-accounting", "flwr", "grpcio", "monai", "numpy", "opacus", "torch")
@@ -46,7 +47,11 @@ def note_start(site: Site) -> None:
             site.ledger.append(entry, said, time=site.now())
     if inspectors["accepted"]:
         site.say(
-            f"TLS inspection is accepted: {', '.join(inspectors['authorities'])} can read all that this line carries."
+            remark(
+                "TLS inspection is accepted: {whose} can read all that this line carries.",
+                level="warning",
+                whose=", ".join(inspectors["authorities"]),
+            )
         )
     note_entries(site.folder, site.ledger, time=site.now())
 

@@ -12,7 +12,7 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO
 
 from client.jobs import (
     Began,
@@ -28,9 +28,13 @@ from client.jobs import (
     read_job,
     to_line,
 )
+from client.settings import FILE_NAME, load_settings
 from client.software import installed
 from client.work.failure import code_of
+from shared.clock import utc_now
+from shared.log_file import Log
 from shared.parent import end_with_parent
+from shared.remarks import Remark, remark
 
 if TYPE_CHECKING:
     from client.work.workbench import Workbench
@@ -44,17 +48,21 @@ def main() -> None:
     os.dup2(2, 1)
     isolated = leave_the_network()
     end_with_parent()  # a new agent starts its own worker, and two would share the device
-    print(f"worker {os.getpid()}: network namespace {'empty' if isolated else 'shared with the host'}", file=sys.stderr)
+    network = "empty" if isolated else "shared with the host"
+    print(f"worker {os.getpid()}: network namespace {network}", file=sys.stderr)
     events.write(to_line(Began(code=installed().code)))
     from client.work.workbench import Workbench  # torch is imported only now, behind the empty namespace
 
-    bench = Workbench(Path(sys.argv[1]))
+    bench, say = Workbench(Path(sys.argv[1])), _log(Path(sys.argv[1]))
+    say(remark("The worker begins; its network namespace is {network}.", network=network, pid=os.getpid()))
     for line in sys.stdin.buffer:
         job = read_job(line)
         if isinstance(job, CloseJob):
             bench.close(job)
         else:
-            events.write(to_line(do_job(bench, job, events)))
+            event = do_job(bench, job, events)
+            say(_told(job, event))
+            events.write(to_line(event))
 
 
 def leave_the_network() -> bool:
@@ -85,6 +93,23 @@ def do_job(bench: "Workbench", job: Question, events: BinaryIO) -> Event:
     except Exception as error:  # the worker survives any job; the words go to the site's own log
         traceback.print_exc()
         return Failed(code=code_of(error))
+
+
+def _log(folder: Path) -> Log:
+    """The worker's own log; what its exceptions say stays on standard error."""
+    settings = load_settings(folder / FILE_NAME)
+    log = Log("worker", folder, now=utc_now, console=None)
+    log.follow(settings.log, site=settings.site.name)
+    return log
+
+
+def _told(job: Question, event: Event) -> Remark:
+    of: dict[str, Any] = {"job": job.job}
+    of |= {"study": job.study.name} if not isinstance(job, ProbeJob) else {}
+    of |= {"round": job.round} if isinstance(job, RoundJob) else {}
+    if isinstance(event, Failed):
+        return remark("The work failed: {code}.", level="error", code=event.code.value, **of)
+    return remark("The work is done.", **of)
 
 
 class _Beat:

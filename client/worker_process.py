@@ -18,6 +18,7 @@ from pydantic import ValidationError
 
 from client.jobs import Began, Event, Failed, Job, read_event, to_line
 from shared.errors import WireCode
+from shared.log_file import rotated
 from shared.passphrase import without_passphrase
 
 LINE_LIMIT = 4 << 20
@@ -109,7 +110,7 @@ class WorkerProcess:
 
     def _start(self) -> None:
         self.end()
-        log = self._folder / "worker.log"
+        rotated(log := self._folder / "worker.log")
         with log.open("ab", buffering=0) as errors:
             self._child = subprocess.Popen(
                 self._command,

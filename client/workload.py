@@ -16,6 +16,7 @@ from client.privacy.withdrawn import Withdrawn
 from client.site import Site
 from client.waiting_entries import note_entries
 from shared.errors import Refusal, WireCode, refusing_disk_full
+from shared.remarks import remark
 from shared.study import Study
 from shared.wire import Open, Rehearse, Work
 
@@ -156,8 +157,10 @@ class Workload:
 
 def _goes_on(work: Work) -> str:
     place = work.address
-    return (
-        f"Round {place.round} of {place.study} closed without this site; its work goes on and counts when it is done."
+    return remark(
+        "Round {round} of {study} closed without this site; its work goes on and counts when it is done.",
+        round=place.round,
+        study=place.study,
     )
 
 

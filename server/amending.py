@@ -21,6 +21,7 @@ from shared.amendment import Amendment, Terms, read_amendment, sign_amendment, w
 from shared.canonical import digest
 from shared.durable import write_atomically
 from shared.errors import ConfigError, StudyError
+from shared.remarks import remark
 from shared.study import Study
 from shared.wire import MOST_AMENDMENTS
 
@@ -125,7 +126,8 @@ def take_up(desk: Desk) -> bool:
     taken = False
     for waiting in pending(desk.folder, desk.study, coordinator=desk.key.public_key()):
         if desk.journal.history.trained is not None:
-            desk.say(f"Amendment {waiting.amendment.number} came after the last round and has no effect.")
+            late = "Amendment {amendment} came after the last round and has no effect."
+            desk.say(remark(late, level="warning", amendment=waiting.amendment.number))
             break
         known = desk.journal.history.amended
         if known is None or known.number < waiting.amendment.number:  # else a crash came before study.json
@@ -133,7 +135,8 @@ def take_up(desk: Desk) -> bool:
         with desk.owner.guard():
             desk.folder.rewrite(waiting.study)
         desk.study, taken = waiting.study, True
-        desk.say(f"Amendment {waiting.amendment.number} is in force: {desk.study.rounds.count} rounds.")
+        number, words = waiting.amendment.number, "Amendment {amendment} is in force: {rounds} rounds."
+        desk.say(remark(words, amendment=number, rounds=desk.study.rounds.count))
     desk.amendments = in_force(desk.folder, desk.journal.history)
     return taken
 

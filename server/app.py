@@ -11,11 +11,16 @@ import os
 import traceback
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from flwr.app import Context
 from flwr.serverapp import Grid, ServerApp
 
 from shared.parent import end_with_parent
+from shared.remarks import to_line
+
+if TYPE_CHECKING:
+    from server.study_folder import StudyFolder
 
 FEDERATION_VARIABLE = "WARDROUND_FEDERATION"
 
@@ -35,16 +40,28 @@ def serve(grid: Grid, federation: Path, study: str) -> None:
     from server.study_folder import find_study
 
     folder = find_study(federation, study)
-    say = partial(_say, folder.path / "log")
+    say = partial(_say, folder)
     try:
         conduct(federation, folder, grid, say=say)
     except Exception:
-        say(traceback.format_exc())
+        _write(folder.path / "log", traceback.format_exc())
         raise
 
 
-def _say(log: Path, line: str) -> None:
-    from server.desk import utc_now
+def _say(folder: "StudyFolder", line: str) -> None:
+    """Into the study's `log` for a person, and as a remark for the supervisor, whose console and log have it, too."""
+    from server.study_folder import REMARKS_FILE
 
-    with contextlib.suppress(OSError), log.open("a", encoding="utf-8") as file:  # a full disk ends no study
-        print(f"{utc_now()} {line}", file=file)
+    _write(folder.path / "log", line)
+    _add(folder.path / REMARKS_FILE, to_line(line))
+
+
+def _write(log: Path, line: str) -> None:
+    from shared.clock import utc_now
+
+    _add(log, f"{utc_now()} {line}")
+
+
+def _add(file: Path, line: str) -> None:
+    with contextlib.suppress(OSError), file.open("a", encoding="utf-8") as opened:  # a full disk ends no study
+        print(line, file=opened)

@@ -10,7 +10,7 @@ from typing import Any
 from server.checkpoint import Checkpoints
 from server.cohort import choose, remaining
 from server.conductor import Conductor
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.federation import LiveRoster, load_federation
 from server.journal import Journal, read_live_history
 from server.launch import START_MODEL
@@ -24,7 +24,9 @@ from server.report import write_report
 from server.spool import UpdateSpool
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.canonical import digest
+from shared.clock import utc_now
 from shared.errors import DiskFull, LinkError, StaleEpoch, WardroundError, naming_disk_full
+from shared.remarks import trouble
 from shared.update import PackedFile
 
 NODES_FILE = Path("run") / "nodes.json"
@@ -44,18 +46,18 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
         with naming_disk_full():
             owner = claim(folder.path, after=_known_epoch(folder))
     except WardroundError as error:
-        say(f"{error.what} {error.remedy}")
+        say(trouble(error))
         return
     try:
         with naming_disk_full():
             _conduct(federation_folder, folder, owner, grid, say=say)
     except StaleEpoch as stale:
-        say(f"{stale.what} {stale.remedy}")
+        say(trouble(stale))
     except (LinkError, DiskFull) as error:
-        say(f"{error.what} {error.remedy}")
+        say(trouble(error))
         raise
     except WardroundError as error:
-        say(f"{error.what} {error.remedy}")
+        say(trouble(error))
         with contextlib.suppress(StaleEpoch), owner.guard():
             folder.move(StudyState.FAILED, now=utc_now(), reason=error.what, remedy=error.remedy)
 
@@ -113,7 +115,7 @@ def _conduct(
     try:
         write_report(folder)
     except WardroundError as error:  # the study is over and safe; its report can be written again
-        say(f"{error.what} {error.remedy} Then: wardround study report {folder.name}")
+        say(trouble(error, "{error} Then: wardround study report {study}", study=folder.name))
 
 
 def _line(grid: Any, federation_folder: Path) -> Any:

@@ -18,7 +18,7 @@ from server.amending import take_up
 from server.checkpoint import Checkpoints, Participation, model_missing
 from server.claim import Admitted, Expected, share_of
 from server.cohort import draw, sample_size
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.efforts import efforts_of
 from server.keeping import keep_updates
 from server.lateness import cut_off, slots_for
@@ -34,15 +34,20 @@ from server.stage import WORKING, StageRun
 from server.study_folder import StudyState
 from server.trips import Trip, Trips
 from shared.address import Stage
+from shared.clock import utc_now
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
 from shared.randomness import StudyRandom
 from shared.receipt import Receipt
+from shared.remarks import remark, trouble
 from shared.update import PackedFile
 from shared.wire import Close, Message, Work
 
 ABSENCE_S = 60.0  # at the opening; a site that connects later joins the next round
 CLOSE_PATIENCE_S = 15.0
 CLOSE_ABSENCE_S = 1.0  # the close does not wait for a site that is away
+_PAUSED = "Study {study} is paused after {rounds} rounds."
+_FINISHED = "Study {study} is finished after {rounds} rounds."
+_COUNTED = "Round {round}/{rounds}: counted {counted} of {asked}."
 
 
 class Conductor:
@@ -88,13 +93,13 @@ class Conductor:
         except PauseAsked:
             desk.write(StudyPaused())
             self._move(StudyState.PAUSED, reason="The coordinator asked to pause.")
-            desk.say(f"Study {desk.study.name} is paused after {self._history.last_round} rounds.")
+            desk.say(remark(_PAUSED, study=desk.study.name, rounds=self._history.last_round))
         except (StaleEpoch, LinkError, DiskFull):
             raise
         except WardroundError as error:
             desk.write(StudyFailed(reason=reason_of(error)))
             self._end("failed", StudyState.FAILED, reason=error.what, remedy=error.remedy)
-            desk.say(f"{error.what} {error.remedy}")
+            desk.say(trouble(error))
         else:
             self._finish()
 
@@ -104,7 +109,7 @@ class Conductor:
         if not isinstance(self._history.ended, StudyFinished):
             desk.write(StudyFinished(model_digest=digest))
         self._end("finished", StudyState.FINISHED)
-        desk.say(f"Study {desk.study.name} is finished after {self._history.last_round} rounds.")
+        desk.say(remark(_FINISHED, study=desk.study.name, rounds=self._history.last_round))
 
     def _end(
         self,
@@ -235,7 +240,8 @@ class Conductor:
             desk.journal.write(checkpoint.committed)
         self._checkpoints.prune(number, keep=range(number) if desk.study.selection.model == "best" else ())
         desk.spool.forget_before(number if desk.study.selection.cross_site else number + 1)
-        desk.say(f"Round {number}/{desk.study.rounds.count}: counted {len(closing.counted)} of {len(closing.asked)}.")
+        counted, asked = len(closing.counted), len(closing.asked)
+        desk.say(remark(_COUNTED, round=number, rounds=desk.study.rounds.count, counted=counted, asked=asked))
 
     def reconcile(self) -> None:
         """Write the journal entry of a checkpoint that a crash left without one."""

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
@@ -24,16 +23,12 @@ from shared.envelope import seal
 from shared.identity import COORDINATOR, Roster
 from shared.rehearsal import Terms
 from shared.rehearsal_contract import rehearsal_contract
+from shared.remarks import remark
 from shared.study import Study
 from shared.update import Tensors, payload_limit, update_table
 from shared.wire import Close, Message, Open, Refused, Work, encode, to_site
 
 SLOT_FLOOR_BYTES = 256 * 10**6
-
-
-def utc_now() -> str:
-    """The time as RFC 3339 in UTC, to the millisecond."""
-    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 @dataclass
@@ -126,9 +121,11 @@ class Desk:
         for said in self.heads.declared(site, answer):
             self.write(said)
             most = f"at most {said.lost.most:,} entries"
-            self.say(f"{site} has declared that it lost the end of its ledger, {most}. Ask the site how that came.")
+            declared = "{site} has declared that it lost the end of its ledger, {most}. Ask the site how that came."
+            self.say(remark(declared, level="warning", site=site, most=most))
         if not self.heads.hear(site, answer):
-            self.say(f"{site}'s ledger is another one than it was: it names two hashes for one entry. Ask the site.")
+            forked = "{site}'s ledger is another one than it was: it names two hashes for one entry. Ask the site."
+            self.say(remark(forked, level="error", site=site))
 
     def push(self, site: str, message: Message, payload: Path | None = None) -> str:
         """Sign a message for one site and hand it to the engine; returns the engine's message id."""

@@ -36,6 +36,7 @@ from shared.keys import (
     save_key,
     write_key,
 )
+from shared.log_file import LogSettings
 from shared.monitoring import MetricsSettings
 from shared.section import Section, wrong_keys
 
@@ -64,6 +65,7 @@ class FederationSettings(Section):
     fleet_port: Port
     proxied_port: Port | None = None
     metrics: ServerMetrics = ServerMetrics()
+    log: LogSettings = LogSettings()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from typing import Literal
 
 from server.clone import under_free_name
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.launch import START_MODEL
 from server.records import (
     RehearsalClosed,
@@ -27,7 +27,9 @@ from server.rounds import Ask, Phase, Round
 from server.stage import StageRun
 from server.study_folder import StudyState
 from shared.address import Stage
+from shared.clock import utc_now
 from shared.errors import DiskFull, LinkError, StaleEpoch, StudyError, WardroundError
+from shared.remarks import remark, trouble
 from shared.study import Study
 from shared.wire import Close, Message, Rehearse
 
@@ -81,11 +83,12 @@ class Rehearsal:
             desk.write(StudyFailed(reason=reason_of(error)))
             self._end("failed", self._silent())
             self._move(StudyState.FAILED, reason=error.what, remedy=error.remedy)
-            desk.say(f"{error.what} {error.remedy}")
+            desk.say(trouble(error))
         else:
             self._move(StudyState.FINISHED)
             self._start.unlink()
-            desk.say(f"{desk.study.name} is over; {len(desk.journal.history.rehearsed)} sites answered.")
+            answered = len(desk.journal.history.rehearsed)
+            desk.say(remark("{study} is over; {counted} sites answered.", study=desk.study.name, counted=answered))
 
     def _ask(self) -> None:
         """Ask the sites that have not answered yet, and write down which still have not."""

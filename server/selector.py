@@ -10,6 +10,7 @@ from server.records import ModelChosen, TrainingEnded
 from server.report.words import model_after, why_chosen, why_ended
 from server.scoreboard import Scoreboard
 from server.selection import choose, stalled_since
+from shared.remarks import remark
 from shared.tasks import task_for
 
 
@@ -28,7 +29,7 @@ class Selector:
             ended = self._ended(history.last_round)
             if ended is not None:
                 desk.write(ended)
-                desk.say(f"Training ends: {why_ended(ended)}.")
+                desk.say(remark("Training ends: {why}.", why=why_ended(ended), round=history.last_round))
         return history.trained is not None or history.last_round >= desk.study.agreed_rounds
 
     def choose(self) -> ModelChosen:
@@ -54,7 +55,8 @@ class Selector:
             candidates=tuple(standing.figures),
         )
         desk.write(chosen)
-        desk.say(f"Chosen is {model_after(number)}: {why_chosen(chosen)}.")
+        why = {"model": model_after(number), "why": why_chosen(chosen)}
+        desk.say(remark("Chosen is {model}: {why}.", round=number, **why))
         return chosen
 
     def _ended(self, last: int) -> TrainingEnded | None:

@@ -3,23 +3,29 @@
 import time
 
 from server.claim import AdmissionReason
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.records import SiteHeld, SiteLost, SiteRefused, UpdateRefused
 from server.rounds import Round
+from shared.clock import utc_now
 from shared.errors import TEMPLATES, WireCode
+from shared.remarks import remark
+
+_NOT_COUNTED = "{site} does not count in round {round}: {why}"
 
 
 def lose(desk: Desk, state: Round, site: str, cause: str) -> None:
     """The line to a site is gone."""
     desk.write(SiteLost(round=state.number, site=site, cause=cause))
-    desk.say(f"{site}: the line is lost; the site is asked again when it is back.")
+    gone = "{site}: the line is lost; the site is asked again when it is back."
+    desk.say(remark(gone, level="warning", site=site, round=state.number))
     state.lost(site, cause, now=time.monotonic())
 
 
 def remove(desk: Desk, state: Round, site: str) -> None:
     """A site is no longer on the roster, or its keys have expired."""
     desk.write(SiteLost(round=state.number, site=site, cause="removed"))
-    desk.say(f"{site} is no longer on the roster and is not asked any more.")
+    gone = "{site} is no longer on the roster and is not asked any more."
+    desk.say(remark(gone, level="warning", site=site, round=state.number))
     state.removed(site, now=time.monotonic())
 
 
@@ -28,14 +34,15 @@ def hold(desk: Desk, state: Round, site: str, code: WireCode) -> None:
     before = desk.journal.history.held.get(site)
     if before is None or before.code is not code:
         desk.write(SiteHeld(round=state.number, site=site, code=code, since=utc_now()))
-        desk.say(f"{site}: {TEMPLATES[code]}")
+        desk.say(remark("{site}: {why}", site=site, round=state.number, code=code.value, why=TEMPLATES[code]))
     state.held(site, code.value, now=time.monotonic())
 
 
 def reopen(desk: Desk, state: Round, site: str, code: WireCode) -> None:
     """A site has no study of that name open, or no contract that is in force: it is asked to open it."""
     if code is WireCode.CONTRACT_EXPIRED:
-        desk.say(f"{site}: {TEMPLATES[code]} The study is opened there anew.")
+        anew = "{site}: {why} The study is opened there anew."
+        desk.say(remark(anew, site=site, round=state.number, code=code.value, why=TEMPLATES[code]))
     state.lost(site, "opens the study anew", now=time.monotonic())
 
 
@@ -45,12 +52,14 @@ def refuse(desk: Desk, state: Round, site: str, cause: AdmissionReason | WireCod
         decline(desk, state, SiteRefused(round=state.number, site=site, code=cause), detail)
         return
     desk.write(UpdateRefused(round=state.number, site=site, reasons=(cause,), detail=detail))
-    desk.say(f"{site} does not count in round {state.number}: {detail}")
+    about = {"site": site, "round": state.number, "code": cause.value}
+    desk.say(remark(_NOT_COUNTED, level="warning", why=detail, **about))
     state.refused(site, cause.value, now=time.monotonic())
 
 
 def decline(desk: Desk, state: Round, said: SiteRefused, detail: str | None = None) -> None:
     """A site said no, or might as well have."""
     desk.write(said)
-    desk.say(f"{said.site} does not count in round {said.round}: {detail or said.cause}")
+    about = {"site": said.site, "round": said.round, "code": said.cause}
+    desk.say(remark(_NOT_COUNTED, level="warning", why=detail or said.cause, **about))
     state.refused(said.site, said.cause, now=time.monotonic())

@@ -26,6 +26,7 @@ from server.rounds import SETTLED, Ask, Closing, Round
 from server.status import live_view
 from shared.address import Stage
 from shared.errors import NOT_YET, WireCode
+from shared.remarks import remark
 from shared.wire import Closed, Grant, Message, Opened, Ready, Rehearsed, Uploaded
 from shared.wire import Refused as SaidNo
 
@@ -302,7 +303,8 @@ class StageRun:
         try:
             update = self._admission.admit(claim_of(site, ready), path, expected)
         except Refused as refusal:
-            desk.say(f"{site}: {refusal.what}")
+            about = {"site": site, "round": number, "code": refusal.reason.value}
+            desk.say(remark("{site}: {why}", level="warning", why=refusal.what, **about))
             desk.write(UpdateRefused(round=number, site=site, reasons=refusal.reasons, detail=refusal.detail))
             self._state.refused(site, refusal.reason.value, now=time.monotonic())
             return

@@ -4,12 +4,13 @@ import os
 import time
 from typing import Any
 
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.lateness import owed
 from server.pulse import Pulse
 from server.records import SiteHeld
 from server.rounds import SETTLED, Phase, Round, Seat
 from shared.address import Stage
+from shared.clock import utc_now
 
 DOING = {
     Phase.WAITING: "waiting",

@@ -22,6 +22,7 @@ from shared.section import Section
 from shared.study import Study
 
 REHEARSAL = "rehearsal.json"
+REMARKS_FILE = "remarks.jsonl"  # what the study's process says, for the supervisor, which says it again
 
 
 class StudyState(StrEnum):

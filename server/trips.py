@@ -24,6 +24,7 @@ from server.records import OwnModelCompared
 from server.rounds import Closing
 from server.selector import Selector
 from shared.address import Stage
+from shared.remarks import remark
 from shared.wire import Ready
 
 
@@ -104,7 +105,8 @@ class Trips:
         """Have one site's own model scored by everybody."""
         desk, study, last = self._desk, self._desk.study, self._history.last_round
         if not make_own_model(desk, of, start=self.model(last - 1), target=self._own_path(of)):
-            desk.say(f"{of} did not count in the last round: its own model is not compared.")
+            out = "{site} did not count in the last round: its own model is not compared."
+            desk.say(remark(out, level="warning", site=of, round=last))
             return
         number = study.closing_number - len(study.cross_sites) + study.cross_sites.index(of)
         record, digest = partial(scored_own, of=of), self._history.own_models[of]

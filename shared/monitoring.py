@@ -24,6 +24,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 from pydantic import AfterValidator, Field
 
 from shared.errors import ResourceError
+from shared.remarks import remark
 from shared.section import Section
 
 if TYPE_CHECKING:
@@ -107,7 +108,7 @@ def shown(settings: MetricsSettings, figures: Callable[[], Figures], *, say: Cal
         ) from None
     thread = threading.Thread(target=server.serve_forever, name="metrics", daemon=True)
     thread.start()
-    say(f"Metrics are shown at http://{server.place}/metrics.")
+    say(remark("Metrics are shown at http://{place}/metrics.", place=server.place, port=settings.port))
     try:
         yield
     finally:
@@ -185,7 +186,8 @@ class _Server(ThreadingHTTPServer):
         """Say once what kind of trouble the figures are in."""
         if not self._said:
             self._said = True
-            self._say(f"The metrics cannot be shown ({type(error).__name__}); the work goes on.")
+            kind = type(error).__name__
+            self._say(remark("The metrics cannot be shown ({kind}); the work goes on.", level="error", kind=kind))
 
 
 class _Call(BaseHTTPRequestHandler):

@@ -50,6 +50,7 @@ MAY_KNOW = {
     "pydicom": ("client/imaging/", "client/pacs/", "deploy/phantom/", "deploy/bench/decode.py", "deploy/bench/supply_"),
     "pynetdicom": ("client/pacs/",),
     "nibabel": ("client/imaging/nifti.py", "client/imaging/nifti_mask.py"),
+    "structlog": ("shared/log_file.py",),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "shared/certificates.py"),
         *("server/membership/authority.py", "server/membership/authority_files.py", "server/membership/sealed.py"),
@@ -60,6 +61,7 @@ MAY_KNOW = {
 KEY_TYPES = re.compile(r".*\.(ed25519\.Ed25519|ec\.EllipticCurve)(Private|Public)Key")
 AGENT = ("agent", "link", "policy", "contract", "egress", "spool")
 NOT_IN_AGENT = {"torch", "monai", "nibabel", "pydicom", "pynetdicom", "opacus", "dp_accounting", "scipy"}
+SENTENCES = {"shared.remarks.remark": 0, "shared.remarks.trouble": 1}  # which argument a log keeps
 UNPICKLERS = {"pickle", "_pickle", "dill", "cloudpickle", "joblib", "shelve", "marshal", "multiprocessing"}
 FORBIDDEN_CALLS = {
     *("eval", "exec", "__import__", "os.system", "os.popen", "subprocess.getoutput", "subprocess.getstatusoutput"),
@@ -319,6 +321,31 @@ def durable(tree: Tree) -> Iterator[str]:
                 yield f"{source.path}:{node.lineno} waits past shared/durable.py"
 
 
+def literal_remarks(tree: Tree) -> Iterator[str]:
+    """The sentence of a remark, which a log keeps as it is, is a literal, or a name that stands for literals alone."""
+    for source in tree.values():
+        named = _literals(source)
+        for node in source.nodes:
+            place = SENTENCES.get(source.called(node.func)) if isinstance(node, ast.Call) else None
+            for sentence in node.args[place : place + 1] if isinstance(node, ast.Call) and place is not None else ():
+                if not isinstance(sentence, ast.Constant) and not named.get(ast.unparse(sentence), False):
+                    yield f"{source.path}:{node.lineno} says a sentence that is no literal"
+
+
+def _literals(source: Source) -> dict[str, bool]:
+    """Of each name that is assigned in a file, whether it always stands for a literal."""
+    found: dict[str, bool] = {}
+    for node in source.nodes:
+        if isinstance(node, ast.Assign):
+            for target in node.targets:
+                several = isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple)
+                pairs = zip(target.elts, node.value.elts, strict=False) if several else [(target, node.value)]
+                for one, value in pairs:
+                    name = ast.unparse(one)
+                    found[name] = found.get(name, True) and isinstance(value, ast.Constant)
+    return found
+
+
 def unforeseeable(tree: Tree) -> Iterator[str]:
     """No site draws noise that somebody could draw again."""
     for source in tree.values():
@@ -353,7 +380,7 @@ def _types_of(source: Source) -> Iterator[ast.AST]:
 
 RULES: tuple[Rule, ...] = (
     *(walls, libraries, agent_is_light, no_cycles, no_code_from_data),
-    *(one_door, one_sender, durable, unforeseeable, sizes),
+    *(one_door, one_sender, durable, literal_remarks, unforeseeable, sizes),
 )
 
 if __name__ == "__main__":

@@ -109,9 +109,12 @@ class LiveFederation(LocalFederation):
         made = partition(images(root / "all.npz"), scheme="iid", sites=3, seed=0, out=root / "data")
         data = {m.name: DataSettings(kind="npz", file=m.file) for m in made}
         super().__init__(root, data, device="cpu", policy=Policy())  # as a hospital leaves it
-        self.health_port = free_port()
+        self.health_port, self.log_mb = free_port(), 0.001
         self.pages = {name: _shows_metrics(folder / "site.toml") for name, folder in self.sites.items()}
         self.pages["server"] = _shows_metrics(self.federation / "federation.toml", f"grpc_port = {self.health_port}")
+        for folder, file in ((self.federation, "federation.toml"), *((f, "site.toml") for f in self.sites.values())):
+            with (folder / file).open("a") as config:
+                config.write(f"\n[log]\nmax_mb = {self.log_mb}\nkeep = 1000\n")
 
     def begin(self) -> None:
         """Start the server and every site, and wait until all are connected."""

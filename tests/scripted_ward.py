@@ -17,7 +17,7 @@ from client.join import join, load_enrolment
 from server.arrival import Arrival
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.federation import LiveRoster, create_federation, load_federation
 from server.history import StudyHistory
 from server.journal import Journal, read_history, read_records
@@ -30,6 +30,7 @@ from server.spool import UpdateSpool
 from server.study_folder import StudyFolder
 from shared.address import Stage
 from shared.canonical import digest
+from shared.clock import utc_now
 from shared.envelope import open_envelope, seal
 from shared.heads import Head
 from shared.metrics import Score

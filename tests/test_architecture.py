@@ -23,6 +23,7 @@ from architecture import (
     agent_is_light,
     durable,
     libraries,
+    literal_remarks,
     no_code_from_data,
     no_cycles,
     one_door,
@@ -98,6 +99,13 @@ PLANTS: list[tuple[Rule, str, str]] = [
     (one_sender, "client/planted.py", "def f(x):\n    getattr(x, 'send')(b'patients')"),
     (one_sender, "deploy/planted.py", "from client import link"),
     (unforeseeable, "client/planted.py", "from shared.randomness import PrivateRandom as P\nP.seeded_for_tests(1)"),
+    (literal_remarks, "client/planted.py", "from shared.remarks import remark\ndef f(x):\n    remark(f'{x} fell')"),
+    (
+        literal_remarks,
+        "server/planted.py",
+        "from shared.remarks import remark as r\ndef f(x):\n    w = f'{x}'\n    r(w)",
+    ),
+    (literal_remarks, "client/planted.py", "from shared.remarks import trouble\ndef f(e):\n    trouble(e, e.what)"),
     (sizes, "shared/planted.py", "\n" * 351),
     (sizes, "shared/planted.py", "def f():\n" + "    pass\n" * 50),
 ]

@@ -64,7 +64,7 @@ def _decide(
     contract: str | None = None,
 ) -> Answer:
     from client.deciding import Deciding
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     reason, name = stated_reason(reason) or "", None if by is None else named_person(by)
     deciding = Deciding(folder_of(config), now=utc_now)

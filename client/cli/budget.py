@@ -65,7 +65,7 @@ def reconcile(
     if dismiss:
         return _dismiss(joined_folder(config), by=name, reason=reason, yes=yes)
     from client.privacy.reconcile import reconcile as bring_into_step
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder = joined_folder(config)
     settings = load_settings(config.resolve()).policy.budget
@@ -94,7 +94,7 @@ def give_back(
     """Give back what a study reserved and the ledger proves unused; the agent must be stopped."""
     from client.privacy.reservations import give_back as return_unused
     from client.privacy.reservations import unused
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, name = joined_folder(config), named_person(by)
     rounds = unused(folder, study)
@@ -108,7 +108,7 @@ def give_back(
 
 def _dismiss(folder: Path, *, by: str, reason: str | None, yes: bool) -> Answer:
     from client.privacy.dismissal import dismiss
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     claims = open_claims(folder)
     if not claims:

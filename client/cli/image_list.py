@@ -33,7 +33,7 @@ def image_list(
     by: By = None,
 ) -> Answer:
     """Show an auditor the list of a study's images, who holds it against the ledger; that too stands there."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, name, now = joined_folder(config), named_person(by), utc_now()
     site, lists = load_enrolment(folder).invitation.site, ImageLists(folder)

@@ -29,8 +29,8 @@ def leave(
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> Answer:
     """Leave the federation for good: what is in hand is finished, each open study is told, the ledger stays."""
-    from client.site import utc_now
     from client.study_store import StudyStore
+    from shared.clock import utc_now
 
     folder, name, why = joined_folder(config), named_person(by), stated_reason(reason)
     about = load_enrolment(folder).invitation

@@ -22,7 +22,7 @@ def pause(
     reason: Annotated[str | None, typer.Option(help="Why; it stays in this site's ledger.")] = None,
 ) -> Answer:
     """Work on nothing new until `resume`; what is in hand is finished, and what is finished leaves."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, asked = joined_folder(config), Pause(by=named_person(by), since=utc_now(), reason=stated_reason(reason))
     new = write_pause(folder, asked)
@@ -37,7 +37,7 @@ def pause(
 @answering("site.resume")
 def resume(config: Config = DEFAULT_CONFIG, *, by: By = None) -> Answer:
     """End a pause: studies go on when the server asks again, within a minute or so."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, name = joined_folder(config), named_person(by)
     ended = end_pause(folder, by=name, now=utc_now())

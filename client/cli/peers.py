@@ -11,9 +11,9 @@ from client.about_site import DEFAULT_CONFIG, Config
 from client.join import Enrolment, load_enrolment
 from client.peers import Confirmed, confirm, read_peers
 from client.person import By, named_person
-from client.site import utc_now
 from client.site_folder import joined_folder
 from client.study_store import StudyStore
+from shared.clock import utc_now
 from shared.console import Answer, JsonFlag, answering, table
 from shared.errors import ConfigError
 from shared.keys import fingerprint, identity_hex, spaced, transport_pem

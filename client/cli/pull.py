@@ -58,7 +58,7 @@ def _pull(settings: SiteSettings, pacs: "PacsSettings", folder: Path, account: "
     from client.pacs.pull_entries import written_down
     from client.pacs.query import Query, read_accessions
     from client.pacs.shelf import Shelf
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     shelf, hours = Shelf(folder, free_bytes=pacs.free_gb * _GB), settings.policy.hours
     accessions = read_accessions(folder / pacs.query.accessions) if pacs.query.accessions else ()

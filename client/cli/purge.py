@@ -23,8 +23,8 @@ def purge(
     """Remove a study's decoded images, models and finished work here; the ledger stays. Stop the agent first."""
     from client.purging import leftovers
     from client.purging import purge as remove
-    from client.site import utc_now
     from client.stopped import stopped_ledger
+    from shared.clock import utc_now
 
     folder, name, now = joined_folder(config), named_person(by), utc_now()
     with stopped_ledger(folder, now=now) as ledger:

@@ -22,7 +22,7 @@ def renew(
     config: Config = DEFAULT_CONFIG,
 ) -> Answer:
     """Take an admission: address, authorities and certificate; the keys stay, and the data."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder = folder_of(config)
     had = load_enrolment(folder)

@@ -134,11 +134,11 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     """
     end_if_asked()
     from client.running import serve
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     os.umask(0o077)
     folder = joined_folder(config)
-    name = serve(folder, say=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
+    name = serve(folder, console=lambda line: print(f"{utc_now()} {printable(line)}", file=sys.stderr, flush=True))
     return Answer({"site": name}, f"Site {name} has stopped; finished work is in the spool.")
 
 

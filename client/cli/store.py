@@ -39,7 +39,7 @@ def allow_store(
     by: By = None,
 ) -> Answer:
     """Sign for the site that results of a model may be stored in its PACS."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, person, now = joined_folder(config), named_person(by), utc_now()
     consents, model = StoreConsents(folder, load_enrolment(folder)), _digest(model)
@@ -63,7 +63,7 @@ def store(
 ) -> Answer:
     """Store the DICOM SR and SEG of a folder of answers in the site's PACS; given again, it goes on where it was."""
     from client.pacs.storing import STORED, Stored
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, settings = joined_folder(config), load_settings(config)
     pacs, hours = _pacs(settings), settings.policy.hours
@@ -100,7 +100,7 @@ def _store(
     from client.pacs.depot import depot_of
     from client.pacs.results import results_in
     from client.pacs.storing import SENT, store_results
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     with closing(depot_of(pacs, folder)) as depot:
         store_results(

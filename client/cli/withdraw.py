@@ -36,7 +36,7 @@ def withdraw(
     yes: Annotated[bool, typer.Option("--yes", help="With --complete: do not ask.")] = False,
 ) -> Answer:
     """Never use a patient's images again; list the rounds and models that they may have been in."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     folder, name = joined_folder(config), named_person(by)
     if complete and patient is not None:

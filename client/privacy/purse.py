@@ -24,6 +24,7 @@ from shared.errors import Refusal, ResourceError, WireCode
 from shared.ledger import Ledger
 from shared.privacy import History
 from shared.private_training import mechanism_of
+from shared.remarks import remark, trouble
 from shared.study import Study
 
 
@@ -158,13 +159,20 @@ class Purse:
         try:
             epsilon = self._price(budget.pasts(study), delta)
         except ResourceError as error:
-            self._say(f"{error.what} {error.remedy}")
+            self._say(trouble(error, study=study))
             raise Refusal(WireCode.OVER_BUDGET) from None
         if most is not None and epsilon > most:
             left = max(most - self._price(_without(budget, study), delta), 0.0)
             self._say(
-                f"policy.budget.lifetime_epsilon = {most:g} refuses {study}: with it, the patient who has paid most"
-                f" would come to epsilon {epsilon:.2f}; {left:.2f} is left."
+                remark(
+                    "policy.budget.lifetime_epsilon = {most:g} refuses {study}: with it, the patient who has paid most"
+                    " would come to epsilon {epsilon:.2f}; {left:.2f} is left.",
+                    level="warning",
+                    most=most,
+                    study=study,
+                    epsilon=epsilon,
+                    left=left,
+                )
             )
             raise Refusal(WireCode.OVER_BUDGET, remedy="The line before has the figures.", rule="lifetime_epsilon")
         return {"lifetime_epsilon": epsilon, "lifetime_delta": delta}

@@ -18,9 +18,9 @@ from pathlib import Path
 import psutil
 
 from deploy.local import LocalFederation
-from server.desk import utc_now
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState
+from shared.clock import utc_now
 from shared.errors import ConfigError, StudyError
 from shared.ledger import read_entries
 from shared.study import parse_study

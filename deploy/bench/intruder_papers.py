@@ -19,12 +19,12 @@ from client.waiting_entries import keep_entry
 from deploy.bench.intruder_calls import credentials, refused
 from deploy.bench.intruder_ground import HONEST, INSIDER, GotIn, Ground
 from deploy.local import wardround_command
-from server.desk import utc_now
 from server.federation import create_federation
 from server.launch import launch
 from server.membership.admissions import admission_path
 from server.membership.enrolment import INVITATION_DAYS, admit, invite, revoke
 from shared.canonical import canonical
+from shared.clock import utc_now
 from shared.durable import write_atomically
 from shared.enrolment import JOIN_PURPOSE, Invitation, make_join_request, read_invitation
 from shared.errors import WardroundError

@@ -16,10 +16,10 @@ from deploy.demo.cast import NPZ_STUDY, Cast, npz_cast
 from deploy.local import TELLS_ALL
 from deploy.partition import partition
 from deploy.provision import provision
-from server.desk import utc_now
 from server.launch import launch
 from server.study_folder import StudyFolder
 from shared.canonical import digest
+from shared.clock import utc_now
 from shared.errors import ConfigError
 from shared.study import Study, parse_study
 

@@ -41,9 +41,9 @@ def export(
     letters: Lettered = False,
 ) -> Answer:
     """Write the final model with its card, signed, for those who are to use it."""
-    from server.desk import utc_now
     from server.export import Asked, evidence_for, export_model, survey_for
     from server.federation import load_federation
+    from shared.clock import utc_now
 
     folder, known = find_launched(federation, name, done="exported"), load_federation(federation)
     named, _ = evidence_for(folder, roster=None)

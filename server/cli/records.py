@@ -120,10 +120,10 @@ def receipts(
     federation: Federation = HERE,
 ) -> Answer:
     """Sign a receipt for each site that put the study away: it anchors the end of that site's ledger."""
-    from server.desk import utc_now
     from server.federation import load_federation
     from server.journal import read_history
     from server.receipts import closing_receipts
+    from shared.clock import utc_now
 
     folder = find_launched(federation, name, done="receipted")
     key = load_federation(federation).coordinator_key

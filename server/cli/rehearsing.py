@@ -57,10 +57,10 @@ def begin(
     """
     from server.clone import toml_of
     from server.cohort import choose
-    from server.desk import utc_now
     from server.federation import load_federation
     from server.launch import launch
     from server.rehearsal import rehearsal_of
+    from shared.clock import utc_now
 
     sites, rounds = load_federation(federation).roster.sites(), study.rounds
     choose(sites, rounds.sites, quorum=rounds.quorum, sample=rounds.sample, buffer=rounds.buffer)

@@ -26,9 +26,9 @@ def replay(name: Name, federation: Federation = HERE) -> Answer:
     """Run a finished study again at its sites, and say whether every model is the same byte for byte."""
     from server.backbones import BACKBONE
     from server.clone import toml_of
-    from server.desk import utc_now
     from server.journal import read_history
     from server.launch import START_MODEL, launch
+    from shared.clock import utc_now
 
     first, _ = one_in(federation, name, {StudyState.FINISHED}, "replayed")
     before, study = read_history(first.journal), first.study()

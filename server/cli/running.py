@@ -187,6 +187,6 @@ def one_in(federation: Path, name: str, states: set[StudyState], done: str) -> t
 
 
 def _move(folder: StudyFolder, state: StudyState, *, reason: str | None = None) -> None:
-    from server.desk import utc_now
+    from shared.clock import utc_now
 
     folder.move(state, now=utc_now(), reason=reason)

@@ -142,9 +142,9 @@ def launch(
 ) -> Answer:
     """Queue a study; the running server starts it."""
     from server.cohort import choose
-    from server.desk import utc_now
     from server.federation import load_federation
     from server.launch import launch as queue
+    from shared.clock import utc_now
 
     study = read_study(path)
     sites = load_federation(federation).roster.sites()

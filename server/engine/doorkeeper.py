@@ -6,12 +6,11 @@ Every turn it looks at four things, says what is new on the console, and decides
 2. the SuperLink's list of nodes: a place that is held longer than an agent of ours ever asks for was
    taken by a stranger, which Flower 1.39 grants to anyone while the site itself is away;
 3. what ends: the server's certificate, the authority, sites' places (`server/membership/endings.py`);
-4. the studies' own logs, line by line.
+4. what the studies' processes say, remark by remark; the traceback of a crash stays in the study's `log`.
 
 The same news about the same site is said once a minute, with how often it came.
 """
 
-import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Protocol
@@ -20,10 +19,12 @@ from server.engine.refusals import KnownKey, Refused, recognise
 from server.engine.tail import Tail
 from server.federation import load_federation
 from server.membership.endings import endings
+from server.study_folder import REMARKS_FILE
 from shared.certificates import ends_at, warned_at
 from shared.command_line import typed
 from shared.errors import LinkError
 from shared.identity import RosterEntry
+from shared.remarks import from_line, remark
 
 TALKATIVE = {"GRPC_VERBOSITY": "INFO"}  # else gRPC keeps failed handshakes to itself
 QUIET_S = 60.0
@@ -31,8 +32,6 @@ PLACES_EVERY_S = 3.0  # below an agent's heartbeat, which takes its place back
 LONGEST_HOLD_S = 120.0  # our agents ask for 20 s, a stock SuperNode for 60
 ENDS_EVERY_S = 21_600.0  # four times a day, so that none of the warnings is late
 LONGEST_LINE = 500
-# a line as server/app.py writes it; the traceback of a crash stays in the file
-_STUDY_LINE = re.compile(r"\d{4}-\d\d-\d\dT[\d:.]+Z (?!Traceback )(?P<text>.+)")
 
 
 class Places(Protocol):
@@ -112,7 +111,9 @@ class Doorkeeper:
             self._said[news.kind, news.site] = (at, before + 1)
             return
         self._said[news.kind, news.site] = (now, 0)
-        self._say(f"{news}{f' ({before} more times since this was last said.)' if before else ''}")
+        again = f" ({before} more times since this was last said.)" if before else ""
+        about = {"code": news.kind.replace(" ", "_")} | ({"site": news.site} if news.site else {})
+        self._say(remark("{news}{again}", level="warning", news=news, again=again, **about))
 
     def _look_at_places(self, now: float) -> None:
         for key, until in self._places.held_until().items():
@@ -125,12 +126,13 @@ class Doorkeeper:
             if log not in self._studies:
                 self._studies[log] = Tail(log, from_start=True)
             for line in self._studies[log].lines():
-                if found := _STUDY_LINE.fullmatch(line):
-                    name, text = f"Study {log.parent.name}", printable(found["text"])
-                    self._say(text if text.startswith(name) else f"{name}: {text}")
+                if (said := from_line(line)) is not None:
+                    study, text = log.parent.name, printable(said)
+                    whose = "" if text.startswith(f"Study {study}") else f"Study {study}: "
+                    self._say(said.rephrased(f"{whose}{text}", study=study))
 
     def _study_logs(self) -> list[Path]:
-        return sorted((self._folder / "studies").glob("[!.]*/log"))
+        return sorted((self._folder / "studies").glob(f"[!.]*/{REMARKS_FILE}"))
 
 
 def printable(text: str) -> str:

@@ -12,13 +12,13 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
 from server.app import FEDERATION_VARIABLE
 from server.conduct import NODES_FILE
-from server.desk import utc_now
 from server.engine.doorkeeper import TALKATIVE, Doorkeeper
 from server.engine.renewed import Shown, trusted_file
 from server.engine.served import Served
@@ -29,9 +29,12 @@ from server.queue import Contender, to_start, waits_for_sites
 from server.room import has_room
 from server.study_folder import StudyFolder, StudyState, all_studies
 from shared import service_manager
+from shared.clock import utc_now
 from shared.durable import try_lock, write_atomically
 from shared.errors import ResourceError, TrustError, WardroundError
+from shared.log_file import Log
 from shared.monitoring import Figures, shown
+from shared.remarks import remark, trouble
 
 TURN_S = 0.25
 CLAIM_PATIENCE_S = 60.0  # a ServerApp that has not claimed its study by then is started again
@@ -125,27 +128,29 @@ class Supervisor:
 
     def _turn(self) -> None:
         if not self._superlink.alive():
-            self._say("The SuperLink ended; starting it again.")
+            self._say(remark("The SuperLink ended; starting it again.", level="error"))
             self._restart_superlink()
             return
         try:
             self._doorkeeper.turn()
             if self._shown.outdated(self._committed):
-                self._say("The server's certificate was renewed; starting the SuperLink with it, between two rounds.")
+                renewed = "The server's certificate was renewed; starting the SuperLink with it, between two rounds."
+                self._say(remark(renewed))
                 self._restart_superlink()
                 return
             self._follow_roster()
             self._move_studies()
         except WardroundError as error:
-            self._complain(f"{error.what} {error.remedy}")
+            self._complain(trouble(error))
         except OSError as error:
-            self._complain(f"The disk under the federation refused ({error.strerror}). Mend it or make room.")
+            refused = "The disk under the federation refused ({why}). Mend it or make room."
+            self._complain(remark(refused, level="error", why=error.strerror))
 
-    def _complain(self, trouble: str) -> None:
+    def _complain(self, line: str) -> None:
         """Say a trouble once, not at every turn; whatever it is, the server goes on."""
-        if trouble != self._trouble:
-            self._say(trouble)
-            self._trouble = trouble
+        if line != self._trouble:
+            self._say(line)
+            self._trouble = line
 
     # ------------------------------------------------------------ the SuperLink
 
@@ -160,16 +165,15 @@ class Supervisor:
         self._forget_runs()
         self._register_roster()
         self._wait_s = RESTART_WAIT_S[0]
-        self._say(
-            f"Serving on port {federation.settings.fleet_port} with TLS; SuperLink is process {self._superlink.pid}."
-        )
+        words = "Serving on port {port} with TLS; SuperLink is process {pid}."
+        self._say(remark(words, port=federation.settings.fleet_port, pid=self._superlink.pid))
 
     def _restart_superlink(self) -> None:
         """Once it has served, a trouble of the SuperLink never ends the supervisor."""
         try:
             self._start_superlink()
         except WardroundError as error:
-            self._say(f"{error.what} {error.remedy}")
+            self._say(trouble(error))
             time.sleep(self._wait_s)
             self._wait_s = min(2 * self._wait_s, RESTART_WAIT_S[1])
 
@@ -178,7 +182,7 @@ class Supervisor:
         try:
             self._register_roster()
         except TrustError as error:
-            self._complain(f"{error.what} {error.remedy}")
+            self._complain(trouble(error))
 
     def _register_roster(self) -> None:
         """Make exactly the roster's keys that hold now known to the SuperLink, and the node ids to the ServerApps."""
@@ -196,7 +200,8 @@ class Supervisor:
         self._roster_read_at, self._trouble = changed, None
         times = (at for entry in entries for at in (entry.not_before, entry.not_after) if at > now)
         self._roster_holds_until = min(times, default=math.inf)
-        self._say(f"{len(nodes)} sites may connect: {', '.join(nodes) or 'nobody yet'}.")
+        who = ", ".join(nodes) or "nobody yet"
+        self._say(remark("{asked} sites may connect: {who}.", asked=len(nodes), who=who))
 
     # ------------------------------------------------------------ the studies
 
@@ -206,7 +211,8 @@ class Supervisor:
         for contender in to_start(found):
             folder = StudyFolder(self._folder / "studies" / contender.study)
             if not has_room(folder):
-                self._complain(f"Study {folder.name} waits: the server's disk is full. Make room on it.")
+                full = "Study {study} waits: the server's disk is full. Make room on it."
+                self._complain(remark(full, level="error", study=folder.name, code="disk_full"))
                 continue
             self._start(folder, launched=contender.since if contender.state is StudyState.QUEUED else None)
 
@@ -220,7 +226,7 @@ class Supervisor:
         try:
             standing = folder.standing()
         except WardroundError as error:
-            self._complain(f"{error.what} {error.remedy}")
+            self._complain(trouble(error))
             return None
         if standing.state not in (StudyState.RUNNING, StudyState.QUEUED):
             return None
@@ -261,14 +267,15 @@ class Supervisor:
         if tries > START_TRIES:
             reason = f"The study's process ended {START_TRIES} times without finishing a round."
             folder.move(StudyState.FAILED, now=utc_now(), reason=reason, remedy="See the log in the study's folder.")
-            self._say(f"Study {folder.name}: {reason} See the log in its folder.")
+            words = "Study {study}: {why} See the log in its folder."
+            self._say(remark(words, level="error", study=folder.name, why=reason))
             return
         if last and last.run_id != NO_RUN:
             self._superlink.stop_run(last.run_id)  # else a site waits a minute for what a dead ServerApp was sending
         run_id = self._superlink.start_run({"study": folder.name})
         self._served.studies[folder.name] += 1
         self._attempts[folder.name] = Attempt(mark, tries, run_id, owner.epoch if owner else 0, time.monotonic())
-        self._say(f"Study {folder.name}: {'resuming' if owner else 'starting'}.")
+        self._say(remark("Study {study}: {doing}.", study=folder.name, doing="resuming" if owner else "starting"))
 
     def _forget_runs(self) -> None:
         """The runs of a SuperLink that ended; how often a study was tried is remembered."""
@@ -287,7 +294,13 @@ class Supervisor:
 
 def serve(folder: Path) -> None:
     """Serve a federation until SIGTERM or Ctrl-C; what happens is said on standard error."""
-    supervisor = Supervisor(folder, say=lambda line: print(f"{utc_now()} {line}", file=sys.stderr, flush=True))
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: supervisor.stop())
-    supervisor.run()
+    with closing(Log("server", folder.resolve(), now=utc_now, console=_print)) as say:
+        say.follow(load_federation(folder).settings.log)
+        supervisor = Supervisor(folder, say=say)
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: supervisor.stop())
+        supervisor.run()
+
+
+def _print(line: str) -> None:
+    print(f"{utc_now()} {line}", file=sys.stderr, flush=True)

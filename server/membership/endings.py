@@ -10,6 +10,7 @@ from pathlib import Path
 from server.federation import Federation
 from shared.certificates import DAY_S, ends_at, warned_at
 from shared.command_line import typed
+from shared.remarks import remark
 
 
 @dataclass(frozen=True)
@@ -21,12 +22,14 @@ class Ending:
         what: how a sentence calls it.
         at: Unix seconds.
         command: what renews it.
+        of_site: whether it is a site's.
     """
 
     name: str
     what: str
     at: float
     command: str
+    of_site: bool = False
 
     def warning(self, now: float) -> str | None:
         """A sentence, if the end is near or past."""
@@ -34,7 +37,9 @@ class Ending:
         if (days := warned_at(left_s)) is None:
             return None
         when = "has ended" if left_s <= 0 else f"ends in {left_s / DAY_S:.0f} days" if days > 1 else "ends within a day"
-        return f"{self.what} {when}. Run `{self.command}`."
+        sentence = "{what} {when}. Run `{command}`."
+        about = {"site": self.name} if self.of_site else {"code": self.name.replace(" ", "_")}
+        return remark(sentence, level="warning", what=self.what, when=when, command=self.command, **about)
 
 
 def endings(federation: Federation) -> Iterator[Ending]:
@@ -48,7 +53,7 @@ def endings(federation: Federation) -> Iterator[Ending]:
             yield Ending(name, what, at, typed("federation", "renew", folder, *words))
     for entry in federation.roster.entries:
         command = typed("federation", "renew", folder, "--site", entry.site)
-        yield Ending(entry.site, f"The place of {entry.site} on the roster", entry.not_after, command)
+        yield Ending(entry.site, f"The place of {entry.site} on the roster", entry.not_after, command, of_site=True)
 
 
 def _end_of(path: Path) -> float | None:

@@ -78,7 +78,7 @@ def test_a_file_that_went_wrong_before_it_was_read_is_waited_for(folder: Path, m
         config.write_text(before + WRONG)
 
     agents(monkeypatch, reload_then_break, tell(signal.SIGTERM))
-    assert running.serve(folder, say=say)
+    assert running.serve(folder, console=say)
     assert sum("until this is mended" in line for line in said) == 1
 
 
@@ -93,5 +93,5 @@ def test_a_sigterm_between_two_agents_is_heard(folder: Path, monkeypatch: pytest
 
     monkeypatch.setattr(running, "open_site", told_while_opening)
     agents(monkeypatch, tell(signal.SIGHUP), lambda: None)
-    assert running.serve(folder, say=lambda _: None)
+    assert running.serve(folder, console=lambda _: None)
     assert len(opened) == 2

@@ -8,11 +8,11 @@ import pytest
 from scripted_ward import EXAMPLES, SITES, PowerCut, Reply, Ward, change, ready, trained
 
 from server.cohort import choose
-from server.desk import utc_now
 from server.journal import read_history, read_records
 from server.lateness import slots_for
 from server.records import UpdateAdmitted
 from shared.address import Stage
+from shared.clock import utc_now
 from shared.errors import StudyError
 from shared.schedule import RoundsSpec
 from shared.wire import Late, Open, Work

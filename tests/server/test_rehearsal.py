@@ -8,12 +8,12 @@ import pytest
 from lone_site import a_study
 from scripted_ward import SITES, STATE, Line, PowerCut, Reply, Script, Ward
 
-from server.desk import utc_now
 from server.history import StudyHistory
 from server.journal import Journal, read_history
 from server.rehearsal import Rehearsal, rehearsal_of
 from server.study_folder import REHEARSAL, Request, StudyFolder, StudyState
 from shared.address import UNADDRESSED
+from shared.clock import utc_now
 from shared.errors import StudyError, WireCode
 from shared.rehearsal import Check, Code, Terms
 from shared.rehearsal_contract import rehearsal_contract

@@ -15,7 +15,7 @@ from server.amending import amend, take_up
 from server.arrival import Arrival, Unreachable
 from server.checkpoint import Checkpoints
 from server.conductor import Conductor
-from server.desk import Desk, utc_now
+from server.desk import Desk
 from server.federation import Federation, LiveRoster, create_federation, load_federation
 from server.journal import Journal, read_history, read_records
 from server.membership.enrolment import admit, invite, revoke
@@ -39,6 +39,7 @@ from server.stage import StageRun
 from server.study_folder import Request, StudyFolder, StudyState
 from shared.address import Stage
 from shared.canonical import digest
+from shared.clock import utc_now
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, DiskFull, ResourceError, StaleEpoch, StudyError, WireCode
 from shared.heads import Head

@@ -8,11 +8,11 @@ import tiny_federation
 from live_federation import CalmStudy, LiveFederation, answer, wardround
 
 from deploy.provision import provision
-from server.desk import utc_now
 from server.federation import load_federation
 from server.journal import Journal
 from server.records import EpochClaimed, ModelChosen, StudyStarted, TrainingEnded
 from server.study_folder import StudyFolder
+from shared.clock import utc_now
 from shared.study import parse_study
 
 

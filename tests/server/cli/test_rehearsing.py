@@ -17,10 +17,10 @@ from deploy.bench.small_disk import fill, small_disk, why_not
 from deploy.local import LocalFederation, wardround_command
 from deploy.provision import provision
 from server.cli.rehearsing import follow_to_end, shown
-from server.desk import utc_now
 from server.forecast import TRIP_S, Seen, forecast
 from server.launch import launch
 from server.study_folder import StudyFolder, StudyState, all_studies, find_study
+from shared.clock import utc_now
 from shared.errors import StudyError
 from shared.rehearsal import Check, Code, Terms, told
 from shared.study import parse_study

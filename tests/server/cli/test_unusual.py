@@ -7,12 +7,12 @@ import tiny_federation
 from live_federation import answer, wardround
 
 from deploy.provision import provision
-from server.desk import utc_now
 from server.drift import FEWEST_ROUNDS
 from server.federation import load_federation
 from server.journal import Journal
 from server.records import RoundCommitted, RoundOpened, StudyStarted, UpdateAdmitted, UpdateReady
 from server.study_folder import StudyFolder, StudyState
+from shared.clock import utc_now
 
 SITES = ("a-hospital-with-a-very-long-name-by-the-seaside", "north", "south")
 LAST = FEWEST_ROUNDS + 1

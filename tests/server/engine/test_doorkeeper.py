@@ -11,8 +11,10 @@ from server.federation import load_federation
 from server.membership.authority import SERVER_DAYS
 from server.membership.enrolment import ENTRY_DAYS
 from server.membership.renewal import renew_server_certificate, renew_sites
+from server.study_folder import REMARKS_FILE
 from shared.certificates import DAY_S
 from shared.errors import LinkError
+from shared.remarks import remark, to_line
 
 NOW = 1_800_000_000
 PLAINTEXT = (
@@ -33,7 +35,7 @@ class Door:
         self.held: Mapping[str, float] = {}
         self.keys = {entry.site: entry.transport_key for entry in load_federation(self.folder).roster.entries}
         self.log = self.folder / "run" / "superlink.log"
-        self.study("old").write_text("2026-11-23T13:43:12.205Z said before\n")
+        self.write(self.study("old"), f"{to_line('said before')}\n")
         self.keeper = Doorkeeper(self.folder, self, say=self.said.append, clock=lambda: self.now)
         self.keeper.knows(load_federation(self.folder).roster.entries)
 
@@ -43,7 +45,7 @@ class Door:
     def study(self, name: str) -> Path:
         folder = self.folder / "studies" / name
         folder.mkdir(exist_ok=True)
-        return folder / "log"
+        return folder / REMARKS_FILE
 
     def write(self, log: Path, text: str) -> None:
         with log.open("a", encoding="utf-8") as file:
@@ -166,16 +168,20 @@ def test_a_certificate_that_cannot_be_read_is_left_to_the_superlink(door: Door) 
 # ------------------------------------------------------------------ the studies
 
 
-def test_the_lines_of_a_study_are_passed_on_and_old_ones_are_not(door: Door) -> None:
-    door.write(door.study("lungs"), "2026-11-23T13:43:12.205Z Round 1/2: 2 sites counted.\n")
-    door.write(door.study("old"), "2026-11-23T13:43:13.205Z Study old is finished after 1 rounds.\n")
-    assert door.turn() == ["Study lungs: Round 1/2: 2 sites counted.", "Study old is finished after 1 rounds."]
+def test_the_remarks_of_a_study_are_passed_on_and_old_ones_are_not(door: Door) -> None:
+    round_1 = remark("Round {round}/{rounds}: counted {counted} of {asked}.", round=1, rounds=2, counted=2, asked=3)
+    door.write(door.study("lungs"), f"{to_line(round_1)}\n")
+    done = remark("Study {study} is finished after {rounds} rounds.", study="old", rounds=1)
+    door.write(door.study("old"), f"{to_line(done)}\n")
+    said = door.turn()
+    assert said == ["Study lungs: Round 1/2: counted 2 of 3.", "Study old is finished after 1 rounds."]
+    assert [getattr(one, "event", "") for one in said] == [round_1.event, done.event]
+    assert [getattr(one, "about", {})["study"] for one in said] == ["lungs", "old"]
     assert door.turn() == []
 
 
-def test_a_crash_stays_in_its_file(door: Door) -> None:
-    crash = "2026-11-23T13:43:12.205Z Traceback (most recent call last):\n  File x\nValueError: 3\n\n"
-    door.write(door.study("lungs"), crash)
+def test_what_is_no_remark_is_not_passed_on(door: Door) -> None:
+    door.write(door.study("lungs"), "Traceback (most recent call last):\n  File x\nValueError: 3\n{}\n[1]\n\n")
     assert door.turn() == []
 
 

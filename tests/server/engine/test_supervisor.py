@@ -15,13 +15,13 @@ from lone_site import a_study
 
 from client.join import join
 from deploy.local import wardround_command
-from server.desk import utc_now
 from server.engine.supervisor import START_TRIES
 from server.federation import create_federation, listen_address, load_federation
 from server.launch import launch
 from server.membership.enrolment import admit, invite, revoke
 from server.queue import waits_for_sites
 from server.study_folder import StudyState
+from shared.clock import utc_now
 from shared.loopback import free_port
 
 PATIENCE_S = 300.0  # five starts of a process, on a machine that does much else
