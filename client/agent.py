@@ -19,7 +19,8 @@ from client.jobs import Failed, Place, ProbeDone, ProbeJob, Progress
 from client.leaving import has_left
 from client.line.pace import Pace
 from client.link import Delayed, MessageGone, Parcel
-from client.pausing import is_paused, paused_s
+from client.pausing import is_paused, warn_of_long_pause
+from client.retention import Retention
 from client.site import Site, write_status
 from client.starting import note_start
 from client.stopped import sole_agent
@@ -56,6 +57,7 @@ class Agent:
         self._inbox: deque[Parcel] = deque()
         self._outbox: deque[tuple[Parcel, Released]] = deque()
         self._answering = Answering(site, answer=self._post, later=self._take_up_later)
+        self._retention = Retention(site, idle=lambda: self._answering.current is None)
         self._pace = Pace()
         self._stopping = False
         self._told_to_stop = False
@@ -137,8 +139,8 @@ class Agent:
         if now - self._status_at >= STATUS_EVERY_S:
             self._answering.renewals.warn(time.time())
             self._report(self._state())
-            if paused_s(self._site.folder, now=self._site.now()) > self._site.settings.notify.paused_hours * 3600:
-                self._site.alarm.tell("paused_long")  # somebody may have forgotten it
+            warn_of_long_pause(self._site)
+            self._retention.turn(time.time())
 
     def _moved(self) -> tuple[int, ...]:
         """What changes while the agent works; in a long transfer that is its bytes."""

@@ -12,7 +12,7 @@ A file that cannot be read is a pause all the same.
 from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field, ValidationError
 
@@ -21,6 +21,9 @@ from client.waiting_entries import keep_entry
 from shared.durable import fsync_folder, write_atomically
 from shared.errors import naming_disk_full
 from shared.section import Section
+
+if TYPE_CHECKING:
+    from client.site import Site
 
 FILE_NAME = "paused.json"
 PAUSED, RESUMED = "site_paused", "site_resumed"  # entries of the ledger
@@ -55,6 +58,12 @@ def paused_s(folder: Path, *, now: str) -> float:
     with suppress(ValueError, TypeError):
         return (datetime.fromisoformat(now) - datetime.fromisoformat(found.since)).total_seconds() if found else 0.0
     return 0.0
+
+
+def warn_of_long_pause(site: "Site") -> None:
+    """Tell the operator of a pause that somebody may have forgotten."""
+    if paused_s(site.folder, now=site.now()) > site.settings.notify.paused_hours * 3600:
+        site.alarm.tell("paused_long")
 
 
 def pause(folder: Path, pause: Pause) -> bool:

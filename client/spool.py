@@ -28,6 +28,7 @@ from shared.errors import Refusal, WireCode
 from shared.wire import Late, Ready, Work
 
 _READY, _DRAWN = "ready.json", "drawn.json"
+RECORDS = frozenset({_READY, _DRAWN})  # of an answered round, which stay
 
 
 @dataclass(frozen=True)

@@ -75,6 +75,10 @@ class StudyStore:
         write_atomically(self._folder / f"{name}.json", record.model_dump_json().encode(), mode=0o600)
         self._records[name] = record
 
+    def changed(self, study: str) -> float:
+        """When the record of a study was written last, in Unix seconds; of one that is closed, when it was."""
+        return (self._folder / f"{study}.json").stat().st_mtime
+
     def names(self) -> list[str]:
         """Names of all studies that the site knows, in order."""
         return sorted(self._records)

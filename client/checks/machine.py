@@ -8,6 +8,7 @@ import psutil
 
 from client.checks.grounds import Grounds
 from client.imaging.memory import memory_bytes
+from client.retention import standing, standing_in_words
 from shared.contract import contract_of
 from shared.disks import encrypted, write_speed
 from shared.preflight import Finding, fix, passed, warn
@@ -82,6 +83,12 @@ def look_at_disk(grounds: Grounds) -> Finding:
     if slow:
         return warn(what, "Put the site's folder on a local disk: each round waits for it.", **facts)
     return passed(what, **facts)
+
+
+def look_at_retention(grounds: Grounds) -> Finding:
+    """What do spool and cache take, and how long does that stay?"""
+    found = standing(grounds.folder, grounds.settings.disk)
+    return passed(" ".join(f"{name}: {words}." for name, words in standing_in_words(found).items()), **found)
 
 
 def look_at_encryption(grounds: Grounds) -> Finding:

@@ -30,6 +30,7 @@ def checks_for(grounds: Grounds) -> Iterator[Check[Grounds]]:
     yield Check("memory", machine.look_at_memory)
     yield Check("shared memory", machine.look_at_shared_memory)
     yield Check("disk", machine.look_at_disk, after=_READ, limit_s=60.0)
+    yield Check("retention", machine.look_at_retention, after=_READ)
     yield Check("encryption", machine.look_at_encryption)
     yield Check("device", work.look_at_device, after=_READ, limit_s=work.WORKER_S + 30.0)
     yield Check("labels", images.look_at_labels, after=_READ, limit_s=120.0)

@@ -32,7 +32,8 @@ from client.cli.store import allow_store, store
 from client.cli.support import support
 from client.cli.withdraw import withdraw
 from client.pausing import find_pause
-from client.settings import folder_of
+from client.retention import standing, standing_in_words
+from client.settings import folder_of, load_settings
 from client.site_folder import joined_folder
 from client.waiting_entries import damaged_lines
 from shared.console import Answer, answering, facts, printable, table
@@ -169,7 +170,9 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     until = _admitted_until(folder)
     if until:
         shown["admitted until"] = until
-    return Answer(found | {"awaits_approval": waits, "admitted_until": until}, Group(facts(shown), *map(Text, lines)))
+    disk = standing(folder, load_settings(config).disk)
+    said = found | {"awaits_approval": waits, "admitted_until": until, "disk": disk}
+    return Answer(said, Group(facts(shown | standing_in_words(disk)), *map(Text, lines)))
 
 
 def _approvals(folder: Path) -> "Approvals":

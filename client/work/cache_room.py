@@ -5,7 +5,7 @@
 3. Of the others the one that was used last the longest ago goes, until the new entry fits below `cache_gb_at_most`.
 4. Where it cannot fit, because open studies use the room, nothing goes and the study is refused (`over_quota`).
 
-Called under the cache's lock (`client/imaging/cache.py`), before an entry is made.
+Called under the cache's lock (`client/imaging/cache.py`): before an entry is made, and by `client/retention.py`.
 """
 
 import shutil
@@ -59,6 +59,15 @@ class CacheRoom:
             if full or self._is_old(entry):
                 shutil.rmtree(entry)
                 del held[entry]
+
+    def sweep(self) -> int:
+        """Remove what rule 2 says, and nothing else; returns the bytes that are free again."""
+        running, freed = self._running(), 0
+        for entry in entries(self._cache):
+            if self._is_old(entry) and not users(entry) & running:
+                freed += size_of(entry)
+                shutil.rmtree(entry)
+        return freed
 
     def note_use(self, key: str) -> None:
         """The study uses the entry of this name now."""
