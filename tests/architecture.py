@@ -53,7 +53,7 @@ MAY_KNOW = {
     "structlog": ("shared/log_file.py",),
     "cryptography": (
         *("shared/keys.py", "shared/envelope.py", "shared/chain.py", "shared/receipt.py", "shared/certificates.py"),
-        *("server/membership/authority.py", "server/membership/authority_files.py", "server/membership/sealed.py"),
+        *("server/membership/authority.py", "server/membership/authority_files.py", "shared/sealed.py"),
         *("client/link.py", "client/line/fleet.py", "deploy/release/", "deploy/bench/intruder_calls.py"),
     ),
 }

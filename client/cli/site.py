@@ -34,6 +34,7 @@ from client.cli.withdraw import withdraw
 from client.pausing import find_pause
 from client.retention import standing, standing_in_words
 from client.settings import folder_of, load_settings
+from client.site_backup_command import backup, restore
 from client.site_folder import joined_folder
 from client.waiting_entries import damaged_lines
 from shared.console import Answer, answering, facts, printable, table
@@ -65,6 +66,8 @@ app.command()(store)
 app.command("image-list")(image_list)
 app.command()(renew)
 app.command()(passphrase)
+app.command()(backup)
+app.command()(restore)
 
 
 @app.command()

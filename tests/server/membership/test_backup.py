@@ -10,8 +10,8 @@ import pytest
 from deploy.provision import provision
 from server.federation import load_federation
 from server.membership.backup import back_up, restore
-from server.membership.sealed import CHUNK_BYTES, Opening, Sealing
 from shared.errors import ConfigError, ResourceError, TrustError
+from shared.sealed import CHUNK_BYTES, Opening, Sealing
 
 BOTH = ("the first person's own", "the second person's own")
 KEY = bytes(32)
