@@ -75,7 +75,7 @@ def test_what_is_restored_is_the_site_without_its_images(site: Path, file: Path,
     } <= now.keys()
     left_out = was.keys() - now.keys()
     assert {name.partition("/")[0] for name in left_out} <= {
-        *("images.npz", "cache", "pacs", "logs", "link", "spool", "agent.lock")
+        *("images.npz", "cache", "pacs", "logs", "link", "proxy.login", "spool", "agent.lock")
     }
     last = list(read_entries(site / "ledger.jsonl"))[-1]
     assert (done.site, done.entries, done.last) == ("north", last.n, last.time)
