@@ -9,13 +9,14 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
+from client.coordinators import Coordinators
 from shared.admission import Admission, read_admission
 from shared.canonical import digest
 from shared.certificates import check_certificate, ends_at, is_for_key
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
 from shared.errors import ConfigError, TrustError
-from shared.keys import read_identity_hex
+from shared.keys import VerifyKey
 from shared.signed_record import LARGEST_RECORD
 
 FILE_NAME = "admission.json"
@@ -44,13 +45,16 @@ class Reach(NamedTuple):
         return cls(invitation.host, invitation.fleet_port, invitation.ca_certificate.encode())
 
 
-def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transport_key: str, note: Note) -> Admission:
+def take_admission(
+    folder: Path, data: bytes, *, invitation: Invitation, coordinator: VerifyKey, transport_key: str, note: Note
+) -> Admission:
     """Keep an admission by the module's rules; one that was taken before changes nothing.
 
     Args:
         folder: the site's folder.
         data: the admission's bytes.
         invitation: the site's own.
+        coordinator: the key that speaks for the federation now.
         transport_key: the site's public key (PEM).
         note: lets the ledger say `ENTRY` and this; called before a new one is kept.
 
@@ -59,7 +63,7 @@ def take_admission(folder: Path, data: bytes, *, invitation: Invitation, transpo
         TrustError: a rule does not hold; what was taken before stays.
     """
     # 1. by the coordinator, for this site
-    admission = read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+    admission = read_admission(data, coordinator_key=coordinator)
     if (admission.federation, admission.site) != (invitation.federation, invitation.site):
         raise TrustError(
             f"The admission is for site {admission.site!r} of federation {admission.federation!r};"
@@ -102,7 +106,7 @@ def load_admission(folder: Path, invitation: Invitation, *, transport_key: str |
             f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
             remedy="Restore it from your backup, or ask the coordinator to send it again.",
         ) from None
-    admission = read_admission(data, coordinator_key=read_identity_hex(invitation.coordinator_key))
+    admission = read_admission(data, coordinator_key=Coordinators(folder, invitation).keys)
     ours = transport_key is None or is_for_key(admission.certificate, transport_key)
     return admission if ours else None
 

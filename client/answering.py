@@ -6,7 +6,9 @@ the door. Nothing here knows the network or the images: answers go to `answer`, 
 
 from collections.abc import Callable
 from contextlib import suppress
+from dataclasses import replace
 
+from client.arrivals import Arrivals
 from client.backbones import FOLDER, Backbones
 from client.consent import Consent
 from client.egress import Released
@@ -19,7 +21,6 @@ from client.intake import (
     check_model,
     check_told,
     late_rounds,
-    open_message,
     outdates,
 )
 from client.jobs import CloseJob, Ending, Event, Failed, OpenJob, Progress, job_for
@@ -61,6 +62,7 @@ class Answering:
     ) -> None:
         self._site = site
         self._later = later
+        self._arrivals = Arrivals(site)
         self._workload = Workload(site)
         self._heads = HeadCheck(site)
         self.renewals = Renewals(site)
@@ -83,16 +85,17 @@ class Answering:
         """
         site = self._site
         try:
-            message = open_message(parcel.envelope, site=site.name, coordinator=site.coordinator)
+            message, envelope = self._arrivals.opened(parcel.envelope)
         except ProtocolError as error:
             site.say(trouble(error))
             self._replies.refuse(parcel, Refusal(WireCode.PROTOCOL), address=UNADDRESSED, record=None)
             return
         except TrustError as error:
             if site.seldom.append("message_discarded", {"code": error.code}):
-                site.say(remark("A message was thrown away: {why}", level="error", why=error.what, code=error.code))
+                site.say(remark("A message was thrown away: {why}", level="error", why=f"{error.what} {error.remedy}", code=error.code))
             site.link.drop(parcel)
             return
+        parcel = replace(parcel, envelope=envelope)
         record = site.studies.find(message.address.study)
         try:
             with refusing_the_unforeseen(), refusing_disk_full():
@@ -184,7 +187,7 @@ class Answering:
         if record is None and self._rehearsals.receive(parcel, message):
             return
         if isinstance(message, Open):
-            check_amended(record, message, coordinator=self._site.coordinator)
+            check_amended(record, message, coordinator=self._site.enrolment.coordinators.keys)
             self._consent.to_open(message, parcel.envelope)
             self._take_backbone(parcel, message)
             if not self._workload.take_over(parcel, message):

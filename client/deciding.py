@@ -22,7 +22,6 @@ from client.settings import FILE_NAME, load_settings
 from client.site import approvals_of
 from shared.contract import Contract, derive_contract
 from shared.errors import ConfigError, TrustError
-from shared.keys import read_identity_hex
 from shared.site_terms import SiteTerms
 from shared.study import Study
 from shared.wire import Open
@@ -67,12 +66,12 @@ class Deciding:
         if asked is None:
             raise ConfigError(f"No study {study} waits here.", remedy=f"See `{about_site(self._config, 'status')}`.")
         invitation = self._enrolment.invitation
-        coordinator = read_identity_hex(invitation.coordinator_key)
+        coordinator = self._enrolment.coordinators.keys
         message = open_message(bytes.fromhex(asked.opening), site=invitation.site, coordinator=coordinator)
         if not isinstance(message, Open) or message.study.name != study:
             raise TrustError("What waits is not an opening of that study.", remedy="Restart the site's agent.")
         contract = derive_contract(message, site=invitation.site).under(asked.terms)
-        fingerprint = invitation.coordinator_fingerprint()
+        fingerprint = self._enrolment.coordinators.fingerprint()
         words = explain(message, contract, terms=asked.terms, coordinator=fingerprint)
         budget = self._budget(message.study)
         return Waiting(study, asked.since, (*words, *budget), contract, asked.terms)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO
 
+from client.coordinators import FILE_NAME as MANDATES
 from client.join import Enrolment, load_enrolment
 from client.opening_evidence import kept_openings
 from client.privacy.claims import SETTLE, open_claims
@@ -50,7 +51,7 @@ def look_at_ledger(folder: Path) -> Evidence:
 
 
 def export_ledger(folder: Path, into: Path) -> Evidence:
-    """The same, and write ledger, key card and what there is of receipts and openings into a folder, made if need be.
+    """The same, and write ledger, key card and what there is of receipts, openings and mandates into a folder.
 
     Raises:
         ConfigError: as `look_at_ledger`, or an earlier export lies there.
@@ -59,7 +60,8 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     card = _card(load_enrolment(folder))
     ledger, keys = into / f"{card.site}-ledger.jsonl", into / f"{card.site}-key-card.json"
     receipts, openings = into / f"{card.site}-receipts.jsonl", into / f"{card.site}-openings.jsonl"
-    if any(file.exists() for file in (ledger, keys, receipts, openings)):
+    coordinators = into / f"{card.site}-{MANDATES}"
+    if any(file.exists() for file in (ledger, keys, receipts, openings, coordinators)):
         raise ConfigError(f"{into} holds an earlier export of {card.site}.", remedy="Name another folder.")
     into.mkdir(parents=True, exist_ok=True)
     part = ledger.with_suffix(".part")
@@ -72,7 +74,10 @@ def export_ledger(folder: Path, into: Path) -> Evidence:
     write_atomically(keys, card.encode())
     kept, asked = folder / RECEIPTS_FILE, b"".join(kept_openings(folder))
     received = b"".join(read_whole_lines(kept)) if kept.exists() else b""
-    beside = {file: data for file, data in ((receipts, received), (openings, asked)) if data}
+    mandates = folder / MANDATES
+    followed = mandates.read_bytes() if mandates.exists() else b""
+    given = ((receipts, received), (openings, asked), (coordinators, followed))
+    beside = {file: data for file, data in given if data}
     for place, data in beside.items():
         write_atomically(place, data)
     return replace(evidence, files=(ledger, keys, *beside))

@@ -16,7 +16,6 @@ Rules, in order:
 from pathlib import Path
 
 import numpy as np
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from client.study_store import StudyRecord
 from shared.address import Stage
@@ -25,12 +24,13 @@ from shared.envelope import open_envelope
 from shared.errors import ConfigError, ProtocolError, Refusal, TrustError, WireCode
 from shared.heads import MOST_TOLD
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.study import Study
 from shared.update import PackedFile, Tensors
 from shared.wire import Close, FromServer, Message, Open, Work, decode_to_site, to_site
 
 
-def open_message(envelope: bytes, *, site: str, coordinator: Ed25519PublicKey) -> FromServer:
+def open_message(envelope: bytes, *, site: str, coordinator: VerifyKey) -> FromServer:
     """Rules 1 and 2.
 
     Raises:
@@ -50,7 +50,7 @@ def check_epoch(record: StudyRecord | None, message: FromServer) -> None:
         raise Refusal(WireCode.STALE_EPOCH)
 
 
-def check_amended(record: StudyRecord | None, message: Open, *, coordinator: Ed25519PublicKey) -> None:
+def check_amended(record: StudyRecord | None, message: Open, *, coordinator: VerifyKey) -> None:
     """Rule 5; what an amendment may change and how it is traced back, `shared/amendment.py` says.
 
     Raises:

@@ -17,11 +17,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from client.admission import FILE_NAME as ADMISSION
 from client.admission import Reach, load_admission
+from client.coordinators import Coordinators
 from shared.admission import Admission
 from shared.durable import fsync_folder, write_atomically
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
 from shared.keys import (
+    identity_hex,
     load_identity_key,
     load_transport_key,
     make_identity_key,
@@ -42,6 +44,7 @@ class Enrolment:
     transport_key: EllipticCurvePrivateKey = field(repr=False)
     identity_key: Ed25519PrivateKey = field(repr=False)
     admission: Admission | None = None
+    coordinators: Coordinators = field(kw_only=True)
 
     @property
     def reach(self) -> Reach:
@@ -93,7 +96,7 @@ def load_enrolment(folder: Path) -> Enrolment:
     transport_key = load_transport_key(folder / "keys" / "transport.pem")
     identity_key = load_identity_key(folder / "keys" / "identity.pem")
     admission = load_admission(folder, invitation, transport_key=transport_pem(transport_key.public_key()))
-    return Enrolment(invitation, transport_key, identity_key, admission)
+    return Enrolment(invitation, transport_key, identity_key, admission, coordinators=Coordinators(folder, invitation))
 
 
 def load_invitation(folder: Path) -> Invitation:
@@ -126,11 +129,8 @@ def _refuse_other_site(folder: Path, invited: Invitation) -> None:
     if not kept.exists():
         return
     known = read_invitation(_read(kept))
-    if (known.federation, known.site, known.coordinator_key) != (
-        invited.federation,
-        invited.site,
-        invited.coordinator_key,
-    ):
+    trusted = {identity_hex(key) for key in Coordinators(folder, known).keys.keys}
+    if (known.federation, known.site) != (invited.federation, invited.site) or invited.coordinator_key not in trusted:
         raise ConfigError(
             f"{folder} belongs to site {known.site!r} of federation {known.federation!r}.",
             remedy="Name a new folder; each site of each federation has its own keys.",

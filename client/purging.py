@@ -20,12 +20,12 @@ from pathlib import Path
 
 from client.backbones import Backbones
 from client.cache_uses import entries, forget_use, size_of, users
+from client.coordinators import Coordinators
 from client.join import load_invitation
 from client.privacy.training_patients import TrainingPatients
 from client.study_store import StudyRecord, StudyStore
 from shared.amendment import trail
 from shared.errors import ConfigError, StudyError, TrustError
-from shared.keys import read_identity_hex
 from shared.ledger import Ledger
 
 ENTRY = "study_purged"
@@ -113,7 +113,7 @@ def purge(folder: Path, found: Leftovers, ledger: Ledger, *, by: str, now: str) 
 
 def _digests(folder: Path, record: StudyRecord) -> set[str]:
     """All that the study has had, before each amendment and now."""
-    coordinator = read_identity_hex(load_invitation(folder).coordinator_key)
+    coordinator = Coordinators(folder, load_invitation(folder)).keys
     try:
         return set(trail(record.open.study, record.open.amendments, coordinator=coordinator))
     except TrustError:  # signed by a key that the coordinator has no more

@@ -45,6 +45,7 @@ class Renewals:
                 self._site.folder,
                 message.admission.encode(),
                 invitation=self._enrolment.invitation,
+                coordinator=self._site.coordinator,
                 transport_key=transport_pem(self._enrolment.transport_key.public_key()),
                 note=lambda kind, said: self._site.ledger.append(kind, said, time=self._site.now()),
             )

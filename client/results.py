@@ -63,7 +63,7 @@ class Results:
         assert isinstance(message, Open)  # as `may_end` says
         site, before = self._site, self._site.studies.find(message.address.study)
         self._consent.with_patients(message.study, done.patients)
-        digests = trail(message.study, message.amendments, coordinator=site.coordinator)
+        digests = trail(message.study, message.amendments, coordinator=site.enrolment.coordinators.keys)
         terms = self._consent.terms(message)
         record = StudyRecord.opened(message, before, digests=digests, terms=terms)
         contract = record.contract(site.name)
@@ -75,6 +75,7 @@ class Results:
             "cohort": contract.cohort,
             **terms.model_dump(mode="json"),
         }
+        agreed |= {"coordinator": site.enrolment.coordinators.fingerprint()}
         agreed |= self._consent.how_agreed(contract) | may_tell(contract)
         if message.amendments:
             agreed |= {"original_digest": digests[0]}

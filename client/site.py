@@ -31,7 +31,6 @@ from client.worker_process import WorkerProcess
 from shared.clock import utc_now
 from shared.durable import show_file
 from shared.errors import ConfigError
-from shared.keys import read_identity_hex
 from shared.ledger import Ledger
 
 
@@ -45,7 +44,6 @@ class Site:
     folder: Path
     settings: SiteSettings
     enrolment: Enrolment = field(repr=False)
-    coordinator: Ed25519PublicKey
     link: Link
     way: Way
     egress: Egress
@@ -65,6 +63,11 @@ class Site:
     def name(self) -> str:
         """The site's name in its federation."""
         return self.enrolment.invitation.site
+
+    @property
+    def coordinator(self) -> Ed25519PublicKey:
+        """The key that speaks for the federation now."""
+        return self.enrolment.coordinators.key
 
 
 def open_site(
@@ -93,7 +96,7 @@ def open_site(
         TrustError: a key file is open to others, or the ledger does not hold.
     """
     settings, enrolment = _settings_and_enrolment(folder)
-    invitation, name = enrolment.invitation, enrolment.invitation.site
+    name = enrolment.invitation.site
     now, way = partial(utc_now, clock), way_of(settings.server, folder, os.environ)
     ledger = Ledger.open(folder / LEDGER_FILE, key=enrolment.identity_key, signer=name, now=now())
     lost = declared_losses(folder / LEDGER_FILE)
@@ -101,7 +104,6 @@ def open_site(
         folder=folder,
         settings=settings,
         enrolment=enrolment,
-        coordinator=read_identity_hex(invitation.coordinator_key),
         link=link or _link(enrolment, folder / "link", clock, way),
         way=way,
         egress=Egress(site=name, key=enrolment.identity_key, ledger=ledger, now=now, policy=settings.policy, lost=lost),

@@ -73,7 +73,7 @@ def keys_of(folder: Path) -> dict[str, Any]:
     transport, identity = enrolment.transport_key.public_key(), enrolment.identity_key.public_key()
     return {
         "fingerprint": fingerprint(transport_pem(transport), identity_hex(identity)),
-        "coordinator_fingerprint": enrolment.invitation.coordinator_fingerprint(),
+        "coordinator_fingerprint": enrolment.coordinators.fingerprint(),
         "ca_certificate": digest(enrolment.reach.ca_pem),
     }
 

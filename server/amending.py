@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from server.desk import Desk
 from server.history import LiveHistory, StudyHistory
@@ -21,6 +21,7 @@ from shared.amendment import Amendment, Terms, read_amendment, sign_amendment, w
 from shared.canonical import digest
 from shared.durable import write_atomically
 from shared.errors import ConfigError, StudyError
+from shared.keys import VerifyKey
 from shared.remarks import remark
 from shared.study import Study
 from shared.wire import MOST_AMENDMENTS
@@ -35,7 +36,14 @@ class Pending:
     study: Study
 
 
-def amend(folder: StudyFolder, *, rounds: int | None, deadline_s: float | None, key: Ed25519PrivateKey) -> Amendment:
+def amend(
+    folder: StudyFolder,
+    *,
+    rounds: int | None,
+    deadline_s: float | None,
+    key: Ed25519PrivateKey,
+    keys: VerifyKey | None = None,
+) -> Amendment:
     """Sign an amendment and lay it into the study's folder.
 
     Args:
@@ -43,14 +51,16 @@ def amend(folder: StudyFolder, *, rounds: int | None, deadline_s: float | None, 
         rounds: how many rounds it is to have in all; None leaves them.
         deadline_s: how long a round may wait, in seconds; None leaves it.
         key: the coordinator's.
+        keys: all that have signed for the federation, where there were several.
 
     Raises:
         ConfigError: it asks for nothing more, or for more than a study may.
         StudyError: the study trains nothing, is past its last round, or was amended too often.
     """
     study, signed = folder.study(), list(sealed_amendments(folder))
+    keys = keys or key.public_key()
     _check_amendable(folder, study, number=len(signed) + 1)
-    for waiting in pending(folder, study, coordinator=key.public_key()):
+    for waiting in pending(folder, study, coordinator=keys):
         study = waiting.study
     before = Terms.of(study)
     after = Terms(rounds=rounds or before.rounds, deadline_s=deadline_s or before.deadline_s)
@@ -60,7 +70,7 @@ def amend(folder: StudyFolder, *, rounds: int | None, deadline_s: float | None, 
             remedy="An amendment only extends: name more rounds or a longer deadline.",
         )
     with_terms(study, after)  # may a study ask for this?
-    original = read_amendment(signed[0], coordinator=key.public_key()).original if signed else study.digest()
+    original = read_amendment(signed[0], coordinator=keys).original if signed else study.digest()
     made = Amendment(
         study=study.name,
         number=len(signed) + 1,
@@ -94,7 +104,7 @@ def _check_amendable(folder: StudyFolder, study: Study, *, number: int) -> None:
         )
 
 
-def pending(folder: StudyFolder, study: Study, *, coordinator: Ed25519PublicKey) -> Iterator[Pending]:
+def pending(folder: StudyFolder, study: Study, *, coordinator: VerifyKey) -> Iterator[Pending]:
     """The amendments that come after `study`, in order.
 
     Raises:
@@ -124,7 +134,7 @@ def take_up(desk: Desk) -> bool:
         TrustError: an amendment does not follow from the journal.
     """
     taken = False
-    for waiting in pending(desk.folder, desk.study, coordinator=desk.key.public_key()):
+    for waiting in pending(desk.folder, desk.study, coordinator=desk.keys):
         if desk.journal.history.trained is not None:
             late = "Amendment {amendment} came after the last round and has no effect."
             desk.say(remark(late, level="warning", amendment=waiting.amendment.number))

@@ -97,6 +97,7 @@ def _conduct(
             sent_bytes=int(folder.read_status().get("sent_bytes", 0)),
             rehearsal=folder.rehearsal(),
             admissions=Admissions(federation_folder),
+            succession=federation.succession,
         )
         if started is None:
             start_digest = digest(start.read_bytes())

@@ -21,6 +21,8 @@ from shared.address import Address, Stage
 from shared.contract import Contract, contract_of
 from shared.envelope import seal
 from shared.identity import COORDINATOR, Roster
+from shared.keys import VerifyKey
+from shared.mandate import Succession, carry
 from shared.rehearsal import Terms
 from shared.rehearsal_contract import rehearsal_contract
 from shared.remarks import remark
@@ -54,6 +56,7 @@ class Desk:
     openings: dict[str, Question] = field(default_factory=dict)  # on their way, by message; they outlive their round
     rehearsal: Terms | None = None  # how the study is rehearsed, if it is not run
     admissions: Admissions | None = None  # of the sites, in a federation that has any
+    succession: Succession | None = None  # by which sites know the key, where it is not the founder's
     carried: dict[str, tuple[str, str]] = field(default_factory=dict)  # by message, whose admission it carries
     heads: Heads = field(init=False)  # of the sites' ledgers
 
@@ -62,6 +65,11 @@ class Desk:
         known = known_by(sorted(self.folder.path.parent.glob("*/journal.jsonl")), admitted=admitted)
         heads = {site: one.head for site, one in known.items() if one.head is not None}
         self.heads = Heads(heads, {site: one.lost for site, one in known.items() if one.lost})
+
+    @property
+    def keys(self) -> VerifyKey:
+        """What the federation has signed so far holds against these."""
+        return self.succession.keys() if self.succession else self.key.public_key()
 
     @property
     def update_tensors(self) -> Tensors:
@@ -135,7 +143,7 @@ class Desk:
         if admission is not None:
             message = message.model_copy(update={"admission": admission})
         envelope = seal(encode(message), key=self.key, signer=COORDINATOR, purpose=to_site(site))
-        message_id = self.link.push(site, envelope, payload)
+        message_id = self.link.push(site, carry(self.succession, envelope), payload)
         self.sent_bytes += payload.stat().st_size if payload else 0
         if admission is not None:
             self.carried[message_id] = site, admission

@@ -3,6 +3,7 @@
     federation.toml   name, host, port         ca/      the authority's key and certificate
     roster.signed     the roster               server/  the TLS key and certificate
     coordinator.key   the identity key         salt     of the patient keys (hex)
+    coordinators.signed   who has led, if it was ever more than one (`server/succession.py`)
     invitations/      one per site             admissions/, studies/ and run/ belong to others
 
 The folder appears whole or not at all. Who is invited and admitted is decided in
@@ -23,11 +24,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from server.membership.authority import certificate_pem, issue_authority, issue_server
+from server.succession import check_leads, load_succession
 from shared.durable import fsync_folder, is_locked, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.fields import Name
 from shared.identity import Host, Port, Roster, read_roster, sign_roster
 from shared.keys import (
+    KeysInTurn,
     fingerprint,
     identity_hex,
     load_identity_key,
@@ -37,6 +40,7 @@ from shared.keys import (
     write_key,
 )
 from shared.log_file import LogSettings
+from shared.mandate import Succession
 from shared.monitoring import MetricsSettings
 from shared.section import Section, wrong_keys
 
@@ -77,6 +81,18 @@ class Federation:
     roster: Roster
     coordinator_key: Ed25519PrivateKey = field(repr=False)
     patient_salt: str = field(repr=False)  # 32 bytes in hex
+    succession: Succession | None = None
+
+    @property
+    def coordinator_keys(self) -> KeysInTurn:
+        """The public keys that have spoken for the federation, the present one last."""
+        return self.succession.keys() if self.succession else KeysInTurn((self.coordinator_key.public_key(),))
+
+    @property
+    def speakers(self) -> frozenset[str]:
+        """The keys (hex) of all who coordinate or have led."""
+        named = (*self.succession.leads, *self.succession.newest.coordinators) if self.succession else ()
+        return frozenset((self.roster.coordinator_key, *(one.key for one in named)))
 
     @property
     def ca_certificate(self) -> Path:
@@ -186,13 +202,28 @@ def load_federation(folder: Path, *, at_least: int = 1) -> Federation:
     """
     settings = _parse_settings(_text(folder / "federation.toml"))
     key = load_identity_key(folder / "coordinator.key", role="coordinator's key")
+    succession = load_succession(folder, federation=settings.name)
+    check_leads(succession, key.public_key())
     roster = read_roster(_bytes(folder / "roster.signed"), coordinator_key=key.public_key(), at_least=at_least)
     if roster.federation != settings.name:
         raise TrustError(
             f"The roster is of federation {roster.federation!r}; federation.toml says {settings.name!r}.",
             remedy="A federation keeps its name; put the old one back.",
         )
-    return Federation(folder, settings, roster, key, _salt(folder / "salt"))
+    return Federation(folder, settings, roster, key, _salt(folder / "salt"), succession)
+
+
+def roster_by(folder: Path, keys: KeysInTurn) -> Roster:
+    """The roster in a folder, signed by the newest of these keys that signed it: the present, or a former lead's.
+
+    Raises:
+        TrustError: none of them did.
+    """
+    data = _bytes(folder / "roster.signed")
+    for key in reversed(keys.keys[1:]):
+        with contextlib.suppress(TrustError):
+            return read_roster(data, coordinator_key=key)
+    return read_roster(data, coordinator_key=keys.keys[0])
 
 
 def _salt(path: Path) -> str:

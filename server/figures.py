@@ -101,7 +101,7 @@ class ServerFigures:
         number = Counter(states.values())
         for code in (*(state.value for state in StudyState), _UNREADABLE):
             yield Sample("wardround_studies", number[code], (code,))
-        key = self._federation.coordinator_key.public_key()
+        key = self._federation.coordinator_keys
         for folder, state in states.items():
             if state not in ENDED:
                 self._over.discard(folder.name)

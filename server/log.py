@@ -9,14 +9,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from server.drift import Habits
 from server.journal import record_of
 from server.narration import told, told_by_ledger, told_unusual
 from server.records import RECORDS, RehearsalOpened
 from shared.chain import HEAD, LONGEST_LINE, Entry, Tip, verified
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.ledger import read_lines
 
 
@@ -52,10 +51,10 @@ class JournalReader:
 
     Args:
         journal: the file; it may be absent.
-        public_key: the coordinator's, against which every head is checked.
+        public_key: the coordinator's, or all that have spoken for the federation, against which every head is checked.
     """
 
-    def __init__(self, journal: Path, *, public_key: Ed25519PublicKey) -> None:
+    def __init__(self, journal: Path, *, public_key: VerifyKey) -> None:
         self._journal = journal
         self._public_key = public_key
         self._tip = Tip()

@@ -19,7 +19,7 @@ class Selector:
 
     def __init__(self, desk: Desk) -> None:
         self._desk = desk
-        self._journal = JournalReader(desk.folder.journal, public_key=desk.key.public_key())
+        self._journal = JournalReader(desk.folder.journal, public_key=desk.keys)
         self._board = Scoreboard(task_for(desk.study.task), desk.study.selection.metric)
 
     def ends_training(self) -> bool:

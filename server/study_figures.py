@@ -4,13 +4,12 @@ from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from server.log import JournalReader
 from server.progress import Progress
 from server.study_folder import ENDED, StudyFolder
 from shared.errors import WardroundError
 from shared.figures import Family, Sample
+from shared.keys import VerifyKey
 from shared.ledger import Entry
 from shared.monitoring import bytes_under
 
@@ -53,7 +52,7 @@ class StudyFigures:
         public_key: the coordinator's, against which the journal is checked.
     """
 
-    def __init__(self, folder: StudyFolder, *, public_key: Ed25519PublicKey) -> None:
+    def __init__(self, folder: StudyFolder, *, public_key: VerifyKey) -> None:
         self._folder = folder
         self._journal = JournalReader(folder.journal, public_key=public_key)
         self._progress = Progress()

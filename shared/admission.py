@@ -11,11 +11,12 @@ changes. It holds no secret, and travels with the next message of a study, or as
 
 from typing import Annotated, Literal
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field
 
 from shared.fields import Name
 from shared.identity import COORDINATOR, Host, Port, SiteName, read_record
+from shared.keys import VerifyKey
 from shared.section import Section
 from shared.signed_record import Signature, bounded, check_signature, sign_record
 from shared.wire import PROTOCOL
@@ -50,7 +51,7 @@ def make_admission(access: Access, *, key: Ed25519PrivateKey) -> bytes:
     return sign_record(access.model_dump(mode="json"), key=key, signer=COORDINATOR, purpose=ADMISSION_PURPOSE)
 
 
-def read_admission(data: bytes, *, coordinator_key: Ed25519PublicKey) -> Admission:
+def read_admission(data: bytes, *, coordinator_key: VerifyKey) -> Admission:
     """Read an admission by rule 1; whom it is for, and whether it is new, is the caller's question.
 
     Raises:

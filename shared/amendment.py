@@ -16,7 +16,7 @@ Whether a site goes along, and when an amendment takes effect, is left to both s
 from collections.abc import Sequence
 from typing import Annotated, Self
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from shared.canonical import canonical, parse_canonical
@@ -24,6 +24,7 @@ from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
 from shared.fields import Digest, Name
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.schedule import RoundsSpec
 from shared.section import Section, wrong_keys
 from shared.study import Study
@@ -78,7 +79,7 @@ def sign_amendment(amendment: Amendment, *, key: Ed25519PrivateKey) -> str:
     return seal(body, key=key, signer=COORDINATOR, purpose=PURPOSE).hex()
 
 
-def read_amendment(sealed: str, *, coordinator: Ed25519PublicKey) -> Amendment:
+def read_amendment(sealed: str, *, coordinator: VerifyKey) -> Amendment:
     """Rule 1.
 
     Raises:
@@ -91,7 +92,7 @@ def read_amendment(sealed: str, *, coordinator: Ed25519PublicKey) -> Amendment:
         raise _broken("cannot be read") from None
 
 
-def trail(study: Study, sealed: Sequence[str], *, coordinator: Ed25519PublicKey) -> list[str]:
+def trail(study: Study, sealed: Sequence[str], *, coordinator: VerifyKey) -> list[str]:
     """The digests that a study has had, the original's first and that of `study` last.
 
     Args:

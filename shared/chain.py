@@ -9,7 +9,8 @@ A chain verifies if, for every line in turn,
 1. it ends in a newline, is no longer than `LONGEST_LINE` and is canonical JSON, at most `DEEPEST` levels deep;
 2. it has the fields above, each of its type, and format number `FORMAT`;
 3. `n` counts up from 1, and `prev` is the hash of the line before (64 zeros for the first);
-4. if it is a head, its signer is the expected one and the signature holds for the entry itself.
+4. if it is a head, its signer is the expected one and the signature holds for the entry itself; of a writer
+   who has had several keys, none signs after a later one.
 
 The chain shows that nothing was changed or taken out before a head. It does not show that nothing
 was cut off after the last head that somebody else has seen: anchoring heads elsewhere is for the
@@ -24,10 +25,11 @@ from datetime import UTC, datetime
 from typing import Any, NamedTuple, Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.canonical import canonical, digest, parse_canonical
 from shared.errors import ProtocolError, TrustError
+from shared.keys import KeysInTurn, VerifyKey
 
 FORMAT = 1
 LONGEST_LINE = 1 << 20  # bytes, newline included
@@ -135,12 +137,12 @@ class Tip:
         return entry, type(self)(entry.n, entry.hash)
 
 
-def verify(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str) -> Verdict:
+def verify(lines: Iterable[bytes], *, public_key: VerifyKey, signer: str) -> Verdict:
     """Check a whole chain by the module's rules.
 
     Args:
         lines: the lines with their newlines, such as `read_lines` gives.
-        public_key: the identity key of the ledger's writer.
+        public_key: the identity key of the ledger's writer, or all that it has had (`KeysInTurn`).
         signer: the name that its heads must carry.
     """
     count, head, signed = 0, NO_ENTRY, 0
@@ -154,7 +156,7 @@ def verify(lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str)
 
 
 def verified(
-    lines: Iterable[bytes], *, public_key: Ed25519PublicKey, signer: str, after: Tip | None = None
+    lines: Iterable[bytes], *, public_key: VerifyKey, signer: str, after: Tip | None = None
 ) -> Iterator[Entry]:
     """The entries of a chain, each after it was checked by the module's rules; arguments as `verify`.
 
@@ -167,7 +169,7 @@ def verified(
     for line in lines:
         entry, tip = tip.follow(without_newline(line))
         if entry.type == HEAD:
-            _check_head(entry, public_key, signer)
+            public_key = _check_head(entry, public_key, signer)
         yield entry
 
 
@@ -229,15 +231,20 @@ def _matches(pattern: re.Pattern[str], value: object) -> bool:
     return isinstance(value, str) and pattern.fullmatch(value) is not None
 
 
-def _check_head(entry: Entry, public_key: Ed25519PublicKey, signer: str) -> None:
+def _check_head(entry: Entry, public_key: VerifyKey, signer: str) -> VerifyKey:
+    """Rule 4; the keys that may sign the next head."""
     data = entry.data
     signature = data.pop("signature", None)
     if data.get("signer") != signer or not isinstance(signature, str) or not _SIGNATURE.fullmatch(signature):
         raise _broken("is a head of another signer, or without a signature")
+    made, said = bytes.fromhex(signature), _HEAD_PURPOSE + canonical({**entry.fields, "data": data})
     try:
-        public_key.verify(bytes.fromhex(signature), _HEAD_PURPOSE + canonical({**entry.fields, "data": data}))
+        if isinstance(public_key, KeysInTurn):
+            return public_key.since(made, said)
+        public_key.verify(made, said)
     except InvalidSignature:
         raise _broken("is a head whose signature does not hold") from None
+    return public_key
 
 
 def _broken(why: str) -> TrustError:

@@ -28,9 +28,10 @@ from collections.abc import Mapping
 from typing import NamedTuple
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.errors import ProtocolError, TrustError
+from shared.keys import VerifyKey
 
 MAGIC = b"WARDENV\n"
 FORMAT = 1
@@ -65,7 +66,7 @@ def seal(body: bytes, *, key: Ed25519PrivateKey, signer: str, purpose: str) -> b
     return _START.pack(MAGIC, FORMAT, len(name)) + name + signature + body
 
 
-def open_envelope(data: bytes, *, keys: Mapping[str, Ed25519PublicKey], purpose: str, limit: int = 8 << 20) -> Opened:
+def open_envelope(data: bytes, *, keys: Mapping[str, VerifyKey], purpose: str, limit: int = 8 << 20) -> Opened:
     """Check an envelope by the module's rules and hand out its signer and body.
 
     Args:

@@ -10,7 +10,9 @@ public key belongs to is decided in `shared/identity.py`.
 
 import os
 import stat
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol, Self
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -23,6 +25,35 @@ from shared.errors import TrustError
 from shared.passphrase import FILE_VARIABLE, given_passphrase, key_of, new_header
 
 PrivateKey = ec.EllipticCurvePrivateKey | Ed25519PrivateKey
+
+
+class VerifyKey(Protocol):
+    """What a signature is held against: an Ed25519 public key, or a party's keys one after the other."""
+
+    def verify(self, signature: bytes, data: bytes, /) -> None:
+        """Return if the signature holds, and raise `InvalidSignature` if not."""
+
+
+@dataclass(frozen=True)
+class KeysInTurn:
+    """The keys that one party has had, the oldest first: what any of them has signed holds."""
+
+    keys: tuple[Ed25519PublicKey, ...]
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """As `VerifyKey.verify`."""
+        self.since(signature, data)
+
+    def since(self, signature: bytes, data: bytes) -> Self:
+        """The keys from the one on that made this signature; raises `InvalidSignature` if none did."""
+        for n, key in enumerate(self.keys):
+            try:
+                key.verify(signature, data)
+            except InvalidSignature:
+                continue
+            return type(self)(self.keys[n:])
+        raise InvalidSignature
+
 
 _LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306, encrypted about 500
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"

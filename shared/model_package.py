@@ -21,7 +21,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Annotated, Literal, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from shared.canonical import canonical
@@ -29,6 +29,7 @@ from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, TrustError
 from shared.fields import Digest, Name
 from shared.identity import COORDINATOR, read_record
+from shared.keys import VerifyKey
 from shared.model_card import ModelCard
 from shared.section import Section
 
@@ -71,7 +72,7 @@ def sign_manifest(manifest: Manifest, *, key: Ed25519PrivateKey) -> dict[str, by
     return {MANIFEST: body, SIGNATURE: seal(body, key=key, signer=COORDINATOR, purpose=PURPOSE)}
 
 
-def open_package(folder: Path, *, coordinator: Ed25519PublicKey) -> Package:
+def open_package(folder: Path, *, coordinator: VerifyKey) -> Package:
     """Check a package by the module's rules.
 
     Raises:

@@ -9,13 +9,14 @@ beside its ledger and hands both to an auditor; the format is in `docs/ledger-fo
 from typing import Annotated, Literal, Self
 
 from cryptography.exceptions import InvalidSignature
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field, ValidationError
 
 from shared.canonical import canonical, parse_canonical
 from shared.errors import TrustError
 from shared.fields import Digest, Name
 from shared.heads import Head
+from shared.keys import VerifyKey
 from shared.section import Section
 
 PURPOSE = b"wardround receipt 1\n"
@@ -47,7 +48,7 @@ class Receipt(Section):
         """The same, signed by the coordinator's identity key."""
         return self.model_copy(update={"signature": key.sign(self._signed_text()).hex()})
 
-    def holds(self, coordinator: Ed25519PublicKey) -> bool:
+    def holds(self, coordinator: VerifyKey) -> bool:
         """Whether the coordinator signed it."""
         try:
             coordinator.verify(bytes.fromhex(self.signature), self._signed_text())

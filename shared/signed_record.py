@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field
 
 from shared.canonical import canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import ConfigError, ProtocolError, TrustError
+from shared.keys import VerifyKey
 from shared.section import Section
 
 LARGEST_RECORD = 64 << 10  # bytes; an invitation, a join request or an admission takes 1 to 4 KB
@@ -35,7 +36,7 @@ def sign_record(said: Mapping[str, Any], *, key: Ed25519PrivateKey, signer: str,
     return canonical({**said, "signature": sealed.removesuffix(body).hex()})
 
 
-def check_signature(record: Section, *, key: Ed25519PublicKey, signer: str, purpose: str) -> None:
+def check_signature(record: Section, *, key: VerifyKey, signer: str, purpose: str) -> None:
     """Hold a record against its signature; arguments as `sign_record`.
 
     Raises:
@@ -55,19 +56,20 @@ def check_signature(record: Section, *, key: Ed25519PublicKey, signer: str, purp
         ) from None
 
 
-def read_file(path: Path, what: str) -> bytes:
+def read_file(path: Path, what: str, *, limit: int = LARGEST_RECORD) -> bytes:
     """As much of a file as `bounded` looks at.
 
     Args:
         path: the file.
         what: how its reader is told to name it, such as ``join request``.
+        limit: bytes beyond which its reader refuses it.
 
     Raises:
         ConfigError: it cannot be read.
     """
     try:
         with path.open("rb") as file:
-            return file.read(LARGEST_RECORD + 1)
+            return file.read(limit + 1)
     except OSError as error:
         raise ConfigError(f"{path} cannot be read ({error.strerror}).", remedy=f"Name the {what}.") from None
 

@@ -1,4 +1,4 @@
-"""`wardround site renew`: takes an admission that came as a file."""
+"""`wardround site renew`: takes an admission, or the mandates of the coordinators, that came as a file."""
 
 from functools import partial
 from pathlib import Path
@@ -8,29 +8,35 @@ import typer
 
 from client.about_site import DEFAULT_CONFIG, Config, about_site
 from client.admission import last_day, take_admission
-from client.join import load_enrolment
+from client.join import Enrolment, load_enrolment
 from client.settings import folder_of
 from client.waiting_entries import keep_entry, note_now
 from shared.console import Answer, answering, facts
 from shared.keys import transport_pem
+from shared.mandate import LARGEST
 from shared.signed_record import read_file
 
 
 @answering("site.renew")
 def renew(
-    admission: Annotated[Path, typer.Argument(help="The admission that the coordinator sent.")],
+    admission: Annotated[
+        Path, typer.Argument(metavar="FILE", help="The admission, or coordinators.signed, that the coordinator sent.")
+    ],
     config: Config = DEFAULT_CONFIG,
 ) -> Answer:
-    """Take an admission: address, authorities and certificate; the keys stay, and the data."""
+    """Take an admission (address, authorities and certificate) or who coordinates; the keys stay, and the data."""
     from shared.clock import utc_now
 
     folder = folder_of(config)
-    had = load_enrolment(folder)
+    had, data = load_enrolment(folder), _content(admission)
+    if data.startswith(b'{"mandates":'):
+        return _followed(config, folder, had, data)
     public = transport_pem(had.transport_key.public_key())
     taken = take_admission(
         folder,
-        read_file(admission, "admission"),
+        data,
         invitation=had.invitation,
+        coordinator=had.coordinators.key,
         transport_key=public,
         note=partial(keep_entry, folder),
     )
@@ -42,5 +48,29 @@ def renew(
         "certificate": f"valid until {until}",
         "next": f"an agent that runs takes it up when it is started again: {about_site(config, 'start')}",
     }
-    data = {"site": taken.site, "host": taken.host, "port": taken.fleet_port, "valid_until": until}
-    return Answer(data, facts(shown))
+    said = {"site": taken.site, "host": taken.host, "port": taken.fleet_port, "valid_until": until}
+    return Answer(said, facts(shown))
+
+
+def _followed(config: Path, folder: Path, had: Enrolment, data: bytes) -> Answer:
+    """Follow mandates, by the rules of `shared/mandate.py`."""
+    from client.site import utc_now
+
+    had.coordinators.take(data, note=partial(keep_entry, folder))
+    note_now(folder, now=utc_now())
+    newest = had.coordinators.mandate
+    assert newest is not None  # one was taken, or had been before
+    shown = {
+        "site": had.invitation.site,
+        "coordinator": newest.lead,
+        "fingerprint": newest.leader().fingerprint(),
+        "mandate": newest.number,
+        "next": f"an agent that runs takes it up when it is started again: {about_site(config, 'start')}",
+    }
+    said = {"site": had.invitation.site, "coordinator": newest.lead, "fingerprint": newest.leader().fingerprint()}
+    return Answer({**said, "mandate": newest.number}, facts(shown))
+
+
+def _content(path: Path) -> bytes:
+    """Either kind of file, bounded by the longer of the two; whoever reads it is stricter."""
+    return read_file(path, "admission", limit=LARGEST)

@@ -9,18 +9,19 @@ from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from client.coordinators import Coordinators
 from client.join import load_invitation
 from client.settings import FILE_NAME, folder_of
 from shared.errors import ConfigError, TrustError
 from shared.key_card import read_key_card
-from shared.keys import read_identity_hex, read_identity_pem
+from shared.keys import VerifyKey, read_identity_hex, read_identity_pem
 
 _LARGEST = 64 << 10  # bytes of a file with a key
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
-def coordinator_key(given: str | None, config: Path | None) -> Ed25519PublicKey:
-    """The coordinator's public key.
+def coordinator_key(given: str | None, config: Path | None) -> VerifyKey:
+    """The coordinator's public key; from a site's folder, all that the site has followed.
 
     Args:
         given: the key or its file; it comes before the invitation's.
@@ -38,7 +39,8 @@ def coordinator_key(given: str | None, config: Path | None) -> Ed25519PublicKey:
             "Nothing says by whose key the model is to be checked, so it is not used.",
             remedy=f"Name the site's own {FILE_NAME} with --config, or the coordinator's key with --coordinator.",
         )
-    return read_identity_hex(load_invitation(folder_of(config)).coordinator_key)
+    folder = folder_of(config)
+    return Coordinators(folder, load_invitation(folder)).keys
 
 
 def _read(given: str) -> Ed25519PublicKey:

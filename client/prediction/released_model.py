@@ -8,11 +8,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from torch import Tensor, nn
 
 from client.imaging.clinical import Clinical, as_vector
 from shared.errors import ConfigError, TrustError
+from shared.keys import VerifyKey
 from shared.model_card import ModelCard
 from shared.model_package import open_package
 from shared.models import build_model, load_state
@@ -43,7 +43,7 @@ class ReleasedModel:
         return (torch.tensor([as_vector(line, columns) for line in known], dtype=torch.float32, device=self.device),)
 
 
-def load_released(folder: Path, *, coordinator: Ed25519PublicKey, device: str) -> ReleasedModel:
+def load_released(folder: Path, *, coordinator: VerifyKey, device: str) -> ReleasedModel:
     """Check a package and build its network on a device, named as torch names it.
 
     Raises:

@@ -17,13 +17,12 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from deploy.audit.keys import Signer
 from deploy.audit.reading import sound_entries
 from shared.chain import HEAD
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.ledger import read_lines
 from shared.receipt import read_receipt
 
@@ -112,7 +111,7 @@ def _of_receipts(path: Path, signer: Signer) -> list[Anchor]:
     return list({anchor.head: anchor for anchor in anchors}.values())
 
 
-def _coordinator(path: Path, signer: Signer) -> Ed25519PublicKey:
+def _coordinator(path: Path, signer: Signer) -> VerifyKey:
     if signer.coordinator is None:
         raise ConfigError(
             f"{path.name} is the coordinator's word, whose key is not known.",

@@ -11,8 +11,6 @@ from itertools import takewhile
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from deploy.audit.keys import Signer
 from deploy.audit.losses import TAIL_LOST, as_loss, read_loss
 from deploy.audit.reading import as_count, as_list, as_text, in_form, sound_entries
@@ -20,6 +18,7 @@ from shared.chain import HEAD, Entry
 from shared.errors import TrustError
 from shared.heads import Head, LostTail
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.ledger import read_entries
 
 
@@ -147,7 +146,7 @@ def signer_of(path: Path) -> str:
     raise TrustError(f"Nothing in {path.name} is signed.", remedy="Ask the site for its ledger after a round.")
 
 
-def read_journal(path: Path, key: Ed25519PublicKey) -> CoordinatorBook:
+def read_journal(path: Path, key: VerifyKey) -> CoordinatorBook:
     """A study's journal, by the coordinator's key.
 
     Raises:

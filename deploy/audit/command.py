@@ -1,7 +1,7 @@
 """`wardround audit`: what an auditor types, offline, with exported files and public keys alone."""
 
 import time
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -14,7 +14,7 @@ from deploy.audit.asking import Question, questions
 from deploy.audit.books import read_journal, read_ledger, signed_entries, signer_of
 from deploy.audit.checked_entries import CheckedEntries
 from deploy.audit.examine import examine
-from deploy.audit.keys import Signer, coordinator_of, read_coordinator, read_signer, signer_among
+from deploy.audit.keys import Signer, coordinator_of, read_signer, shown, signer_among, with_coordinator
 from deploy.audit.reading import signed, sound_entries
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
@@ -26,7 +26,6 @@ from shared.console import Answer, answering, printable
 from shared.errors import ConfigError
 from shared.identity import COORDINATOR
 from shared.image_list import LONGEST_SHOWN, read_shown
-from shared.keys import fingerprint, identity_hex
 from shared.ledger import read_lines
 from shared.openings import LONGEST_OPENING
 
@@ -136,9 +135,9 @@ def reconcile(
     said = {"journal": str(journal), "ledgers": [str(file) for file in ledgers]} | reconcile_words.data(found)
     said |= models_data(remade)
     said["fingerprints"] = {signer.name: signer.fingerprint for signer in signers.values()}
-    said["fingerprints"][COORDINATOR] = fingerprint(identity_hex(theirs))
-    shown = reconcile_words.page(found, models=models_line(remade))
-    return Answer(said, shown, reconcile_words.failure(found) or models_failure(remade))
+    said["fingerprints"][COORDINATOR] = shown(theirs)
+    page = reconcile_words.page(found, models=models_line(remade))
+    return Answer(said, page, reconcile_words.failure(found) or models_failure(remade))
 
 
 @app.command("image-list")
@@ -231,9 +230,7 @@ def _signer_and_anchors(
     key: str, signer: str | None, coordinator: str | None, head: list[str] | None
 ) -> tuple[Signer, list[Anchor]]:
     """Whose ledger it is, and what others hold of it."""
-    who = read_signer(key, signer)
-    if coordinator is not None:
-        who = replace(who, coordinator=read_coordinator(coordinator))
+    who = with_coordinator(read_signer(key, signer), coordinator)
     return who, [anchor for given in head or () for anchor in read_anchors(given, who)]
 
 

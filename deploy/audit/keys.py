@@ -4,7 +4,8 @@ A key is given as
 
 1. the key card of a site's export, which knows the coordinator's key too;
 2. a federation's signed roster, whose coordinator's key is its own witness;
-3. an Ed25519 public key, in PEM or as 64 hex digits, in a file or typed.
+3. the mandates of a federation whose coordinator has changed: all keys that have led, each in its turn;
+4. an Ed25519 public key, in PEM or as 64 hex digits, in a file or typed.
 
 Whether a key is the right one no file can say: its fingerprint is shown, to be compared.
 """
@@ -12,7 +13,7 @@ Whether a key is the right one no file can say: its fingerprint is shown, to be 
 import re
 from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -22,9 +23,11 @@ from shared.envelope import MAGIC
 from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR, Roster, read_roster
 from shared.key_card import read_key_card
-from shared.keys import fingerprint, identity_hex, read_identity_hex, read_identity_pem
+from shared.keys import KeysInTurn, VerifyKey, fingerprint, identity_hex, read_identity_hex, read_identity_pem
+from shared.mandate import Succession, read_succession
 
 _LARGEST = 8 << 20  # bytes, as of an envelope
+_MANDATES = b'{"mandates":'
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -32,13 +35,15 @@ _HEX = re.compile(r"[0-9a-fA-F]{64}")
 class Signer:
     """Whose ledger it is: the name its heads carry, the key they must hold against, and how to compare it.
 
-    `coordinator` is the key that a journal must hold against, where it is known.
+    `coordinator` are the keys that a journal must hold against, where they are known, and `led` the names of
+    those whose they are, where mandates say them.
     """
 
     name: str
-    key: Ed25519PublicKey
+    key: VerifyKey
     fingerprint: str
-    coordinator: Ed25519PublicKey | None = field(default=None)
+    coordinator: KeysInTurn | None = field(default=None)
+    led: tuple[str, ...] = ()
 
 
 def read_signer(given: str, name: str | None) -> Signer:
@@ -55,19 +60,23 @@ def read_signer(given: str, name: str | None) -> Signer:
     data = _content(given)
     if data.startswith(MAGIC):
         return _of_roster(_self_signed(data), name)
+    if data.startswith(_MANDATES):
+        return _of_mandates(read_succession(data), name)
     if data.startswith(b"{"):
         return _of_card(data, name)
     if name is None:
         raise ConfigError("A bare key names nobody.", remedy="Say whose ledger it is with --signer.")
     key = _bare(data)
-    return Signer(name, key, fingerprint(identity_hex(key)), key if name == COORDINATOR else None)
+    return Signer(name, key, fingerprint(identity_hex(key)), KeysInTurn((key,)) if name == COORDINATOR else None)
 
 
-def read_coordinator(given: str) -> Ed25519PublicKey:
-    """The coordinator's key, from any of the forms; raises as `read_signer`."""
-    signer = read_signer(given, COORDINATOR)
-    assert signer.coordinator is not None
-    return signer.coordinator
+def with_coordinator(signer: Signer, given: str | None) -> Signer:
+    """The signer, with the coordinator's keys as they are given in any of the forms; raises as `coordinator_of`."""
+    if given is None:
+        return signer
+    named = read_signer(given, COORDINATOR)
+    known = [signer] if named.led else []  # who has followed mandates is invited by one of those who have led
+    return replace(signer, coordinator=coordinator_of(known, given), led=named.led)
 
 
 def signer_among(given: Iterable[str], name: str) -> Signer:
@@ -78,45 +87,67 @@ def signer_among(given: Iterable[str], name: str) -> Signer:
     raise ConfigError(f"No key of {name} is named.", remedy="Name its key card, or the federation's roster.signed.")
 
 
-def coordinator_of(signers: Iterable[Signer], given: str | None) -> Ed25519PublicKey:
-    """The one coordinator's key that several signers know, or that is given.
+def coordinator_of(signers: Iterable[Signer], given: str | None) -> KeysInTurn:
+    """The coordinator's key that several signers know, or the keys that are given: theirs must be among mandated ones.
 
     Raises:
         ConfigError: nobody knows it.
         TrustError: they know different ones.
     """
-    known = {identity_hex(signer.coordinator) for signer in signers if signer.coordinator}
+    known = {signer.coordinator for signer in signers if signer.coordinator}
     if given is not None:
-        known.add(identity_hex(read_coordinator(given)))
+        named = read_signer(given, COORDINATOR)
+        assert named.coordinator is not None
+        if named.led and all(set(keys.keys) <= set(named.coordinator.keys) for keys in known):
+            return named.coordinator
+        known.add(named.coordinator)
     if len(known) > 1:
         raise TrustError(
-            "The keys name different coordinators.", remedy="Compare the fingerprints with the signed agreements."
+            "The keys name different coordinators.",
+            remedy="Compare the fingerprints with the signed agreements. If the coordinator has changed, name the"
+            " federation's coordinators.signed with --coordinator.",
         )
     if not known:
         raise ConfigError("The coordinator's key is not known.", remedy="Name it with --coordinator.")
-    return read_identity_hex(known.pop())
+    return known.pop()
+
+
+def shown(keys: KeysInTurn) -> str:
+    """The fingerprints of keys, each in its turn."""
+    return ", then ".join(fingerprint(identity_hex(key)) for key in keys.keys)
 
 
 def _of_card(data: bytes, name: str | None) -> Signer:
     card = read_key_card(data)
     coordinator = read_identity_hex(card.coordinator_key)
     if name == COORDINATOR:
-        return Signer(COORDINATOR, coordinator, fingerprint(card.coordinator_key), coordinator)
+        return Signer(COORDINATOR, coordinator, fingerprint(card.coordinator_key), KeysInTurn((coordinator,)))
     if name not in (None, card.site):
         raise TrustError(f"The key card is of site {card.site!r}.", remedy="Name that site, or bring its own card.")
-    return Signer(card.site, read_identity_hex(card.identity_key), card.fingerprint(), coordinator)
+    return Signer(card.site, read_identity_hex(card.identity_key), card.fingerprint(), KeysInTurn((coordinator,)))
 
 
 def _of_roster(roster: Roster, name: str | None) -> Signer:
     coordinator = read_identity_hex(roster.coordinator_key)
     if name == COORDINATOR:
-        return Signer(COORDINATOR, coordinator, fingerprint(roster.coordinator_key), coordinator)
+        return Signer(COORDINATOR, coordinator, fingerprint(roster.coordinator_key), KeysInTurn((coordinator,)))
     if name is None:
         raise ConfigError(
             f"The roster names {len(roster.entries)} sites.", remedy="Say whose ledger it is with --signer."
         )
     entry = roster.by_site(name)
-    return Signer(name, read_identity_hex(entry.identity_key), entry.fingerprint(), coordinator)
+    return Signer(name, read_identity_hex(entry.identity_key), entry.fingerprint(), KeysInTurn((coordinator,)))
+
+
+def _of_mandates(succession: Succession, name: str | None) -> Signer:
+    """A succession by itself; the founder's fingerprint, or that of any other, is what the auditor compares."""
+    if name != COORDINATOR:
+        raise ConfigError(
+            "Mandates name coordinators, and no site.",
+            remedy=f"Name them with --coordinator, or --signer {COORDINATOR}.",
+        )
+    keys, led = succession.keys(), tuple(lead.name for lead in succession.leads)
+    return Signer(COORDINATOR, keys, shown(keys), keys, led)
 
 
 def _self_signed(data: bytes) -> Roster:

@@ -13,17 +13,18 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Group, RenderableType
 from rich.text import Text
 
-from deploy.audit.keys import Signer, coordinator_of
+from deploy.audit.keys import Signer, coordinator_of, shown
 from shared.chain import Entry
 from shared.cohort_rule import cohort_rule, rule_in_words
 from shared.console import facts
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError
 from shared.identity import COORDINATOR
-from shared.keys import fingerprint, identity_hex
+from shared.keys import KeysInTurn, fingerprint, identity_hex
 from shared.openings import read_opening_line
 from shared.wire import Open, decode_to_site, to_site
 
@@ -32,7 +33,10 @@ _Terms = tuple[str, str]  # the digests of a study and of its cohort rule
 
 @dataclass(frozen=True)
 class Asked:
-    """One request that the coordinator signed, and the entries of the contracts for what it asks."""
+    """One request that a coordinator signed, and the entries of the contracts for what it asks.
+
+    `signed_by` is the fingerprint of the key, with its holder's name before it where mandates say it.
+    """
 
     study: str
     study_digest: str
@@ -40,6 +44,7 @@ class Asked:
     rounds: int
     rule: tuple[str, ...]
     entries: tuple[int, ...]
+    signed_by: str
 
 
 @dataclass(frozen=True)
@@ -59,10 +64,10 @@ def requests(entries: Iterable[Entry], lines: Iterable[bytes], signer: Signer) -
         TrustError: an opening breaks rule 1.
     """
     contracts = _contracts(entries)
-    asked = sorted({_asked(_opened(line, signer), contracts) for line in lines}, key=_place)
+    asked = sorted({_asked(*_opened(line, signer), contracts) for line in lines}, key=_place)
     kept = {n for one in asked for n in one.entries}
     without = tuple(n for agreed in contracts.values() for n in agreed if n not in kept)
-    return Requests(tuple(asked), tuple(sorted(without)), fingerprint(identity_hex(coordinator_of([signer], None))))
+    return Requests(tuple(asked), tuple(sorted(without)), shown(coordinator_of([signer], None)))
 
 
 def requests_data(found: Requests) -> dict[str, Any]:
@@ -84,8 +89,10 @@ def requests_failure(found: Requests) -> TrustError | None:
 def requests_page(found: Requests) -> RenderableType:
     """For a person."""
     told: dict[str, str] = {}
+    several = len({one.signed_by for one in found.asked}) > 1 or ", then " in found.coordinator
     for one in found.asked:  # an amended study was asked for more than once, and so was one with other sites
-        told[one.study] = f"{told[one.study]}\n\n{_told(one)}" if one.study in told else _told(one)
+        words = _told(one, named=several)
+        told[one.study] = f"{told[one.study]}\n\n{words}" if one.study in told else words
     lacking = f"\nNo opening was kept of the contracts in entries {', '.join(map(str, found.without))}."
     signed = Text(f"the coordinator {found.coordinator} signed each of these requests", style="bold green")
     return Group(
@@ -96,17 +103,20 @@ def requests_page(found: Requests) -> RenderableType:
     )
 
 
-def _told(one: Asked) -> str:
+def _told(one: Asked, *, named: bool) -> str:
     where = f"{'entry' if len(one.entries) == 1 else 'entries'} {', '.join(map(str, one.entries))}"
     agreed = f"agreed to in {where}" if one.entries else "never agreed to, by the signed part of the ledger"
-    return "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, agreed])
+    asked = [f"signed by {one.signed_by}"] if named else []
+    return "\n".join([f"{one.rounds} rounds, with {', '.join(one.cohort)}", *one.rule, *asked, agreed])
 
 
-def _opened(line: bytes, signer: Signer) -> Open:
-    kept, key = read_opening_line(line), coordinator_of([signer], None)
+def _opened(line: bytes, signer: Signer) -> tuple[Open, str]:
+    """The opening, and who signed it."""
+    kept, keys = read_opening_line(line), coordinator_of([signer], None)
+    noted = _Noting(keys)
     try:
         body = open_envelope(
-            bytes.fromhex(kept.envelope), keys={COORDINATOR: key}, purpose=to_site(signer.name), limit=len(line)
+            bytes.fromhex(kept.envelope), keys={COORDINATOR: noted}, purpose=to_site(signer.name), limit=len(line)
         ).body
         message = decode_to_site(body)
     except ProtocolError:
@@ -118,7 +128,20 @@ def _opened(line: bytes, signer: Signer) -> Open:
         ) from None
     if not isinstance(message, Open):
         raise TrustError("A message that was kept opens no study.", remedy="Ask the site what it is.")
-    return message
+    assert noted.held is not None  # else it would not have opened
+    name = f"{signer.led[keys.keys.index(noted.held)]} " if signer.led else ""
+    return message, name + fingerprint(identity_hex(noted.held))
+
+
+class _Noting:
+    """Keys that note which of them a signature held against."""
+
+    def __init__(self, keys: KeysInTurn) -> None:
+        self._keys = keys
+        self.held: Ed25519PublicKey | None = None
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        self.held = self._keys.since(signature, data).keys[0]
 
 
 def _place(one: Asked) -> float:
@@ -134,8 +157,8 @@ def _contracts(entries: Iterable[Entry]) -> dict[_Terms, tuple[int, ...]]:
     return found
 
 
-def _asked(message: Open, contracts: dict[_Terms, tuple[int, ...]]) -> Asked:
+def _asked(message: Open, signed_by: str, contracts: dict[_Terms, tuple[int, ...]]) -> Asked:
     study = message.study
     digest, rule = study.digest(), tuple(rule_in_words(study.rounds))
     agreed = contracts.get((digest, cohort_rule(study, message.cohort)), ())
-    return Asked(study.name, digest, message.cohort, study.agreed_rounds, rule, agreed)
+    return Asked(study.name, digest, message.cohort, study.agreed_rounds, rule, agreed, signed_by)

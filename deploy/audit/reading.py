@@ -9,16 +9,15 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
-
 from shared.chain import HEAD, Entry, Tip, verified, without_newline
 from shared.errors import TrustError
+from shared.keys import VerifyKey
 from shared.ledger import read_lines
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,47}")
 
 
-def sound_entries(path: Path, key: Ed25519PublicKey, signer: str) -> Iterator[Entry]:
+def sound_entries(path: Path, key: VerifyKey, signer: str) -> Iterator[Entry]:
     """The entries, each after it was checked.
 
     Raises:

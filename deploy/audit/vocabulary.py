@@ -20,7 +20,7 @@ KNOWN: dict[str, set[str]] = {
     "contract": {
         *_STUDY,
         *_AGREED,
-        *("code", "wheel", "floors", "original_digest", "own_models"),
+        *("code", "wheel", "floors", "original_digest", "own_models", "coordinator"),
         *("approved_by", "person", "decided", "private", "leaves"),
     },
     "cohort_manifest": {*_STUDY, "manifest"},
@@ -70,6 +70,8 @@ KNOWN: dict[str, set[str]] = {
     "software": {"version", "code", "wheel", "packages"},
     "keys": {"fingerprint", "coordinator_fingerprint", "ca_certificate"},
     "admission_taken": {"number", "host", "port", "authorities"},
+    "mandate_followed": {"number", "mandate", "issued", "lead", "fingerprint", "others"},
+    "mandate_refused": {"code", "mandates", "more"},
     "tls_inspection": {"accepted", "authorities", "ca_certificate"},
 }
 

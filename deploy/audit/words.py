@@ -8,12 +8,11 @@ from rich.console import Group, RenderableType
 from rich.text import Text
 
 from deploy.audit.examine import Findings, Notes
-from deploy.audit.keys import Signer
+from deploy.audit.keys import Signer, shown
 from deploy.audit.losses import in_words
 from shared.console import facts, printable, table
 from shared.errors import TrustError, WardroundError
 from shared.heads import Head
-from shared.keys import fingerprint, identity_hex
 
 ANCHORED, OPEN_END = "consistent and anchored", "consistent, end not anchored"
 UNSIGNED = "unsigned: no head stands in it, so nobody vouches for any entry"
@@ -143,7 +142,7 @@ def _journals(found: Findings, signer: Signer) -> str:
 
 def coordinators(signer: Signer) -> str | None:
     """The fingerprint of the coordinator's key, where it is known."""
-    return None if signer.coordinator is None else fingerprint(identity_hex(signer.coordinator))
+    return None if signer.coordinator is None else shown(signer.coordinator)
 
 
 def _signed(found: Findings) -> str:

@@ -179,10 +179,14 @@ def anothers_admission(ground: Ground) -> str:
     mine, theirs = ground.enrolment(), admission_path(ground.federation, HONEST[0]).read_bytes()
     key = transport_pem(mine.transport_key.public_key())
     folder = ground.sites[INSIDER]
-    keep = partial(keep_entry, folder)
-    return held_off(
-        ground, lambda: take_admission(folder, theirs, invitation=mine.invitation, transport_key=key, note=keep)
-    )
+    keep, lead = partial(keep_entry, folder), mine.coordinators.key
+
+    def take() -> object:
+        return take_admission(
+            folder, theirs, invitation=mine.invitation, coordinator=lead, transport_key=key, note=keep
+        )
+
+    return held_off(ground, take)
 
 
 # ------------------------------------------------------------------ names and bombs

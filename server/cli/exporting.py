@@ -47,7 +47,7 @@ def export(
 
     folder, known = find_launched(federation, name, done="exported"), load_federation(federation)
     named, _ = evidence_for(folder, roster=None)
-    surveyed = survey_for(federation, named, key=known.coordinator_key)
+    surveyed = survey_for(federation, named, keys=known.coordinator_keys)
     evidence, key = evidence_for(folder, roster=names_of(federation)) if letters else (named, {})
     asked = Asked(
         federation="" if letters else known.roster.federation,
@@ -56,7 +56,8 @@ def export(
         smallest=smallest,
         surveyed=surveyed.by_letter(key) if surveyed and letters else surveyed,
     )
-    done = export_model(folder, evidence, asked, to=out, form=form, key=known.coordinator_key)
+    sign, keys = known.coordinator_key, known.coordinator_keys
+    done = export_model(folder, evidence, asked, to=out, form=form, key=sign, keys=keys)
     coordinator = identity_hex(known.coordinator_key.public_key())
     data: dict[str, Any] = {"study": name, "folder": str(done.folder), "format": form, "files": list(done.files)}
     data |= {"model": done.card.weights.sha256, "coordinator": coordinator, "card": done.card.model_dump(mode="json")}

@@ -3,7 +3,6 @@
 Who may be admitted is decided in `server/membership/enrolment.py`; here its answers are put into words.
 """
 
-import sys
 import time
 from datetime import UTC, datetime
 from pathlib import Path
@@ -11,8 +10,10 @@ from typing import Annotated
 
 import typer
 
+from server.cli import coordinating
 from server.cli.backing_up import backup, restore
 from server.cli.checking import check
+from server.cli.compared import ask_person, check_fingerprint
 from server.cli.passphrase import passphrase
 from server.cli.proxying import proxy, told_proxy
 from server.cli.renewing import renew, status
@@ -22,7 +23,6 @@ from server.membership.admissions import admission_path
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
-from shared.errors import ConfigError, TrustError
 from shared.identity import RosterEntry
 from shared.parent import end_if_asked
 from shared.signed_record import read_file
@@ -92,9 +92,10 @@ def admit(
     data = read_file(request, "join request")
     asked = read_join_request(data)
     if fingerprint is None:
-        _ask(asked.site, asked.fingerprint())
+        ask_person(f"The join request of {asked.site} brings keys", asked.fingerprint(), asked.site)
     else:
-        _check_fingerprint(asked.fingerprint(), expected=fingerprint)
+        has = "The join request's keys have"
+        check_fingerprint(has, asked.fingerprint(), expected=fingerprint, whose="request")
     entry = enrolment.admit(folder, data, now=_now())
     shown = {
         "Admitted": entry.site,
@@ -150,28 +151,6 @@ def _entry(entry: RosterEntry) -> dict[str, str]:
     return {"site": entry.site, "fingerprint": entry.fingerprint(), "valid_until": _day(entry.not_after)}
 
 
-def _ask(site: str, found: str) -> None:
-    """Show the fingerprint before anything is written, and go on only with a yes."""
-    if not sys.stdin.isatty():
-        raise ConfigError(
-            f"Nobody was asked whether the fingerprint of {site} is right; nothing was written.",
-            remedy="Have the site read its fingerprint to you, and name it with --fingerprint.",
-        )
-    typer.echo(f"The join request of {site} brings keys with the fingerprint\n\n    {found}\n", err=True)
-    if not typer.confirm("Did the site read this very fingerprint to you by telephone?", err=True):
-        raise TrustError(
-            f"Site {site} is not admitted; nothing was written.",
-            remedy="Call the site by a number that you know; if its fingerprint differs, the request is not theirs.",
-        )
-
-
-def _check_fingerprint(found: str, *, expected: str | None) -> None:
-    if expected is not None and "".join(expected.split()).lower() != found.replace(" ", ""):
-        raise TrustError(
-            f"The join request's keys have the fingerprint {found}; expected {expected}.",
-            remedy="Ask the site to read its fingerprint again; if it differs, the request is not theirs.",
-        )
-
-
 for one in (renew, status, check, passphrase, proxy, backup, restore):
     app.command()(one)
+app.add_typer(coordinating.app, name="coordinator")

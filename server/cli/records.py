@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Group, RenderableType
 from rich.table import Table
 from rich.text import Text
@@ -19,6 +18,7 @@ from server.study_folder import ENDED, StudyFolder, find_launched, find_study
 from shared.console import Answer, answering, facts, printable, progress_console
 from shared.durable import write_atomically
 from shared.errors import WardroundError
+from shared.keys import VerifyKey
 
 app = typer.Typer()
 
@@ -35,7 +35,7 @@ def log(
     """Tell a study's journal in plain words, one line an entry, and verify it meanwhile."""
     from server.federation import load_federation
 
-    folder, key = find_study(federation, name), load_federation(federation).coordinator_key.public_key()
+    folder, key = find_study(federation, name), load_federation(federation).coordinator_keys
     lines: list[Line] = []
     shown: list[RenderableType] = []
     console = progress_console()
@@ -137,7 +137,7 @@ def receipts(
     return Answer({"study": name, "receipts": {site: str(f) for site, f in files.items()}}, shown if given else none)
 
 
-def _log(folder: StudyFolder, key: Ed25519PublicKey, *, follow: bool) -> Iterator[Line]:
+def _log(folder: StudyFolder, key: VerifyKey, *, follow: bool) -> Iterator[Line]:
     def over() -> bool:
         return not follow or folder.standing().state in ENDED
 

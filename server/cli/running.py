@@ -118,7 +118,8 @@ def amend(
     from server.federation import load_federation
 
     folder, _ = one_in(federation, name, {*StudyState} - {StudyState.FINISHED}, "amended")
-    made = sign(folder, rounds=rounds, deadline_s=deadline, key=load_federation(federation).coordinator_key)
+    known = load_federation(federation)
+    made = sign(folder, rounds=rounds, deadline_s=deadline, key=known.coordinator_key, keys=known.coordinator_keys)
     terms = made.after
     data = {"study": name, "number": made.number, "rounds": terms.rounds, "deadline_s": terms.deadline_s}
     words = f"Amendment {made.number} is signed: {terms.rounds} rounds, deadline {terms.deadline_s:g} s."
@@ -154,7 +155,7 @@ def looks(folder: StudyFolder, federation: Path) -> Iterator[dict[str, Any]]:
     """Where a study stands, look after look; its journal is read once."""
     from server.federation import load_federation
 
-    key = load_federation(federation).coordinator_key.public_key()
+    key = load_federation(federation).coordinator_keys
     journal, progress = JournalReader(folder.journal, public_key=key), Progress()
     while True:
         progress.add(journal.entries())

@@ -37,7 +37,7 @@ def sample(
             f"{name} learns no images: its task is {evidence.study.task.kind}.",
             remedy='Draw from a study with task.kind = "generation".',
         )
-    insist_on_final(folder, evidence, known.coordinator_key)
+    insist_on_final(folder, evidence, known.coordinator_keys)
     if out.exists():
         raise ConfigError(f"{out} is there already.", remedy="Name a new folder with --out.")
     images = draw_images(evidence.study, folder.path / evidence.model_file.path, count=count, seed=seed)

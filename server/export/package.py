@@ -28,6 +28,7 @@ from shared.canonical import digest
 from shared.durable import fsync_folder, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, StudyError, TrustError
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.ledger import read_lines, verify
 from shared.model_card import ModelCard
 from shared.model_package import CARD, MANIFEST, SIGNATURE, Format, Manifest, listed, sign_manifest
@@ -68,7 +69,14 @@ def evidence_for(folder: StudyFolder, *, roster: Iterable[str] | None) -> tuple[
 
 
 def export_model(
-    folder: StudyFolder, evidence: Evidence, asked: Asked, *, to: Path, form: Format, key: Ed25519PrivateKey
+    folder: StudyFolder,
+    evidence: Evidence,
+    asked: Asked,
+    *,
+    to: Path,
+    form: Format,
+    key: Ed25519PrivateKey,
+    keys: VerifyKey | None = None,
 ) -> Exported:
     """Write the package of a finished study's model.
 
@@ -78,7 +86,8 @@ def export_model(
         asked: what the coordinator wants of it.
         to: the new folder.
         form: of the package.
-        key: the coordinator's.
+        key: the coordinator's, which signs the package.
+        keys: all that have signed for the federation, where there were several.
 
     Raises:
         StudyError: a rule of this module does not hold.
@@ -86,7 +95,7 @@ def export_model(
         ConfigError: `to` is there already, or the network cannot be written in that form.
         ResourceError: the disk refused.
     """
-    _insist(folder, evidence, key, form)
+    _insist(folder, evidence, keys or key.public_key(), form)
     if to.exists():
         raise ConfigError(f"{to} exists already.", remedy="Name a new folder with --out.")
     model, to = _model(folder.path, evidence), to.absolute()
@@ -141,7 +150,7 @@ def _put(folder: Path, name: str, data: bytes) -> None:
     write_atomically(folder / name, data)
 
 
-def insist_on_final(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey) -> None:
+def insist_on_final(folder: StudyFolder, evidence: Evidence, keys: VerifyKey) -> None:
     """The module's rules 1 to 3: there is a final model, and it is the one that the signed journal names.
 
     Raises:
@@ -154,7 +163,7 @@ def insist_on_final(folder: StudyFolder, evidence: Evidence, key: Ed25519Private
             f"{folder.name} is {state.value}, so it has no final model.", remedy="Export it when it is done."
         )
     # 2. the journal
-    verdict = verify(read_lines(folder.journal), public_key=key.public_key(), signer=COORDINATOR)
+    verdict = verify(read_lines(folder.journal), public_key=keys, signer=COORDINATOR)
     if not verdict.ok or not verdict.signed_entries:
         raise TrustError(
             f"The journal of {folder.name} is not what the coordinator signed: {verdict.reason or 'it has no head'}",
@@ -168,9 +177,9 @@ def insist_on_final(folder: StudyFolder, evidence: Evidence, key: Ed25519Private
         )
 
 
-def _insist(folder: StudyFolder, evidence: Evidence, key: Ed25519PrivateKey, form: Format) -> None:
+def _insist(folder: StudyFolder, evidence: Evidence, keys: VerifyKey, form: Format) -> None:
     """The module's rules."""
-    insist_on_final(folder, evidence, key)
+    insist_on_final(folder, evidence, keys)
     # 4. whole
     training = evidence.study.training
     if training is not None and training.algorithm == "fedbn":

@@ -12,12 +12,11 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
-
 from server.report.evidence import Evidence, read_evidence
 from server.study_folder import StudyState, all_studies
 from shared.errors import StudyError, TrustError
 from shared.identity import COORDINATOR
+from shared.keys import VerifyKey
 from shared.ledger import read_lines, verify
 from shared.study import Study
 from shared.survey import Survey
@@ -40,18 +39,18 @@ class Surveyed:
         return Surveyed(self.day, told, ("one or more",) if self.damaged else ())
 
 
-def survey_for(federation: Path, evidence: Evidence, *, key: Ed25519PrivateKey) -> Surveyed | None:
+def survey_for(federation: Path, evidence: Evidence, *, keys: VerifyKey) -> Surveyed | None:
     """What the study's own sites told in its surveys, each in the last before the study; None if there is none.
 
     Args:
         federation: its folder.
         evidence: of the study, with the sites' names.
-        key: the coordinator's.
+        keys: that have signed for the federation.
 
     Raises:
         StudyError, ResourceError: a folder's terms are not sound, or the disk refused.
     """
-    sound, damaged = _surveys(federation, evidence.study, key)
+    sound, damaged = _surveys(federation, evidence.study, keys)
     began, started = evidence.records[0][0], evidence.history.started
     after = sorted((survey for survey in sound if _asked(survey) > began), key=_asked)
     before = sorted((survey for survey in sound if _asked(survey) <= began), key=_asked, reverse=True)
@@ -66,7 +65,7 @@ def survey_for(federation: Path, evidence: Evidence, *, key: Ed25519PrivateKey) 
     return Surveyed(", ".join(sorted(days)), by_site, damaged) if by_site or damaged else None
 
 
-def _surveys(federation: Path, study: Study, key: Ed25519PrivateKey) -> tuple[list[Evidence], tuple[str, ...]]:
+def _surveys(federation: Path, study: Study, keys: VerifyKey) -> tuple[list[Evidence], tuple[str, ...]]:
     """The finished surveys that counted for such a study, and the names of those that are not what was signed."""
     sound, damaged = [], []
     for folder in all_studies(federation):
@@ -76,7 +75,7 @@ def _surveys(federation: Path, study: Study, key: Ed25519PrivateKey) -> tuple[li
         try:
             if _counted(folder.study()) != _counted(study):
                 continue
-            verdict = verify(read_lines(folder.journal), public_key=key.public_key(), signer=COORDINATOR)
+            verdict = verify(read_lines(folder.journal), public_key=keys, signer=COORDINATOR)
             if verdict.ok and verdict.signed_entries:
                 sound.append(read_evidence(folder))
                 continue

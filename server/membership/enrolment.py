@@ -11,6 +11,7 @@ Whether the person who sent the request is the hospital is decided by two people
 fingerprint. Each change holds the folder's lock and replaces one file.
 """
 
+from collections.abc import Iterable
 from pathlib import Path
 from secrets import token_hex
 
@@ -83,7 +84,7 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
         # 3. the invitation
         _check_invitation(folder, asked, now=now)
         # 4. keys, once
-        _check_keys_free(roster, others, asked)
+        _check_keys_free(federation.speakers, others, asked)
         entry = RosterEntry(
             site=asked.site,
             transport_key=asked.transport_key,
@@ -169,8 +170,8 @@ def _check_invitation(folder: Path, asked: JoinRequest, *, now: int) -> None:
         raise _not_admitted(asked, "answers an invitation that has expired")
 
 
-def _check_keys_free(roster: Roster, others: tuple[RosterEntry, ...], asked: JoinRequest) -> None:
-    taken = {roster.coordinator_key}
+def _check_keys_free(coordinators: Iterable[str], others: tuple[RosterEntry, ...], asked: JoinRequest) -> None:
+    taken = set(coordinators)
     for entry in others:
         taken |= {entry.transport_key, entry.identity_key}
     if not taken.isdisjoint((asked.transport_key, asked.identity_key)):

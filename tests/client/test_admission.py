@@ -38,7 +38,8 @@ def admitted(federation: Path, site: str = "north") -> Path:
 def take(folder: Path, data: bytes) -> Enrolment:
     had = load_enrolment(folder)
     public = transport_pem(had.transport_key.public_key())
-    take_admission(folder, data, invitation=had.invitation, transport_key=public, note=partial(keep_entry, folder))
+    how = {"invitation": had.invitation, "coordinator": had.coordinators.key, "note": partial(keep_entry, folder)}
+    take_admission(folder, data, transport_key=public, **how)
     return load_enrolment(folder)
 
 

@@ -55,7 +55,7 @@ def surveyed(made: Finished, told: dict[str, Survey], *, at: int, asked: bool = 
 def card(made: Finished, *, letters: bool = False, smallest: int = 11) -> ModelCard:
     named, _ = evidence_for(made.folder, roster=None)
     evidence, key = evidence_for(made.folder, roster=()) if letters else (named, {})
-    found = survey_for(made.place.federation, named, key=load_federation(made.place.federation).coordinator_key)
+    found = survey_for(made.place.federation, named, keys=load_federation(made.place.federation).coordinator_keys)
     if found and letters:
         found = found.by_letter(key)
     asked = Asked(federation="", made="2026-01-03T00:00:00Z", smallest=smallest, surveyed=found)

@@ -1,0 +1,139 @@
+"""Who may speak for the federation to this site: the coordinator who invited it, or whoever leads by mandate since.
+
+The mandates (`shared/mandate.py`) come with the messages of a study, or as a file; the newest that were followed are
+`coordinators.signed` in the site's folder. What is said now must be signed by who leads now. What a coordinator signed
+while leading (an opening that waits for a person, an amendment, a receipt, a released model) stays theirs.
+"""
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from shared.durable import write_atomically
+from shared.enrolment import Invitation
+from shared.errors import ConfigError, TrustError
+from shared.keys import KeysInTurn, fingerprint, identity_hex, read_identity_hex
+from shared.mandate import LARGEST, SignedMandate, Succession, follow, read_succession
+
+FILE_NAME = "coordinators.signed"
+ENTRY = "mandate_followed"
+Note = Callable[[str, dict[str, Any]], object]
+
+
+class Coordinators:
+    """Who has spoken for the federation, as one site knows it.
+
+    Args:
+        folder: the site's.
+        invitation: the site's own.
+
+    Raises:
+        ConfigError: the mandates cannot be read.
+        TrustError: they are damaged.
+    """
+
+    def __init__(self, folder: Path, invitation: Invitation) -> None:
+        self._folder, self._invitation = folder, invitation
+        self._seen = _load(folder, invitation)
+
+    @property
+    def key(self) -> Ed25519PublicKey:
+        """The key that speaks for the federation now."""
+        return self._seen.newest.leader().public_key() if self._seen else self._invited
+
+    @property
+    def keys(self) -> KeysInTurn:
+        """All keys that have spoken for it, the present one last."""
+        return self._seen.keys() if self._seen else KeysInTurn((self._invited,))
+
+    @property
+    def mandate(self) -> SignedMandate | None:
+        """The mandate that is followed; None if the coordinator is the one who invited this site."""
+        return self._seen.newest if self._seen else None
+
+    @property
+    def _invited(self) -> Ed25519PublicKey:
+        return read_identity_hex(self._invitation.coordinator_key)
+
+    def fingerprint(self) -> str:
+        """The present key in a form that two people can compare."""
+        return fingerprint(identity_hex(self.key))
+
+    def take(self, data: bytes, *, note: Note) -> Succession | None:
+        """Follow mandates that came, by the rules; what was followed already changes nothing.
+
+        Args:
+            data: the succession's bytes, not believed yet.
+            note: lets the ledger say `ENTRY` and this; called before the mandates are kept.
+
+        Returns:
+            The succession, if it is another than before.
+
+        Raises:
+            ProtocolError: it was made for another protocol number.
+            TrustError: a rule does not hold; what was followed before stays.
+        """
+        if self._seen is not None and data == self._seen.encode():
+            return None
+        invited = self._invitation
+        found = follow(
+            read_succession(data), federation=invited.federation, trusted=invited.coordinator_key, seen=self._seen
+        )
+        if self._seen is not None and len(found.mandates) == len(self._seen.mandates):
+            return None
+        note(ENTRY, _entry_of(found))
+        write_atomically(self._folder / FILE_NAME, data, mode=0o600)
+        self._seen = found
+        return found
+
+    def explain(self, error: TrustError, holds: Callable[[Ed25519PublicKey], bool]) -> TrustError:
+        """Why a message is not believed, in better words if one who led before signed it.
+
+        Args:
+            error: as it was found.
+            holds: whether the message holds against a key.
+        """
+        for lead in self._seen.leads[:-1] if self._seen else ():
+            if holds(lead.public_key()):
+                assert self._seen is not None
+                now = self._seen.newest.leader()
+                began = self._seen.began(now)
+                return TrustError(
+                    f"It is signed by {lead.name}, who gave up the lead: {now.name} leads since"
+                    f" {_day(began.issued)}, by mandate {began.number}.",
+                    remedy="Ask the coordinator who still uses the old key, and where.",
+                )
+        return error
+
+
+def _load(folder: Path, invitation: Invitation) -> Succession | None:
+    try:
+        with (folder / FILE_NAME).open("rb") as file:
+            found = read_succession(file.read(LARGEST + 1))
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise ConfigError(
+            f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
+            remedy="Restore it from your backup, or ask the coordinator to send it again.",
+        ) from None
+    return follow(found, federation=invitation.federation, trusted=invitation.coordinator_key, seen=None)
+
+
+def _entry_of(found: Succession) -> dict[str, Any]:
+    newest = found.newest
+    return {
+        "number": newest.number,
+        "mandate": newest.digest(),
+        "issued": newest.issued,
+        "lead": newest.lead,
+        "fingerprint": newest.leader().fingerprint(),
+        "others": [one.name for one in newest.coordinators if one.name != newest.lead],
+    }
+
+
+def _day(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()
