@@ -55,6 +55,24 @@ class KeysInTurn:
         raise InvalidSignature
 
 
+class Noting:
+    """Keys of one party that note against which of them a signature held."""
+
+    def __init__(self, *keys: Ed25519PublicKey) -> None:
+        self.keys = keys
+        self._held: Ed25519PublicKey | None = None
+
+    def verify(self, signature: bytes, data: bytes) -> None:
+        """As `VerifyKey.verify`."""
+        self._held = KeysInTurn(self.keys).since(signature, data).keys[0]
+
+    @property
+    def held(self) -> Ed25519PublicKey:
+        """The key that made the last signature that held; there must have been one."""
+        assert self._held is not None
+        return self._held
+
+
 _LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306, encrypted about 500
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 

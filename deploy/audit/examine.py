@@ -183,6 +183,9 @@ def _remark(entry: Entry) -> str | None:
         "release_refused": f"the door held a release back: {said.get('rule')}",
         "message_discarded": f"a message was thrown away: it was not the coordinator's word to this site{more}",
         "head_refused": f"a message named a head that is not in this ledger, {where}{more}",
+        "mandate_followed": f"from here on the federation is coordinated by {str(said.get('lead'))[:MOST_KEPT]},"
+        f" by mandate {said.get('number')}: {str(said.get('fingerprint'))[:MOST_KEPT]}",
+        "mandate_refused": f"mandates were not followed: old ones, or other ones than before{more}",
         "claim_dismissed": f"{str(said.get('by'))[:MOST_KEPT]} called a claim of the coordinator's false, {where}",
         "waiting_line_damaged": "a line on what a command did was damaged before it came here; the site has its bytes",
         "cut": f"a crash tore off the line before; {said.get('bytes')} bytes of it were lost",

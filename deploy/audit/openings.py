@@ -13,7 +13,6 @@ from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from rich.console import Group, RenderableType
 from rich.text import Text
 
@@ -24,7 +23,7 @@ from shared.console import facts
 from shared.envelope import open_envelope
 from shared.errors import ProtocolError, TrustError
 from shared.identity import COORDINATOR
-from shared.keys import KeysInTurn, fingerprint, identity_hex
+from shared.keys import Noting, fingerprint, identity_hex
 from shared.openings import read_opening_line
 from shared.wire import Open, decode_to_site, to_site
 
@@ -113,7 +112,7 @@ def _told(one: Asked, *, named: bool) -> str:
 def _opened(line: bytes, signer: Signer) -> tuple[Open, str]:
     """The opening, and who signed it."""
     kept, keys = read_opening_line(line), coordinator_of([signer], None)
-    noted = _Noting(keys)
+    noted = Noting(*keys.keys)
     try:
         body = open_envelope(
             bytes.fromhex(kept.envelope), keys={COORDINATOR: noted}, purpose=to_site(signer.name), limit=len(line)
@@ -128,20 +127,8 @@ def _opened(line: bytes, signer: Signer) -> tuple[Open, str]:
         ) from None
     if not isinstance(message, Open):
         raise TrustError("A message that was kept opens no study.", remedy="Ask the site what it is.")
-    assert noted.held is not None  # else it would not have opened
     name = f"{signer.led[keys.keys.index(noted.held)]} " if signer.led else ""
     return message, name + fingerprint(identity_hex(noted.held))
-
-
-class _Noting:
-    """Keys that note which of them a signature held against."""
-
-    def __init__(self, keys: KeysInTurn) -> None:
-        self._keys = keys
-        self.held: Ed25519PublicKey | None = None
-
-    def verify(self, signature: bytes, data: bytes) -> None:
-        self.held = self._keys.since(signature, data).keys[0]
 
 
 def _place(one: Asked) -> float:

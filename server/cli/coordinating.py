@@ -83,7 +83,7 @@ def list_(folder: Folder) -> Answer:
     found = load_federation(folder)
     succession = found.succession
     if succession is None:
-        data = {"federation": found.settings.name, "mandate": 0, "coordinators": [], "offered": None}
+        data: dict[str, Any] = {"federation": found.settings.name, "mandate": 0, "coordinators": [], "offered": None}
         return Answer(data, f"One coordinator, who bears no name yet: {found.fingerprint()}")
     newest = succession.newest
     said = [(one, "leads" if one.name == newest.lead else "named") for one in newest.coordinators]

@@ -22,7 +22,7 @@ MOST_ROWS = 2000  # of one kind on the page; the ledger has all
 RELEASES = frozenset({"release", "release_repeated"})
 RECEIPTS = frozenset({"receipt"})
 CONTRACTS = frozenset({"contract", "rehearsal"})
-REFUSALS = frozenset({"release_refused", "release_again", "message_discarded", "head_refused"})
+REFUSALS = frozenset({"release_refused", "release_again", "message_discarded", "mandate_refused", "head_refused"})
 PRIVACY = frozenset({"budget_reserved", "privacy_spent", "budget_returned", "budget_reconciled"})
 PERSONAL = ("by", "person")  # fields that name a human being who did it
 

@@ -16,7 +16,7 @@ from shared.chain import timestamp
 from shared.console import Answer, printable
 from shared.durable import write_atomically
 from shared.errors import ConfigError
-from shared.keys import fingerprint, identity_hex, load_identity_key
+from shared.keys import KeysInTurn, fingerprint, identity_hex, load_identity_key
 from shared.ledger import read_lines
 
 
@@ -49,7 +49,8 @@ def written_page(
         raise ConfigError("The page would be written over the ledger.", remedy="Name another file with --to.")
     private, made = load_identity_key(key, role="key that signs the page"), timestamp(now)
     public = identity_hex(private.public_key())
-    by = signer.name if public == identity_hex(signer.key) else AUDITOR
+    theirs = signer.key.keys if isinstance(signer.key, KeysInTurn) else (signer.key,)
+    by = signer.name if private.public_key() in theirs else AUDITOR
     dossier = compile_dossier(lambda: read_lines(file), signer, anchors, file=file.name, made=made, journals=journals)
     mark = fingerprint(public)
     page = render(dossier, signed_by=by, fingerprint=mark).encode()
