@@ -61,7 +61,7 @@ def check_leads(succession: Succession | None, key: Ed25519PublicKey) -> None:
     if former := next((one for one in succession.leads if one.key == identity_hex(key)), None):
         raise TrustError(
             f"The key of {former.name} signs nothing any more: {since}.",
-            remedy=f"{lead.name} goes on with `wardround federation coordinator take-over` and the own key.",
+            remedy=f"Put {lead.name}'s key back as coordinator.key, or have {lead.name} finish the take-over.",
         )
     raise TrustError(
         f"coordinator.key is not the key of who leads: {since}.", remedy="Restore it, or the folder, from your backup."

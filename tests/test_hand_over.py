@@ -47,7 +47,8 @@ def test_a_running_study_goes_on_under_the_second_coordinator(tmp_path: Path) ->
         live.stop("ward-a")
         live.stop("server")
         site = live.sites["ward-a"]
-        assert [e.data["lead"] for e in read_entries(site / "ledger.jsonl") if e.type == "mandate_followed"] == ["ben"]
+        followed = [e.data["lead"] for e in read_entries(site / "ledger.jsonl") if e.type == "mandate_followed"]
+        assert followed == ["ann", "ben"]
         assert answer("study", "log", "long", "-f", live.federation)["verified"]
         audited(live, study, tmp_path / "evidence")
 

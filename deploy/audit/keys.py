@@ -94,13 +94,13 @@ def coordinator_of(signers: Iterable[Signer], given: str | None) -> KeysInTurn:
         ConfigError: nobody knows it.
         TrustError: they know different ones.
     """
-    known = {signer.coordinator for signer in signers if signer.coordinator}
+    known = {_hexes(signer.coordinator): signer.coordinator for signer in signers if signer.coordinator}
     if given is not None:
         named = read_signer(given, COORDINATOR)
         assert named.coordinator is not None
-        if named.led and all(set(keys.keys) <= set(named.coordinator.keys) for keys in known):
+        if named.led and all(set(keys) <= set(_hexes(named.coordinator)) for keys in known):
             return named.coordinator
-        known.add(named.coordinator)
+        known[_hexes(named.coordinator)] = named.coordinator
     if len(known) > 1:
         raise TrustError(
             "The keys name different coordinators.",
@@ -109,7 +109,11 @@ def coordinator_of(signers: Iterable[Signer], given: str | None) -> KeysInTurn:
         )
     if not known:
         raise ConfigError("The coordinator's key is not known.", remedy="Name it with --coordinator.")
-    return known.pop()
+    return next(iter(known.values()))
+
+
+def _hexes(keys: KeysInTurn) -> tuple[str, ...]:
+    return tuple(map(identity_hex, keys.keys))
 
 
 def shown(keys: KeysInTurn) -> str:

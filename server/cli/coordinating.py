@@ -86,11 +86,12 @@ def list_(folder: Folder) -> Answer:
         data: dict[str, Any] = {"federation": found.settings.name, "mandate": 0, "coordinators": [], "offered": None}
         return Answer(data, f"One coordinator, who bears no name yet: {found.fingerprint()}")
     newest = succession.newest
-    said = [(one, "leads" if one.name == newest.lead else "named") for one in newest.coordinators]
-    said = [(one, "has led") for one in succession.leads[:-1]] + said
-    rows = [(one.name, does, one.fingerprint()) for one, does in said]
     offered = read_mandate(read_file(offer_path(folder), "offer")).lead if offer_path(folder).is_file() else None
     data = {**_mandate(newest), "offered": offered, "former": [one.name for one in succession.leads[:-1]]}
+    does = dict.fromkeys((one.name for one in newest.coordinators), "named") | {newest.lead: "leads"}
+    does |= {offered: "is offered the lead"} if offered else {}
+    rows = [(one.name, "has led", one.fingerprint()) for one in succession.leads[:-1]]
+    rows += [(one.name, does[one.name], one.fingerprint()) for one in newest.coordinators]
     shown = table(("coordinator", "does", "fingerprint"), rows)
     return Answer(data, shown)
 
