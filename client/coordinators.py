@@ -14,9 +14,12 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
+from shared.envelope import open_envelope
 from shared.errors import ConfigError, TrustError
-from shared.keys import KeysInTurn, fingerprint, identity_hex, read_identity_hex
+from shared.identity import COORDINATOR
+from shared.keys import KeysInTurn, Noting, fingerprint, identity_hex, read_identity_hex
 from shared.mandate import LARGEST, SignedMandate, Succession, follow, read_succession
+from shared.wire import to_site
 
 FILE_NAME = "coordinators.signed"
 ENTRY = "mandate_followed"
@@ -61,6 +64,16 @@ class Coordinators:
     def fingerprint(self) -> str:
         """The present key in a form that two people can compare."""
         return fingerprint(identity_hex(self.key))
+
+    def signer_of(self, envelope: bytes, *, site: str) -> str:
+        """The fingerprint of the key that signed a message to this site, which was believed when it came.
+
+        Raises:
+            TrustError: none that the site has followed did.
+        """
+        noting = Noting(*self.keys.keys)
+        open_envelope(envelope, keys={COORDINATOR: noting}, purpose=to_site(site))
+        return fingerprint(identity_hex(noting.held))
 
     def take(self, data: bytes, *, note: Note) -> Succession | None:
         """Follow mandates that came, by the rules; what was followed already changes nothing.

@@ -75,7 +75,8 @@ class Results:
             "cohort": contract.cohort,
             **terms.model_dump(mode="json"),
         }
-        agreed |= {"coordinator": site.enrolment.coordinators.fingerprint()}
+        asked_by = site.enrolment.coordinators.signer_of(task.parcel.envelope, site=site.name)
+        agreed |= {"coordinator": asked_by}
         agreed |= self._consent.how_agreed(contract) | may_tell(contract)
         if message.amendments:
             agreed |= {"original_digest": digests[0]}
@@ -85,7 +86,8 @@ class Results:
             site.say(remark(told, study=message.study.name, sites=agreed["own_models"]))
         site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
         self._note_images(message.study)
-        keep_opening(site.folder, task.parcel.envelope, study_digest=contract.study_digest, cohort=contract.cohort)
+        agreed_to = {"study_digest": contract.study_digest, "cohort": contract.cohort}
+        keep_opening(site.folder, task.parcel.envelope, **agreed_to, by=asked_by)
         site.studies.save(record)
         site.spool.forget_models(site.studies.ended(site.now()))
         if before is not None and before.open.study != message.study:

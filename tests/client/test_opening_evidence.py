@@ -17,9 +17,11 @@ def kept(site: Path) -> set[bytes]:
 def test_none_goes_for_another_and_of_those_that_ask_for_the_same_the_newest_is_kept(tmp_path: Path) -> None:
     with never_waiting():
         for number in range(1200):
-            keep_opening(tmp_path, b"%d" % number, study_digest=f"{number // 2:064x}", cohort=f"{number % 2:064x}")
-    keep_opening(tmp_path, b"again", study_digest="0" * 64, cohort="0" * 64)
-    keep_opening(tmp_path, b"with nobody", study_digest="0" * 64, cohort=None)
+            keep_opening(
+                tmp_path, b"%d" % number, study_digest=f"{number // 2:064x}", cohort=f"{number % 2:064x}", by="aa bb"
+            )
+    keep_opening(tmp_path, b"again", study_digest="0" * 64, cohort="0" * 64, by="aa bb")
+    keep_opening(tmp_path, b"with nobody", study_digest="0" * 64, cohort=None, by="aa bb")
     assert kept(tmp_path) == {b"again", b"with nobody", *(b"%d" % number for number in range(1, 1200))}
     assert all(path.stat().st_mode & 0o077 == 0 for path in (tmp_path / FOLDER).iterdir())
 
