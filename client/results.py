@@ -86,8 +86,8 @@ class Results:
             site.say(remark(told, study=message.study.name, sites=agreed["own_models"]))
         site.ledger.append("contract", agreed, time=site.now())  # before any release can name it
         self._note_images(message.study)
-        agreed_to = {"study_digest": contract.study_digest, "cohort": contract.cohort}
-        keep_opening(site.folder, task.parcel.envelope, **agreed_to, by=asked_by)
+        digest, envelope = contract.study_digest, task.parcel.envelope
+        keep_opening(site.folder, envelope, study_digest=digest, cohort=contract.cohort, by=asked_by)
         site.studies.save(record)
         site.spool.forget_models(site.studies.ended(site.now()))
         if before is not None and before.open.study != message.study:
