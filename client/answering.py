@@ -92,7 +92,14 @@ class Answering:
             return
         except TrustError as error:
             if site.seldom.append("message_discarded", {"code": error.code}):
-                site.say(remark("A message was thrown away: {why}", level="error", why=f"{error.what} {error.remedy}", code=error.code))
+                site.say(
+                    remark(
+                        "A message was thrown away: {why}",
+                        level="error",
+                        why=f"{error.what} {error.remedy}",
+                        code=error.code,
+                    )
+                )
             site.link.drop(parcel)
             return
         parcel = replace(parcel, envelope=envelope)

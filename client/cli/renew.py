@@ -54,7 +54,7 @@ def renew(
 
 def _followed(config: Path, folder: Path, had: Enrolment, data: bytes) -> Answer:
     """Follow mandates, by the rules of `shared/mandate.py`."""
-    from client.site import utc_now
+    from shared.clock import utc_now
 
     had.coordinators.take(data, note=partial(keep_entry, folder))
     note_now(folder, now=utc_now())
