@@ -1,6 +1,6 @@
 """Joining: how a site makes its keys, answers its invitation, and finds both again.
 
-    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json   admission.json
+    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json   admission.json   format.json
 
 The keys are made here and never travel; the join request holds their public halves and goes back
 to the coordinator. Joining again keeps the keys; a new invitation ends the admission that an older one
@@ -22,6 +22,7 @@ from shared.admission import Admission
 from shared.durable import fsync_folder, write_atomically
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
+from shared.folder_format import insist_on_format, mark_folder
 from shared.keys import (
     identity_hex,
     load_identity_key,
@@ -64,8 +65,8 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
         The path of the join request.
 
     Raises:
-        ConfigError: the invitation cannot be read, or the folder belongs to another site.
-        ProtocolError: the invitation was made for another protocol number.
+        ConfigError: the invitation cannot be read, or the folder belongs to another site or to newer software.
+        ProtocolError: the invitation is of another format.
         TrustError: the invitation is damaged or has expired, or a key file is exposed.
     """
     data = _read(invitation)
@@ -74,9 +75,13 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
         raise TrustError(
             f"The invitation of site {invited.site!r} has expired.", remedy="Ask the coordinator for a new invitation."
         )
+    insist_on_format(folder)
     _refuse_other_site(folder, invited)
+    known = (folder / "invitation.json").exists()
     for place in (folder, folder / "keys"):
         _make(place)
+    if not known:
+        mark_folder(folder)
     transport_key = _keep(folder / "keys" / "transport.pem", make_transport_key, load_transport_key)
     identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
     _keep_invitation(folder, data)
@@ -89,7 +94,7 @@ def load_enrolment(folder: Path) -> Enrolment:
     """Find what `join` left in a site's folder.
 
     Raises:
-        ConfigError: the site has not joined.
+        ConfigError: the site has not joined, or the folder is of newer software.
         TrustError: the invitation is damaged, or a key file is exposed, missing or of another kind.
     """
     invitation = load_invitation(folder)
@@ -101,6 +106,7 @@ def load_enrolment(folder: Path) -> Enrolment:
 
 def load_invitation(folder: Path) -> Invitation:
     """The invitation in a site's folder, without its keys; raises as `load_enrolment`."""
+    insist_on_format(folder)
     return read_invitation(_read(folder / "invitation.json"))
 
 

@@ -4,7 +4,9 @@
     roster.signed     the roster               server/  the TLS key and certificate
     coordinator.key   the identity key         salt     of the patient keys (hex)
     coordinators.signed   who has led, if it was ever more than one (`server/succession.py`)
-    invitations/      one per site             admissions/, studies/ and run/ belong to others
+    invitations/      one per site             format.json  what older software looks at first
+
+The folders admissions/, studies/ and run/ belong to others.
 
 The folder appears whole or not at all. Who is invited and admitted is decided in
 `server/membership/enrolment.py`, which certificates there are in `server/membership/authority.py`.
@@ -28,6 +30,7 @@ from server.succession import check_leads, load_succession
 from shared.durable import fsync_folder, is_locked, rename_durably, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.fields import Name
+from shared.folder_format import insist_on_format, mark_folder
 from shared.identity import Host, Port, Roster, read_roster, sign_roster
 from shared.keys import (
     KeysInTurn,
@@ -197,9 +200,10 @@ def load_federation(folder: Path, *, at_least: int = 1) -> Federation:
         at_least: the highest version of the roster that the caller has seen.
 
     Raises:
-        ConfigError: it is not a federation folder, or federation.toml is wrong.
+        ConfigError: it is not a federation folder, or of newer software, or federation.toml is wrong.
         TrustError: a key is exposed or missing, the roster is not signed by the coordinator, or it is older.
     """
+    insist_on_format(folder)
     settings = _parse_settings(_text(folder / "federation.toml"))
     key = load_identity_key(folder / "coordinator.key", role="coordinator's key")
     succession = load_succession(folder, federation=settings.name)
@@ -248,6 +252,7 @@ def _build(folder: Path, settings: FederationSettings, *, now: int) -> None:
 
 def _fill(folder: Path, settings: FederationSettings, *, now: int) -> None:
     write_atomically(folder / "federation.toml", _SETTINGS_TEXT.format(**settings.model_dump()).encode())
+    mark_folder(folder)
     for name in ("ca", "server", "invitations", "studies", "run"):
         (folder / name).mkdir(mode=0o700)
     authority_key, server_key, coordinator_key = make_transport_key(), make_transport_key(), make_identity_key()
@@ -283,13 +288,14 @@ def existing_federation(folder: Path) -> Path:
     """The folder itself, if it is a federation folder.
 
     Raises:
-        ConfigError: it is not.
+        ConfigError: it is not, or it is of newer software.
     """
     if not (folder / "federation.toml").is_file():
         raise ConfigError(
             f"{folder} is not a federation folder.",
             remedy="Make one with `wardround federation init`, or name another.",
         )
+    insist_on_format(folder)
     return folder
 
 

@@ -9,6 +9,8 @@ from server.rounds import Round
 from shared.clock import utc_now
 from shared.errors import TEMPLATES, WireCode
 from shared.remarks import remark
+from shared.version import VERSION
+from shared.wire import Refused
 
 _NOT_COUNTED = "{site} does not count in round {round}: {why}"
 
@@ -55,6 +57,15 @@ def refuse(desk: Desk, state: Round, site: str, cause: AdmissionReason | WireCod
     about = {"site": site, "round": state.number, "code": cause.value}
     desk.say(remark(_NOT_COUNTED, level="warning", why=detail, **about))
     state.refused(site, cause.value, now=time.monotonic())
+
+
+def too_old(answer: Refused) -> str | None:
+    """What is told of a site that did not understand what it was asked; None of one that said another no."""
+    if answer.refusal is not WireCode.PROTOCOL:
+        return None
+    if answer.version == VERSION:
+        return TEMPLATES[answer.refusal]
+    return f"It has Wardround {answer.version}, which does not know what was asked. Upgrade as docs/upgrade.md says."
 
 
 def decline(desk: Desk, state: Round, said: SiteRefused, detail: str | None = None) -> None:

@@ -218,7 +218,7 @@ class StageRun:
                 setbacks.hold(self._desk, self._state, site, answer.refusal)
             case SaidNo():
                 said = SiteRefused(round=self._state.number, site=site, code=answer.refusal, rule=answer.rule)
-                setbacks.decline(self._desk, self._state, said)
+                setbacks.decline(self._desk, self._state, said, setbacks.too_old(answer))
             case Opened():
                 self._opened(site, answer)
             case Ready():

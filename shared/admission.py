@@ -15,11 +15,10 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import Field
 
 from shared.fields import Name
-from shared.identity import COORDINATOR, Host, Port, SiteName, read_record
+from shared.identity import COORDINATOR, RECORD_FORMAT, Host, Port, SiteName, read_record
 from shared.keys import VerifyKey
 from shared.section import Section
 from shared.signed_record import Signature, bounded, check_signature, sign_record
-from shared.wire import PROTOCOL
 
 ADMISSION_PURPOSE = "admission"
 
@@ -30,7 +29,7 @@ class Access(Section):
     `authorities` and `certificate` are PEM.
     """
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     site: SiteName
     number: Annotated[int, Field(ge=1, lt=2**53)]
@@ -55,7 +54,7 @@ def read_admission(data: bytes, *, coordinator_key: VerifyKey) -> Admission:
     """Read an admission by rule 1; whom it is for, and whether it is new, is the caller's question.
 
     Raises:
-        ProtocolError: it was made for another protocol number.
+        ProtocolError: it is of another format.
         TrustError: it is no admission, or another key signed it.
     """
     admission = read_record(Admission, bounded(data, "admission"), "admission")

@@ -22,6 +22,7 @@ from shared.canonical import canonical, digest
 from shared.fields import Digest, Name
 from shared.identity import (
     COORDINATOR,
+    RECORD_FORMAT,
     Host,
     IdentityKey,
     Port,
@@ -41,7 +42,6 @@ from shared.keys import (
 )
 from shared.section import Section
 from shared.signed_record import Signature, bounded, check_signature, sign_record
-from shared.wire import PROTOCOL
 
 INVITATION_PURPOSE = "invitation"
 JOIN_PURPOSE = "join request"
@@ -54,7 +54,7 @@ class Offer(Section):
     one-time secret. Both are secrets of the federation. `expires` in Unix seconds.
     """
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     site: SiteName
     host: Host
@@ -87,7 +87,7 @@ class JoinRequest(Section):
     RFC 2104) under the invitation's token; each covers the fields before it, both in hex.
     """
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     site: SiteName
     transport_key: TransportKey
@@ -116,7 +116,7 @@ def read_invitation(data: bytes) -> Invitation:
     """Read an invitation; whether it has expired is the caller's question.
 
     Raises:
-        ProtocolError: it was made for another protocol number.
+        ProtocolError: it is of another format.
         TrustError: it is not an invitation, or not what the coordinator's key on it signed.
     """
     invitation = read_record(Invitation, bounded(data, "invitation"), "invitation")
@@ -136,7 +136,7 @@ def make_join_request(
         identity_key: as `transport_key`.
     """
     said: dict[str, Any] = {
-        "protocol": PROTOCOL,
+        "protocol": RECORD_FORMAT,
         "federation": invitation.federation,
         "site": invitation.site,
         "transport_key": transport_pem(transport_key.public_key()),
@@ -152,7 +152,7 @@ def read_join_request(data: bytes) -> JoinRequest:
     """Read a join request and check that its maker holds both keys.
 
     Raises:
-        ProtocolError: another protocol number.
+        ProtocolError: it is of another format.
         TrustError: it is not a join request, was changed, or its maker does not hold one of the keys.
     """
     request = read_record(JoinRequest, bounded(data, "join request"), "join request")

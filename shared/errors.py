@@ -4,7 +4,7 @@
     ├── NotReady                        1    a check found something to be mended first
     ├── ConfigError                     3    a file or option is wrong
     ├── TrustError                      4    a key, signature, certificate or chain does not hold
-    │   └── ProtocolError               4    the peer speaks another protocol or version
+    │   └── ProtocolError               4    the peer speaks another protocol, or a record has another format
     ├── Refusal                         5    a site or the server said no, with a wire code
     ├── LinkError                       6    the line to the peer does not work
     ├── StudyError                      7    a study cannot start, go on or finish
@@ -63,7 +63,7 @@ class TrustError(WardroundError):
 
 
 class ProtocolError(TrustError):
-    """The peer speaks another protocol number or software version."""
+    """The peer speaks another protocol, or a record has another format."""
 
     code = "protocol"
 
@@ -154,7 +154,7 @@ class WireCode(StrEnum):
 
 TEMPLATES: dict[WireCode, str] = {
     WireCode.BAD_SIGNATURE: "The message was not signed by the key on the roster.",
-    WireCode.PROTOCOL: "The two sides run different protocol numbers; install the same wheel.",
+    WireCode.PROTOCOL: "Wardround or a library of it is too old on one side for this study; upgrade it there.",
     WireCode.STALE_EPOCH: "The message came from an owner of the study that was replaced.",
     WireCode.UNKNOWN_STUDY: "The site has not opened this study.",
     WireCode.MODEL_SWITCHED: "This round was already answered for another incoming model.",

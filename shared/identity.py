@@ -15,7 +15,7 @@ private keys are kept in `shared/keys.py`.
 import ipaddress
 import re
 from collections.abc import Iterator
-from typing import Annotated, Any, Self, TypeVar
+from typing import Annotated, Any, Literal, Self, TypeVar
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import AfterValidator, Field, ValidationError, model_validator
@@ -26,10 +26,10 @@ from shared.errors import ProtocolError, TrustError
 from shared.fields import Digest, Name
 from shared.keys import fingerprint, identity_hex, read_identity_hex, read_transport_pem
 from shared.section import Section
-from shared.wire import PROTOCOL
 
 COORDINATOR = "coordinator"
 ROSTER_PURPOSE = "roster"
+RECORD_FORMAT: Literal[1] = 1  # of invitations, join requests, admissions and key cards, where it is called protocol
 _AGAIN = "Ask its sender to make it again."
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
@@ -187,15 +187,15 @@ def read_record(kind: type[Record], data: bytes, what: str) -> Record:
         what: what the reader calls the record, such as ``invitation``.
 
     Raises:
-        ProtocolError: the record names another protocol number (both are named).
+        ProtocolError: the record is of another format (both are named).
         TrustError: it is not canonical, or not such a record.
     """
     value: Any = parse_canonical(data)
-    found = value.get("protocol", PROTOCOL) if isinstance(value, dict) else PROTOCOL
-    if found != PROTOCOL:
+    found = value.get("protocol", RECORD_FORMAT) if isinstance(value, dict) else RECORD_FORMAT
+    if found != RECORD_FORMAT:
         raise ProtocolError(
-            f"The {what} was made for protocol {str(found)[:12]}; this software speaks {PROTOCOL}.",
-            remedy="Install the same Wardround version on both sides.",
+            f"The {what} has format {ascii(str(found)[:12])[1:-1]}; this software reads format {RECORD_FORMAT}.",
+            remedy="Upgrade the older of the two sides, and have it made again.",
         )
     try:
         record = kind.model_validate_json(data)

@@ -8,16 +8,15 @@ from typing import Literal
 
 from shared.canonical import canonical
 from shared.fields import Name
-from shared.identity import IdentityKey, SiteName, TransportKey, read_record
+from shared.identity import RECORD_FORMAT, IdentityKey, SiteName, TransportKey, read_record
 from shared.keys import fingerprint
 from shared.section import Section
-from shared.wire import PROTOCOL
 
 
 class KeyCard(Section):
     """Public keys alone; the coordinator's is the one on the site's own invitation."""
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     site: SiteName
     transport_key: TransportKey
@@ -41,7 +40,7 @@ def read_key_card(data: bytes) -> KeyCard:
     """Read what `KeyCard.encode` gave; the caller has bounded its length.
 
     Raises:
-        ProtocolError: another protocol number.
+        ProtocolError: it is of another format.
         TrustError: it is not a key card.
     """
     return read_record(KeyCard, data, "key card")

@@ -12,8 +12,8 @@ The stages of a study are, in order:
     close     server: Close with the last receipts           site: Closed
 
 A rehearsal (`shared/rehearsal.py`) opens nothing: it is one question, Rehearse with the start model, and
-one answer, Rehearsed; a Close ends it before its time. Both have a protocol number of their own, which a
-site that knows no rehearsal refuses by that number.
+one answer, Rehearsed; a Close ends it before its time. Both bear a higher number than the others
+(`shared/protocol.py`), by which a site that knows no rehearsal refuses it.
 
 Open, Work and Close may carry the site's newest admission (`shared/admission.py`), until the site has answered
 one that did.
@@ -30,10 +30,11 @@ from pydantic import Field, TypeAdapter, ValidationError
 
 from shared.address import Address, Stage
 from shared.canonical import canonical, parse_canonical
-from shared.errors import ProtocolError, TrustError, WireCode
+from shared.errors import TrustError, WireCode
 from shared.fields import Digest, Fingerprint, Name
 from shared.heads import Head, Held, Losses
 from shared.metrics import Score
+from shared.protocol import PROTOCOL, insist_on_readable
 from shared.receipt import Receipt
 from shared.rehearsal import Coarse, Findings
 from shared.section import Section, says
@@ -43,8 +44,6 @@ from shared.survey import Survey
 from shared.update import TensorSpec
 from shared.version import VERSION
 
-PROTOCOL: Literal[1] = 1
-REHEARSING: Literal[2] = 2  # of the messages of a rehearsal
 TO_SERVER = "wardround to server"  # envelope purposes: an envelope for one reader is void for another
 MOST_AMENDMENTS = 64  # of one study
 Sealed = Annotated[str, Field(pattern=r"^[0-9a-f]{2,4096}$")]  # an amendment as it was signed, in hex
@@ -67,9 +66,9 @@ def to_site(site: str) -> str:
 
 
 class Message(Section):
-    """What every body shares."""
+    """What every body shares. Whoever gives a number up writes higher ones, so a message may bear any that is read."""
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Annotated[int, Field(ge=1, le=PROTOCOL)] = 1
     version: Annotated[str, Field(pattern=r"^[0-9A-Za-z.+-]{1,32}$")] = VERSION  # the sender's software
     address: Address
 
@@ -140,7 +139,7 @@ class Rehearse(Message):
     """
 
     type: Literal["rehearse"] = "rehearse"
-    protocol: Literal[2] = REHEARSING  # type: ignore[assignment]
+    protocol: Annotated[int, Field(ge=2, le=PROTOCOL)] = 2
     study: Study
     tensors: tuple[TensorSpec, ...]
     model_digest: Digest
@@ -239,7 +238,7 @@ class Rehearsed(Message):
     """
 
     type: Literal["rehearsed"] = "rehearsed"
-    protocol: Literal[2] = REHEARSING  # type: ignore[assignment]
+    protocol: Annotated[int, Field(ge=2, le=PROTOCOL)] = 2
     contract_digest: Digest
     findings: Findings
     work_s: Coarse | None = None
@@ -288,8 +287,8 @@ def decode_to_site(body: bytes) -> FromServer:
     """Read a body that the server signed.
 
     Raises:
-        ProtocolError: another protocol number (both are named).
-        TrustError: not canonical, not a message of this protocol, or of a type foreign to its stage.
+        ProtocolError: of a protocol number that is not read here (`shared/protocol.py`).
+        TrustError: not canonical, not a message of its protocol, or of a type foreign to its stage.
     """
     return _decode(_TO_SITE, body)  # type: ignore[no-any-return]
 
@@ -306,7 +305,8 @@ def has_place(message: Message) -> bool:
 
 def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
     value = parse_canonical(body)
-    _check_same(value if isinstance(value, dict) else {})
+    said = value if isinstance(value, dict) else {}
+    insist_on_readable(said.get("protocol"), sender=str(said.get("version")))
     try:
         message = adapter.validate_json(body)
         same = says(message, value)
@@ -320,20 +320,3 @@ def _decode(adapter: TypeAdapter[Any], body: bytes) -> Any:
             remedy="Compare the two sides' versions.",
         )
     return message
-
-
-def _check_same(value: dict[str, Any]) -> None:
-    """Protocol numbers must be equal, and versions up to the last number."""
-    protocol, version = value.get("protocol"), str(value.get("version"))[:32]
-    ours = REHEARSING if value.get("type") in ("rehearse", "rehearsed") else PROTOCOL
-    if protocol != ours:
-        raise _mismatch("protocol", str(protocol)[:12], str(ours))
-    if version.split(".")[:2] != VERSION.split(".")[:2]:
-        raise _mismatch("version", version, VERSION)
-
-
-def _mismatch(what: str, theirs: str, ours: str) -> ProtocolError:
-    return ProtocolError(
-        f"The peer speaks Wardround {what} {ascii(theirs)[1:-1]}; this software speaks {ours}.",
-        remedy="Install the same Wardround version on both sides.",
-    )

@@ -14,9 +14,9 @@ from client.study_store import StudyStore
 from shared.errors import WireCode
 from shared.ledger import read_types
 from shared.preflight import Fact, Finding, fix, passed, warn
+from shared.protocol import OLDEST, PROTOCOL
 from shared.secret_files import look_at_secrets
 from shared.version import VERSION
-from shared.wire import PROTOCOL
 
 FLOWER = "1.39"  # the Fleet API that both sides speak
 _SECRETS = ("keys", "keys/transport.pem", "keys/identity.pem", str(KEY_FILE), "invitation.json")
@@ -69,23 +69,23 @@ def _permitted(policy: Policy) -> str:
 
 
 def look_at_software(grounds: Grounds) -> Finding:
-    """Does this site speak as the server does, by the server's last signed message?"""
+    """Does this site understand the server, by the server's last signed message?"""
     try:
         flower = version("flwr")
     except PackageNotFoundError:
         flower = "none"
-    facts: dict[str, Fact] = {"version": VERSION, "protocol": int(PROTOCOL), "flower": flower, "code": installed().code}
+    facts: dict[str, Fact] = {"version": VERSION, "protocol": PROTOCOL, "flower": flower, "code": installed().code}
     if not flower.startswith(f"{FLOWER}."):
         return fix(
             f"Flower {flower} is installed; both sides speak that of {FLOWER}.",
             "Install with the constraints.txt of this version.",
             **facts,
         )
-    mine = f"Wardround {VERSION}, protocol {PROTOCOL}"
+    mine = f"Wardround {VERSION}, protocol {OLDEST} to {PROTOCOL}"
     if _was_not_understood(grounds.folder):
         return fix(
-            f"The server's last message was of another version than this one ({mine}).",
-            "Install the coordinator's version, and start the site's agent again.",
+            f"The server's last message asked for what this software does not know ({mine}).",
+            "Upgrade to the coordinator's version as docs/upgrade.md says.",
             **facts,
         )
     theirs = _said_by_server(grounds.folder)
@@ -103,7 +103,7 @@ def _said_by_server(folder: Path) -> str | None:
 
 
 def _was_not_understood(folder: Path) -> bool:
-    """Whether the last message that this site answered spoke another protocol or version."""
+    """Whether the last message that this site answered asked for another protocol, or another network."""
     if not (folder / LEDGER_FILE).is_file():
         return False
     last = deque(read_types(folder / LEDGER_FILE, ("release",)), maxlen=1)

@@ -460,7 +460,7 @@ def test_another_protocol_is_refused_and_both_numbers_are_said(site: LoneSite) -
     body = encode(site.coordinator.open()).replace(b'"protocol":1', b'"protocol":7')
     site.answering.receive(site.coordinator.parcel(body))
     assert site.refused() == [WireCode.PROTOCOL]
-    assert "protocol 7; this software speaks 1" in site.said[-1]
+    assert "protocol 7 has come from Wardround" in site.said[-1]
 
 
 def test_a_replaced_owner_is_not_obeyed(site: LoneSite) -> None:

@@ -105,7 +105,7 @@ def test_an_expired_invitation_says_so_and_makes_nothing(tmp_path: Path) -> None
 
 
 def test_another_protocol_and_spoilt_files_are_refused(tmp_path: Path) -> None:
-    with pytest.raises(ProtocolError, match="protocol 2; this software speaks 1"):
+    with pytest.raises(ProtocolError, match="format 2; this software reads format 1"):
         join(altered(tmp_path, protocol=2), tmp_path / "site", now=NOW)
     with pytest.raises(TrustError, match="fields outside its type"):
         join(altered(tmp_path, site="../../north"), tmp_path / "site", now=NOW)

@@ -42,7 +42,7 @@ def test_a_new_federation_is_whole(folder: Path) -> None:
     assert (federation.roster.version, federation.roster.entries) == (1, ())
     assert len(bytes.fromhex(federation.patient_salt)) == 32
     assert {path.name for path in folder.iterdir()} == {
-        *("federation.toml", "roster.signed", "coordinator.key", "salt"),
+        *("federation.toml", "roster.signed", "coordinator.key", "salt", "format.json"),
         *("ca", "server", "invitations", "studies", "run"),
     }
 

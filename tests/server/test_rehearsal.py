@@ -81,7 +81,7 @@ def test_everybody_answers_and_no_one_is_told_more(ward: Ward) -> None:
 def test_who_does_not_answer_is_named_with_the_cause(ward: Ward) -> None:
     def script(site: str, message: Any) -> Reply:
         if site == "north" and isinstance(message, Rehearse):
-            return Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL)  # an older site
+            return Refused(address=UNADDRESSED, refusal=WireCode.PROTOCOL, version="0.0.9")  # an older site
         return None if site == "south" else well(site, message)
 
     history, line = run(ward, script, there=("north", "south"), deadline_s=0.5)

@@ -71,8 +71,8 @@ def test_bytes_that_are_no_record_are_refused(data: bytes) -> None:
         read_join_request(data)
 
 
-def test_another_protocol_is_named() -> None:
-    with pytest.raises(ProtocolError, match="protocol 2; this software speaks 1"):
+def test_another_format_is_named() -> None:
+    with pytest.raises(ProtocolError, match="format 2; this software reads format 1"):
         read_join_request(changed(REQUEST, protocol=2))
 
 

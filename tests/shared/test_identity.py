@@ -156,6 +156,6 @@ def test_an_entry_needs_some_time_and_a_sound_key() -> None:
         entry(transport_key="-----BEGIN PUBLIC KEY-----")
 
 
-def test_another_protocol_names_both() -> None:
-    with pytest.raises(ProtocolError, match="protocol 9; this software speaks 1"):
+def test_another_format_names_both() -> None:
+    with pytest.raises(ProtocolError, match="format 9; this software reads format 1"):
         read_record(Roster, b'{"protocol":9}', "roster")

@@ -45,8 +45,8 @@ def test_what_is_no_card_is_refused(change: dict[str, object]) -> None:
         read_key_card(canonical(json.loads(card().encode()) | change))
 
 
-def test_another_protocol_is_named() -> None:
-    with pytest.raises(ProtocolError, match="protocol 2"):
+def test_another_format_is_named() -> None:
+    with pytest.raises(ProtocolError, match="format 2"):
         read_key_card(canonical(json.loads(card().encode()) | {"protocol": 2}))
 
 

@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from shared.address import Address, Stage
 from shared.canonical import canonical
 from shared.contract import Contract
-from shared.errors import ProtocolError, TrustError, WireCode
+from shared.errors import TrustError, WireCode
 from shared.rehearsal import MEANINGS, Check, Code, Outcome, code_for, codes_of, fixes, outcome, told, two_digits
 from shared.rehearsal_contract import rehearsal_contract, rehearsal_fault
 from shared.study import parse_study
@@ -88,11 +88,11 @@ def test_an_answer_is_held_against_the_contract() -> None:
     assert rehearsal_fault(plain, rehearsed(contract_digest=plain.digest())) is not None
 
 
-def test_a_rehearsal_has_a_protocol_number_of_its_own() -> None:
+def test_a_rehearsal_bears_a_higher_number_than_a_study() -> None:
     """A site that knows no rehearsal refuses it by that number, and does not throw it away as garbage."""
     body = encode(rehearsed())
     assert decode_to_server(body) == rehearsed()
     assert b'"protocol":2' in body
-    with pytest.raises(ProtocolError, match="protocol 1; this software speaks 2"):
+    with pytest.raises(TrustError, match="fields outside its type"):
         decode_to_server(body.replace(b'"protocol":2', b'"protocol":1'))
     assert not has_place(Closed(address=PLACE, head="0" * 64))
