@@ -1,5 +1,4 @@
-"""What earlier versions said and wrote is read by this one as they meant it, and written by this one as they wrote
-it."""
+"""What earlier versions said and wrote is read by this one as they meant it, and would be written as it was."""
 
 import json
 import tarfile

@@ -4,10 +4,9 @@ A console is what `wardround federation serve` and `wardround site start` write 
 sites that must not get in knock at the same time, while a study runs with two good sites.
 """
 
-import shutil
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from cryptography import x509
 from flwr.proto.fleet_pb2 import ActivateNodeRequest, DeactivateNodeRequest
 from flwr.proto.fleet_pb2_grpc import FleetStub
 from live_federation import LiveFederation
+from other_versions import FAR_NEWER, PATIENCE_S, Console, console, of_a_later_protocol, running, until
 
 from client.imaging.settings import DataSettings
 from client.join import join, load_enrolment
@@ -31,42 +31,8 @@ from server.membership.enrolment import invite
 from shared.errors import LinkError
 from shared.keys import load_transport_key, transport_pem
 from shared.loopback import free_port
+from shared.protocol import OLDEST, PROTOCOL
 from shared.version import VERSION
-
-ROOT = Path(__file__).parents[1]
-PATIENCE_S = 60.0
-OTHER_VERSION = "0.2.0"
-
-
-class Console:
-    """What a process has said since this was made, its times left out."""
-
-    def __init__(self, log: Path) -> None:
-        self._log = log
-        self._from = log.stat().st_size if log.exists() else 0
-
-    def lines(self) -> list[str]:
-        text = self._log.read_bytes()[self._from :].decode() if self._log.exists() else ""
-        return [line.partition("Z ")[2] or line for line in text.splitlines()]
-
-    def await_line(self, sentence: str) -> None:
-        until(lambda: sentence in self.lines(), lambda: f"{sentence!r} in {self.lines()}")
-
-    def troubles(self) -> list[str]:
-        """All but where a site computes, which it says first."""
-        return [line for line in self.lines() if not line.startswith("Computing on")]
-
-
-def until(condition: Callable[[], bool], what: Callable[[], str]) -> None:
-    deadline = time.monotonic() + PATIENCE_S
-    while not condition():
-        assert time.monotonic() < deadline, what()
-        time.sleep(0.05)
-
-
-def console(live: LiveFederation, name: str) -> Console:
-    return Console(live.root / "logs" / f"{name}.log")
-
 
 # ------------------------------------------------------------------ who knocks
 
@@ -222,17 +188,8 @@ def test_a_thief_of_a_key_who_wants_the_place_of_a_site_that_is_there(
     )
 
 
-def another_version(folder: Path) -> Path:
-    """A copy of the software that calls itself another version."""
-    for package in ("shared", "server", "client", "deploy"):
-        shutil.copytree(ROOT / package, folder / package, ignore=shutil.ignore_patterns("__pycache__"))
-    version = folder / "shared" / "version.py"
-    version.write_text(version.read_text().replace(VERSION, OTHER_VERSION))
-    return folder
-
-
 @pytest.mark.slow
-def test_a_stolen_place_and_another_version_while_the_others_work(
+def test_a_stolen_place_and_a_later_protocol_while_the_others_work(
     federation: LiveFederation,
     knocking: dict[str, Console],
     tmp_path: Path,
@@ -247,24 +204,20 @@ def test_a_stolen_place_and_another_version_while_the_others_work(
         f"Have {site} start its agent, which takes the place back; if it is refused, restart this server."
     )
 
-    study = live.launch("two-versions", rounds=1, steps=2, quorum=2)
-    own = console(live, site)
-    with monkeypatch.context() as there:
-        there.setenv("PYTHONPATH", str(another_version(tmp_path)))
-        live.start_site(site)
-    remedy = "Install the same Wardround version on both sides."
-    own.await_line(f"The peer speaks Wardround version {VERSION}; this software speaks {OTHER_VERSION}. {remedy}")
-    knocking["server"].await_line(
-        f"Study two-versions: {site} does not count in round 0: "
-        f"The peer speaks Wardround version {OTHER_VERSION}; this software speaks {VERSION}. {remedy}"
-    )
-    live.finished(study)  # by the others
-    knocking["server"].await_line("Study two-versions is finished after 1 rounds.")
-
-    live.stop(site)
-    own = console(live, site)
-    live.start_site(site)
-    own.await_line("Connected to the federation; waiting for work.")
+    later, reads = PROTOCOL + 1, f"reads {OLDEST} to {PROTOCOL}."
+    study = live.launch("two-protocols", rounds=1, steps=2, quorum=2)
+    with running(live, site, of_a_later_protocol(tmp_path), monkeypatch) as own:
+        own.await_line(
+            f"A message of protocol 1 has come from Wardround {VERSION}; this is Wardround {FAR_NEWER}, which reads "
+            f"{later} to {later}. Have Wardround upgraded on the other side, as docs/upgrade.md says."
+        )
+        knocking["server"].await_line(
+            f"Study two-protocols: {site} does not count in round 0: A message of protocol {later} has come from "
+            f"Wardround {FAR_NEWER}; this is Wardround {VERSION}, which {reads} "
+            "Upgrade Wardround on this side, as docs/upgrade.md says."
+        )
+        live.finished(study)  # by the others
+        knocking["server"].await_line("Study two-protocols is finished after 1 rounds.")
 
 
 def test_nothing_else_was_said_and_nothing_twice(federation: LiveFederation, knocking: dict[str, Console]) -> None:

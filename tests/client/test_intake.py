@@ -53,7 +53,7 @@ def test_an_altered_envelope_does_not_open(site: LoneSite) -> None:
 @pytest.mark.parametrize("wanted", [b'"protocol":3', b'"protocol":null', b'"protocol":"1"'])
 def test_another_protocol_names_both_numbers(site: LoneSite, wanted: bytes) -> None:
     body = encode(site.coordinator.open()).replace(b'"protocol":1', wanted)
-    with pytest.raises(ProtocolError, match="this is Wardround .*, which reads 1 to 2"):
+    with pytest.raises(ProtocolError, match=r"this is Wardround .*, which reads 1 to 2"):
         taken(site, site.coordinator.parcel(body).envelope)
 
 

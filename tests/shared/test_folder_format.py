@@ -43,7 +43,7 @@ def test_joining_again_does_not_say_that_an_old_folder_is_new(place: Provisioned
 
 
 @pytest.mark.parametrize(
-    "words", [("site", "start"), ("site", "sent"), ("federation", "check"), ("federation", "serve"), ("study", "list")]
+    "words", [("site", "start"), ("site", "pause"), ("federation", "check"), ("federation", "serve"), ("study", "list")]
 )
 def test_commands_refuse_a_folder_of_newer_software_and_leaves_it(place: Provisioned, words: tuple[str, str]) -> None:
     folder = place.sites["north"] if words[0] == "site" else place.federation
