@@ -9,14 +9,13 @@ from contextlib import suppress
 from dataclasses import replace
 
 from client.arrivals import Arrivals
-from client.backbones import FOLDER, Backbones
+from client.backbone_fetch import fetch_backbone, forget_backbones
 from client.consent import Consent
 from client.egress import Released
 from client.heads import HeadCheck
 from client.intake import (
     check_agreed,
     check_amended,
-    check_backbone,
     check_epoch,
     check_model,
     check_told,
@@ -92,14 +91,8 @@ class Answering:
             return
         except TrustError as error:
             if site.seldom.append("message_discarded", {"code": error.code}):
-                site.say(
-                    remark(
-                        "A message was thrown away: {why}",
-                        level="error",
-                        why=f"{error.what} {error.remedy}",
-                        code=error.code,
-                    )
-                )
+                why = f"{error.what} {error.remedy}"
+                site.say(remark("A message was thrown away: {why}", level="error", why=why, code=error.code))
             site.link.drop(parcel)
             return
         parcel = replace(parcel, envelope=envelope)
@@ -146,7 +139,7 @@ class Answering:
             self._later(task.parcel)
         else:
             if isinstance(task.message, Open):
-                self._forget_backbones()
+                forget_backbones(self._site, self._workload.opening)
         self._workload.go_on()
 
     def _answer_with(self, task: Task, came: Ending | Refusal) -> None:
@@ -196,7 +189,7 @@ class Answering:
         if isinstance(message, Open):
             check_amended(record, message, coordinator=self._site.enrolment.coordinators.keys)
             self._consent.to_open(message, parcel.envelope)
-            self._take_backbone(parcel, message)
+            fetch_backbone(self._site, parcel, message)
             if not self._workload.take_over(parcel, message):
                 self._workload.add(Task(parcel, message, OpenJob(study=message.study, tensors=message.tensors)))
             return
@@ -225,39 +218,6 @@ class Answering:
             self._close(parcel, message, record)
         else:
             raise Refusal(WireCode.CONTRACT, remedy="A study of that name is known here; a rehearsal has its own.")
-
-    def _take_backbone(self, parcel: Parcel, message: Open) -> None:
-        """Fetch the frozen backbone of a study that is opened, unless it lies here already."""
-        backbone, held = message.study.backbone, Backbones(self._site.folder)
-        if backbone is None or not backbone.frozen:
-            return
-        if (here := held.find(backbone.sha256)) is not None:
-            check_backbone(here, found=backbone.sha256, digest=backbone.sha256)
-            return
-        policy, size = self._site.settings.policy, message.payload_bytes
-        if size > policy.backbone_bytes_at_most:
-            raise policy.refusal("backbone_bytes_at_most", f"the study's backbone has {size:,} bytes")
-        with held.arriving(backbone.sha256) as part:
-            try:
-                found = self._site.link.fetch(parcel, part, limit=size)
-            except TrustError:
-                raise Refusal(WireCode.MODEL_UNSOUND) from None
-            check_backbone(part, found=found, digest=backbone.sha256)
-        self._site.say(
-            remark(
-                "The backbone of {study} has come; it lies in the site's {folder}/ while a study needs it.",
-                study=message.study.name,
-                folder=FOLDER,
-            )
-        )
-
-    def _forget_backbones(self) -> None:
-        """Those that no study needs: of studies that are over here, and of openings that came to nothing."""
-        site = self._site
-        opening = {study.backbone.sha256 for study in self._workload.opening if study.backbone is not None}
-        for sha256 in Backbones(site.folder).forget(site.studies.backbones(site.now()) | opening):
-            gone = "The backbone {digest} is of no study here; it was removed from {folder}/."
-            site.say(remark(gone, digest=sha256[:12], folder=FOLDER))
 
     def _answer_late(
         self, parcel: Parcel, message: Work, record: StudyRecord, rounds: range
@@ -332,7 +292,7 @@ class Answering:
         with suppress(DiskFull):  # the answer is given; whoever signs next covers its release
             site.ledger.sign_head(time=site.now(), wait=False)
         site.say(remark("Study {study}: {reason}.", study=study, reason=message.reason))
-        self._forget_backbones()
+        forget_backbones(self._site, self._workload.opening)
 
     def _over(self, record: StudyRecord) -> None:
         """A study is over here without its coordinator's word, which has been told."""

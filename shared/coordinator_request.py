@@ -9,11 +9,10 @@ from typing import Literal
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from shared.fields import Name
-from shared.identity import IdentityKey, SiteName, read_record
+from shared.identity import RECORD_FORMAT, IdentityKey, SiteName, read_record
 from shared.keys import fingerprint, identity_hex, read_identity_hex
 from shared.section import Section
 from shared.signed_record import Signature, bounded, check_signature, sign_record
-from shared.wire import PROTOCOL
 
 PURPOSE = "coordinator's request"
 
@@ -21,7 +20,7 @@ PURPOSE = "coordinator's request"
 class CoordinatorRequest(Section):
     """Who asks to be named among the coordinators of a federation, and with which key."""
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     name: SiteName
     key: IdentityKey
@@ -40,7 +39,7 @@ def make_coordinator_request(federation: str, name: str, *, key: Ed25519PrivateK
         name: under which sites and auditors will read of its maker.
         key: the maker's; only its public half is written.
     """
-    said = {"protocol": PROTOCOL, "federation": federation, "name": name, "key": identity_hex(key.public_key())}
+    said = {"protocol": RECORD_FORMAT, "federation": federation, "name": name, "key": identity_hex(key.public_key())}
     return sign_record(said, key=key, signer=name, purpose=PURPOSE)
 
 

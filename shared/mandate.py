@@ -29,11 +29,10 @@ from shared.canonical import canonical, digest, parse_canonical
 from shared.envelope import open_envelope, seal
 from shared.errors import TrustError
 from shared.fields import Digest, Name
-from shared.identity import COORDINATOR, IdentityKey, SiteName, UnixSeconds, read_record
+from shared.identity import COORDINATOR, RECORD_FORMAT, IdentityKey, SiteName, UnixSeconds, read_record
 from shared.keys import KeysInTurn, fingerprint, read_identity_hex
 from shared.section import Section
 from shared.signed_record import Signature, bounded
-from shared.wire import PROTOCOL
 
 MOST_MANDATES = 100
 MOST_COORDINATORS = 8
@@ -63,7 +62,7 @@ class Coordinator(Section):
 class Mandate(Section):
     """Who coordinates from one number on; `previous` is the digest of the mandate before, `issued` in Unix seconds."""
 
-    protocol: Literal[1] = PROTOCOL
+    protocol: Literal[1] = RECORD_FORMAT
     federation: Name
     number: Annotated[int, Field(ge=1, le=MOST_MANDATES)]
     previous: Digest

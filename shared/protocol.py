@@ -12,7 +12,7 @@ knows:
 
 So a site and a server of neighbouring numbers do together whatever the lower one knows. Nothing is negotiated, and
 so nobody can have two sides that know more say less. Why, and how a number is added and given up, stands in
-`docs/adr/0023-messages-bear-the-lowest-number.md`.
+`docs/adr/0024-messages-bear-the-lowest-number.md`.
 """
 
 from typing import Final

@@ -51,7 +51,7 @@ from shared.wire import (
 )
 
 EVERY = sorted(recording.RECORDED.iterdir())
-CHANGED = "What travels has changed: docs/adr/0023-messages-bear-the-lowest-number.md says how that is done."
+CHANGED = "What travels has changed: docs/adr/0024-messages-bear-the-lowest-number.md says how that is done."
 
 
 @pytest.fixture(scope="module", params=EVERY, ids=lambda folder: folder.name)

@@ -16,6 +16,7 @@ from rich.text import Text
 from client.about_site import DEFAULT_CONFIG, Config, about_site
 from client.cli.account import data
 from client.cli.approve import approve, deny
+from client.cli.backup import backup, restore
 from client.cli.budget import app as budget
 from client.cli.check import check
 from client.cli.image_list import image_list
@@ -34,7 +35,6 @@ from client.cli.withdraw import withdraw
 from client.pausing import find_pause
 from client.retention import standing, standing_in_words
 from client.settings import folder_of, load_settings
-from client.site_backup_command import backup, restore
 from client.site_folder import joined_folder
 from client.waiting_entries import damaged_lines
 from shared.console import Answer, answering, facts, printable, table

@@ -20,8 +20,8 @@ PassphraseFile = Annotated[
 _SINCE = (
     "What this site did since is not in it: updates that left, what patients paid, and who withdrew. The coordinator's"
     " next message of a study betrays that, and the site refuses it (foreign_head) until the loss is declared; see"
-    " After a restore in docs/site.md. If you know already that something is missing, tell the coordinator. Start no"
-    " second site from it while the first one runs."
+    " After a restore in docs/site-life.md. If you know already that something is missing, tell the coordinator. Start"
+    " no second site from it while the first one runs."
 )
 
 
