@@ -11,6 +11,7 @@ from client.site import Site
 from shared.canonical import digest
 from shared.errors import ProtocolError, TrustError
 from shared.mandate import Succession, carried
+from shared.remarks import Remark, remark, trouble
 from shared.wire import FromServer
 
 REFUSED = "mandate_refused"
@@ -63,16 +64,17 @@ class Arrivals:
         except TrustError as error:
             site.seldom.append(REFUSED, {"code": error.code, "mandates": digest(mandates)})
             if error.what != self._refused:
-                site.say(f"Mandates of the coordinators were not followed: {error.what} {error.remedy}")
+                site.say(trouble(error, "Mandates of the coordinators were not followed: {error}"))
             self._refused = error.what
             return
         if found is not None:
             site.say(told(found))
 
 
-def told(found: Succession) -> str:
+def told(found: Succession) -> Remark:
     """A mandate that is followed from now on, in words."""
     newest, lead = found.newest, found.newest.leader()
     others = [one.name for one in newest.coordinators if one.name != newest.lead]
     beside = f"; named beside: {', '.join(others)}" if others else ""
-    return f"The federation is coordinated by {lead.name} now (mandate {newest.number}{beside}): {lead.fingerprint()}."
+    now = "The federation is coordinated by {lead} now (mandate {mandate}{beside}): {fingerprint}."
+    return remark(now, lead=lead.name, mandate=newest.number, beside=beside, fingerprint=lead.fingerprint())

@@ -13,18 +13,20 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from client import admission, leaving, opening_evidence, pausing, peers, waiting_entries
+from client import admission, coordinators, leaving, opening_evidence, pausing, peers, waiting_entries
 from client.privacy import budget_file, claims, withdrawn
 from client.receipts import LEDGER_FILE, RECEIPTS_FILE
 from client.settings import FILE_NAME, load_settings
 from client.stopped import agent_stopped
+from shared import folder_format
 from shared.backup_file import insist_on_new, make_folder, write_backup
 from shared.errors import ConfigError, TrustError
 from shared.ledger import read_entries
 from shared.sealed import SITE
 
 FILES = (
-    *(FILE_NAME, "invitation.json", "join-request.json", admission.FILE_NAME, peers.FILE_NAME),
+    *(folder_format.FILE_NAME, FILE_NAME, "invitation.json", "join-request.json"),
+    *(admission.FILE_NAME, coordinators.FILE_NAME, peers.FILE_NAME),
     *(LEDGER_FILE, RECEIPTS_FILE, budget_file.FILE_NAME, claims.FILE_NAME, withdrawn.FILE_NAME),
     *(pausing.FILE_NAME, leaving.FILE_NAME, waiting_entries.FILE_NAME, waiting_entries.DAMAGED_FILE),
 )
@@ -98,6 +100,7 @@ def _members(folder: Path) -> Iterator[Path]:
 
 
 def _insist_on_site(folder: Path) -> None:
+    folder_format.insist_on_format(folder)
     try:
         load_settings(folder / FILE_NAME)
     except ConfigError:

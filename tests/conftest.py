@@ -1,12 +1,13 @@
 """What every test may ask for."""
 
+import contextlib
 import functools
 import os
 import re
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,22 +24,19 @@ settings.register_profile("any machine", deadline=None)  # how long one takes is
 settings.load_profile("any machine")
 
 if TYPE_CHECKING:
+    from flower_lab import Lab
     from live_federation import CalmStudy, LiveFederation
 
 PROGRAMS = ("federation", "lab", "orthanc")  # fixtures that start real programs, once a process of tests
-SERVER_SIDE = ("tests/server/", "tests/faults/")
+RUNNING = pytest.StashKey[dict[str, Callable[[], object]]]()  # those that run in this process, and how each is ended
 
 
 class ByProgram(LoadScopeScheduling):
-    """Tests of one module run in one process; so do all modules that share a program which takes long to start.
-
-    One for the tests of the server and of faults, one for all others: they mostly wait, and may do so side by side.
-    """
+    """Tests of one module run in one process; so do all modules that share a program which takes long to start."""
 
     def _split_scope(self, nodeid: str) -> str:
         module = nodeid.partition("::")[0]
-        program = _program_of(module)
-        return f"{program} {module.startswith(SERVER_SIDE)}" if program else module
+        return _program_of(module) or module
 
 
 @functools.cache
@@ -68,6 +66,16 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     if gpu and not _has_gpu():
         for item in gpu:
             item.add_marker(pytest.mark.skip(reason="no CUDA device"))
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """End a program when its tests in this process are over: until the end of all it would take its share of a core."""
+    if "PYTEST_XDIST_WORKER" not in os.environ:
+        return  # tests come in the order of their files, so that there may be more
+    wanted = {*getattr(item, "fixturenames", ()), _program_of(item.nodeid.partition("::")[0])}
+    running = item.config.stash.get(RUNNING, {})
+    for name in running.keys() - wanted:
+        running.pop(name)()
 
 
 @pytest.fixture(scope="session")
@@ -111,19 +119,46 @@ def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def federation(tmp_path_factory: pytest.TempPathFactory) -> Iterator["LiveFederation"]:
+def federation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator["LiveFederation"]:
     """One real federation of three sites for all tests that need one; at its end nothing is left of it."""
     from live_federation import LiveFederation
 
-    with LiveFederation(tmp_path_factory.mktemp("live") / "federation") as live:
+    running = pytestconfig.stash.setdefault(RUNNING, {})
+    with contextlib.ExitStack() as stack:
+        live = stack.enter_context(LiveFederation(tmp_path_factory.mktemp("live") / "federation"))
         live.begin()
+
+        def end() -> None:
+            family = live.family()
+            stack.close()
+            _, alive = psutil.wait_procs(family, timeout=10)
+            assert alive == []
+            with socket.socket() as probe:  # lines that were cut linger; a listener does not
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(("127.0.0.1", live.port))
+
+        running["federation"] = end
         yield live
-        family = live.family()
-    _, alive = psutil.wait_procs(family, timeout=10)
-    assert alive == []
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # lines that were cut linger; a listener does not
-        probe.bind(("127.0.0.1", live.port))
+        if running.pop("federation", None) is not None:
+            end()
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator["Lab"]:
+    """One SuperLink for all tests that speak with one by themselves."""
+    from flower_lab import Lab
+
+    running = pytestconfig.stash.setdefault(RUNNING, {})
+    lab = Lab(tmp_path_factory.mktemp("lab"))
+
+    def end() -> None:
+        lab.close()
+        assert lab.superlink.children() == []
+
+    running["lab"] = end
+    yield lab
+    if running.pop("lab", None) is not None:
+        end()
 
 
 @pytest.fixture(scope="session")

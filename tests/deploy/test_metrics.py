@@ -83,10 +83,10 @@ def until(federation: LiveFederation, api: str, query: str, count: int) -> dict[
     }
 
 
-def test_prometheus_reads_both_sides(federation: LiveFederation, calm_study: CalmStudy, prometheus: str) -> None:
-    committed = len(federation.commits(calm_study.folder))
-    sites = sorted(federation.sites)
-    name = calm_study.folder.name
+def test_prometheus_reads_both_sides(federation: LiveFederation, prometheus: str) -> None:
+    folder = federation.launch("counted")  # agents that were started anew since another study have forgotten it
+    federation.finished(folder)
+    committed, name, sites = len(federation.commits(folder)), folder.name, sorted(federation.sites)
     read = until(federation, prometheus, f'wardround_study_rounds_total{{study="{name}"}}', 1)
     assert read == {(name,): committed}
     read = until(federation, prometheus, f'wardround_study_updates_admitted_total{{study="{name}"}}', 3)

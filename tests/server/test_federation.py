@@ -33,7 +33,7 @@ def folder(tmp_path: Path) -> Path:
 
 def test_a_new_federation_is_whole(folder: Path) -> None:
     federation = load_federation(folder)
-    assert federation.settings.model_dump(exclude={"metrics"}, exclude_none=True) == {
+    assert federation.settings.model_dump(exclude={"log", "metrics"}, exclude_none=True) == {
         "name": "lungs",
         "host": "fl.example",
         "fleet_port": 9092,
@@ -128,7 +128,7 @@ def test_an_unknown_key_in_the_settings_lists_the_known_ones(folder: Path) -> No
     with (folder / "federation.toml").open("a") as file:
         file.write("colour = 1\n")
     with pytest.raises(
-        ConfigError, match="colour: unknown key; known here: fleet_port, host, metrics, name, proxied_port"
+        ConfigError, match="colour: unknown key; known here: fleet_port, host, log, metrics, name, proxied_port"
     ):
         load_federation(folder)
     (folder / "federation.toml").write_text("name = ")

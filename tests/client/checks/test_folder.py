@@ -14,6 +14,7 @@ from client.notify_settings import NotifySettings
 from client.policy import Policy
 from client.settings import FILE_NAME, AboutSite, load_settings, write_settings
 from shared.errors import ConfigError
+from shared.protocol import PROTOCOL
 
 
 def a_folder(root: Path, **changes: Any) -> Path:
@@ -29,7 +30,7 @@ def a_folder(root: Path, **changes: Any) -> Path:
 
 def test_a_site_that_heard_nothing_yet_says_what_it_is(tmp_path: Path) -> None:
     found = look_at_software(Grounds(a_folder(tmp_path)))
-    assert (found.outcome, found.facts["protocol"]) == ("pass", 1)
+    assert (found.outcome, found.facts["protocol"]) == ("pass", PROTOCOL)
     assert "no message has come" in found.what
 
 
