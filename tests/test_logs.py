@@ -28,6 +28,8 @@ def test_logs_of_a_live_federation(federation: LiveFederation) -> None:
     live.run_study("logged", rounds=2, steps=2)
     told = {name: lines(folder, "agent") for name, folder in live.sites.items()}
     worked = {name: lines(folder, "worker") for name, folder in live.sites.items()}
+    ended = "Study {study} is finished after {rounds} rounds."
+    live.until(lambda: ended in _events(lines(live.federation, "server"), study="logged"), "the server's last word")
     server = lines(live.federation, "server")
 
     for line in (*server, *(line for some in (*told.values(), *worked.values()) for line in some)):
@@ -42,7 +44,6 @@ def test_logs_of_a_live_federation(federation: LiveFederation) -> None:
         assert rounds == {1, 2}
     counted = [line for line in server if line["event"].startswith("Round {round}/") and line["study"] == "logged"]
     assert [(line["round"], line["counted"]) for line in counted] == [(1, 3), (2, 3)]
-    assert "Study {study} is finished after {rounds} rounds." in _events(server, study="logged")
 
 
 def test_nothing_of_a_patient_or_a_path_is_in_them(federation: LiveFederation) -> None:

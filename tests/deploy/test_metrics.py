@@ -91,7 +91,8 @@ def test_prometheus_reads_both_sides(federation: LiveFederation, prometheus: str
     assert read == {(name,): committed}
     read = until(federation, prometheus, f'wardround_study_updates_admitted_total{{study="{name}"}}', 3)
     assert read == {(name, site): committed for site in sites}
-    assert until(federation, prometheus, f'wardround_study_state{{study="{name}"}}', 1) == {(name, "finished"): 1}
+    state = f'wardround_study_state{{study="{name}",code="finished"}}'
+    assert until(federation, prometheus, state, 1) == {(name, "finished"): 1}
     assert until(federation, prometheus, "wardround_roster_site_online == 1", 3).keys() == {(site,) for site in sites}
     assert until(federation, prometheus, "wardround_site_connected == 1", 3).keys() == {(site,) for site in sites}
     enough = f"wardround_site_updates_released_total >= {committed}"
