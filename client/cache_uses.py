@@ -3,8 +3,6 @@
 What an entry holds, and whether it is whole, `client/imaging/cache.py` decides.
 """
 
-import os
-from collections.abc import Iterator
 from pathlib import Path
 
 _SUFFIX = ".study"
@@ -33,16 +31,3 @@ def last_use(entry: Path) -> float:
 def entries(cache: Path) -> list[Path]:
     """Those of a cache, the one in the making left out."""
     return sorted(path for path in cache.glob("[!.]*") if path.is_dir())
-
-
-def size_of(*places: Path) -> int:
-    """Bytes of all files under these places, a file of several names once; links are not followed."""
-    return sum({(about.st_dev, about.st_ino): about.st_size for place in places for about in _files(place)}.values())
-
-
-def _files(place: Path) -> Iterator[os.stat_result]:
-    if place.is_dir() and not place.is_symlink():
-        for folder, _, names in os.walk(place):
-            yield from ((Path(folder) / name).lstat() for name in names)
-    elif place.is_symlink() or place.exists():
-        yield place.lstat()

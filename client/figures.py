@@ -17,11 +17,12 @@ from client.admission import load_admission
 from client.receipts import LEDGER_FILE
 from client.site import Site
 from shared.certificates import ends_at
+from shared.disks import bytes_under
 from shared.errors import WardroundError
 from shared.figures import Family, Sample, metrics
 from shared.keys import transport_pem
 from shared.ledger import Entry, entry_of, read_whole_lines
-from shared.monitoring import Health, Heartbeat, bytes_under
+from shared.monitoring import Health, Heartbeat
 
 if TYPE_CHECKING:
     from prometheus_client.core import Metric

@@ -19,12 +19,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from client.backbones import Backbones
-from client.cache_uses import entries, forget_use, size_of, users
+from client.cache_uses import entries, forget_use, users
 from client.coordinators import Coordinators
 from client.join import load_invitation
 from client.privacy.training_patients import TrainingPatients
 from client.study_store import StudyRecord, StudyStore
 from shared.amendment import trail
+from shared.disks import bytes_under
 from shared.errors import ConfigError, StudyError, TrustError
 from shared.ledger import Ledger
 
@@ -45,7 +46,7 @@ class Leftovers:
     def sizes(self) -> dict[str, int]:
         """Bytes by kind."""
         kinds = {"spool": self.spool, "cache": self.cache, "backbone": self.backbones}
-        return {kind: size_of(*places) for kind, places in kinds.items()}
+        return {kind: bytes_under(*places) for kind, places in kinds.items()}
 
 
 def leftovers(folder: Path, study: str, *, abandoned: bool) -> Leftovers:

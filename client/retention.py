@@ -17,11 +17,11 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
-from client.cache_uses import size_of
 from client.disk_settings import DiskSettings
 from client.spool import RECORDS
 from client.study_store import StudyStore, open_digests
 from client.work.cache_room import CacheRoom
+from shared.disks import bytes_under
 from shared.durable import try_lock
 from shared.remarks import remark
 
@@ -74,15 +74,16 @@ def sweep(folder: Path, limits: DiskSettings, studies: StudyStore, *, now: float
     """
     freed = 0
     for place in _out_of_date(folder, limits, studies, now=now):
-        freed += size_of(place)
+        held = bytes_under(place)
         with contextlib.suppress(OSError):
             shutil.rmtree(place) if place.is_dir() else place.unlink()
+        freed += held - bytes_under(place)
     return Went(freed, _sweep_cache(folder, limits, now=now))
 
 
 def standing(folder: Path, limits: DiskSettings) -> dict[str, int | None]:
     """What spool and cache take, in bytes, and after how many days what goes."""
-    sizes = {f"{name}_bytes": size_of(folder / name) for name in ("spool", "cache")}
+    sizes = {f"{name}_bytes": bytes_under(folder / name) for name in ("spool", "cache")}
     return {**sizes, "spool_days": limits.spool_days, "cache_days": limits.cache_days}
 
 

@@ -22,6 +22,7 @@ from shared import service_manager
 from shared.allocator import reuse_freed_memory
 from shared.clock import utc_now
 from shared.errors import WardroundError
+from shared.folder_format import insist_on_format
 from shared.log_file import Log
 from shared.remarks import remark, trouble
 
@@ -70,6 +71,7 @@ def _serve(folder: Path, say: Log) -> str:
 def _run_one(folder: Path, signals: "_Signals", say: Log) -> tuple[str, bool]:
     """Run one agent to its end; the site's name, and whether another one should begin."""
     signals.reload_asked = False  # what is asked from here on is about a file that may have been read already
+    insist_on_format(folder)
     settings = load_settings(folder / FILE_NAME)
     say.follow(settings.log, site=settings.site.name)
     site = open_site(folder, say=say)

@@ -129,8 +129,8 @@ def check_settings(folder: Path) -> None:
 
 def _settings_and_enrolment(folder: Path) -> tuple[SiteSettings, Enrolment]:
     """Both, if they are of one site, and the policy permits the federation."""
-    settings, enrolment = load_settings(folder / "site.toml"), load_enrolment(folder)
-    invitation = enrolment.invitation
+    enrolment = load_enrolment(folder)  # looks at the folder's format before anything else is read
+    settings, invitation = load_settings(folder / "site.toml"), enrolment.invitation
     if settings.site.name != invitation.site:
         raise ConfigError(
             f"site.toml names the site {settings.site.name!r}, its invitation {invitation.site!r}.",

@@ -20,6 +20,7 @@ from client.settings import FILE_NAME, load_settings
 from client.stopped import agent_stopped
 from shared import folder_format
 from shared.backup_file import insist_on_new, make_folder, write_backup
+from shared.durable import locked
 from shared.errors import ConfigError, TrustError
 from shared.ledger import read_entries
 from shared.sealed import SITE
@@ -64,7 +65,7 @@ def back_up(folder: Path, file: Path, *, passphrase: str) -> int:
     """
     folder, file = folder.resolve(), file.resolve()
     insist_on_new(file, folder, whose="site's")
-    with agent_stopped(folder):
+    with agent_stopped(folder), locked(folder):
         return write_backup(folder, file, lambda: _members(folder), kind=SITE, passphrases=(passphrase,))
 
 

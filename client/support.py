@@ -21,12 +21,12 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from client.cache_uses import size_of
 from client.receipts import LEDGER_FILE
 from client.settings import FILE_NAME, SiteSettings, load_settings
 from client.software import installed
 from client.starting import software_of
 from shared.chain import Entry
+from shared.disks import bytes_under
 from shared.errors import WardroundError
 from shared.ledger import read_entries
 
@@ -162,5 +162,5 @@ def _kind(line: str) -> str:
 
 
 def _disk(folder: Path) -> dict[str, int]:
-    parts = {name: size_of(folder / name) for name in ("cache", "spool", "backbones", LEDGER_FILE, "worker.log")}
+    parts = {name: bytes_under(folder / name) for name in ("cache", "spool", "backbones", LEDGER_FILE, "worker.log")}
     return {"free": shutil.disk_usage(folder).free, **parts}

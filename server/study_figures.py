@@ -7,11 +7,11 @@ from typing import Any
 from server.log import JournalReader
 from server.progress import Progress
 from server.study_folder import ENDED, StudyFolder
+from shared.disks import bytes_under
 from shared.errors import WardroundError
 from shared.figures import Family, Sample
 from shared.keys import VerifyKey
 from shared.ledger import Entry
-from shared.monitoring import bytes_under
 
 _STUDY: Any = ("study",)
 _SITE: Any = ("study", "site")

@@ -1,4 +1,4 @@
-"""What is known of a disk before work is put on it: room, speed of writing, and whether it is encrypted.
+"""What is known of a disk and of what lies on it: speed of writing, whether it is encrypted, and what files take.
 
 Whether the disk under a folder is encrypted is read from Linux's device tree: a device-mapper volume whose uuid begins
 with CRYPT (dm-crypt), on the way from the folder's file system down to the disks. Encryption that does not show there,
@@ -61,6 +61,26 @@ def encrypted(folder: Path, *, sys: Path = _SYS, mounts: Path = _MOUNTS) -> bool
     if any((layer / "dm" / "uuid").is_file() and _is_crypt(layer) for layer in layers):
         return True
     return False if any((layer / "device").exists() or (layer / "partition").exists() for layer in layers) else None
+
+
+def bytes_under(*places: Path) -> int:
+    """Bytes of all files under these places, a file of several names once; what goes away meanwhile is not counted.
+
+    Links are not followed.
+    """
+    return sum({(about.st_dev, about.st_ino): about.st_size for place in places for about in _files(place)}.values())
+
+
+def _files(place: Path) -> Iterator[os.stat_result]:
+    paths = [place] if not place.is_dir() or place.is_symlink() else _below(place)
+    for path in paths:
+        with contextlib.suppress(OSError):
+            yield path.lstat()
+
+
+def _below(folder: Path) -> Iterator[Path]:
+    for place, _, names in os.walk(folder):
+        yield from (Path(place) / name for name in names)
 
 
 def _write_all(descriptor: int, block: bytes) -> None:

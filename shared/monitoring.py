@@ -10,7 +10,6 @@ there and by the labels that they have: study, site and code.
 """
 
 import contextlib
-import os
 import socket
 import threading
 import time
@@ -18,7 +17,6 @@ from collections.abc import Callable, Iterable, Iterator
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from ipaddress import IPv6Address, ip_address
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
 from pydantic import AfterValidator, Field
@@ -115,16 +113,6 @@ def shown(settings: MetricsSettings, figures: Callable[[], Figures], *, say: Cal
         server.shutdown()
         server.server_close()
         thread.join()
-
-
-def bytes_under(folder: Path) -> int:
-    """Size of all files in a folder and those in it; what goes away meanwhile is not counted."""
-    total = 0
-    with contextlib.suppress(OSError), os.scandir(folder) as found:
-        for entry in found:
-            with contextlib.suppress(OSError):
-                total += bytes_under(Path(entry.path)) if entry.is_dir(follow_symlinks=False) else entry.stat().st_size
-    return total
 
 
 class _Server(ThreadingHTTPServer):

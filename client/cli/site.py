@@ -173,9 +173,13 @@ def status(config: Config = DEFAULT_CONFIG) -> Answer:
     until = _admitted_until(folder)
     if until:
         shown["admitted until"] = until
-    disk = standing(folder, load_settings(config).disk)
-    said = found | {"awaits_approval": waits, "admitted_until": until, "disk": disk}
-    return Answer(said, Group(facts(shown | standing_in_words(disk)), *map(Text, lines)))
+    said = found | {"awaits_approval": waits, "admitted_until": until, "disk": None}
+    try:
+        said["disk"] = disk = standing(folder, load_settings(config).disk)
+        shown |= standing_in_words(disk)
+    except ConfigError:  # the agent goes on by the one that it has read
+        shown["site.toml"] = f"cannot be used; `{about_site(config, 'check')}` says why"
+    return Answer(said, Group(facts(shown), *map(Text, lines)))
 
 
 def _approvals(folder: Path) -> "Approvals":

@@ -8,12 +8,14 @@
 Called under the cache's lock (`client/imaging/cache.py`): before an entry is made, and by `client/retention.py`.
 """
 
+import contextlib
 import shutil
 from collections.abc import Callable, Set
 from pathlib import Path
 
-from client.cache_uses import entries, last_use, note_use, size_of, users
+from client.cache_uses import entries, last_use, note_use, users
 from client.disk_settings import DiskSettings
+from shared.disks import bytes_under
 from shared.errors import Refusal, WireCode
 
 _GB, _DAY_S = 1_000_000_000, 86_400
@@ -49,7 +51,7 @@ class CacheRoom:
             Refusal: `OVER_QUOTA`.
         """
         running = self._running()
-        held = {entry: size_of(entry) for entry in entries(self._cache)}
+        held = {entry: bytes_under(entry) for entry in entries(self._cache)}
         idle = sorted((entry for entry in held if not users(entry) & running), key=last_use)
         limit = self._limits.cache_gb_at_most
         if limit is not None and sum(held.values()) - sum(held[one] for one in idle) + needed > limit * _GB:
@@ -64,9 +66,9 @@ class CacheRoom:
         """Remove what rule 2 says, and nothing else; returns the bytes that are free again."""
         running, freed = self._running(), 0
         for entry in entries(self._cache):
-            if self._is_old(entry) and not users(entry) & running:
-                freed += size_of(entry)
-                shutil.rmtree(entry)
+            with contextlib.suppress(OSError):  # a disk that refuses keeps it
+                if self._is_old(entry) and not users(entry) & running:
+                    freed += _removed(entry)
         return freed
 
     def note_use(self, key: str) -> None:
@@ -77,3 +79,10 @@ class CacheRoom:
     def _is_old(self, entry: Path) -> bool:
         days = self._limits.cache_days
         return days is not None and self._clock() - last_use(entry) > days * _DAY_S
+
+
+def _removed(entry: Path) -> int:
+    """Bytes that are free again."""
+    held = bytes_under(entry)
+    shutil.rmtree(entry, ignore_errors=True)
+    return held - bytes_under(entry)

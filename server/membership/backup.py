@@ -1,8 +1,8 @@
 """Backup and restore of a whole federation folder: keys, authority, roster, settings, studies with their journals.
 
-Left out is what the next start makes anew: `run/`, the proxy's temporary files, and what is half written. A backup is
-taken while nobody serves the federation, so that journals and models belong together. How it is written and read is
-decided in `shared/backup_file.py`.
+Left out are the logs, what the next start makes anew (`run/`, the proxy's temporary files), and what is half written. A
+backup is taken while nobody serves the federation, so that journals and models belong together. How it is written and
+read is decided in `shared/backup_file.py`.
 """
 
 from collections.abc import Iterator
@@ -15,7 +15,7 @@ from shared.durable import locked, try_lock
 from shared.errors import ResourceError
 from shared.sealed import FEDERATION
 
-_TRANSIENT = ("run", "proxy/tmp", "proxy/nginx.pid")
+_TRANSIENT = ("run", "logs", "proxy/tmp", "proxy/nginx.pid")
 
 
 def back_up(folder: Path, file: Path, *, passphrases: tuple[str, str]) -> int:

@@ -1,5 +1,6 @@
 """What is kept for long enough goes; what an open study needs, and what proves anything, stays."""
 
+import errno
 import os
 from pathlib import Path
 
@@ -106,3 +107,17 @@ def test_what_stays_is_told(site: LoneSite) -> None:
         "spool": "0.00 GB; finished work goes 30 days after its study's end",
         "cache": "0.00 GB; nothing goes by age",
     }
+
+
+def test_a_disk_that_refuses_keeps_it_and_ends_nothing(site: LoneSite, monkeypatch: pytest.MonkeyPatch) -> None:
+    def busy(*_: object, **__: object) -> None:
+        raise OSError(errno.ENOTEMPTY, "Directory not empty")
+
+    entry = site.folder / "cache" / "unused"
+    with monkeypatch.context() as refusing:
+        refusing.setattr("os.unlink", busy)
+        refusing.setattr("os.rmdir", busy)
+        assert swept(site, cache_days=30).cache == 0
+    assert (entry / "train.npy").is_file()
+    assert swept(site, cache_days=30).cache == 100
+    assert not entry.exists()

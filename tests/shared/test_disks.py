@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from shared.disks import encrypted, write_speed
+from shared.disks import bytes_under, encrypted, write_speed
 
 
 def devices(root: Path, folder: Path, **layers: dict[str, str]) -> Path:
@@ -56,3 +56,12 @@ def test_of_a_file_system_without_a_device_nothing_is_known(tmp_path: Path) -> N
 def test_what_is_written_to_try_a_disk_does_not_stay(tmp_path: Path) -> None:
     assert write_speed(tmp_path, size=1 << 20) > 0
     assert list(tmp_path.iterdir()) == []
+
+
+def test_the_size_of_a_folder(tmp_path: Path) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a").write_bytes(b"1234")
+    (tmp_path / "b").write_bytes(b"12")
+    (tmp_path / "again").hardlink_to(tmp_path / "b")
+    assert bytes_under(tmp_path) == 6
+    assert bytes_under(tmp_path / "nowhere") == 0

@@ -2,7 +2,6 @@
 
 import socket
 from collections.abc import Iterator
-from pathlib import Path
 
 import httpx
 import pytest
@@ -10,7 +9,7 @@ import pytest
 from shared.errors import ResourceError
 from shared.figures import Family, Sample, metrics
 from shared.loopback import free_port
-from shared.monitoring import MOST_CALLERS, SILENCE_S, Health, Heartbeat, MetricsSettings, bytes_under, shown
+from shared.monitoring import MOST_CALLERS, SILENCE_S, Health, Heartbeat, MetricsSettings, shown
 
 FAMILIES = (
     Family("ward_beds", "Beds."),
@@ -117,11 +116,3 @@ def test_a_loop_that_stands_still_is_noticed() -> None:
 def test_the_host_is_an_address() -> None:
     with pytest.raises(ValueError, match="does not appear to be an IPv4 or IPv6 address"):
         MetricsSettings(port=1, host="everywhere")
-
-
-def test_the_size_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "in").mkdir()
-    (tmp_path / "in" / "a").write_bytes(b"1234")
-    (tmp_path / "b").write_bytes(b"12")
-    assert bytes_under(tmp_path) == 6
-    assert bytes_under(tmp_path / "nowhere") == 0

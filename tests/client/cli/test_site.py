@@ -23,6 +23,18 @@ def test_status_of_a_running_site(federation: LiveFederation, calm_study: CalmSt
     assert max(map(len, shown.stdout.splitlines())) <= 80
 
 
+def test_status_beside_a_file_that_cannot_be_used(federation: LiveFederation) -> None:
+    config = next(iter(federation.sites.values())) / "site.toml"
+    sound = config.read_text()
+    try:
+        config.write_text(sound + "\ncolour = 1\n")
+        found = answer("site", "status", "--config", config)
+    finally:
+        config.write_text(sound)
+    assert found["state"] != "dead"
+    assert found["disk"] is None
+
+
 def test_sent_lists_what_left(federation: LiveFederation, calm_study: CalmStudy) -> None:
     config = federation.sites["site-1"] / "site.toml"
     said = answer("site", "sent", "--config", config, "--study", "calm")
