@@ -56,7 +56,7 @@ class Deciding:
         self._now = now
 
     def waiting(self, study: str) -> Waiting:
-        """The study as the coordinator signed it.
+        """The study as its coordinator signed it, who may have given up the lead since.
 
         Raises:
             ConfigError: none of that name waits.
@@ -66,13 +66,13 @@ class Deciding:
         if asked is None:
             raise ConfigError(f"No study {study} waits here.", remedy=f"See `{about_site(self._config, 'status')}`.")
         invitation = self._enrolment.invitation
-        coordinator = self._enrolment.coordinators.keys
-        message = open_message(bytes.fromhex(asked.opening), site=invitation.site, coordinator=coordinator)
+        coordinators, opening = self._enrolment.coordinators, bytes.fromhex(asked.opening)
+        message = open_message(opening, site=invitation.site, coordinator=coordinators.keys)
         if not isinstance(message, Open) or message.study.name != study:
             raise TrustError("What waits is not an opening of that study.", remedy="Restart the site's agent.")
         contract = derive_contract(message, site=invitation.site).under(asked.terms)
-        fingerprint = self._enrolment.coordinators.fingerprint()
-        words = explain(message, contract, terms=asked.terms, coordinator=fingerprint)
+        signer = coordinators.signer_of(opening, site=invitation.site)
+        words = explain(message, contract, terms=asked.terms, coordinator=signer)
         budget = self._budget(message.study)
         return Waiting(study, asked.since, (*words, *budget), contract, asked.terms)
 

@@ -9,12 +9,14 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from lone_site import START, LoneSite, a_study
 
 from client.coordinators import FILE_NAME
+from client.deciding import Deciding
 from client.evidence import export_ledger
 from client.join import load_enrolment
 from client.line.parcels import Parcel
 from shared.amendment import Amendment, Terms, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.chain import verify
+from shared.clock import utc_now
 from shared.keys import identity_hex, make_identity_key
 from shared.ledger import read_lines
 from shared.mandate import FIRST, Coordinator, Mandate, SignedMandate, Succession, carry, read_succession, sign_mandate
@@ -170,3 +172,12 @@ def test_an_auditor_gets_the_mandates_with_the_ledger(two: Two, tmp_path: Path) 
     assert read_succession(file.read_bytes()) == two.whole
     key = load_enrolment(two.site.folder).identity_key.public_key()
     assert verify(read_lines(tmp_path / "evidence" / "north-ledger.jsonl"), public_key=key, signer="north").ok
+
+
+def test_an_opening_that_waits_is_shown_with_the_key_that_signed_it(two: Two) -> None:
+    two.site.set_policy(studies="ask")
+    two.site.tell(two.say.open())
+    load_enrolment(two.site.folder).coordinators.take(two.whole.encode(), note=lambda *_: None)
+    words = Deciding(two.site.folder, now=utc_now).waiting("lungs").words
+    assert two.named.leader().fingerprint() in words[0]
+    assert two.handed.leader().fingerprint() not in words[0]
