@@ -12,7 +12,7 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
-from shared.durable import write_atomically
+from shared.durable import locked, write_atomically
 from shared.enrolment import Invitation
 from shared.envelope import open_envelope
 from shared.errors import ConfigError, TrustError
@@ -86,21 +86,24 @@ class Coordinators:
             The succession, if it is another than before.
 
         Raises:
+            ConfigError: what was followed before cannot be read.
             ProtocolError: it was made for another protocol number.
             TrustError: a rule does not hold; what was followed before stays.
         """
-        if self._seen is not None and data == self._seen.encode():
-            return None
-        invited = self._invitation
-        found = follow(
-            read_succession(data), federation=invited.federation, trusted=invited.coordinator_key, seen=self._seen
-        )
-        if self._seen is not None and len(found.mandates) == len(self._seen.mandates):
-            return None
-        note(ENTRY, _entry_of(found))
-        write_atomically(self._folder / FILE_NAME, data, mode=0o600)
-        self._seen = found
-        return found
+        with locked(self._folder / "keys"):  # the lock of the site's folder is the note's
+            self._seen = self._longest()
+            if self._seen is not None and data == self._seen.encode():
+                return None
+            invited = self._invitation
+            found = follow(
+                read_succession(data), federation=invited.federation, trusted=invited.coordinator_key, seen=self._seen
+            )
+            if self._seen is not None and len(found.mandates) == len(self._seen.mandates):
+                return None
+            note(ENTRY, _entry_of(found))
+            write_atomically(self._folder / FILE_NAME, data, mode=0o600)
+            self._seen = found
+            return found
 
     def explain(self, error: TrustError, holds: Callable[[Ed25519PublicKey], bool]) -> TrustError:
         """Why a message is not believed, in better words if one who led before signed it.
@@ -120,6 +123,11 @@ class Coordinators:
                     remedy="Ask the coordinator who still uses the old key, and where.",
                 )
         return error
+
+    def _longest(self) -> Succession | None:
+        """What is followed here, or in the folder: beside an agent that runs, a command may have followed more."""
+        kept = _load(self._folder, self._invitation)
+        return max((one for one in (self._seen, kept) if one), key=lambda one: len(one.mandates), default=None)
 
 
 def _load(folder: Path, invitation: Invitation) -> Succession | None:

@@ -1,6 +1,7 @@
 """A site follows the lead to another coordinator, in the middle of a study, and nobody who gave it up."""
 
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ from client.deciding import Deciding
 from client.evidence import export_ledger
 from client.join import load_enrolment
 from client.line.parcels import Parcel
+from client.waiting_entries import keep_entry
 from shared.amendment import Amendment, Terms, sign_amendment, with_terms
 from shared.canonical import digest
 from shared.chain import verify
@@ -181,3 +183,14 @@ def test_an_opening_that_waits_is_shown_with_the_key_that_signed_it(two: Two) ->
     words = Deciding(two.site.folder, now=utc_now).waiting("lungs").words
     assert two.named.leader().fingerprint() in words[0]
     assert two.handed.leader().fingerprint() not in words[0]
+
+
+def test_what_a_command_followed_beside_the_agent_is_not_taken_back(two: Two) -> None:
+    onward = Succession((*two.whole.mandates, two.mandate(two.handed, "cyd", by="ben")))
+    known = load_enrolment(two.site.folder).coordinators
+    assert known.take(onward.encode(), note=partial(keep_entry, two.site.folder)) == onward
+    late = two.told(two.say.open(), two.ben, two.whole)
+    assert late.id in two.site.line.dropped
+    assert any("number 3 was seen" in said for said in two.site.said)
+    assert read_succession((two.site.folder / FILE_NAME).read_bytes()) == onward
+    assert two.site.site.coordinator == two.cyd.public_key()
