@@ -5,7 +5,6 @@ in `shared/admission.py`; here are the file, `admission.json` in the site's fold
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, NamedTuple, Self
 
@@ -13,6 +12,7 @@ from client.coordinators import Coordinators
 from shared.admission import Admission, read_admission
 from shared.canonical import digest
 from shared.certificates import check_certificate, ends_at, is_for_key
+from shared.clock import day
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
 from shared.errors import ConfigError, TrustError
@@ -113,7 +113,7 @@ def load_admission(folder: Path, invitation: Invitation, *, transport_key: str |
 
 def last_day(admission: Admission) -> str:
     """The day on which the admission's certificate ends, UTC."""
-    return datetime.fromtimestamp(ends_at(admission.certificate.encode()), UTC).date().isoformat()
+    return day(ends_at(admission.certificate.encode()))
 
 
 def _entry_of(admission: Admission) -> dict[str, Any]:

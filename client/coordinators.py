@@ -6,7 +6,6 @@ while leading (an opening that waits for a person, an amendment, a receipt, a re
 """
 
 from collections.abc import Callable
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -112,17 +111,17 @@ class Coordinators:
             error: as it was found.
             holds: whether the message holds against a key.
         """
-        for lead in self._seen.leads[:-1] if self._seen else ():
-            if holds(lead.public_key()):
-                assert self._seen is not None
-                now = self._seen.newest.leader()
-                began = self._seen.began(now)
+        for key in self.keys.keys[:-1]:
+            if holds(key):
                 return TrustError(
-                    f"It is signed by {lead.name}, who gave up the lead: {now.name} leads since"
-                    f" {_day(began.issued)}, by mandate {began.number}.",
+                    f"It is signed by {self.gave_up(key)}.",
                     remedy="Ask the coordinator who still uses the old key, and where.",
                 )
         return error
+
+    def gave_up(self, key: Ed25519PublicKey) -> str | None:
+        """As `Succession.gave_up`."""
+        return self._seen.gave_up(key) if self._seen else None
 
     def _longest(self) -> Succession | None:
         """What is followed here, or in the folder: beside an agent that runs, a command may have followed more."""
@@ -154,7 +153,3 @@ def _entry_of(found: Succession) -> dict[str, Any]:
         "fingerprint": newest.leader().fingerprint(),
         "others": [one.name for one in newest.coordinators if one.name != newest.lead],
     }
-
-
-def _day(unix_seconds: float) -> str:
-    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()

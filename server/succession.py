@@ -6,7 +6,6 @@
 Who may be named, and how the lead changes hands, is decided in `server/coordinators.py`.
 """
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
@@ -56,18 +55,12 @@ def check_leads(succession: Succession | None, key: Ed25519PublicKey) -> None:
     """
     if succession is None or identity_hex(key) == succession.newest.leader().key:
         return
-    lead, began = succession.newest.leader(), succession.began(succession.newest.leader())
-    since = f"{lead.name} leads since {day(began.issued)}, by mandate {began.number}"
-    if former := next((one for one in succession.leads if one.key == identity_hex(key)), None):
+    lead = succession.newest.lead
+    if former := succession.gave_up(key):
         raise TrustError(
-            f"The key of {former.name} signs nothing any more: {since}.",
-            remedy=f"Put {lead.name}'s key back as coordinator.key, or have {lead.name} finish the take-over.",
+            f"The key is of {former}, and signs nothing any more: {lead} leads.",
+            remedy=f"Put {lead}'s key back as coordinator.key, or have {lead} finish the take-over.",
         )
     raise TrustError(
-        f"coordinator.key is not the key of who leads: {since}.", remedy="Restore it, or the folder, from your backup."
+        f"coordinator.key is not the key of {lead}, who leads.", remedy="Restore it, or the folder, from your backup."
     )
-
-
-def day(unix_seconds: float) -> str:
-    """A day as people read it, UTC."""
-    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()

@@ -20,17 +20,19 @@ A reader who trusts one key, and may have followed a succession before, follows 
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Annotated, Any, Literal, Self
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 from pydantic import Field, model_validator
 
 from shared.canonical import canonical, digest, parse_canonical
+from shared.clock import day
 from shared.envelope import open_envelope, seal
 from shared.errors import TrustError
 from shared.fields import Digest, Name
 from shared.identity import COORDINATOR, RECORD_FORMAT, IdentityKey, SiteName, UnixSeconds, read_record
-from shared.keys import KeysInTurn, fingerprint, read_identity_hex
+from shared.keys import KeysInTurn, fingerprint, identity_hex, read_identity_hex
 from shared.section import Section
 from shared.signed_record import Signature, bounded
 
@@ -41,6 +43,7 @@ FIRST = "0" * 64
 _PURPOSE, _ACCEPTANCE = "mandate", "acceptance of a mandate"
 _CARRIED = struct.Struct(">8sI")
 _MAGIC = b"WARDSUC\n"
+_BEGINS = b'{"mandates":'
 _ASK = "Ask the coordinator, by a number that you know, who coordinates the federation now."
 
 
@@ -137,6 +140,15 @@ class Succession:
         """The mandate that put somebody in the lead."""
         return next(mandate for mandate in self.mandates if mandate.leader().key == lead.key)
 
+    def gave_up(self, key: Ed25519PublicKey) -> str | None:
+        """In words, which former lead's key it is, and since when no more; None if it is no former lead's."""
+        hexed, leads = identity_hex(key), self.leads
+        for former, after in pairwise(leads):
+            if former.key == hexed:
+                began = self.began(after)
+                return f"{former.name}, who gave up the lead on {day(began.issued)} by mandate {began.number}"
+        return None
+
     def encode(self) -> bytes:
         """The succession's one form in bytes."""
         return canonical({"mandates": [one.model_dump(mode="json") for one in self.mandates]})
@@ -151,6 +163,11 @@ def sign_mandate(mandate: Mandate, *, key: Ed25519PrivateKey) -> SignedMandate:
     fields = mandate.model_dump()
     said = canonical(mandate.model_dump(mode="json"))
     return SignedMandate.model_validate({**fields, "signature": _seal(said, key, _PURPOSE)})
+
+
+def is_succession(data: bytes) -> bool:
+    """Whether a file begins as a succession does; whether it is sound, `read_succession` says."""
+    return data.startswith(_BEGINS)
 
 
 def read_succession(data: bytes) -> Succession:

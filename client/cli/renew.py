@@ -13,7 +13,7 @@ from client.settings import folder_of
 from client.waiting_entries import keep_entry, note_now
 from shared.console import Answer, answering, facts
 from shared.keys import transport_pem
-from shared.mandate import LARGEST
+from shared.mandate import LARGEST, is_succession
 from shared.signed_record import read_file
 
 
@@ -29,7 +29,7 @@ def renew(
 
     folder = folder_of(config)
     had, data = load_enrolment(folder), _content(admission)
-    if data.startswith(b'{"mandates":'):
+    if is_succession(data):
         return _followed(config, folder, had, data)
     public = transport_pem(had.transport_key.public_key())
     taken = take_admission(

@@ -24,10 +24,9 @@ from shared.errors import ConfigError, TrustError
 from shared.identity import COORDINATOR, Roster, read_roster
 from shared.key_card import read_key_card
 from shared.keys import KeysInTurn, VerifyKey, fingerprint, identity_hex, read_identity_hex, read_identity_pem
-from shared.mandate import Succession, read_succession
+from shared.mandate import Succession, is_succession, read_succession
 
 _LARGEST = 8 << 20  # bytes, as of an envelope
-_MANDATES = b'{"mandates":'
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
 
 
@@ -60,7 +59,7 @@ def read_signer(given: str, name: str | None) -> Signer:
     data = _content(given)
     if data.startswith(MAGIC):
         return _of_roster(_self_signed(data), name)
-    if data.startswith(_MANDATES):
+    if is_succession(data):
         return _of_mandates(read_succession(data), name)
     if data.startswith(b"{"):
         return _of_card(data, name)

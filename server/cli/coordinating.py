@@ -13,7 +13,8 @@ import typer
 from server import coordinators
 from server.cli.compared import ask_person, check_fingerprint
 from server.federation import load_federation
-from server.succession import day, offer_path
+from server.succession import offer_path
+from shared.clock import day
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.coordinator_request import read_coordinator_request

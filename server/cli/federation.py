@@ -4,7 +4,6 @@ Who may be admitted is decided in `server/membership/enrolment.py`; here its ans
 """
 
 import time
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -20,6 +19,7 @@ from server.cli.renewing import renew, status
 from server.federation import create_federation, load_federation
 from server.membership import enrolment
 from server.membership.admissions import admission_path
+from shared.clock import day
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.enrolment import read_join_request
@@ -100,7 +100,7 @@ def admit(
     shown = {
         "Admitted": entry.site,
         "Fingerprint": entry.fingerprint(),
-        "Valid until": _day(entry.not_after),
+        "Valid until": day(entry.not_after),
         "Certificate": admission_path(folder, entry.site),
         "Next": typed("federation", "serve", folder),
     }
@@ -124,7 +124,7 @@ def roster(folder: Folder) -> Answer:
     data = {"federation": found.settings.name, "sites": [_entry(entry) for entry in found.roster.entries]}
     if not found.roster.entries:
         return Answer(data, f"No site yet. Invite one: {typed('federation', 'invite', folder, 'SITE')}")
-    rows = [(entry.site, entry.fingerprint(), _day(entry.not_after)) for entry in found.roster.entries]
+    rows = [(entry.site, entry.fingerprint(), day(entry.not_after)) for entry in found.roster.entries]
     return Answer(data, table(("site", "fingerprint", "valid until"), rows))
 
 
@@ -143,12 +143,8 @@ def _now() -> int:
     return int(time.time())
 
 
-def _day(unix_seconds: int) -> str:
-    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()
-
-
 def _entry(entry: RosterEntry) -> dict[str, str]:
-    return {"site": entry.site, "fingerprint": entry.fingerprint(), "valid_until": _day(entry.not_after)}
+    return {"site": entry.site, "fingerprint": entry.fingerprint(), "valid_until": day(entry.not_after)}
 
 
 for one in (renew, status, check, passphrase, proxy, backup, restore):

@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated
 
@@ -22,6 +21,7 @@ from server.membership.renewal import (
     renew_sites,
     waiting_sites,
 )
+from shared.clock import day
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.errors import ConfigError
@@ -54,7 +54,7 @@ def renew(
         return _authority(folder, frozenset(without or ()))
     if site:
         return _sites(folder, site)
-    until = _day(renew_server_certificate(folder, now=_now()))
+    until = day(renew_server_certificate(folder, now=_now()))
     shown = {
         "Server certificate": f"valid until {until}",
         "Shown": "a server that runs takes it up between two rounds",
@@ -72,8 +72,8 @@ def status(folder: Folder) -> Answer:
     lines: list[str] = []
     for ending in endings(federation):
         taken, warning = has_taken(federation, ending.name) if ending.name in sites else None, ending.warning(now)
-        rows.append((ending.name, _day(ending.at), _TAKEN[taken]))
-        data.append({"name": ending.name, "until": _day(ending.at), "warning": warning, "taken": taken})
+        rows.append((ending.name, day(ending.at), _TAKEN[taken]))
+        data.append({"name": ending.name, "until": day(ending.at), "warning": warning, "taken": taken})
         lines += [warning] if warning else []
     step = next_step(folder)
     if step is not Step.COMING:
@@ -84,7 +84,7 @@ def status(folder: Folder) -> Answer:
 
 def _sites(folder: Path, sites: Sequence[str]) -> Answer:
     renewed = renew_sites(folder, sites, now=_now())
-    data = [{"site": e.site, "valid_until": _day(e.not_after), "admission": _file(folder, e.site)} for e in renewed]
+    data = [{"site": e.site, "valid_until": day(e.not_after), "admission": _file(folder, e.site)} for e in renewed]
     shown = table(("site", "valid until"), ((row["site"], row["valid_until"]) for row in data))
     return Answer({"sites": data}, Group(shown, Text(_CARRIED)))
 
@@ -106,7 +106,3 @@ def _file(folder: Path, site: str) -> str:
 
 def _now() -> int:
     return int(time.time())
-
-
-def _day(unix_seconds: float) -> str:
-    return datetime.fromtimestamp(unix_seconds, UTC).date().isoformat()

@@ -91,7 +91,7 @@ def test_a_running_study_goes_on_under_the_second_and_the_first_is_obeyed_no_mor
     assert any("coordinated by ben now" in said for said in site.said)
     late = two.told(say.work(3, NEXT), two.ann, two.whole)
     assert late.id in site.line.dropped
-    assert "signed by ann, who gave up the lead: ben leads since" in site.said[-1]
+    assert "signed by ann, who gave up the lead on 2027-01-15" in site.said[-1]
     assert "by mandate 2" in site.said[-1]
     assert site.entries("message_discarded") == [{"code": "trust"}]
     assert len(site.answers) == 3

@@ -81,6 +81,16 @@ def test_one_that_does_not_follow_by_the_rules_is_refused(mandates: list[SignedM
         succession(*mandates)
 
 
+def test_who_gave_up_the_lead_is_said_with_the_mandate_that_ended_it() -> None:
+    onward = succession(FOUNDED, HANDED, mandate(HANDED, "cyd", by="ben", issued=1_900_000_000))
+    said = [onward.gave_up(KEYS[name].public_key()) for name in ("ann", "ben", "cyd")]
+    assert said == [
+        "ann, who gave up the lead on 2027-01-15 by mandate 2",
+        "ben, who gave up the lead on 2030-03-17 by mandate 3",
+        None,
+    ]
+
+
 def test_no_byte_of_it_can_be_changed() -> None:
     value: Any = parse_canonical(WHOLE.encode())
     for one in value["mandates"]:
