@@ -15,20 +15,23 @@ from typing import TypeVar
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
+from client.about_site import about_site
 from client.admission import FILE_NAME as ADMISSION
 from client.admission import Reach, load_admission
+from client.coordinators import FILE_NAME as MANDATES
 from client.coordinators import Coordinators
+from client.settings import FILE_NAME
 from shared.admission import Admission
 from shared.durable import fsync_folder, write_atomically
 from shared.enrolment import Invitation, make_join_request, read_invitation
 from shared.errors import ConfigError, TrustError
 from shared.folder_format import insist_on_format, mark_folder
 from shared.keys import (
-    identity_hex,
     load_identity_key,
     load_transport_key,
     make_identity_key,
     make_transport_key,
+    read_identity_hex,
     save_key,
     transport_pem,
 )
@@ -67,7 +70,7 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
     Raises:
         ConfigError: the invitation cannot be read, or the folder belongs to another site or to newer software.
         ProtocolError: the invitation is of another format.
-        TrustError: the invitation is damaged or has expired, or a key file is exposed.
+        TrustError: the invitation is damaged or has expired, a new one is not by who leads, or a key file is exposed.
     """
     data = _read(invitation)
     invited = read_invitation(data)
@@ -135,12 +138,29 @@ def _refuse_other_site(folder: Path, invited: Invitation) -> None:
     if not kept.exists():
         return
     known = read_invitation(_read(kept))
-    trusted = {identity_hex(key) for key in Coordinators(folder, known).keys.keys}
-    if (known.federation, known.site) != (invited.federation, invited.site) or invited.coordinator_key not in trusted:
+    if (known.federation, known.site) != (invited.federation, invited.site):
         raise ConfigError(
             f"{folder} belongs to site {known.site!r} of federation {known.federation!r}.",
             remedy="Name a new folder; each site of each federation has its own keys.",
         )
+    if invited != known:
+        _insist_on_lead(Coordinators(folder, known), invited, folder / FILE_NAME)
+
+
+def _insist_on_lead(coordinators: Coordinators, invited: Invitation, config: Path) -> None:
+    """A new invitation names the address and its authority anew: whoever leads now may do that."""
+    key = read_identity_hex(invited.coordinator_key)
+    if key == coordinators.key:
+        return
+    if former := coordinators.gave_up(key):
+        raise TrustError(
+            f"The invitation is signed by {former}.", remedy="Ask the coordinator who leads now for a new invitation."
+        )
+    raise TrustError(
+        "The invitation is signed by a coordinator whom this site does not know. Nothing was changed.",
+        remedy="If the federation was handed over, have coordinators.signed sent and take it first, then join again:"
+        f" `{about_site(config, 'renew', MANDATES)}`. Else call the coordinator by a number that you know.",
+    )
 
 
 def _make(folder: Path) -> None:

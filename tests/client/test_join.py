@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from invited import invitation, invitation_bytes
+from invited import KEY, handed_over, invitation, invitation_bytes
 from live_federation import answer, wardround
 
 from client.join import join, load_enrolment
@@ -87,7 +87,7 @@ def test_a_new_invitation_is_answered_with_the_old_keys(tmp_path: Path) -> None:
     assert keys(folder) == before
 
 
-@pytest.mark.parametrize("changed", [{"site": "south"}, {"federation": "hearts"}, {"key": make_identity_key()}])
+@pytest.mark.parametrize("changed", [{"site": "south"}, {"federation": "hearts"}])
 def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed: dict[str, Any]) -> None:
     folder = tmp_path / "site"
     request = join(sent(tmp_path), folder, now=NOW).read_bytes()
@@ -95,6 +95,20 @@ def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed:
         join(sent(tmp_path, **changed), folder, now=NOW)
     assert (folder / "join-request.json").read_bytes() == request
     assert load_enrolment(folder).invitation == INVITATION
+
+
+def test_a_new_invitation_is_taken_from_who_leads_alone(tmp_path: Path) -> None:
+    folder, ben = tmp_path / "site", make_identity_key()
+    request = join(sent(tmp_path), folder, now=NOW).read_bytes()
+    with pytest.raises(TrustError, match="whom this site does not know") as caught:
+        join(sent(tmp_path, key=ben, host="new.example"), folder, now=NOW)
+    assert f"wardround site renew coordinators.signed --config {folder / 'site.toml'}" in caught.value.remedy
+    load_enrolment(folder).coordinators.take(handed_over(KEY, ben).encode(), note=lambda *_: None)
+    with pytest.raises(TrustError, match="signed by ann, who gave up the lead on 2027-01-15 by mandate 2"):
+        join(sent(tmp_path, host="old.example"), folder, now=NOW)
+    assert join(sent(tmp_path), folder, now=NOW).read_bytes() == request  # the very one that is kept
+    join(sent(tmp_path, key=ben, host="new.example"), folder, now=NOW)
+    assert load_enrolment(folder).invitation.host == "new.example"
 
 
 def test_an_expired_invitation_says_so_and_makes_nothing(tmp_path: Path) -> None:

@@ -189,7 +189,7 @@ def test_a_site_invited_by_the_first_joins_under_the_second(made: Federation, tm
     assert enrolled.coordinators.key == ben.public_key()
     revoke(made.folder, "north")
     again = invite(made.folder, "north", now=NOW)  # by the second, for a site that knows the first alone
-    with pytest.raises(ConfigError, match="belongs to site"):
+    with pytest.raises(TrustError, match="a coordinator whom this site does not know"):
         join(again, tmp_path / "north", now=NOW)
     known = load_enrolment(tmp_path / "north").coordinators
     known.take(succession_path(made.folder).read_bytes(), note=lambda *_: None)
