@@ -57,6 +57,11 @@ class Coordinators:
         return self._seen.newest if self._seen else None
 
     @property
+    def succession(self) -> Succession | None:
+        """The mandates that are followed; None if there were none."""
+        return self._seen
+
+    @property
     def _invited(self) -> Ed25519PublicKey:
         return read_identity_hex(self._invitation.coordinator_key)
 

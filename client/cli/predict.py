@@ -39,7 +39,7 @@ def predict(
         typer.Option("--config", help=f"The site's {FILE_NAME}: its coordinator's key, its rules on images."),
     ] = None,
     coordinator: Annotated[
-        str | None, typer.Option(help="The coordinator's key instead: 64 hex digits, a PEM file or a key card.")
+        str | None, typer.Option(help="The coordinator's key: 64 hex digits, a PEM file, a key card or a fingerprint.")
     ] = None,
     clinical: Annotated[
         Path | None,
@@ -61,27 +61,27 @@ def predict(
     from client.prediction.predicting import predict as run
     from client.prediction.released_model import load_released
     from client.work.device import resolve_device
-    from shared.keys import fingerprint, identity_hex
 
     key = coordinator_key(coordinator, config)
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
+    key.insist()
     config, kind = _own(config, coordinator), _insist(images, out, kind)
     table = _clinical(clinical, released.card, config, kind)
     wanted = Wanted(explain=explain, reports=dicom_sr, segmentations=dicom_seg)
     beside = Beside(released, images, out, kind=kind, wanted=wanted, now=lambda: datetime.now(UTC))
     command, rules, say = _decoding(kind, images, released.card), _rules(config), progress_console().print
     found = run(released, folder=images, command=command, out=out, rules=rules, beside=beside, clinical=table, say=say)
-    data = {"folder": str(out), "signed_by": fingerprint(identity_hex(key.held)), **beside.close(out / PAGE)}
-    return _told(found, released.card, data)
+    data = {"folder": str(out), "signed_by": key.fingerprint, **beside.close(out / PAGE)}
+    return _told(found, released.card, data, signer=key.words)
 
 
-def _told(found: "Tally", card: "ModelCard", data: dict[str, Any]) -> Answer:
+def _told(found: "Tally", card: "ModelCard", data: dict[str, Any], *, signer: str) -> Answer:
     calibration, called = card.calibration.words, card.operating.words
     data |= found.model_dump(mode="json") | {"notice": RESEARCH_ONLY, "model": card.weights.sha256}
     data |= {"calibration": calibration, "operating_point": called}
     shown = {
         "model": f"{card.weights.sha256} of {card.origin.study}",
-        "signed by": data["signed_by"],
+        "signed by": signer,
         **({"masks": called} if card.inputs.task.kind == "segmentation" else _of_probabilities(card)),
         **_head(found),
     }
@@ -119,7 +119,10 @@ def _decoding(kind: "FolderKind", folder: Path, card: "ModelCard") -> tuple[str,
 
 def _own(config: Path | None, coordinator: str | None) -> Path | None:
     """The site's own settings: those named, or else those by whose invitation the model is checked."""
-    return Path(FILE_NAME) if config is None and coordinator is None else config
+    from client.prediction.coordinator_key import is_fingerprint
+
+    by_site = coordinator is None or is_fingerprint(coordinator)
+    return Path(FILE_NAME) if config is None and by_site else config
 
 
 def _clinical(table: Path | None, card: "ModelCard", config: Path | None, kind: "FolderKind") -> "ClinicalTable | None":

@@ -14,19 +14,21 @@ import torch
 from click.testing import Result
 from cryptography.hazmat.primitives import serialization
 from finished_study import Finished, finished_study
+from invited import handed_over
 from live_federation import answer, wardround
 from PIL import Image
 
 from client.imaging.fit import fit
 from client.imaging.pictures import Picture
 from client.imaging.transforms import to_network
+from client.join import load_enrolment
 from client.prediction.answer import Prediction
 from client.prediction.coordinator_key import coordinator_key
 from server.export import Asked, Exported, evidence_for, export_model
 from server.federation import load_federation
 from shared.errors import ConfigError, TrustError
 from shared.key_card import KeyCard
-from shared.keys import identity_hex, make_identity_key
+from shared.keys import fingerprint, identity_hex, make_identity_key
 from shared.model_card import RESEARCH_ONLY
 from shared.models import build_model, load_state
 from shared.randomness import StudyRandom
@@ -166,6 +168,31 @@ def test_a_key_is_given_in_several_forms(ward: Ward, tmp_path: Path) -> None:
         coordinator_key(str(tmp_path / "key"), None)
     with pytest.raises(ConfigError, match="no key to read"):
         coordinator_key(str(tmp_path / "nowhere"), None)
+
+
+def test_a_model_of_a_former_lead_is_refused_until_that_key_is_named(ward: Ward, tmp_path: Path) -> None:
+    place, ben = ward.made.place, make_identity_key()
+    federation = load_federation(place.federation)
+    mandates = handed_over(federation.coordinator_key, ben, federation=federation.settings.name)
+    site = shutil.copytree(next(iter(place.sites.values())), tmp_path / "site")
+    data = {"kind": "pictures", "folder": str(ward.images), "labels": str(ward.images / "note.txt")}
+    (site / "site.toml").write_text(tomli_w.dumps({"site": {"name": "north"}, "data": data}))
+    (tmp_path / "mandates").write_bytes(mandates.encode())
+    load_enrolment(site).coordinators.take(mandates.encode(), note=lambda *_: None)
+    out, known = tmp_path / "out", ("--config", site / "site.toml")
+    for how in (known, ("--coordinator", tmp_path / "mandates")):
+        done = wardround(*ward.asked(out, *how, "--json"))
+        error = json.loads(done.stdout)["error"]
+        assert done.exit_code == TrustError.exit_code
+        assert "signed by ann, who gave up the lead on 2027-01-15 by mandate 2" in error["what"]
+        assert f"--coordinator {identity_hex(ward.key)}" in error["remedy"]
+    assert not out.exists()
+    ann = fingerprint(identity_hex(ward.key))
+    done = wardround(*ward.asked(out, *known, "--coordinator", ann))
+    assert done.exit_code == 0, done.output
+    assert f"ann, {ann}" in done.output
+    other = fingerprint(identity_hex(make_identity_key().public_key()))
+    assert failed(wardround(*ward.asked(out, *known, "--coordinator", other, "--json")))[0] == TrustError.exit_code
 
 
 def _card(ward: Ward) -> dict[str, Any]:
