@@ -2,7 +2,9 @@
 
 1. Whoever is to be named makes a key and a request where they work; the lead admits it after two people have compared
    its fingerprint. Who is named signs nothing yet.
-2. The lead offers the hand-over to one who is named. Nothing changes by an offer; the next change by the lead voids it.
+2. The lead offers the hand-over to one who is named. Nothing changes by an offer, and in this folder the next change by
+   the lead voids it. But an offer that was given cannot be taken back: it bears the lead's signature, and whoever kept
+   a copy can accept it elsewhere and show it to sites that have not followed another mandate of that number.
 3. The one to come accepts with their own key. From then on it is the federation's: mandate, key, roster and admissions
    follow in this order, the old key is gone from the folder, and what was cut short is finished by accepting again.
 

@@ -12,6 +12,9 @@ A succession is sound if
 3. a mandate with another lead is signed by that one, too, and the lead before is named by none that follows;
 4. each name and each key stands once in a mandate.
 
+A mandate that is signed cannot be taken back. One that offers the lead holds once it is accepted, whenever that is, for
+every reader who has not followed another of its number; rule 6 gives the first that a reader sees the right of way.
+
 A reader who trusts one key, and may have followed a succession before, follows a sound one if
 
 5. that key is the founder's, or has led since: who takes the lead signs for all that was before;

@@ -100,7 +100,7 @@ def list_(folder: Folder) -> Answer:
 @app.command()
 @answering("federation.coordinator.remove")
 def remove(folder: Folder, name: Person) -> Answer:
-    """Take a coordinator off who does not lead; a hand-over that was offered is void."""
+    """Take a coordinator off who does not lead; a hand-over that was offered is void in this folder."""
     mandate = coordinators.remove(folder, name, now=_now())
     return Answer(_mandate(mandate), f"{name} coordinates no more, by mandate {mandate.number}.")
 
@@ -108,11 +108,11 @@ def remove(folder: Folder, name: Person) -> Answer:
 @app.command("hand-over")
 @answering("federation.coordinator.hand-over")
 def hand_over(folder: Folder, name: Person) -> Answer:
-    """Offer the lead to a coordinator who is named; nothing changes until they take over."""
+    """Offer the lead to a coordinator who is named; once given, it cannot be taken back."""
     path = coordinators.offer(folder, name, now=_now())
     shown = {
         "Offered to": name,
-        "Void by": "any change of the coordinators, until it is accepted",
+        "Once given": "it cannot be taken back: a copy can be accepted later, elsewhere",
         "Next": f"{name} types: {typed('federation', 'coordinator', 'take-over', folder, '--key', 'OWN-KEY')}",
     }
     return Answer({"name": name, "offer": str(path)}, facts(shown))

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from live_federation import wardround
 
 from client.join import join, load_enrolment
 from server import coordinators
@@ -15,6 +16,7 @@ from shared.coordinator_request import read_coordinator_request
 from shared.durable import try_lock
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.keys import identity_hex, load_identity_key
+from shared.mandate import read_mandate
 
 NOW = 1_800_000_000
 
@@ -124,6 +126,21 @@ def test_a_change_voids_an_offer(made: Federation) -> None:
     with pytest.raises(TrustError, match="does not follow"):
         coordinators.take_over(made.folder, key, now=NOW)
     assert load_federation(made.folder).coordinator_keys.keys == (made.coordinator_key.public_key(),)
+
+
+def test_an_offer_that_was_given_cannot_be_taken_back(made: Federation) -> None:
+    key = load_identity_key(named(made))
+    before = load_federation(made.folder).succession
+    assert before is not None
+    done = wardround("federation", "coordinator", "hand-over", made.folder, "ben")
+    assert "cannot be taken back" in " ".join(done.output.split())
+    kept = read_mandate(offer_path(made.folder).read_bytes())
+    coordinators.remove(made.folder, "ben", now=NOW)
+    elsewhere = before.with_mandate(kept.accepted(key))  # sound, for who has not followed the removal
+    site = load_enrolment(made.folder.parent / "north").coordinators
+    site.take(succession_path(made.folder).read_bytes(), note=lambda *_: None)
+    with pytest.raises(TrustError, match="two mandates of number 2"):
+        site.take(elsewhere.encode(), note=lambda *_: None)
 
 
 def test_the_last_and_the_lead_are_not_removed(made: Federation) -> None:
