@@ -29,7 +29,8 @@ from shared.section import Section
 
 COORDINATOR = "coordinator"
 ROSTER_PURPOSE = "roster"
-RECORD_FORMAT: Literal[1] = 1  # of invitations, join requests, admissions and key cards, where it is called protocol
+# of invitations, join requests, admissions, key cards, mandates and coordinators' requests, where it is called protocol
+RECORD_FORMAT: Literal[1] = 1
 _AGAIN = "Ask its sender to make it again."
 _HOST_LABEL = re.compile(r"(?!-)[A-Za-z0-9-]{1,63}(?<!-)")
 
