@@ -9,7 +9,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from client.intake import open_message
 from client.site import Site
 from shared.canonical import digest
-from shared.errors import ProtocolError, TrustError
+from shared.errors import ConfigError, ProtocolError, TrustError
 from shared.mandate import Succession, carried
 from shared.remarks import Remark, remark, trouble
 from shared.wire import FromServer
@@ -61,7 +61,7 @@ class Arrivals:
             found = self._coordinators.take(
                 mandates, note=lambda kind, said: site.ledger.append(kind, said, time=site.now())
             )
-        except TrustError as error:
+        except (TrustError, ConfigError) as error:  # the other: what the site keeps of them cannot be read
             site.seldom.append(REFUSED, {"code": error.code, "mandates": digest(mandates)})
             if error.what != self._refused:
                 site.say(trouble(error, "Mandates of the coordinators were not followed: {error}"))

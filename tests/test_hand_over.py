@@ -33,10 +33,10 @@ def test_a_running_study_goes_on_under_the_second_coordinator(tmp_path: Path) ->
         answer(*add, "--fingerprint", asked["fingerprint"])
         answer("federation", "coordinator", "hand-over", live.federation, "ben")
         take = ("federation", "coordinator", "take-over", live.federation, "--key", own / "coordinator.key")
-        served = wardround(*take)
-        assert "is served" in served.output
         study = queue_study(live.federation, "long", rounds=40, sites=1)
         live.wait_for(lambda: commits(study) >= 1, patience_s=180, what="a round under the first")
+        served = wardround(*take)
+        assert "is served" in served.output
         live.stop("server")
         assert commits(study) < 40
         assert answer(*take)["lead"] == "ben"
