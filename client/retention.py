@@ -107,13 +107,20 @@ def _out_of_date(folder: Path, limits: DiskSettings, studies: StudyStore, *, now
         closed_for_s = now - studies.changed(name)
         if record is None or not record.closed or closed_for_s < (limits.spool_days or 0) * DAY_S:
             continue
-        for place in sorted((folder / "spool" / name).glob("*")):
+        for place in _inside(folder / "spool" / name):
             if place.suffix == ".partial":
                 yield place
             elif place.is_dir():
-                yield from (path for path in sorted(place.iterdir()) if path.name not in RECORDS)
+                yield from (path for path in _inside(place) if path.name not in RECORDS)
             elif not place.name.startswith(_SEEN):
                 yield place
+
+
+def _inside(place: Path) -> list[Path]:
+    try:
+        return sorted(place.iterdir())
+    except OSError:  # it is not there, or cannot be read
+        return []
 
 
 def _sweep_cache(folder: Path, limits: DiskSettings, *, now: float) -> int:

@@ -37,6 +37,7 @@ _CODE = re.compile(r"[a-z0-9][a-z0-9_.-]{0,63}")
 _FRAME = re.compile(r'  File ".*/((?:shared|client)/[a-z0-9_/]+\.py)", line (\d+), in ([a-z_][a-z0-9_]*)')
 _RAISED = re.compile(r"([A-Za-z_][A-Za-z0-9_.]*)(?::|$)")
 _LIBRARIES = ("torch", "numpy", "pydicom", "PIL", "nibabel", "pydantic_core", "monai", "client", "shared")
+WORKER_LOGS = ("worker.log.1", "worker.log")  # the older one first
 _STATUS = ("state", "round", "steps", "steps_planned", "device", "fell_back", "bytes_up", "bytes_down", "updated")
 
 
@@ -51,7 +52,7 @@ def support_files(folder: Path) -> dict[str, bytes]:
         "settings": _settings(folder),
         "status": _status(folder),
         "ledger": _ledger(folder / LEDGER_FILE),
-        "failures": list(_failures(folder / "worker.log")),
+        "failures": [failure for name in WORKER_LOGS for failure in _failures(folder / name)],
         "disk": _disk(folder),
     }
     return {f"{name}.json": json.dumps(part, indent=1, sort_keys=True).encode() + b"\n" for name, part in parts.items()}
@@ -162,5 +163,6 @@ def _kind(line: str) -> str:
 
 
 def _disk(folder: Path) -> dict[str, int]:
-    parts = {name: bytes_under(folder / name) for name in ("cache", "spool", "backbones", LEDGER_FILE, "worker.log")}
+    names = ("cache", "spool", "backbones", "logs", LEDGER_FILE, *WORKER_LOGS)
+    parts = {name: bytes_under(folder / name) for name in names}
     return {"free": shutil.disk_usage(folder).free, **parts}

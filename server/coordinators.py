@@ -11,21 +11,19 @@
 A federation that is served changes no hands: its studies hold the old key. Stopped and served again, they go on.
 """
 
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from pydantic import ValidationError
 
-from server.federation import Federation, existing_federation, load_federation, roster_by, serving_lock
+from server.federation import Federation, existing_federation, load_federation, roster_by, unserved
 from server.membership.admissions import issue_admission
 from server.membership.authority_files import load_authority
 from server.succession import check_leads, load_succession, offer_path, succession_path
 from shared.command_line import typed
 from shared.coordinator_request import CoordinatorRequest, make_coordinator_request
-from shared.durable import locked, try_lock, write_atomically
-from shared.errors import ConfigError, ResourceError, TrustError
+from shared.durable import locked, write_atomically
+from shared.errors import ConfigError, TrustError
 from shared.identity import sign_roster
 from shared.keys import identity_hex, load_identity_key, make_identity_key, save_key
 from shared.mandate import (
@@ -164,7 +162,7 @@ def take_over(folder: Path, key: Ed25519PrivateKey, *, now: int) -> SignedMandat
         TrustError: it is for somebody else's key, or was made before the last change.
         ResourceError: the federation is served.
     """
-    with locked(existing_federation(folder)), _unserved(folder):
+    with locked(existing_federation(folder)), unserved(folder, "and its studies hold the old key"):
         if not offer_path(folder).is_file():
             raise ConfigError(
                 "Nobody has offered a hand-over here.",
@@ -206,20 +204,6 @@ def _finish(folder: Path, succession: Succession, key: Ed25519PrivateKey, *, now
         if entry.valid(now):
             issue_admission(federation, entry, now=now)
     offer_path(folder).unlink(missing_ok=True)
-
-
-@contextmanager
-def _unserved(folder: Path) -> Iterator[None]:
-    path = serving_lock(folder)
-    path.parent.mkdir(exist_ok=True)
-    lock = try_lock(path)
-    if lock is None:
-        raise ResourceError(
-            "The federation is served, and its studies hold the old key.",
-            remedy="Stop `wardround federation serve`, take over, and serve again: studies go on where they were.",
-        )
-    with lock:
-        yield
 
 
 def _change(federation: Federation, everyone: tuple[Coordinator, ...], *, lead: str, now: int) -> SignedMandate:

@@ -17,6 +17,7 @@ import re
 import shutil
 import tempfile
 import tomllib
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from secrets import token_hex
@@ -27,7 +28,7 @@ from pydantic import Field, ValidationError
 
 from server.membership.authority import certificate_pem, issue_authority, issue_server
 from server.succession import check_leads, load_succession
-from shared.durable import fsync_folder, is_locked, rename_durably, write_atomically
+from shared.durable import fsync_folder, is_locked, rename_durably, try_lock, write_atomically
 from shared.errors import ConfigError, ResourceError, TrustError
 from shared.fields import Name
 from shared.folder_format import insist_on_format, mark_folder
@@ -331,3 +332,19 @@ def serving_lock(folder: Path) -> Path:
 def is_served(folder: Path) -> bool:
     """Whether `federation serve` runs on this folder now."""
     return is_locked(serving_lock(folder))
+
+
+@contextlib.contextmanager
+def unserved(folder: Path, why: str) -> Iterator[None]:
+    """Nobody serves the federation meanwhile; taken inside the folder's lock, `why` being how the refusal goes on.
+
+    Raises:
+        ResourceError: it is served.
+    """
+    path = serving_lock(folder)
+    path.parent.mkdir(mode=0o700, exist_ok=True)
+    if (lock := try_lock(path)) is None:
+        remedy = "Stop `wardround federation serve`, try again, and serve anew: studies go on where they were."
+        raise ResourceError(f"The federation is served, {why}.", remedy=remedy)
+    with lock:
+        yield

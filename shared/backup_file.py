@@ -87,12 +87,23 @@ def make_folder(
         building = Path(tempfile.mkdtemp(prefix=f".{folder.name}.", suffix=".part", dir=folder.parent))
         try:
             count = _extract(Opening(sealed, key, kind), building)
-            check(building)
+            _checked(building, check)
             rename_durably(building, folder)
         except BaseException:
             shutil.rmtree(building, ignore_errors=True)
             raise
     return count
+
+
+def _checked(building: Path, check: Callable[[Path], object]) -> None:
+    """What is wrong with the folder is wrong with the backup; the folder's own name is of no use to anybody."""
+    try:
+        check(building)
+    except ConfigError as error:
+        what = error.what.replace(str(building), "what is in it")
+        raise TrustError(
+            f"The backup cannot be used: {what}", remedy="Take another, or the version it names."
+        ) from None
 
 
 def _write(folder: Path, part: Path, header: bytes, key: bytes, members: Iterable[Path]) -> int:

@@ -6,13 +6,11 @@ read is decided in `shared/backup_file.py`.
 """
 
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
-from server.federation import existing_federation, serving_lock
+from server.federation import existing_federation, unserved
 from shared.backup_file import insist_on_new, make_folder, write_backup
-from shared.durable import locked, try_lock
-from shared.errors import ResourceError
+from shared.durable import locked
 from shared.sealed import FEDERATION
 
 _TRANSIENT = ("run", "logs", "proxy/tmp", "proxy/nginx.pid")
@@ -35,7 +33,7 @@ def back_up(folder: Path, file: Path, *, passphrases: tuple[str, str]) -> int:
     """
     folder, file = existing_federation(folder).resolve(), file.resolve()
     insist_on_new(file, folder, whose="federation's")
-    with _unserved(folder), locked(folder):
+    with locked(folder), unserved(folder, "and a backup now would not hold together"):
         return write_backup(folder, file, lambda: _members(folder), kind=FEDERATION, passphrases=passphrases)
 
 
@@ -68,17 +66,3 @@ def _members(folder: Path) -> Iterator[Path]:
         half = any(part.endswith(".part") for part in path.relative_to(folder).parts)
         if not transient and not half and not path.is_symlink() and (path.is_file() or path.is_dir()):
             yield path
-
-
-@contextmanager
-def _unserved(folder: Path) -> Iterator[None]:
-    """Hold the lock of who serves the federation."""
-    (folder / "run").mkdir(mode=0o700, exist_ok=True)
-    lock = try_lock(serving_lock(folder))
-    if lock is None:
-        raise ResourceError(
-            "The federation is served; a backup now would not hold together.",
-            remedy="Stop `federation serve`, take the backup, and start it again: studies go on where they were.",
-        )
-    with lock:
-        yield

@@ -105,6 +105,17 @@ def test_another_passphrase_and_a_file_that_is_not_whole_leave_nothing(
     assert [path.name for path in tmp_path.iterdir()] == ["bad.backup"]
 
 
+def test_a_backup_of_newer_software_says_so_and_leaves_nothing(site: Path, tmp_path: Path) -> None:
+    newer = tmp_path / "newer"
+    shutil.copytree(site, newer)
+    (newer / "format.json").write_text('{"format":99,"wardround":"9.0"}\n')
+    back_up(newer, tmp_path / "newer.backup", passphrase=OWN)
+    with pytest.raises(TrustError, match=r"cannot be used: what is in it has format 99, of Wardround 9\.0") as refused:
+        restore(tmp_path / "newer.backup", tmp_path / "again", passphrase=OWN)
+    assert ".part" not in str(refused.value)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["newer", "newer.backup"]
+
+
 def test_a_backup_replaces_nothing_and_needs_the_agent_stopped(site: Path, file: Path, tmp_path: Path) -> None:
     with (site / "agent.lock").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)

@@ -15,6 +15,7 @@ from client.notify_settings import NotifySettings
 from client.policy import Policy
 from client.privacy.budget_settings import BudgetSettings
 from client.settings import AboutSite, SiteSettings, write_settings
+from client.support import support_files
 
 PATIENT = "Mustermann"
 PLANTED = (PATIENT, "secret-folder", "C0FFEE-KEY", "Befund-von", "10.1.2.3", "Dr. Geheim", "/srv/")
@@ -99,3 +100,10 @@ def test_a_broken_site_has_an_archive_too(site: LoneSite, tmp_path: Path) -> Non
         assert json.loads(packed.read("settings.json")) == {"unreadable": "config"}
         assert "unreadable" in json.loads(packed.read("ledger.json"))
         assert not any(PATIENT.encode() in packed.read(name) for name in packed.namelist())
+
+
+def test_failures_are_found_in_a_log_that_was_put_aside(site: LoneSite) -> None:
+    plant(site)
+    whole = json.loads(support_files(site.folder)["failures.json"])
+    (site.folder / "worker.log").rename(site.folder / "worker.log.1")
+    assert json.loads(support_files(site.folder)["failures.json"]) == whole != []
