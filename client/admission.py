@@ -9,13 +9,14 @@ from pathlib import Path
 from typing import Any, NamedTuple, Self
 
 from client.coordinators import Coordinators
+from client.kept_record import read_kept
 from shared.admission import Admission, read_admission
 from shared.canonical import digest
 from shared.certificates import check_certificate, ends_at, is_for_key
 from shared.clock import day
 from shared.durable import write_atomically
 from shared.enrolment import Invitation
-from shared.errors import ConfigError, TrustError
+from shared.errors import TrustError
 from shared.keys import VerifyKey
 from shared.signed_record import LARGEST_RECORD
 
@@ -96,16 +97,8 @@ def load_admission(folder: Path, invitation: Invitation, *, transport_key: str |
         ConfigError: it cannot be read.
         TrustError: it is damaged.
     """
-    try:
-        with (folder / FILE_NAME).open("rb") as file:
-            data = file.read(LARGEST_RECORD + 1)
-    except FileNotFoundError:
+    if (data := read_kept(folder / FILE_NAME, limit=LARGEST_RECORD)) is None:
         return None
-    except OSError as error:
-        raise ConfigError(
-            f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
-            remedy="Restore it from your backup, or ask the coordinator to send it again.",
-        ) from None
     admission = read_admission(data, coordinator_key=Coordinators(folder, invitation).keys)
     ours = transport_key is None or is_for_key(admission.certificate, transport_key)
     return admission if ours else None

@@ -74,7 +74,7 @@ class Arrivals:
 def told(found: Succession) -> Remark:
     """A mandate that is followed from now on, in words."""
     newest, lead = found.newest, found.newest.leader()
-    others = [one.name for one in newest.coordinators if one.name != newest.lead]
+    others = [one.name for one in newest.beside()]
     beside = f"; named beside: {', '.join(others)}" if others else ""
     now = "The federation is coordinated by {lead} now (mandate {mandate}{beside}): {fingerprint}."
     return remark(now, lead=lead.name, mandate=newest.number, beside=beside, fingerprint=lead.fingerprint())

@@ -11,10 +11,11 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 
+from client.kept_record import read_kept
 from shared.durable import locked, write_atomically
 from shared.enrolment import Invitation
 from shared.envelope import open_envelope
-from shared.errors import ConfigError, TrustError
+from shared.errors import TrustError
 from shared.identity import COORDINATOR
 from shared.keys import KeysInTurn, Noting, fingerprint, identity_hex, read_identity_hex
 from shared.mandate import LARGEST, SignedMandate, Succession, follow, read_succession
@@ -135,17 +136,11 @@ class Coordinators:
 
 
 def _load(folder: Path, invitation: Invitation) -> Succession | None:
-    try:
-        with (folder / FILE_NAME).open("rb") as file:
-            found = read_succession(file.read(LARGEST + 1))
-    except FileNotFoundError:
+    if (data := read_kept(folder / FILE_NAME, limit=LARGEST)) is None:
         return None
-    except OSError as error:
-        raise ConfigError(
-            f"{FILE_NAME} in the site's folder cannot be read ({error.strerror}).",
-            remedy="Restore it from your backup, or ask the coordinator to send it again.",
-        ) from None
-    return follow(found, federation=invitation.federation, trusted=invitation.coordinator_key, seen=None)
+    return follow(
+        read_succession(data), federation=invitation.federation, trusted=invitation.coordinator_key, seen=None
+    )
 
 
 def _entry_of(found: Succession) -> dict[str, Any]:
@@ -156,5 +151,5 @@ def _entry_of(found: Succession) -> dict[str, Any]:
         "issued": newest.issued,
         "lead": newest.lead,
         "fingerprint": newest.leader().fingerprint(),
-        "others": [one.name for one in newest.coordinators if one.name != newest.lead],
+        "others": [one.name for one in newest.beside()],
     }

@@ -141,8 +141,7 @@ def offer(folder: Path, name: str, *, now: int) -> Path:
         newest = _mandated(federation, name)
         if name == newest.lead:
             raise ConfigError(f"{name} leads already.", remedy="Name the one who is to take over.")
-        staying = tuple(one for one in newest.coordinators if one.name != newest.lead)
-        mandate = _next(federation, staying, lead=name, now=now)
+        mandate = _next(federation, newest.beside(), lead=name, now=now)
         signed = sign_mandate(mandate, key=federation.coordinator_key)
         path = offer_path(folder)
         write_atomically(path, signed.encode())

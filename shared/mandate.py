@@ -95,6 +95,10 @@ class Mandate(Section):
         assert found is not None  # by the rule above
         return found
 
+    def beside(self) -> tuple[Coordinator, ...]:
+        """The coordinators who are named beside the one who leads."""
+        return tuple(one for one in self.coordinators if one.name != self.lead)
+
 
 class SignedMandate(Mandate):
     """A mandate as the lead before signed it; `acceptance` is the signature of a new lead, empty until it is given."""
