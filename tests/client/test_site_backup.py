@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from file_contents import files
 from live_federation import answer, wardround
 from lone_site import START, LoneSite, a_study
 
@@ -54,12 +55,6 @@ def file(site: Path) -> Path:
     path = site.parent / "ward.backup"
     back_up(site, path, passphrase=OWN)
     return path
-
-
-def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """By name, mode and content."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes()) for path in found}
 
 
 def test_what_is_restored_is_the_site_without_its_images(site: Path, file: Path, tmp_path: Path) -> None:

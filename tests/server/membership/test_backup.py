@@ -6,6 +6,7 @@ import os
 from pathlib import Path
 
 import pytest
+from file_contents import files
 
 from deploy.provision import provision
 from server.federation import load_federation
@@ -19,12 +20,14 @@ KEY = bytes(32)
 
 @pytest.fixture(scope="module")
 def federation(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A federation with a site on the roster, and something half written."""
+    """A federation with a site on the roster, a log, and something half written."""
     root = tmp_path_factory.mktemp("backed-up")
     folder = provision(root, name="north", host="127.0.0.1", fleet_port=9092, sites=["ward-a"], now=1_800_000_000)
     (folder.federation / "studies" / "lungs").mkdir()
     (folder.federation / "studies" / "lungs" / "journal.jsonl").write_text("one line\n")
     (folder.federation / "studies" / "lungs" / ".model.part").write_text("half")
+    (folder.federation / "logs").mkdir(exist_ok=True)
+    (folder.federation / "logs" / "server.jsonl").write_text("{}\n")
     return folder.federation
 
 
@@ -35,15 +38,11 @@ def file(federation: Path) -> Path:
     return path
 
 
-def files(folder: Path) -> dict[str, tuple[int, bytes]]:
-    """By name, mode and content."""
-    found = (path for path in folder.rglob("*") if path.is_file())
-    return {str(path.relative_to(folder)): (path.stat().st_mode, path.read_bytes()) for path in found}
-
-
 def test_what_is_restored_is_what_was_there(federation: Path, file: Path, tmp_path: Path) -> None:
     kept = {
-        name: said for name, said in files(federation).items() if not name.startswith("run/") and ".part" not in name
+        name: said
+        for name, said in files(federation).items()
+        if not name.startswith(("run/", "logs/")) and ".part" not in name
     }
     assert restore(file, tmp_path / "again", passphrases=BOTH[::-1]) == len(kept)
     assert files(tmp_path / "again") == kept and "coordinator.key" in kept
