@@ -19,6 +19,7 @@ from types import TracebackType
 from typing import Literal, Self
 
 import numpy as np
+import psutil
 from pydantic import ValidationError
 
 from client.imaging.form import MAX_PIXELS, Facts, Pixels
@@ -32,6 +33,7 @@ from shared.section import Section
 
 _LINE_BYTES = 4 * 2**20  # a header with the planes of `MAX_FRAMES` frames
 _CHUNK_BYTES = 2**20
+_LOOK_S = 0.5  # from one look at a process that is late to the next
 
 
 @dataclass(frozen=True)
@@ -39,7 +41,7 @@ class Limits:
     """What one file may take.
 
     Attributes:
-        seconds: until the header, or the next frame, is there.
+        seconds: until the header, or the next frame, is there, unless the process waits for a core or the disk.
         file_seconds: until the last frame of a file is there.
         memory_bytes: address space of the process; held on Linux.
     """
@@ -225,18 +227,31 @@ class Decoder:
         """Take what the process says next.
 
         Raises:
-            _Lost: it has ended, or says nothing until the deadline.
+            _Lost: it has ended, or says nothing until the deadline and does nothing.
         """
         assert self._child is not None and self._child.stdout is not None
+        give_up = deadline + self._limits.file_seconds
         with selectors.DefaultSelector() as selector:
             selector.register(self._child.stdout, selectors.EVENT_READ)
-            if not selector.select(max(0.0, deadline - time.monotonic())):
-                raise self._lose(Reason.DECODER_HUNG)
+            while not selector.select(max(0.0, deadline - time.monotonic())):
+                if not self._at_work() or time.monotonic() > give_up:
+                    raise self._lose(Reason.DECODER_HUNG)
+                deadline = time.monotonic() + _LOOK_S
         said = os.read(self._child.stdout.fileno(), _CHUNK_BYTES)
         if not said:
             spun = self._child.wait(self._limits.seconds) == -signal.SIGXCPU
             raise self._lose(Reason.DECODER_HUNG if spun else Reason.DECODER_CRASHED)
         self._buffer += said
+
+    def _at_work(self) -> bool:
+        """Whether the process has a core or the disk, or waits for one: on a busy machine, both can take long.
+
+        One that spins meets its own limit, of processor time.
+        """
+        assert self._child is not None
+        with suppress(psutil.Error):
+            return psutil.Process(self._child.pid).status() in (psutil.STATUS_RUNNING, psutil.STATUS_DISK_SLEEP)
+        return False
 
     def _plausible(self, shape: tuple[int, ...]) -> bool:
         if self._volume is not None:

@@ -69,17 +69,12 @@ def asked(api: str, query: str) -> list[dict[str, Any]]:
     return list(found.get("data", {}).get("result", ()))
 
 
-def until(federation: LiveFederation, api: str, query: str, count: int) -> dict[tuple[str, ...], float]:
-    """The values of a query once it has so many, by the labels that are ours."""
-    own, found = ("study", "site", "code"), list[dict[str, Any]]()
-
-    def read() -> bool:
-        found[:] = asked(api, query)
-        return len(found) >= count
-
-    federation.until(read, query)
+def values(api: str, query: str) -> dict[tuple[str, ...], float]:
+    """The values of a query, by the labels that are ours."""
+    own = ("study", "site", "code")
     return {
-        tuple(one["metric"][name] for name in own if name in one["metric"]): float(one["value"][1]) for one in found
+        tuple(one["metric"][name] for name in own if name in one["metric"]): float(one["value"][1])
+        for one in asked(api, query)
     }
 
 
@@ -87,22 +82,25 @@ def test_prometheus_reads_both_sides(federation: LiveFederation, prometheus: str
     folder = federation.launch("counted")  # agents that were started anew since another study have forgotten it
     federation.finished(folder)
     committed, name, sites = len(federation.commits(folder)), folder.name, sorted(federation.sites)
-    read = until(federation, prometheus, f'wardround_study_rounds_total{{study="{name}"}}', 1)
-    assert read == {(name,): committed}
-    read = until(federation, prometheus, f'wardround_study_updates_admitted_total{{study="{name}"}}', 3)
-    assert read == {(name, site): committed for site in sites}
-    state = f'wardround_study_state{{study="{name}",code="finished"}}'
-    assert until(federation, prometheus, state, 1) == {(name, "finished"): 1}
-    assert until(federation, prometheus, "wardround_roster_site_online == 1", 3).keys() == {(site,) for site in sites}
-    assert until(federation, prometheus, "wardround_site_connected == 1", 3).keys() == {(site,) for site in sites}
+    by_site = {(site,) for site in sites}
+
+    def until(query: str, awaited: dict[tuple[str, ...], float]) -> None:  # what it has read last may be older
+        federation.until(lambda: values(prometheus, query) == awaited, query)
+
+    until(f'wardround_study_rounds_total{{study="{name}"}}', {(name,): committed})
+    until(f'wardround_study_updates_admitted_total{{study="{name}"}}', {(name, site): committed for site in sites})
+    until(f'wardround_study_state{{study="{name}",code="finished"}}', {(name, "finished"): 1})
+    until("wardround_roster_site_online == 1", dict.fromkeys(by_site, 1))
+    until("wardround_site_connected == 1", dict.fromkeys(by_site, 1))
     enough = f"wardround_site_updates_released_total >= {committed}"
-    assert until(federation, prometheus, enough, 3).keys() == {(site,) for site in sites}
-    left = until(federation, prometheus, "wardround_site_certificate_expiry_timestamp_seconds", 3)
-    assert all(at > time.time() for at in left.values())
+    federation.until(lambda: values(prometheus, enough).keys() == by_site, enough)
+    expiry = "wardround_site_certificate_expiry_timestamp_seconds"
+    federation.until(lambda: values(prometheus, expiry).keys() == by_site, expiry)
+    assert all(at > time.time() for at in values(prometheus, expiry).values())
 
 
 def test_the_alert_rules_are_loaded(federation: LiveFederation, prometheus: str) -> None:
-    until(federation, prometheus, "up == 1", 4)
+    federation.until(lambda: len(asked(prometheus, "up == 1")) == 4, "up")
     groups = httpx.get(f"{prometheus}/rules", timeout=30).json()["data"]["groups"]
     rules = [rule for group in groups for rule in group["rules"]]
     assert len(rules) == (RULES / "wardround.rules.yml").read_text().count("- alert:")

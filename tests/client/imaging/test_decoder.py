@@ -70,6 +70,12 @@ def test_many_slow_frames_cost_no_more_than_a_file_may(tmp_path: Path) -> None:
     assert images[1:] == [Reason.DECODER_HUNG] * 2
 
 
+def test_what_works_late_on_a_busy_machine_is_waited_for(tmp_path: Path) -> None:
+    (tmp_path / "good").write_text("toil")
+    with Decoder((sys.executable, LOUD, str(tmp_path), "60", str(2**32)), QUICK) as decoder:
+        assert decoder.facts("good") == (digest(b"toil"), Facts(patient="toil"))
+
+
 def test_what_spins_runs_out_of_processor_time(tmp_path: Path, decoder: Decoder) -> None:
     (tmp_path / "bad").write_text("spin")
     assert decoder.facts("bad") == ("", Reason.DECODER_HUNG)
