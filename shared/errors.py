@@ -169,7 +169,7 @@ TEMPLATES: dict[WireCode, str] = {
     WireCode.PAUSED: "It waits: the site is paused by its own IT.",
     WireCode.LEFT: "The site has left the federation.",
     WireCode.OVER_QUOTA: "The site's quota for decoded images is too small for this study beside those that are open.",
-    WireCode.NO_DATA: "The site has no usable images for this study.",
+    WireCode.NO_DATA: "The site has no usable images for this study; `wardround site data` there says why.",
     WireCode.TOO_FEW_PATIENTS: "The site has fewer patients than the study or policy asks for.",
     WireCode.DEVICE: "The device named in the site's configuration cannot be used.",
     WireCode.OUT_OF_MEMORY: "The site's worker ran out of memory; lower the batch size.",

@@ -137,6 +137,6 @@ def _warnings(found: "Account", unmapped: Mapping[str, int]) -> Iterator[str]:
         yield f"Fewer than {SMALL_CLASS} patients of {name} for {part}."
     if found.train_only_advised:
         yield (
-            "Figures of so few say little. The site can train only: with data.validation_fraction = 0 and "
-            "data.test_fraction = 0, or with `train` throughout the column split."
+            "Figures of so few say little. The site can train only: with data.validation_fraction = 0, and "
+            "data.test_fraction = 0 or `train` throughout the column split."
         )
