@@ -3,7 +3,8 @@
     python verify_ledger.py LEDGER KEY SIGNER [JOURNAL_OR_RECEIPTS COORDINATOR_KEY | HEAD]
 
 A KEY is an Ed25519 public key in 64 hex digits, SIGNER the name that the ledger's heads carry. A study's
-journal, receipts, or a head in hex say what another party holds. Needs Python 3.9 and the package `cryptography`.
+journal, receipts, or a head in hex say what another party holds. Where the federation was handed over, COORDINATOR_KEY
+is all keys that led it, first to last, with commas between. Needs Python 3.9 and the package `cryptography`.
 The rules are those of docs/ledger-format.md; what a release must conform to is not checked here.
 """
 
@@ -12,6 +13,7 @@ import json
 import math
 import re
 import sys
+from contextlib import suppress
 from decimal import Decimal
 
 from cryptography.exceptions import InvalidSignature
@@ -64,18 +66,24 @@ def parse(line):
     return entry
 
 
-def check_signature(key, signature, purpose, said):
-    """Hold a signature, in hex, against what was said for a purpose."""
+def public_keys(text):
+    """The keys in hex, in the order in which they were in force."""
+    return [Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)) for key in text.split(",")]
+
+
+def check_signature(keys, signature, purpose, said):
+    """Hold a signature, in hex, against what was said for a purpose; the keys that are in force from there on."""
     formed = isinstance(signature, str) and re.fullmatch("[0-9a-f]{128}", signature)
-    try:
-        key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
-    except InvalidSignature:
-        raise ValueError("it is not signed, or its signature does not hold") from None
+    for earlier, key in enumerate(keys):
+        with suppress(InvalidSignature):
+            key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
+            return keys[earlier:]
+    raise ValueError("it is not signed, or its signature does not hold")
 
 
 def entries(file, key, signer):
     """Every entry of a chain with its hash, each after it was checked."""
-    n, prev, key = 0, "0" * 64, Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+    n, prev, keys = 0, "0" * 64, public_keys(key)
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n"):
             raise ValueError("it has no end, or is too long")
@@ -86,7 +94,9 @@ def entries(file, key, signer):
             said = {name: value for name, value in entry["data"].items() if name != "signature"}
             if said.get("signer") != signer:
                 raise ValueError("it is a head of another signer")
-            check_signature(key, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said})
+            keys = check_signature(
+                keys, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said}
+            )
         n, prev = entry["n"], hashlib.sha256(line[:-1]).hexdigest()
         yield entry, prev
 
@@ -106,10 +116,10 @@ def closing_heads(journal, key, site):
 
 def receipted_heads(file, key, site):
     """The site's heads in receipts that the coordinator signed, each with its study if the site put that away."""
-    key, found = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)), {}
+    keys, found = public_keys(key), {}
     for line in file:
         said = json.loads(line)
-        check_signature(key, said.pop("signature", None), "wardround receipt 1", said)
+        check_signature(keys, said.pop("signature", None), "wardround receipt 1", said)
         if said["site"] == site and said["head"]:
             found[said["head"]["hash"]] = said["study"] if said["outcome"] == "closed" else None
     return found
