@@ -10,7 +10,9 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 from tiny_federation import images
@@ -57,11 +59,17 @@ def test_nothing_runs_as_root_and_everything_has_a_health_check() -> None:
         assert words(target, "ENTRYPOINT") == ["wardround"]
 
 
+@pytest.fixture
+def open_folder() -> Iterator[Path]:
+    """One that another account can get to; pytest's own are root's alone."""
+    with TemporaryDirectory() as folder:
+        yield Path(folder)
+
+
 @pytest.mark.slow
 @pytest.mark.skipif(os.geteuid() != 0 or shutil.which("setpriv") is None, reason="only root can become nobody")
-def test_the_entry_points_run_as_nobody_in_a_clean_environment(tmp_path_factory: pytest.TempPathFactory) -> None:
-    root = tmp_path_factory.mktemp("image")
-    port = free_port()
+def test_the_entry_points_run_as_nobody_in_a_clean_environment(open_folder: Path) -> None:
+    root, port = open_folder, free_port()
     made = provision(root, name="image", host="127.0.0.1", fleet_port=port, sites=["site"], now=int(time.time()))
     about = SiteSettings(
         site=AboutSite(name="site"), data=images(root, ["site"])["site"], compute=ComputeSettings(threads=1)
@@ -70,8 +78,6 @@ def test_the_entry_points_run_as_nobody_in_a_clean_environment(tmp_path_factory:
     places = {f"{HOME}/federation": str(made.federation), f"{HOME}/site": str(made.sites["site"])}
     for path in [root, *root.rglob("*")]:
         os.chown(path, NOBODY, NOBODY)
-    for parent in (root, root.parent):
-        parent.chmod(0o755)
     started = []
     try:
         for target in ("server", "site"):
