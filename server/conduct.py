@@ -11,7 +11,7 @@ from server.checkpoint import Checkpoints
 from server.cohort import choose, remaining
 from server.conductor import Conductor
 from server.desk import Desk
-from server.federation import LiveRoster, load_federation
+from server.federation import Federation, LiveRoster, load_federation
 from server.journal import Journal, read_live_history
 from server.launch import START_MODEL
 from server.link import ServerLink
@@ -35,8 +35,9 @@ NODES_FILE = Path("run") / "nodes.json"
 def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Callable[[str], None]) -> None:
     """Own a study and take it to its end; return quietly when another owner took over.
 
-    What only a person can mend (a broken disk, a damaged file, a roster) fails the study with its reason. A
-    process that never became the owner, or that found the disk full, leaves the study as it is.
+    What only a person can mend (a broken disk, a damaged file, a site that is not on the roster) fails the study with
+    its reason. A process that never became the owner, say because the federation's folder is not sound, or that found
+    the disk full, leaves the study as it is.
 
     Raises:
         LinkError: the SuperLink is gone; a new owner will go on.
@@ -44,13 +45,14 @@ def conduct(federation_folder: Path, folder: StudyFolder, grid: Any, *, say: Cal
     """
     try:
         with naming_disk_full():
+            federation = load_federation(federation_folder)
             owner = claim(folder.path, after=_known_epoch(folder))
     except WardroundError as error:
         say(trouble(error))
         return
     try:
         with naming_disk_full():
-            _conduct(federation_folder, folder, owner, grid, say=say)
+            _conduct(federation, folder, owner, grid, say=say)
     except StaleEpoch as stale:
         say(trouble(stale))
     except (LinkError, DiskFull) as error:
@@ -70,9 +72,8 @@ def _known_epoch(folder: StudyFolder) -> int:
 
 
 def _conduct(
-    federation_folder: Path, folder: StudyFolder, owner: Ownership, grid: Any, *, say: Callable[[str], None]
+    federation: Federation, folder: StudyFolder, owner: Ownership, grid: Any, *, say: Callable[[str], None]
 ) -> None:
-    federation = load_federation(federation_folder)
     study = folder.study()
     start = folder.path / START_MODEL
     with Journal.open(folder.journal, key=federation.coordinator_key, clock=utc_now) as journal:
@@ -89,14 +90,14 @@ def _conduct(
             roster=LiveRoster(federation),
             cohort=cohort,
             key=federation.coordinator_key,
-            link=_line(grid, federation_folder),
+            link=_line(grid, federation.folder),
             owner=owner,
             journal=journal,
             spool=UpdateSpool(folder.path / "spool"),
             say=say,
             sent_bytes=int(folder.read_status().get("sent_bytes", 0)),
             rehearsal=folder.rehearsal(),
-            admissions=Admissions(federation_folder),
+            admissions=Admissions(federation.folder),
             succession=federation.succession,
         )
         if started is None:

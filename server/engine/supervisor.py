@@ -138,8 +138,8 @@ class Supervisor:
                 self._say(remark(renewed))
                 self._restart_superlink()
                 return
-            self._follow_roster()
-            self._move_studies()
+            if self._follow_roster():
+                self._move_studies()
         except WardroundError as error:
             self._complain(trouble(error))
         except OSError as error:
@@ -177,12 +177,17 @@ class Supervisor:
             time.sleep(self._wait_s)
             self._wait_s = min(2 * self._wait_s, RESTART_WAIT_S[1])
 
-    def _follow_roster(self) -> None:
-        """Take up a changed roster; while it is not sound, or an older one, what was let in before stays as it is."""
+    def _follow_roster(self) -> bool:
+        """Take up a changed roster, if it is sound and no older one.
+
+        While it is not, what was let in before stays as it is, and no study begins.
+        """
         try:
             self._register_roster()
         except TrustError as error:
             self._complain(trouble(error))
+            return False
+        return True
 
     def _register_roster(self) -> None:
         """Make exactly the roster's keys that hold now known to the SuperLink, and the node ids to the ServerApps."""

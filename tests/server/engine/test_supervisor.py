@@ -19,6 +19,7 @@ from server.engine.supervisor import START_TRIES
 from server.federation import create_federation, listen_address, load_federation
 from server.launch import launch
 from server.membership.enrolment import admit, invite, revoke
+from server.owner import read_owner
 from server.queue import waits_for_sites
 from server.study_folder import StudyState
 from shared.clock import utc_now
@@ -107,11 +108,15 @@ def test_an_older_or_changed_roster_is_not_taken_up(served: subprocess.Popen[byt
     revoke(folder, "cut-off")
     until(lambda: "cut-off" not in nodes(folder), "the site is taken out")
     without = roster.read_bytes()
+    waiting = None
     for unsound in (with_it, without[:-1] + bytes([without[-1] ^ 1])):
         roster.write_bytes(unsound)
+        waiting = waiting or launch(folder, a_study("waiting"), source="", start_model=None, now=utc_now())
         time.sleep(1.0)  # some looks
         assert "cut-off" not in nodes(folder)
+        assert (waiting.standing().state, read_owner(waiting.path)) == (StudyState.QUEUED, None)
     roster.write_bytes(without)
+    until(lambda: read_owner(waiting.path) is not None, "the study begins once the roster is sound again")
     enrol(folder, "later", root=folder.parent)
     until(lambda: "later" in nodes(folder), "a sound roster is taken up again")
 
