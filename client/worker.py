@@ -3,7 +3,8 @@
 `python -m client.worker SITE_FOLDER` reads jobs from its standard input and writes events to its
 standard output, one JSON line each; whatever a library prints goes to standard error, which is the
 site's own log. Where the kernel lets us, the process lives in an empty network namespace. It is
-disposable: the agent restarts it and repeats the job, and gets the same bytes.
+disposable: the agent restarts it and repeats the job, and gets the same bytes. After a fault of CUDA, of
+which a process does not recover, it ends without an answer, so that this happens.
 """
 
 import contextlib
@@ -62,6 +63,9 @@ def main() -> None:
         else:
             event = do_job(bench, job, events)
             say(_told(job, event))
+            if isinstance(event, Failed) and bench.has_lost_its_device():
+                say(remark("The device is lost to this worker; another one does the work.", level="error"))
+                return
             events.write(to_line(event))
 
 

@@ -19,6 +19,7 @@ from shared.images import ImageSpec
 from shared.networks.basic_cnn import BasicCnn
 from shared.networks.fusion import EMBEDDING, Fusion
 from shared.networks.norms import replace_batch_norms
+from shared.networks.pools import replace_mean_pools
 from shared.networks.series import SliceSeries
 from shared.networks.spec import SERIES, ModelSpec
 from shared.networks.vae import Vae
@@ -93,6 +94,7 @@ def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Modul
             remedy="Choose another model.norm, or basic_cnn.",
         )
     network = _monai(model.name, dims=len(images.grid), channels=images.channels, outputs=outputs)
+    replace_mean_pools(network)
     if model.norm != "batch":
         replace_batch_norms(network, model.norm)
     return network

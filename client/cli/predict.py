@@ -60,9 +60,10 @@ def predict(
     from client.prediction.coordinator_key import coordinator_key
     from client.prediction.predicting import predict as run
     from client.prediction.released_model import load_released
-    from client.work.device import resolve_device
+    from client.work.device import compute_in_full, resolve_device
 
     key = coordinator_key(coordinator, config)
+    compute_in_full()  # as the sites did that chose the operating point
     released = load_released(model, coordinator=key, device=resolve_device(device).name)
     key.insist()
     config, kind = _own(config, coordinator), _insist(images, out, kind)

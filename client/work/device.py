@@ -80,14 +80,19 @@ def make_repeatable(device: ResolvedDevice) -> str:
     torch.use_deterministic_algorithms(True, warn_only=device.kind == "mps")
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # costs time; our code reads no unwritten memory
     torch.backends.cudnn.benchmark = False
-    torch.backends.cudnn.allow_tf32 = False
-    torch.backends.cuda.matmul.allow_tf32 = False
+    compute_in_full()
     torch.set_flush_denormal(False)
     if device.kind == "cpu":
         return f"repeatable byte for byte on this kind of CPU with {torch.get_num_threads()} threads"
     if device.kind == "cuda":
         return "repeatable on this kind of GPU, except in layers that shared.models.varying_layers names"
     return "not promised to be repeatable on mps"
+
+
+def compute_in_full() -> None:
+    """Make CUDA keep all of float32: its convolutions else multiply in TF32, of which 10 bits of fraction are left."""
+    torch.backends.cudnn.allow_tf32 = False
+    torch.backends.cuda.matmul.allow_tf32 = False
 
 
 def seed_layers(seed: int, device: torch.device) -> None:
@@ -106,6 +111,15 @@ def settle(device: ResolvedDevice) -> None:
     """Wait until the device has done what it was given; the CPU has, always."""
     if device.kind == "cuda":
         torch.cuda.synchronize(device.name)
+
+
+def is_lost(device: ResolvedDevice) -> bool:
+    """Whether this process can no longer use a device: after a fault of CUDA, all that it asks fails until it ends."""
+    try:
+        settle(device)
+    except RuntimeError:
+        return True
+    return False
 
 
 def try_out(device: ResolvedDevice) -> None:

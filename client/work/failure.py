@@ -4,14 +4,15 @@ import errno
 
 from shared.errors import ConfigError, DiskFull, Refusal, ResourceError, WireCode
 
-_CPU_ALLOCATOR = "DefaultCPUAllocator"  # torch says so in a RuntimeError where the CPU's memory is too small
+# What torch says in a RuntimeError where memory is too small: the CPU's, or what CUDA and its libraries take.
+_SAYS = ("DefaultCPUAllocator", "CUDA error: out of memory", "CUBLAS_STATUS_ALLOC_FAILED", "CUDNN_STATUS_ALLOC_FAILED")
 
 
 def code_of(error: Exception) -> WireCode:
     """The code that stands for an exception."""
     if isinstance(error, Refusal):
         return error.wire_code
-    if _is_memory(error):
+    if is_memory(error):
         return WireCode.OUT_OF_MEMORY
     if isinstance(error, DiskFull) or (isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)):
         return WireCode.DISK_FULL
@@ -20,9 +21,10 @@ def code_of(error: Exception) -> WireCode:
     return WireCode.INTERNAL
 
 
-def _is_memory(error: Exception) -> bool:
+def is_memory(error: Exception) -> bool:
+    """Whether it says that memory is too small."""
     if isinstance(error, MemoryError) or type(error).__name__ == "OutOfMemoryError":
         return True
     if isinstance(error, OSError) and error.errno == errno.ENOMEM:
         return True
-    return isinstance(error, RuntimeError) and _CPU_ALLOCATOR in str(error)
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _SAYS)

@@ -33,13 +33,22 @@ from client.privacy.withdrawn import Withdrawn
 from client.settings import load_settings
 from client.study_store import open_digests
 from client.work.cache_room import CacheRoom
-from client.work.device import ResolvedDevice, make_repeatable, memory_of, resolve_device, try_out, use_threads
+from client.work.device import (
+    ResolvedDevice,
+    is_lost,
+    make_repeatable,
+    memory_of,
+    resolve_device,
+    try_out,
+    use_threads,
+)
+from client.work.failure import is_memory
 from client.work.local_work import LocalWork, Worked, free_memory, software
 from client.work.networks import Networks
 from client.work.rehearsed_work import Rehearsing
 from client.work.sharing import keep_within, wait_until_free, yield_to_others
 from shared.enrolment import read_invitation
-from shared.errors import Refusal, WardroundError, WireCode
+from shared.errors import Refusal, ResourceError, WardroundError, WireCode
 from shared.study import Study
 
 
@@ -65,9 +74,17 @@ class Workbench:
     def probe(self) -> ProbeDone:
         """Find the device that the configuration asks for, and compute on it."""
         device = self._resolve()
-        try_out(device)
+        try:
+            try_out(device)
+        except (ResourceError, RuntimeError) as error:
+            raise Refusal(WireCode.OUT_OF_MEMORY if is_memory(error) else WireCode.DEVICE) from error
         free, whole = memory_of(device)
-        return ProbeDone(place=self._place(), free_bytes=free, whole_bytes=whole)
+        share = self._settings.compute.gpu_memory_fraction if device.kind == "cuda" else 1.0
+        return ProbeDone(place=self._place(), free_bytes=min(free, int(share * whole)), whole_bytes=whole)
+
+    def has_lost_its_device(self) -> bool:
+        """Whether nothing can be computed any more in this process."""
+        return self._device is not None and is_lost(self._device)
 
     def open(self, job: OpenJob) -> OpenDone:
         """Read the data anew, check the model's tensors, and count; of a private study say who would train instead."""

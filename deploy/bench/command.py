@@ -10,8 +10,9 @@ The app adds `machine`, taken before the work, and turns a missed promise into t
 """
 
 from collections.abc import Callable, Iterable
+from itertools import product
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from rich.console import RenderableType
@@ -30,13 +31,16 @@ Seed = Annotated[int, typer.Option(min=0, help="Seed of the pictures and the stu
 @answering("bench.resume")
 def resume(
     kill: Annotated[str, typer.Option(help="Whom to kill, in turn.")] = "site,worker,serverapp,superlink",
+    device: Annotated[str, typer.Option(help="Where the sites compute: auto, cpu, cuda, cuda:N or mps.")] = "cpu",
     seed: Seed = 0,
     keep: Keep = None,
 ) -> Answer:
     """Kill each kind of process in the middle of a round; the model must come out bit for bit the same."""
     from deploy.bench.resume import missed, run, show
 
-    return _answer(lambda: run(victims=tuple(kill.split(",")), seed=seed, keep=keep), show=show, missed=missed)
+    return _answer(
+        lambda: run(victims=tuple(kill.split(",")), device=device, seed=seed, keep=keep), show=show, missed=missed
+    )
 
 
 @app.command()
@@ -251,6 +255,31 @@ def supply(
     from deploy.bench.supply import missed, run, show
 
     return _answer(lambda: run(gb=gb, files=files, repetitions=repetitions, seed=seed), show=show, missed=missed)
+
+
+@app.command()
+@answering("bench.train")
+def train(
+    *,
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda, cuda:N or mps.")] = "auto",
+    model: Annotated[
+        Literal["basic_cnn", "resnet18", "densenet121", "efficientnet-b0"], typer.Option(help="The network.")
+    ] = "resnet18",
+    size_px: Annotated[str, typer.Option(help="Edges of an image in px, divided by commas.")] = "64,224",
+    batch: Annotated[str, typer.Option(help="Images of a step, divided by commas.")] = "32",
+    images: Annotated[int, typer.Option(min=8, help="Images of an epoch.")] = 256,
+    repetitions: Annotated[int, typer.Option(min=1, help="Measured epochs of each way.")] = 5,
+) -> Answer:
+    """Time a site's training on a device, beside a plain loop of torch, and on the CPU."""
+    from deploy.bench.train import missed, run, show
+
+    sizes, batches = _numbers(size_px, "--size-px"), _numbers(batch, "--batch")
+    kinds = product(sizes, batches)
+    return _answer(
+        lambda: run(device=device, model=model, kinds=kinds, images=images, repetitions=repetitions),
+        show=show,
+        missed=missed,
+    )
 
 
 @app.command()

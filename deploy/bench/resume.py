@@ -49,11 +49,14 @@ deadline_s = 240
 """
 
 
-def run(*, victims: tuple[str, ...] = WHOM, seed: int = 0, keep: Path | None = None) -> dict[str, Any]:
+def run(
+    *, victims: tuple[str, ...] = WHOM, device: str = "cpu", seed: int = 0, keep: Path | None = None
+) -> dict[str, Any]:
     """Run the undisturbed study and one study per process to kill.
 
     Args:
         victims: whom to kill, of `WHOM`, each once.
+        device: where the sites' workers compute.
         seed: of the pictures and the studies.
         keep: a new folder for everything; None keeps nothing.
 
@@ -68,7 +71,7 @@ def run(*, victims: tuple[str, ...] = WHOM, seed: int = 0, keep: Path | None = N
         )
     with workplace(keep) as root:
         data = draw_sites(root / "images", TRAIN, seed=seed)
-        federation = LocalFederation(root / "bench", data, device="cpu")
+        federation = LocalFederation(root / "bench", data, device=device)
         with federation:
             begin(federation)
             runs = (_follow(federation, queue(federation, _study_text(whom, seed)), whom) for whom in (None, *victims))

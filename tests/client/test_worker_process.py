@@ -12,7 +12,7 @@ import psutil
 import pytest
 from lone_site import LoneSite
 
-from client.jobs import Event, Failed, ProbeJob, Progress, read_event, read_job, to_line
+from client.jobs import Event, Failed, ProbeDone, ProbeJob, Progress, read_event, read_job, to_line
 from client.software import PACKAGES, installed
 from client.worker_process import LINE_LIMIT, WorkerProcess
 from shared.errors import WireCode
@@ -154,3 +154,45 @@ def test_a_worker_that_does_not_say_what_it_runs_does_no_work(tmp_path: Path) ->
         worker.submit(ProbeJob())
         assert listened(worker) == [Failed(code=WireCode.SOFTWARE_CHANGED)]
         assert worker.pid is None and not worker.crashed()
+
+
+# ------------------------------------------------------------ a device that is lost
+
+# The worker itself, whose first probe meets a fault; of the CPU it must be told that it is lost.
+FAULTY = """
+import pathlib, sys, torch
+from client import worker
+from client.work import workbench
+
+class Faulty(workbench.Workbench):
+    def probe(self):
+        done, met = super().probe(), self._folder / "met"
+        if not met.exists():
+            met.touch()
+            if self._device.kind == "cpu":
+                self.has_lost_its_device = lambda: True
+                raise RuntimeError("as a driver says it")
+            torch.zeros(1, device="cuda")[torch.tensor([7], device="cuda")].cpu()
+        return done
+
+workbench.Workbench = Faulty
+worker.main()
+"""
+
+
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_a_worker_that_has_lost_its_device_ends_without_an_answer_and_the_next_one_works(
+    site: LoneSite, device: str
+) -> None:
+    config = site.folder / "site.toml"
+    config.write_text(config.read_text().replace("threads = 1", f'threads = 1\ndevice = "{device}"'))
+    worker = WorkerProcess(site.folder, command=[sys.executable, "-c", FAULTY, str(site.folder)])
+    worker.submit(ProbeJob())
+    heard: list[Event] = []
+    wait(lambda: heard.extend(worker.listen(0.2)) or worker.crashed())
+    assert heard == []
+    assert "another one does the work" in (site.folder / "logs" / "worker.jsonl").read_text()
+    worker.submit(ProbeJob())
+    (done,) = listened(worker)
+    assert isinstance(done, ProbeDone) and done.place.device.partition(":")[0] == device
+    worker.end()

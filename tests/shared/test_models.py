@@ -9,6 +9,7 @@ import torch
 from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays, varying_layers
+from shared.networks.pools import MeanPool3d
 from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
 from shared.update import pack, table_of
@@ -190,6 +191,25 @@ def test_other_dtypes_do_not_become_state() -> None:
 def test_only_overlapping_pools_are_named_as_varying() -> None:
     assert varying_layers(built(size_px=96)) == ()
     assert varying_layers(built("resnet18", "batch", size_px=64)) == ("maxpool",)
+
+
+@pytest.mark.parametrize("sides", [(8, 8, 8), (5, 6, 7)])
+def test_our_mean_pool_is_torchs(sides: tuple[int, int, int]) -> None:
+    volumes = torch.rand(2, 3, *sides, requires_grad=True)
+    ours, theirs = MeanPool3d()(volumes), torch.nn.AvgPool3d(2)(volumes)
+    assert torch.allclose(ours, theirs, atol=1e-6)
+    for one in (ours, theirs):
+        one.square().sum().backward()
+    assert volumes.grad is not None
+    once = torch.autograd.grad(MeanPool3d()(volumes).square().sum(), volumes)[0]
+    assert torch.allclose(volumes.grad, 2 * once, atol=1e-6)
+
+
+def test_no_network_of_volumes_has_a_pool_that_cuda_refuses() -> None:
+    images = ImageSpec(size_px=32, slices=32)
+    model = build_model(ModelSpec(name="densenet121"), images=images, outputs=1, random=StudyRandom(0))
+    assert sum(isinstance(layer, MeanPool3d) for layer in model.modules()) == 3
+    assert not any(isinstance(layer, torch.nn.AvgPool3d) for layer in model.modules())
 
 
 def test_the_basic_cnn_does_not_import_monai() -> None:

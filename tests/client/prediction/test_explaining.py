@@ -11,6 +11,7 @@ from torch import nn
 from client.prediction.answer import Finding, Prediction
 from client.prediction.explained_page import write_page
 from client.prediction.explaining import Explained, Maps, explain, last_convolution, views_of
+from client.work.device import compute_in_full
 from shared.images import ImageSpec
 from shared.models import build_model
 from shared.networks.spec import ModelSpec
@@ -66,6 +67,20 @@ def test_a_network_of_the_wheel_is_explained(image: np.ndarray) -> None:
     maps = explain(network, image, finding=1, device=torch.device("cpu"))
     assert np.isfinite(maps.cam).all()
     assert np.abs(maps.drop).max() > 0
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("deep", [False, True], ids=["2d", "3d"])
+@pytest.mark.parametrize("name", ["basic_cnn", "resnet18", "densenet121", "efficientnet-b0"])
+def test_a_gpu_draws_the_maps_of_the_cpu(name: str, deep: bool) -> None:
+    images = ImageSpec(size_px=64, slices=32 if deep else None)
+    network = build_model(ModelSpec(name=name, width=16), images=images, outputs=2, random=StudyRandom(1)).eval()
+    pixels = np.random.default_rng(3).integers(0, 65_536, images.shape).astype(np.uint16)
+    compute_in_full()
+    there = explain(network, pixels, finding=1, device=torch.device("cpu"))
+    here = explain(network.to("cuda"), pixels, finding=1, device=torch.device("cuda"))
+    assert here.drop == pytest.approx(there.drop, abs=0.02 * np.abs(there.drop).max())
+    assert here.cam == pytest.approx(there.cam, abs=0.02)
 
 
 def test_the_page_says_that_it_stays(image: np.ndarray, tmp_path: Path) -> None:

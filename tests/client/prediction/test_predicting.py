@@ -92,6 +92,25 @@ def test_the_answer_is_what_the_network_says_calibrated(ward: Ward, tmp_path: Pa
     assert (tmp_path / f"{file.name}.json").stat().st_mode & 0o777 == 0o600
 
 
+@pytest.mark.gpu
+def test_a_gpu_says_what_the_cpu_says(ward: Ward, tmp_path: Path) -> None:
+    said = [ward.run(tmp_path / device, "--explain", 2, "--device", device) for device in ("cpu", "cuda")]
+    assert said[0]["predicted"] == said[1]["predicted"] == 5 and said[1]["explained"] == 2
+    for file in sorted((tmp_path / "cpu").rglob("*.json")):
+        here, there = (
+            Prediction.model_validate_json((tmp_path / device / file.relative_to(tmp_path / "cpu")).read_bytes())
+            for device in ("cpu", "cuda")
+        )
+        assert there.findings[0].probability == pytest.approx(here.findings[0].probability, abs=1e-5)
+
+
+def test_logits_are_computed_in_full(ward: Ward, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The operating point was chosen on such logits; TF32 moves them in the third digit."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)
+    ward.run(tmp_path)
+    assert not torch.backends.cudnn.allow_tf32
+
+
 def test_a_page_of_no_exam_is_written_all_the_same(ward: Ward, tmp_path: Path) -> None:
     (tmp_path / "images").mkdir()
     said = ward.run(tmp_path / "deep" / "out", "--input", tmp_path / "images", "--explain", 2)

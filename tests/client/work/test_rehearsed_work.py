@@ -12,14 +12,27 @@ import psutil
 import pytest
 from lone_site import LoneSite, a_study
 
-from client.jobs import UPDATE_FILE, Event, OpenJob, ProbeDone, ProbeJob, RehearseDone, RehearseJob, RoundJob
+from client.checks.grounds import Grounds
+from client.checks.work import look_at_device
+from client.jobs import (
+    UPDATE_FILE,
+    Event,
+    OpenJob,
+    ProbeDone,
+    ProbeJob,
+    Progress,
+    RehearseDone,
+    RehearseJob,
+    RoundDone,
+    RoundJob,
+)
 from client.work.rehearsed_work import Watch, shortened, some
 from client.work.workbench import Workbench
 from client.worker_process import WorkerProcess
 from server.launch import start_state
 from shared.address import Stage
 from shared.canonical import digest
-from shared.rehearsal import Check, Code
+from shared.rehearsal import Check, Code, Outcome
 from shared.study import Study
 from shared.update import PackedFile, pack, table_of
 from shared.wire import Rehearse
@@ -28,11 +41,11 @@ SPLITS = ("train", "val", "test")
 WELL = dict.fromkeys((Check.VERSION, Check.DEVICE, Check.IMAGES, Check.MEMORY, Check.WORK, Check.DISK), Code.PASS)
 
 
-def a_site(root: Path, *, counts: tuple[int, int, int] = (16, 6, 4), classes: int = 2) -> LoneSite:
+def a_site(root: Path, *, counts: tuple[int, int, int] = (16, 6, 4), classes: int = 2, device: str = "cpu") -> LoneSite:
     """A site with so many images for training, validation and test, of one class or of two."""
     site = LoneSite(root, validation_fraction=0.0)
     config = site.folder / "site.toml"
-    config.write_text(config.read_text().replace("threads = 1", 'threads = 1\ndevice = "cpu"'))
+    config.write_text(config.read_text().replace("threads = 1", f'threads = 1\ndevice = "{device}"'))
     rng, arrays = np.random.default_rng(0), {}
     for split, count in zip(SPLITS, counts, strict=True):
         arrays[f"{split}_images"] = rng.integers(0, 255, (count, 28, 28), dtype=np.uint8)
@@ -61,8 +74,9 @@ def rehearsed(site: LoneSite, study: Study | None = None) -> RehearseDone:
 # ------------------------------------------------------------ what it finds
 
 
-def test_all_is_well_after_one_step_on_real_images(tmp_path: Path) -> None:
-    site = a_site(tmp_path)
+@pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
+def test_all_is_well_after_one_step_on_real_images(tmp_path: Path, device: str) -> None:
+    site = a_site(tmp_path, device=device)
     done = rehearsed(site)
     assert done.findings == WELL
     assert done.worked is not None
@@ -240,7 +254,7 @@ def test_a_study_that_is_open_comes_to_the_same_update(tmp_path: Path) -> None:
 # ------------------------------------------------------------ a worker of its own process
 
 
-def ended(worker: WorkerProcess, kind: type[ProbeDone | RehearseDone]) -> Event:
+def ended(worker: WorkerProcess, kind: type[ProbeDone | RehearseDone | RoundDone | Progress]) -> Event:
     """The worker's next word of a kind."""
     deadline = time.monotonic() + 120
     while time.monotonic() < deadline:
@@ -270,6 +284,38 @@ def test_memory_that_is_too_small(tmp_path: Path) -> None:
         worker.end()
     assert isinstance(done, RehearseDone)
     assert done.findings == {Check.DEVICE: Code.PASS, Check.IMAGES: Code.PASS, Check.MEMORY: Code.OUT_OF_MEMORY}
+    site.close()
+
+
+@pytest.mark.gpu
+def test_a_worker_says_what_of_a_gpu_it_may_take(tmp_path: Path) -> None:
+    site = a_site(tmp_path, device="cuda")
+    config = site.folder / "site.toml"
+    config.write_text(config.read_text().replace("threads = 1", "threads = 1\ngpu_memory_fraction = 0.125"))
+    found = look_at_device(Grounds(site.folder))
+    assert found.outcome is Outcome.PASS
+    assert "The worker computes on cuda:0 (device = cuda in the configuration)" in found.what
+    assert 0 < found.facts["free_bytes"] <= found.facts["bytes"] // 8
+    site.close()
+
+
+@pytest.mark.gpu
+def test_a_worker_that_is_killed_on_a_gpu_leaves_it_free_and_the_next_one_makes_the_same_update(tmp_path: Path) -> None:
+    site = a_site(tmp_path, device="cuda")
+    training = {"steps_per_round": 3000, "batch_size": 8}
+    asked, worker = job(site, a_study(model={"width": 8}, training=training)), WorkerProcess(site.folder)
+    updates = []
+    for killed in (True, False):
+        work = RoundJob(study=asked.study, round=1, model=asked.model, model_digest=asked.model_digest, out=asked.out)
+        worker.submit(work)
+        if killed:
+            ended(worker, Progress)
+            psutil.Process(worker.pid).kill()
+            worker.submit(work)
+        ended(worker, RoundDone)
+        updates.append((asked.out / UPDATE_FILE).read_bytes())
+        worker.end()
+    assert updates[0] == updates[1]
     site.close()
 
 
