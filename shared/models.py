@@ -19,7 +19,7 @@ from shared.images import ImageSpec
 from shared.networks.basic_cnn import BasicCnn
 from shared.networks.fusion import EMBEDDING, Fusion
 from shared.networks.norms import replace_batch_norms
-from shared.networks.pools import replace_mean_pools
+from shared.networks.pools import MaxPool3d, replace_pools
 from shared.networks.series import SliceSeries
 from shared.networks.spec import SERIES, ModelSpec
 from shared.networks.vae import Vae
@@ -40,6 +40,7 @@ def build_model(
     with torch.random.fork_rng(devices=[]):  # constructors draw weights that are replaced below
         network = _construct(model, images=images, outputs=EMBEDDING if clinical else outputs)
         network = Fusion(network, columns=clinical, outputs=outputs) if clinical else network
+    replace_pools(network)
     _initialise(network, random.child("initialise"))
     _probe(network, model, images, columns=len(clinical or ()))
     return network
@@ -76,7 +77,7 @@ def load_state(model: nn.Module, arrays: Mapping[str, Array]) -> None:
 
 def varying_layers(model: nn.Module) -> tuple[str, ...]:
     """Layers whose gradients may differ from run to run on CUDA: pools whose windows overlap."""
-    pools = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.MaxPool2d | nn.MaxPool3d))
+    pools = ((name, layer) for name, layer in model.named_modules() if isinstance(layer, nn.MaxPool2d | MaxPool3d))
     return tuple(name for name, pool in pools if pool.stride != pool.kernel_size)
 
 
@@ -94,7 +95,6 @@ def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Modul
             remedy="Choose another model.norm, or basic_cnn.",
         )
     network = _monai(model.name, dims=len(images.grid), channels=images.channels, outputs=outputs)
-    replace_mean_pools(network)
     if model.norm != "batch":
         replace_batch_norms(network, model.norm)
     return network

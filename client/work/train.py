@@ -36,6 +36,9 @@ from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
+_FIRST_SCALE = (
+    1024.0  # of a loss in float16; torch's 65536 is too much for most networks, and costs a round's first steps
+)
 _AXES = {torch.channels_last: 4, torch.channels_last_3d: 5}  # a network of 2D layers may take volumes
 
 
@@ -148,7 +151,7 @@ class _Trainer:
         self._model = start_training(model.to(device, memory_format=self._layout))  # type: ignore[call-overload]
         self._loss = loss
         self._optimizer = local_optimizer(model, spec, slower=slower)
-        self._scaler = torch.amp.GradScaler(device.type, enabled=self._amp)
+        self._scaler = torch.amp.GradScaler(device.type, init_scale=_FIRST_SCALE, enabled=self._amp)
         self._mu = spec.proximal_mu
         trained = [p for p in model.parameters() if p.requires_grad]
         self._incoming = [(p, p.detach().clone()) for p in trained] if self._mu else []

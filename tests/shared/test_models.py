@@ -9,7 +9,7 @@ import torch
 from shared.errors import ConfigError
 from shared.images import ImageSpec
 from shared.models import build_model, load_state, state_arrays, varying_layers
-from shared.networks.pools import MeanPool3d
+from shared.networks.pools import MaxPool3d, MeanPool3d
 from shared.networks.spec import ModelSpec
 from shared.randomness import StudyRandom
 from shared.update import pack, table_of
@@ -194,22 +194,33 @@ def test_only_overlapping_pools_are_named_as_varying() -> None:
 
 
 @pytest.mark.parametrize("sides", [(8, 8, 8), (5, 6, 7)])
-def test_our_mean_pool_is_torchs(sides: tuple[int, int, int]) -> None:
-    volumes = torch.rand(2, 3, *sides, requires_grad=True)
-    ours, theirs = MeanPool3d()(volumes), torch.nn.AvgPool3d(2)(volumes)
-    assert torch.allclose(ours, theirs, atol=1e-6)
-    for one in (ours, theirs):
-        one.square().sum().backward()
-    assert volumes.grad is not None
-    once = torch.autograd.grad(MeanPool3d()(volumes).square().sum(), volumes)[0]
-    assert torch.allclose(volumes.grad, 2 * once, atol=1e-6)
+@pytest.mark.parametrize(
+    ("ours", "theirs"),
+    [
+        (MeanPool3d(), torch.nn.AvgPool3d(2)),
+        (MaxPool3d((2, 2, 2), (2, 2, 2), (0, 0, 0)), torch.nn.MaxPool3d(2)),
+        (MaxPool3d((1, 2, 2), (1, 2, 2), (0, 0, 0)), torch.nn.MaxPool3d((1, 2, 2))),
+        (MaxPool3d((3, 3, 3), (2, 2, 2), (1, 1, 1)), torch.nn.MaxPool3d(3, 2, 1)),
+    ],
+    ids=["mean", "blocks", "in-slices", "overlapping"],
+)
+def test_our_pools_of_volumes_are_torchs_in_values_and_gradients(
+    ours: torch.nn.Module, theirs: torch.nn.Module, sides: tuple[int, int, int]
+) -> None:
+    volumes = torch.randint(-2, 3, (2, 3, *sides), generator=torch.manual_seed(0)).float().requires_grad_()  # many ties
+    here, there = ours(volumes), theirs(volumes)
+    assert torch.allclose(here, there, atol=1e-6)
+    weights = torch.rand(here.shape)
+    slopes = [torch.autograd.grad((said * weights).sum(), volumes)[0] for said in (here, there)]
+    assert torch.allclose(*slopes, atol=1e-6)
 
 
-def test_no_network_of_volumes_has_a_pool_that_cuda_refuses() -> None:
-    images = ImageSpec(size_px=32, slices=32)
-    model = build_model(ModelSpec(name="densenet121"), images=images, outputs=1, random=StudyRandom(0))
-    assert sum(isinstance(layer, MeanPool3d) for layer in model.modules()) == 3
-    assert not any(isinstance(layer, torch.nn.AvgPool3d) for layer in model.modules())
+@pytest.mark.parametrize("name", ["basic_cnn", "resnet18", "densenet121", "unet"])
+def test_no_network_of_volumes_has_a_pool_that_cuda_refuses(name: str) -> None:
+    model = built(name, "batch", size_px=32, slices=32)
+    layers = list(model.modules())
+    assert any(isinstance(layer, MaxPool3d) for layer in layers)
+    assert not any(isinstance(layer, torch.nn.MaxPool3d | torch.nn.AvgPool3d) for layer in layers)
 
 
 def test_the_basic_cnn_does_not_import_monai() -> None:

@@ -73,7 +73,7 @@ def test_a_network_of_the_wheel_is_explained(image: np.ndarray) -> None:
 @pytest.mark.parametrize("deep", [False, True], ids=["2d", "3d"])
 @pytest.mark.parametrize("name", ["basic_cnn", "resnet18", "densenet121", "efficientnet-b0"])
 def test_a_gpu_draws_the_maps_of_the_cpu(name: str, deep: bool) -> None:
-    images = ImageSpec(size_px=64, slices=32 if deep else None)
+    images = ImageSpec(size_px=32, slices=32) if deep else ImageSpec(size_px=64)
     network = build_model(ModelSpec(name=name, width=16), images=images, outputs=2, random=StudyRandom(1)).eval()
     pixels = np.random.default_rng(3).integers(0, 65_536, images.shape).astype(np.uint16)
     compute_in_full()

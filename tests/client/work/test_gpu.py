@@ -14,7 +14,7 @@ from torch import nn
 from client.imaging.augmentations import augmentation
 from client.imaging.examples import Examples, SiteData
 from client.work.device import is_lost, make_repeatable, resolve_device
-from client.work.evaluate import measured_by_patient
+from client.work.evaluate import evaluate, measured_by_patient
 from client.work.local_work import LocalWork
 from client.work.networks import start_network
 from client.work.private_training import fit_privately
@@ -145,6 +145,23 @@ def test_scores_are_those_of_the_cpu(name: str) -> None:
     there, same = measured_by_patient(network, held_out, task=task, device="cpu", patch=patch)
     assert (truth == same).all()
     assert here == pytest.approx(there, abs=2e-3, rel=2e-3, nan_ok=True)
+
+
+@pytest.mark.parametrize("amp", [False, True], ids=["float32", "amp"])
+def test_it_learns(amp: bool) -> None:
+    study = Family("basic_cnn", FLAT, norm="group").study(steps_per_round=60, learning_rate=0.05, amp=amp)
+    network, task, held_out = trained(study, "cuda"), task_for(study.task), examples(study, 64)
+    score = evaluate(network, held_out, task=task, device="cuda", model_digest="0" * 64, split="test")
+    assert score.figures["auroc"] > 0.9
+
+
+@pytest.mark.parametrize("name", FAMILIES)
+def test_mixed_precision_loses_no_step(name: str) -> None:
+    """Whose gradients overflow is left out; the change of one step then is none."""
+    study = FAMILIES[name].study(amp=True, steps_per_round=1, momentum=0.0)
+    end, start = trained(study, "cuda"), start_network(study)
+    pairs = zip(end.parameters(), start.parameters(), strict=True)
+    assert any((one.cpu() != other).any() for one, other in pairs)
 
 
 def test_patches_of_volumes_are_trained_and_scored() -> None:
