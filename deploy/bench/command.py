@@ -268,6 +268,7 @@ def train(
     size_px: Annotated[str, typer.Option(help="Edges of an image in px, divided by commas.")] = "64,224",
     batch: Annotated[str, typer.Option(help="Images of a step, divided by commas.")] = "32",
     images: Annotated[int, typer.Option(min=8, help="Images of an epoch.")] = 256,
+    threads: Annotated[int, typer.Option(min=0, help="CPU threads; 0 leaves torch's own choice.")] = 0,
     repetitions: Annotated[int, typer.Option(min=1, help="Measured epochs of each way.")] = 5,
 ) -> Answer:
     """Time a site's training on a device, beside a plain loop of torch, and on the CPU."""
@@ -276,7 +277,7 @@ def train(
     sizes, batches = _numbers(size_px, "--size-px"), _numbers(batch, "--batch")
     kinds = product(sizes, batches)
     return _answer(
-        lambda: run(device=device, model=model, kinds=kinds, images=images, repetitions=repetitions),
+        lambda: run(device=device, model=model, kinds=kinds, images=images, threads=threads, repetitions=repetitions),
         show=show,
         missed=missed,
     )

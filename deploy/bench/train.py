@@ -2,7 +2,8 @@
 
 A site's own `fit` in float32 and with AMP, in turns with a plain loop of torch over the same images, held in memory as
 float32. A site's results are repeatable, so it takes deterministic kernels and no TF32; the plain loop has torch's
-defaults, as a script has them. Its AMP is ours: float16 where torch finds it safe, with a scaled loss.
+defaults, as a script has them. Its AMP is ours: float16 where torch finds it safe, with a scaled loss. Beside a GPU the
+CPU trains on two steps of images alone, which takes it long enough.
 """
 
 import os
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 
 from client.imaging.examples import Examples
 from client.imaging.transforms import to_network
-from client.work.device import ResolvedDevice, compute_in_full, make_repeatable, resolve_device, settle
+from client.work.device import ResolvedDevice, compute_in_full, make_repeatable, resolve_device, settle, use_threads
 from client.work.train import fit, local_optimizer
 from shared.console import progress_console, table
 from shared.images import ImageSpec
@@ -31,12 +32,13 @@ from shared.tasks import task_for
 from shared.training import TrainingSpec
 
 _TASK = task_for(TaskSpec(classes=("spot",)))
+_STEPS_BESIDE = 2  # of the CPU beside a GPU
 _CPU = ResolvedDevice("cpu", "to compare with")
 Way = Callable[[], None]
 
 
 def run(
-    *, device: str, model: NetworkName, kinds: Iterable[tuple[int, int]], images: int, repetitions: int
+    *, device: str, model: NetworkName, kinds: Iterable[tuple[int, int]], images: int, threads: int, repetitions: int
 ) -> dict[str, Any]:
     """Measure an epoch each way, in turns, for every size of image and of batch.
 
@@ -45,25 +47,26 @@ def run(
         model: a network for images, with batch norms.
         kinds: edge of an image in px, and how many images make a step.
         images: in an epoch.
+        threads: of the CPU; 0 leaves torch's own choice.
         repetitions: of each way, after one that does not count.
 
     Raises:
         ResourceError: the device is not there.
     """
-    place = resolve_device(device)
-    places = [place] if place.kind == "cpu" else [place, _CPU]
-    rows = []
+    place, used, rows = resolve_device(device), use_threads(threads), []
     for size_px, batch in kinds:
         progress_console().print(f"{model}, {size_px} px, {batch} images a step ...")
-        ways = Ways(model, size_px=size_px, batch=batch, images=images)
-        rows += [{"size_px": size_px, "batch": batch, **row} for row in _timed(ways, places, repetitions)]
+        epochs = {place: images} if place.kind == "cpu" else {place: images, _CPU: min(images, _STEPS_BESIDE * batch)}
+        for where, count in epochs.items():
+            ways = Ways(model, size_px=size_px, batch=batch, images=count)
+            of = {"size_px": size_px, "batch": batch, "images": count, "device": where.name}
+            rows += [{**of, **row} for row in _timed(ways, where, repetitions)]
     return {
         "device": place.name,
         "card": torch.cuda.get_device_name(place.name) if place.kind == "cuda" else None,
         "model": model,
-        "images": images,
         "repetitions": repetitions,
-        "threads": torch.get_num_threads(),
+        "threads": used,
         "rows": rows,
         "load_after": list(os.getloadavg()),
     }
@@ -87,7 +90,7 @@ def show(data: dict[str, Any]) -> RenderableType:
         )
         for row in data["rows"]
     )
-    said = f"\n{data['model']}, {data['images']} images an epoch, median of {data['repetitions']}"
+    said = f"\n{data['model']}, median of {data['repetitions']} epochs"
     columns = ("image, batch", "device", "way", "images/s", "range", "peak")
     return Group(table(columns, rows), Text(f"{said}; {data['card'] or 'no GPU'}, {data['threads']} threads"))
 
@@ -158,22 +161,19 @@ def _as_torch_begins() -> None:
     torch.backends.cudnn.allow_tf32 = True
 
 
-def _timed(ways: Ways, places: Sequence[ResolvedDevice], repetitions: int) -> list[dict[str, Any]]:
-    named = [(place, name, way) for place in places for name, way in ways.of(place).items()]
-    took: list[list[float]] = [[] for _ in named]
-    peaks = [0] * len(named)
+def _timed(ways: Ways, place: ResolvedDevice, repetitions: int) -> list[dict[str, Any]]:
+    named = ways.of(place)
+    took: dict[str, list[float]] = {name: [] for name in named}
+    peaks = dict.fromkeys(named, 0)
     try:
         for turn in range(1 + repetitions):
-            for at, (place, _, way) in enumerate(named):
-                seconds, peaks[at] = _took(way, place)
-                took[at] += [seconds] if turn else []
+            for name, way in named.items():
+                seconds, peaks[name] = _took(way, place)
+                took[name] += [seconds] if turn else []
     finally:
         _as_torch_begins()
         compute_in_full()
-    return [
-        {"device": place.name, "way": name, **ways.speeds(seconds), "peak_bytes": peak}
-        for (place, name, _), seconds, peak in zip(named, took, peaks, strict=True)
-    ]
+    return [{"way": name, **ways.speeds(took[name]), "peak_bytes": peaks[name]} for name in named]
 
 
 def _took(way: Way, place: ResolvedDevice) -> tuple[float, int]:

@@ -13,7 +13,7 @@ from deploy.bench.train import Ways, run, show
 @pytest.mark.parametrize("device", ["cpu", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_every_way_is_timed_and_leaves_torch_as_it_was(device: str) -> None:
     before = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
-    data = run(device=device, model="basic_cnn", kinds=((16, 8),), images=16, repetitions=2)
+    data = run(device=device, model="basic_cnn", kinds=((16, 8),), images=16, threads=0, repetitions=2)
     ways = [(row["device"].partition(":")[0], row["way"]) for row in data["rows"]]
     on_the_cpu = [("cpu", "site"), ("cpu", "plain")]
     amp = [("cuda", way) for way in ("site", "plain", "site, AMP", "plain, AMP")]

@@ -96,7 +96,7 @@ def examples(study: Study, count: int = 16) -> Examples:
         labels = np.stack([(masks == n).reshape(count, -1).any(axis=1) for n in range(1, len(task.classes) + 1)], 1)
     if task.kind == "generation":
         labels = np.zeros(count, np.int64)
-    return Examples(values, labels.astype(np.int64), np.arange(count) // 2, clinical=clinical, masks=masks)
+    return Examples(values, labels.astype(np.int64), np.arange(count) % (count // 2), clinical=clinical, masks=masks)
 
 
 def trained(study: Study, device: str) -> nn.Module:

@@ -311,6 +311,8 @@ def test_a_worker_that_is_killed_on_a_gpu_leaves_it_free_and_the_next_one_makes_
         if killed:
             ended(worker, Progress)
             psutil.Process(worker.pid).kill()
+            while not worker.crashed():
+                time.sleep(0.01)
             worker.submit(work)
         ended(worker, RoundDone)
         updates.append((asked.out / UPDATE_FILE).read_bytes())
