@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 
 from shared.metrics import FIGURE_DECIMALS, Floats, Integers, MetricRule, Score, Statistics, rules_of
+from shared.resampling import Figure
 from shared.segmentation import Segmentation
 
 if TYPE_CHECKING:
@@ -76,6 +77,12 @@ class CountedSegmentation(Segmentation):
         """Those of `Segmentation`, and F1 by rule 3, also of each of several structures."""
         return self._plain.figures(statistics) | (self._f1(statistics) if statistics else {})
 
+    def f1(self, measured: Floats) -> Figure | None:
+        """F1 by rule 3 of what was measured, as a function of the patients' weights; None without any piece."""
+        _, counts = self._apart(measured)
+        pieces = counts.astype(np.float64).reshape(len(counts), len(COUNTS), -1)  # (patients, 3, structures)
+        return (lambda weights: _mean(_f1(np.tensordot(weights, pieces, axes=1)))) if pieces.any() else None
+
     @property
     def _plain(self) -> Segmentation:
         return Segmentation(self.spec, self.spacing_mm)
@@ -85,12 +92,10 @@ class CountedSegmentation(Segmentation):
         return plain, counts
 
     def _f1(self, statistics: Statistics) -> dict[str, float]:
-        found, missed, spurious = (np.array(statistics[name], np.float64) for name in COUNTS)
-        pieces = 2 * found + missed + spurious
-        f1 = np.divide(2 * found, pieces, out=np.full(len(pieces), np.nan), where=pieces > 0)
+        f1 = _f1(np.array([statistics[name] for name in COUNTS], np.float64))
         if np.isnan(f1).all():
             return {}
-        return {"f1": float(np.nanmean(f1))} | self._of_each("f1", f1)
+        return {"f1": float(_mean(f1))} | self._of_each("f1", f1)
 
 
 def matched(called: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> tuple[int, int, int]:
@@ -108,6 +113,19 @@ def matched(called: np.ndarray[Any, Any], truth: np.ndarray[Any, Any]) -> tuple[
             taken[1].add(theirs)
     found = len(taken[0])
     return found, others - found, ones - found
+
+
+def _f1(pieces: Floats) -> Floats:
+    """(..., structures) of (..., 3, structures) sums; NaN of a structure without any piece."""
+    found, missed, spurious = np.moveaxis(pieces, -2, 0)
+    either = 2 * found + missed + spurious
+    return np.asarray(np.divide(2 * found, either, out=np.full(either.shape, np.nan), where=either > 0))
+
+
+def _mean(f1: Floats) -> Floats:
+    """Over the structures that have one; NaN if none has."""
+    known = (~np.isnan(f1)).sum(axis=-1)
+    return np.asarray(np.divide(np.nansum(f1, axis=-1), known, out=np.full(known.shape, np.nan), where=known > 0))
 
 
 def _pieces(mask: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:

@@ -207,7 +207,7 @@ def show(data: dict[str, Any]) -> Group:
     ]
     name = "macro AUROC" if "macro_auroc" in gap else {"auroc": "AUROC", "dice": "Dice", "ssim": "SSIM"}[merit]
     beside = {"auroc": "balanced acc.", "dice": "HD95", "ssim": "loss"}[merit]
-    counted = ("F1",) if "f1" in data["pooled"] else ()
+    counted = ("F1", "95 % interval") if "f1" in data["pooled"] else ()
     return Group(table(("model", name, "95 % interval", beside, *counted), rows), Text("\n".join(lines)))
 
 
@@ -237,11 +237,16 @@ def _checked(local: LocalFederation) -> Callable[[], None]:
 
 
 def _cells(row: dict[str, Any]) -> tuple[str, ...]:
-    value, beside = row[_merit(row)], [row[key] for key in ("balanced_accuracy", "hd95", "f1", "loss") if key in row]
-    if value is None:
-        return ("undefined", "one class only", *[""] * len(beside))
-    shown = ("" if number is None else f"{number:.3f}" for number in beside)
-    return (f"{value:.3f}", f"{row['low']:.3f} to {row['high']:.3f}", *shown)
+    beside = [row[key] for key in ("balanced_accuracy", "hd95", "loss") if key in row]
+    shown = ["" if number is None else f"{number:.3f}" for number in beside]
+    counted = _estimate(row["f1"], row["f1_low"], row["f1_high"]) if "f1" in row else ()
+    if (value := row[_merit(row)]) is None:
+        return ("undefined", "one class only", *[""] * len(shown), *counted)
+    return (*_estimate(value, row["low"], row["high"]), *shown, *counted)
+
+
+def _estimate(value: float | None, low: float | None, high: float | None) -> tuple[str, str]:
+    return ("", "") if value is None else (f"{value:.3f}", f"{low:.3f} to {high:.3f}")
 
 
 def _merit(row: dict[str, Any]) -> str:

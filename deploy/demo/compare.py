@@ -25,8 +25,9 @@ from client.work.device import use_threads
 from client.work.evaluate import measured_by_patient
 from client.work.networks import start_network
 from client.work.train import fit
-from deploy.demo.yardstick import Named, beside, figure_of, named
+from deploy.demo.yardstick import Named, beside, counted, figure_of, named
 from shared.enrolment import read_invitation
+from shared.metrics import Interval
 from shared.models import load_state
 from shared.networks.freezing import slower_parameters
 from shared.parent import end_if_asked
@@ -132,7 +133,8 @@ class Comparison:
         return Scored(test, validation)
 
     def _figures(self, scored: Scored) -> dict[str, Any]:
-        return {**self._interval(self._figure(scored)), **self._beside(scored)}
+        counts = counted(self._task, scored.test, self._interval)
+        return {**named(self._task, self._interval(self._figure(scored))), **self._beside(scored), **counts}
 
     def _beside(self, scored: Scored) -> Named:
         parts = {"validation": (scored.validation, self._validation), "test": (scored.test, self._test)}
@@ -143,14 +145,14 @@ class Comparison:
         return beside(self._task, scores["validation"], scores["test"])
 
     def _difference(self, first: Scored, second: Scored) -> Named:
-        return self._interval(difference(self._figure(first), self._figure(second)))
+        return named(self._task, self._interval(difference(self._figure(first), self._figure(second))))
 
     def _figure(self, scored: Scored) -> Figure | None:
         return figure_of(self._task, scored.test, self._targets(self._test))
 
-    def _interval(self, figure: Figure | None) -> Named:
+    def _interval(self, figure: Figure | None) -> Interval | None:
         rng = np.random.default_rng(self._study.study.seed)
-        return named(self._task, bootstrap_interval(figure, self._strata, rng=rng, draws=DRAWS))
+        return bootstrap_interval(figure, self._strata, rng=rng, draws=DRAWS)
 
     def _targets(self, part: Examples) -> np.ndarray[Any, Any]:
         measured = np.zeros((len(part), self._task.columns), np.float32)

@@ -134,3 +134,22 @@ def test_instances_are_those_of_masks() -> None:
     assert isinstance(task_for(parse_study(STUDY.format(task='kind = "segmentation"')).task), CountedSegmentation)
     with pytest.raises(ConfigError, match=r"task\.instances counts pieces of masks"):
         parse_study(STUDY.format(task="").replace("unet", "basic_cnn"))
+
+
+@pytest.mark.parametrize("spec", [ONE, TWO])
+def test_f1_of_weighted_patients_is_that_of_as_many_patients(spec: TaskSpec) -> None:
+    task, rng = task_for(spec), np.random.default_rng(1)
+    assert isinstance(task, CountedSegmentation)
+    truth, called = (np.kron(rng.integers(0, 2, (4, 6, 6)), np.ones((1, 4, 4), np.int64)) for _ in range(2))
+    called[:2] = truth[:2]
+    classes = torch.arange(task.outputs) if task.outputs > 1 else torch.ones(1)
+    logits = torch.where(torch.from_numpy(called)[:, None] == classes.view(1, -1, 1, 1), 8.0, -8.0)
+    measured = task.measure(logits, torch.from_numpy(truth))
+    figure, drawn_again = task.f1(measured), [0, 0, 2, 3]
+    assert figure is not None
+    twice = task.score(measured[drawn_again], truth[:4, :1, 0], model_digest=MODEL, split="test")
+    whole = task.score(measured, truth[:, :1, 0], model_digest=MODEL, split="test")
+    found = figure(np.array([[2.0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]]))
+    assert found[:2] == pytest.approx([task.figures(each.statistics)["f1"] for each in (twice, whole)])
+    assert 0 < found[1] < 1 and np.isnan(found[2])
+    assert task.f1(np.zeros((3, task.columns), np.float32)) is None
