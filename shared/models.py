@@ -20,7 +20,7 @@ from shared.networks.basic_cnn import BasicCnn
 from shared.networks.fusion import EMBEDDING, Fusion
 from shared.networks.norms import replace_batch_norms
 from shared.networks.pools import MaxPool3d, replace_pools
-from shared.networks.series import SliceSeries
+from shared.networks.series import SEEN, SliceSeries
 from shared.networks.spec import SERIES, ModelSpec
 from shared.networks.vae import Vae
 from shared.randomness import StudyRandom
@@ -87,8 +87,9 @@ def _construct(model: ModelSpec, *, images: ImageSpec, outputs: int) -> nn.Modul
     if model.name == "vae":
         return Vae(images=images, norm=model.norm)
     if model.name in SERIES:
-        ordered = model.name == "cnn_gru"
-        return SliceSeries(images=images, outputs=outputs, norm=model.norm, width=model.width, ordered=ordered)
+        plane = ImageSpec(size_px=images.size_px)
+        slices = BasicCnn(images=plane, outputs=SEEN, norm=model.norm, width=model.width)
+        return SliceSeries(slices, outputs=outputs, ordered=model.name == "cnn_gru")
     if model.norm == "none":
         raise ConfigError(
             f"model.norm = none does not go with model.name = {model.name}; it takes batch, group or instance.",

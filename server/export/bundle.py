@@ -1,9 +1,10 @@
 """A model as a MONAI bundle: `configs/inference.json` and `configs/metadata.json`, run by `monai.bundle`.
 
-Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures, or NIfTI volumes (`bundle_volumes.py`), as a
-site reads them, and writes logits and probabilities as the card has them, or masks (`bundle_masks.py`). DICOM is left
-to `wardround predict`, whose window no configuration spells.
-Weights are loaded from safetensors; nothing is unpickled, and no code of the bundle's own runs.
+Decides what the bundle does: it reads 8-bit PNG, JPEG and TIFF pictures, NIfTI volumes (`bundle_volumes.py`), or DICOM
+images of CT in the study's window (`bundle_ct.py`), as a site reads them, and writes logits and probabilities as the
+card has them, or masks (`bundle_masks.py`). Other DICOM is left to `wardround predict`, whose window no configuration
+spells. Weights are loaded from safetensors; nothing is unpickled. No code of the bundle's own runs, but of a model of
+series the module of the wheel that joins slices (`bundle_network.py`).
 
 The layout is MONAI's (https://docs.monai.io/en/stable/mb_specification.html); the network is `bundle_network.py`'s.
 """
@@ -12,9 +13,10 @@ import json
 from importlib.metadata import version
 from typing import Any
 
-from server.export.bundle_masks import masks_of_pictures
-from server.export.bundle_network import network_of
-from server.export.bundle_reading import pictures
+from server.export.bundle_ct import single_ct
+from server.export.bundle_masks import masks_of_planes
+from server.export.bundle_network import network_of, scripts_of
+from server.export.bundle_reading import Reading, pictures
 from server.export.bundle_volumes import masks_of_volumes, volumes
 from shared.errors import ConfigError
 from shared.model_card import ModelCard
@@ -24,7 +26,7 @@ MODEL = "models/model.safetensors"
 INFERENCE, METADATA, README = "configs/inference.json", "configs/metadata.json", "docs/README.md"
 SCHEMA = "https://github.com/Project-MONAI/MONAI-extra-test-data/releases/download/0.8.1/meta_schema_20240725.json"
 _IMPORTS = (
-    *("import collections", "import json", "import numpy as np", "import pathlib", "import torch"),
+    *("import collections", "import json", "import numpy as np", "import pathlib", "import runpy", "import torch"),
     "from safetensors.torch import load_file",
 )
 _STEP = "$torch.inference_mode()(lambda image: @inferer(image.to(@device), @network).float().cpu())"
@@ -43,35 +45,39 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration, or sees what the bundle cannot make: single
-            images of CT, a study's scale, clinical columns.
+        ConfigError: the network cannot be spelled out in a configuration, or sees what the bundle cannot make: a
+            study's scale, clinical columns.
     """
-    if card.inputs.images.hu is not None and not _sees_volumes(card):
-        raise ConfigError(
-            "The model sees single images of CT in Hounsfield units, and a MONAI bundle reads pictures or volumes.",
-            remedy="Use --format safetensors; `wardround predict` reads CT as the study did.",
-        )
     if card.inputs.images.landmarks is not None:
         raise ConfigError(
             "The model sees images on its study's scale (images.landmarks), and a MONAI bundle does not make it.",
-            remedy="Use --format safetensors; `wardround predict` prepares images as the study did.",
+            remedy="Use --format safetensors, whose images `wardround predict` prepares as the study did, or onnx.",
         )
     if card.inputs.clinical:
         raise ConfigError(
             "The model takes clinical columns beside an image, and a MONAI bundle reads images alone.",
-            remedy="Use --format safetensors; `wardround predict --clinical` reads both.",
+            remedy="Use --format safetensors, for which `wardround predict --clinical` reads both, or onnx.",
         )
     documents = {INFERENCE: _inference(card), METADATA: _metadata(card)}
     files = {path: json.dumps(document, indent=4).encode() for path, document in documents.items()}
-    return files | {README: _readme(card).encode()}
+    return files | scripts_of(card.inputs.model.name) | {README: _readme(card).encode()}
 
 
 def _sees_volumes(card: ModelCard) -> bool:
     return card.inputs.images.slices is not None
 
 
+def _sees_ct(card: ModelCard) -> bool:
+    return card.inputs.images.hu is not None and not _sees_volumes(card)
+
+
+def _reading(card: ModelCard) -> Reading:
+    read = volumes if _sees_volumes(card) else single_ct if _sees_ct(card) else pictures
+    return read(card.inputs.images)
+
+
 def _inference(card: ModelCard) -> dict[str, Any]:
-    reading = (volumes if _sees_volumes(card) else pictures)(card.inputs.images)
+    reading = _reading(card)
     return {
         "imports": [f"${line}" for line in (*_IMPORTS, *reading.imports)],
         "bundle_root": ".",
@@ -105,7 +111,7 @@ def _inferer(patch: PatchSpec | None) -> dict[str, Any]:
 
 def _output(card: ModelCard) -> dict[str, Any]:
     if card.inputs.task.kind == "segmentation":
-        return (masks_of_volumes if _sees_volumes(card) else masks_of_pictures)(card.inputs)
+        return (masks_of_volumes if _sees_volumes(card) else masks_of_planes)(card.inputs)
     return {"postprocessing": _probabilities(card), "evaluator": _PREDICT, "writer": _WRITE}
 
 
@@ -139,7 +145,7 @@ def _metadata(card: ModelCard) -> dict[str, Any]:
         "authors": f"The sites and the coordinator of the study {card.origin.study}",
         "copyright": "As agreed among the sites of the study",
         "intended_use": card.intended_use,
-        "data_type": "NIfTI, one volume per file" if _sees_volumes(card) else "PNG, JPEG and TIFF, 8 bits",
+        "data_type": _kinds(card),
         "image_classes": f"{images.channels} channel(s), -1 (black) to 1 (white)",
         "label_classes": ", ".join(task.classes),
         "pred_classes": ", ".join(task.classes),
@@ -178,15 +184,33 @@ Check the package first: `wardround predict` does, and so does any check of `man
     python -m monai.bundle run --config_file {INFERENCE} --meta_file {METADATA} \\
         --bundle_root . --dataset_dir IMAGES --output_dir PREDICTIONS
 
-`IMAGES` holds {_read(card)}. {_written(card)} DICOM is read by `wardround predict`, which knows its windows.
+`IMAGES` holds {_read(card)}. {_written(card)} {_left(card)}
 """
 
 
 def _packages(card: ModelCard) -> tuple[str, ...]:
-    return ("nibabel" if _sees_volumes(card) else "pillow", "safetensors")
+    if _sees_volumes(card):
+        return ("nibabel", "safetensors")
+    return ("pillow", *(["pydicom"] if _sees_ct(card) else []), "safetensors")
+
+
+def _kinds(card: ModelCard) -> str:
+    if _sees_volumes(card):
+        return "NIfTI, one volume per file"
+    return "DICOM, CT in Hounsfield units, one image per file" if _sees_ct(card) else "PNG, JPEG and TIFF, 8 bits"
+
+
+def _left(card: ModelCard) -> str:
+    if _sees_ct(card):
+        return (
+            "A file that is no CT, and what it calls padding, `wardround predict` knows; a bundle takes all as it is."
+        )
+    return "DICOM is read by `wardround predict`, which knows its windows."
 
 
 def _read(card: ModelCard) -> str:
+    if _sees_ct(card):
+        return "DICOM files of CT, one image each (compressed ones need pydicom's plugins, such as pylibjpeg)"
     if not _sees_volumes(card):
         return "8-bit PNG, JPEG or TIFF pictures"
     return "NIfTI files of one volume each" + (", CT in Hounsfield units" if card.inputs.images.hu else "")

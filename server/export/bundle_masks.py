@@ -1,7 +1,7 @@
 """What a bundle makes of a network's output at each place: masks on the images' own grids, and how large they are.
 
 As `client/imaging/outline.py` has it: shares are brought back, and of several structures the likeliest is called.
-The expressions need `numpy as np`, `pathlib`, `json` and PIL imported.
+The expressions need `numpy as np`, `pathlib`, `json` and PIL imported, and of planes `sized` (`bundle_reading.py`).
 """
 
 from typing import Any
@@ -25,7 +25,7 @@ _OWN = (
 )
 _OUTLINE = (
     "$lambda logits, image: (lambda size: @called(@postprocessing(logits), lambda plane: @own(plane, size)))"
-    "(ImageOps.exif_transpose(Image.open(image)).size)"
+    "(@sized(image))"
 )
 _SAVE = "$lambda mask, place, _: Image.fromarray(mask * np.uint8({white})).save(place)"
 PLACE = (
@@ -43,7 +43,7 @@ WRITE = (
 )
 
 
-def masks_of_pictures(inputs: Inputs) -> Config:
+def masks_of_planes(inputs: Inputs) -> Config:
     """The entries from logits to PNG files; `evaluator` gives the logits of each image, one after the other."""
     mode, size, names = inputs.task.mode, inputs.images.size_px, list(inputs.task.classes)
     return {

@@ -1,6 +1,7 @@
 """How a bundle reads the images of a folder: 8-bit PNG, JPEG and TIFF pictures, as a site reads them.
 
-Says also what a reading is; that of volumes is `bundle_volumes.py`'s. Both end at 0..65535 between black and white.
+Says also what a reading is; that of volumes is `bundle_volumes.py`'s, and that of single images of CT `bundle_ct.py`'s.
+All end at 0..65535 between black and white.
 """
 
 from dataclasses import dataclass
@@ -19,7 +20,7 @@ class Reading:
         imports: what its expressions need besides the bundle's own.
         listed: the expression of all images of `dataset_dir`.
         transforms: from a file to the network's grid, 0..65535.
-        entries: what the transforms name.
+        entries: what the transforms name, and of a plane `sized`, the width and height of a file's image.
         batch: images at a time.
     """
 
@@ -31,9 +32,9 @@ class Reading:
 
 
 _ENDINGS = (".png", ".jpg", ".jpeg", ".tif", ".tiff")
-_LISTED = (
-    f"$[{{'image': str(p)}} for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if p.suffix.lower() in {_ENDINGS}]"
-)
+LISTED = "$[{{'image': str(p)}} for p in sorted(pathlib.Path(@dataset_dir).rglob('*')) if {chosen}]"
+_LISTED = LISTED.format(chosen=f"p.suffix.lower() in {_ENDINGS}")
+_SIZED = "$lambda image: ImageOps.exif_transpose(Image.open(image)).size"
 _LUMA = "np.array([0.299, 0.587, 0.114], np.float32)"  # ITU-R BT.601
 _RESIZED = (
     "$lambda x: np.stack([np.asarray(Image.fromarray(p).resize("
@@ -51,15 +52,23 @@ def pictures(images: ImageSpec) -> Reading:
             **{"reader": "PILReader", "reverse_indexing": False},
             "converter": "$lambda picture: ImageOps.exif_transpose(picture).convert('RGB')",
         },
-        _lambda("$lambda x: np.asarray(x, np.float32) * 257"),
-        *([_lambda(grey)] if images.channels == 1 else []),
-        _lambda(_RESIZED.format(size=images.size_px)),
-        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [images.size_px] * 2},
-        _lambda("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
+        changed("$lambda x: np.asarray(x, np.float32) * 257"),
+        *([changed(grey)] if images.channels == 1 else []),
+        *fitted(images.size_px),
     ]
     imports = ("from PIL import Image", "from PIL import ImageOps")
-    return Reading(imports, _LISTED, transforms, entries={}, batch=16)
+    return Reading(imports, _LISTED, transforms, entries={"sized": _SIZED}, batch=16)
 
 
-def _lambda(expression: str) -> Config:
+def fitted(size_px: int) -> list[Config]:
+    """From a plane of any size to the square that the network sees (`client/imaging/fit.py`)."""
+    return [
+        changed(_RESIZED.format(size=size_px)),
+        {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [size_px] * 2},
+        changed("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
+    ]
+
+
+def changed(expression: str) -> Config:
+    """The transform that an expression of an image is."""
     return {"_target_": "Lambdad", "keys": "image", "func": expression}

@@ -4,44 +4,39 @@ Decides how slices are joined: in their order, by a gated recurrent unit that re
 2014), or whatever their order, by attention (Ilse, Tomczak and Welling, ICML 2018, the gated form): a mean over the
 slices, each weighing as much as the network gives it. All slices of a series are looked at by the same weights. The
 recurrent unit is written out in linear layers, which are deterministic on every device where a library's fused one is
-not, and which a private study can take gradients of. This module imports torch.
+not, and which a private study can take gradients of. This module imports torch and nothing else, because a MONAI
+bundle of such a model carries it as it is.
 """
 
 import torch
 from torch import Tensor, nn
 
-from shared.images import ImageSpec
-from shared.networks.basic_cnn import BasicCnn
-
-_SEEN = 64  # features of one slice
+SEEN = 64  # features of one slice
 _STATE = 64  # of the recurrent unit, each way
 _GATE = 32  # of the attention
 
 
 class SliceSeries(nn.Module):
-    """A volume as a series of slices: the `BasicCnn` on each slice, and logits of what is joined of them.
+    """A volume as a series of slices: one network on each slice, and logits of what is joined of them.
 
     Shapes: (batch, 1, slices, size_px, size_px) float32 to (batch, outputs) float32.
 
     Args:
-        images: the study's volumes.
+        slices: looks at one slice, (batch, 1, size_px, size_px), and gives `SEEN` features.
         outputs: logits.
-        norm: of the network that looks at a slice.
-        width: features of its hidden layer.
         ordered: join the slices in their order, or by attention.
     """
 
-    def __init__(self, *, images: ImageSpec, outputs: int, norm: str, width: int, ordered: bool) -> None:
+    def __init__(self, slices: nn.Module, *, outputs: int, ordered: bool) -> None:
         super().__init__()
-        plane = ImageSpec(size_px=images.size_px)
-        self.slices = BasicCnn(images=plane, outputs=_SEEN, norm=norm, width=width)
-        self.joined = Recurrent(_SEEN, _STATE) if ordered else Attention(_SEEN)
-        self.head = nn.Linear(2 * _STATE if ordered else _SEEN, outputs)
+        self.slices = slices
+        self.joined = Recurrent(SEEN, _STATE) if ordered else Attention(SEEN)
+        self.head = nn.Linear(2 * _STATE if ordered else SEEN, outputs)
 
     def forward(self, volumes: Tensor) -> Tensor:
         """Logits of a batch of volumes."""
         each = volumes.transpose(1, 2)  # (batch, slices, 1, size_px, size_px)
-        seen = torch.relu(self.slices(each.flatten(0, 1))).view(*each.shape[:2], _SEEN)
+        seen = torch.relu(self.slices(each.flatten(0, 1))).view(*each.shape[:2], SEEN)
         return self.head(self.joined(seen))  # type: ignore[no-any-return]
 
 

@@ -3,6 +3,8 @@
 import gzip
 import json
 import math
+import subprocess
+import sys
 import warnings
 from functools import partial
 from importlib.metadata import version
@@ -11,13 +13,16 @@ from typing import Any
 
 import nibabel
 import numpy as np
+import pydicom
 import pytest
 import torch
 from finished_study import finished_study
 from monai_runner import evaluated, run
 from PIL import Image
+from pydicom.data import get_testdata_file
 from volumes_of_two_sites import write_nifti
 
+from client.imaging.dicom import Dicom
 from client.imaging.fit import fit, unfit
 from client.imaging.from_grid import from_grid
 from client.imaging.nifti import NiftiVolumes
@@ -27,7 +32,7 @@ from client.imaging.pictures import Picture
 from client.imaging.transforms import to_network
 from client.work.inferer import inferer
 from server.export import Asked, evidence_for, export_model
-from server.export.bundle_network import network_of
+from server.export.bundle_network import network_of, scripts_of
 from server.federation import load_federation
 from shared.calibration import probabilities
 from shared.errors import ConfigError
@@ -39,7 +44,7 @@ from shared.randomness import StudyRandom
 from shared.study import TaskSpec
 from shared.tasks import task_for
 
-IMPORTS = ["$import collections", "$import torch"]
+IMPORTS = [f"$import {name}" for name in ("collections", "pathlib", "runpy", "torch")]
 SLOW = pytest.mark.slow
 NETWORKS = [
     *(("basic_cnn", norm) for norm in ("none", "batch")),
@@ -70,7 +75,9 @@ def bundle(root: Path, **how: Any) -> tuple[Path, ModelCard, torch.nn.Module]:
 
 def ours(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.ndarray:
     """The logits of the files as a site computes them."""
-    images = [fit(next(iter(Picture().pixels(file.read_bytes(), [0]))), card.inputs.images) for file in files]
+    spec = card.inputs.images
+    reader = Picture() if spec.hu is None else Dicom(spec.hu)
+    images = [fit(next(iter(reader.pixels(file.read_bytes(), [0]))), spec) for file in files]
     with torch.inference_mode():
         return network(to_network(np.stack(images))).numpy()
 
@@ -124,6 +131,47 @@ def test_monais_runner_outlines_what_our_network_outlines(tmp_path: Path, shared
         )
         assert (mask == wanted * (255 if mode == "binary" else 1)).mean() > 0.999
         assert sum(said["pixels"].values()) == np.count_nonzero(mask)
+
+
+def ct(folder: Path) -> Path:
+    """A folder of CT: one that pydicom brings along, upright and on its side, and as a 12-bit scanner stores it."""
+    folder.mkdir()
+    image = pydicom.dcmread(get_testdata_file("CT_small.dcm"))
+    image.save_as(folder / "one.dcm")
+    stored = image.pixel_array
+    image.PixelData, image.Rows = stored[20:97].tobytes(), 77
+    image.save_as(folder / "IM0002")  # many archives name no ending
+    image.RescaleSlope, image.RescaleIntercept, image.PixelRepresentation = "0.5", "-600", 0
+    image.PixelData, image.Columns = (stored[20:97, :51] % 4096).astype("<u2").tobytes(), 51
+    image.save_as(folder / "three.dcm")
+    (folder / "labels.csv").write_text("file,label\n")
+    return folder
+
+
+@pytest.mark.parametrize("channels", [1, pytest.param(3, marks=SLOW)])
+def test_monais_runner_sees_single_images_of_ct_in_the_studys_window(tmp_path: Path, channels: int) -> None:
+    how = {"channels": channels, "size_px": 40, "images": "hu = [-160, 240]"}
+    folder, card, network = bundle(tmp_path, **how)
+    found = run(folder, ct(tmp_path / "images"), tmp_path / "out")
+    expected = ours(network, card, [Path(one["image"]) for one in found])
+    assert len(found) == 3 and np.ptp(expected) > 1e-3
+    assert np.abs(np.array([one["logits"] for one in found]) - expected).max() < 1e-4
+    metadata = json.loads((folder / "configs" / "metadata.json").read_text())
+    assert metadata["required_packages_version"].keys() == {"pillow", "pydicom", "safetensors"}
+
+
+@pytest.mark.slow
+def test_monais_runner_outlines_single_images_of_ct_on_their_own_pixels(tmp_path: Path) -> None:
+    how = {"kind": "segmentation", "model": "segresnet", "size_px": 48, "images": "hu = [-160, 240]"}
+    folder, card, network = bundle(tmp_path, **how)
+    found = run(folder, ct(tmp_path / "images"), tmp_path / "out")
+    expected = ours(network, card, [Path(one["image"]) for one in found])
+    assert np.abs(np.stack(evaluated(folder, tmp_path / "images")) - expected).max() < 1e-4
+    for one, said in zip(expected, found, strict=True):
+        size = pydicom.dcmread(said["image"]).pixel_array.shape
+        wanted = outline(one, lambda share, to=size: [unfit(share, to, to=to)], shape=size, several=False)
+        with Image.open(said["mask"]) as mask:
+            assert (np.asarray(mask) == wanted * 255).mean() > 0.999
 
 
 def of_volumes(network: torch.nn.Module, card: ModelCard, files: list[Path]) -> np.ndarray:
@@ -197,7 +245,39 @@ def test_a_network_that_sees_volumes_is_spelled_out(name: Any, norm: Any) -> Non
     check_spelled_out(name, norm, ImageSpec(size_px=40, slices=32))
 
 
-def check_spelled_out(name: Any, norm: Any, spec: ImageSpec) -> None:
+@pytest.mark.parametrize(("name", "norm"), [("cnn_gru", "batch"), ("cnn_attention", "none")])
+def test_a_network_of_series_is_the_module_of_the_wheel(tmp_path: Path, name: Any, norm: Any) -> None:
+    """Which runs where there is no Wardround: it imports torch alone."""
+    script = write_scripts(tmp_path, name)
+    apart = (sys.executable, "-I", "-c", f"import runpy; print(runpy.run_path({str(script)!r})['SEEN'])")
+    assert subprocess.run(apart, cwd=tmp_path, capture_output=True, text=True, check=True).stdout == "64\n"
+    imported = [line for line in script.read_text().splitlines() if line.startswith(("import ", "from "))]
+    assert imported == ["import torch", "from torch import Tensor, nn"]
+    check_spelled_out(name, norm, ImageSpec(size_px=40, slices=9), root=tmp_path)
+
+
+@pytest.mark.parametrize("model", ["cnn_gru", pytest.param("cnn_attention", marks=SLOW)])
+def test_monais_runner_reads_a_series_as_our_network_reads_it(tmp_path: Path, model: str) -> None:
+    images = write_nifti(tmp_path / "data", splits=["test"] * 2).images
+    assert images is not None
+    folder, card, network = bundle(tmp_path, model=model, size_px=24, images="slices = 16\nspacing_mm = [3, 4, 5]")
+    found = run(folder, images, tmp_path / "out")
+    expected = of_volumes(network, card, [Path(one["image"]) for one in found])
+    assert len(found) == 2 and np.ptp(expected) > 1e-4
+    assert np.abs(np.array([one["logits"] for one in found]) - expected).max() < 1e-4
+    signed = json.loads((folder / "manifest.json").read_text())["files"]
+    assert "scripts/series.py" in signed and sorted(path.name for path in folder.glob("scripts/*")) == ["series.py"]
+
+
+def write_scripts(root: Path, name: str) -> Path:
+    """The code of a bundle of such a network."""
+    ((path, content),) = scripts_of(name).items()
+    (root / path).parent.mkdir()
+    (root / path).write_bytes(content)
+    return root / path
+
+
+def check_spelled_out(name: Any, norm: Any, spec: ImageSpec, *, root: Path = Path()) -> None:
     from monai.bundle import ConfigParser
 
     if name in ("unet", "segresnet"):
@@ -206,7 +286,7 @@ def check_spelled_out(name: Any, norm: Any, spec: ImageSpec) -> None:
         task = TaskSpec(mode="multilabel", classes=("a", "b"))
     inputs = Inputs(task=task, images=spec, model=ModelSpec(name=name, norm=norm))
     mine = build_model(inputs.model, images=spec, outputs=task.outputs, random=StudyRandom(4)).eval()
-    parser = ConfigParser({"imports": IMPORTS, **network_of(inputs)})
+    parser = ConfigParser({"imports": IMPORTS, "bundle_root": str(root), **network_of(inputs)})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         theirs = parser.get_parsed_content("network_def").eval()
