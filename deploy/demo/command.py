@@ -34,7 +34,7 @@ DEFAULT_FOLDER = Path("wardround-demo")
 _MARK = ".wardround-demo"
 _BESIDE = {
     "auroc": "Balanced accuracy at the threshold chosen on validation patients, or of the likeliest class.",
-    "dice": "Dice is a mean over patients; HD95 is in diagonals of an image, F1 of pieces at IoU 0.5.",
+    "dice": "Dice is a mean over patients, HD95 in diagonals of an image, F1 at IoU 0.5.",
     "ssim": "SSIM is that of an image and its reconstruction, a mean over patients.",
 }
 _STUDY_PATIENCE_S = 3600.0

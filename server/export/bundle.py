@@ -16,7 +16,7 @@ from typing import Any
 from server.export.bundle_ct import single_ct
 from server.export.bundle_masks import masks_of_planes
 from server.export.bundle_network import network_of, scripts_of
-from server.export.bundle_reading import Reading, pictures
+from server.export.bundle_reading import Reading, on_scale, pictures
 from server.export.bundle_volumes import masks_of_volumes, volumes
 from shared.errors import ConfigError
 from shared.model_card import ModelCard
@@ -45,14 +45,8 @@ def bundle_files(card: ModelCard) -> dict[str, bytes]:
     """The bundle's own files but the model, by path.
 
     Raises:
-        ConfigError: the network cannot be spelled out in a configuration, or sees what the bundle cannot make: a
-            study's scale, clinical columns.
+        ConfigError: the network cannot be spelled out in a configuration, or takes clinical columns.
     """
-    if card.inputs.images.landmarks is not None:
-        raise ConfigError(
-            "The model sees images on its study's scale (images.landmarks), and a MONAI bundle does not make it.",
-            remedy="Use --format safetensors, whose images `wardround predict` prepares as the study did, or onnx.",
-        )
     if card.inputs.clinical:
         raise ConfigError(
             "The model takes clinical columns beside an image, and a MONAI bundle reads images alone.",
@@ -77,7 +71,7 @@ def _reading(card: ModelCard) -> Reading:
 
 
 def _inference(card: ModelCard) -> dict[str, Any]:
-    reading = _reading(card)
+    reading, scale = _reading(card), on_scale(card.inputs.images.landmarks)
     return {
         "imports": [f"${line}" for line in (*_IMPORTS, *reading.imports)],
         "bundle_root": ".",
@@ -89,7 +83,7 @@ def _inference(card: ModelCard) -> dict[str, Any]:
         "weights": f"$load_file(str(pathlib.Path(@bundle_root, '{MODEL}')))",
         "network": "$@network_def.to(@device).eval()",
         **reading.entries,
-        "preprocessing": {"_target_": "Compose", "transforms": [*reading.transforms, _SCALED]},
+        "preprocessing": {"_target_": "Compose", "transforms": [*reading.transforms, *scale, _SCALED]},
         "dataset": {"_target_": "Dataset", "data": "@datalist", "transform": "@preprocessing"},
         "dataloader": {"_target_": "DataLoader", "dataset": "@dataset", "batch_size": reading.batch, "num_workers": 0},
         "inferer": _inferer(card.inputs.images.patch),

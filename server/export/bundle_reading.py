@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from shared.images import ImageSpec
+from shared.survey import PERCENTILES
 
 Config = dict[str, Any]
 
@@ -41,6 +42,12 @@ _RESIZED = (
     "(max(1, round(x.shape[2] * {size} / max(x.shape[1:]))), max(1, round(x.shape[1] * {size} / max(x.shape[1:])))),"
     " Image.Resampling.LANCZOS)) for p in np.asarray(x)])"
 )
+_ENDS = "((0, 0), *((o, to) for o, before, to in zip(own, (0, *own), {landmarks}) if before < o < 1), (1, 1))"
+_ON_SCALE = (
+    f"$lambda x: (lambda v: ((lambda own: np.rint(np.interp(v / 65535, *zip(*{_ENDS})) * 65535))"
+    f"(np.percentile(v[v > 0], {PERCENTILES}) / 65535)"
+    " if v.any() else v).astype(np.float32))(np.asarray(x, np.float64))"
+)
 
 
 def pictures(images: ImageSpec) -> Reading:
@@ -67,6 +74,11 @@ def fitted(size_px: int) -> list[Config]:
         {"_target_": "SpatialPadd", "keys": "image", "spatial_size": [size_px] * 2},
         changed("$lambda x: np.rint(np.clip(np.asarray(x), 0, 65535))"),
     ]
+
+
+def on_scale(landmarks: tuple[float, float, float] | None) -> list[Config]:
+    """From 0..65535 to the study's scale, if it has one (`client/imaging/landmarks.py`); MONAI has no such part."""
+    return [] if landmarks is None else [changed(_ON_SCALE.format(landmarks=landmarks))]
 
 
 def changed(expression: str) -> Config:

@@ -318,6 +318,21 @@ def test_the_metadata_names_what_the_runner_needs(tmp_path: Path) -> None:
         assert flow.check_properties() == []
 
 
-def test_a_study_with_landmarks_is_no_bundle(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match=r"images\.landmarks"):
-        bundle(tmp_path, images="landmarks = [0.1, 0.4, 0.8]")
+def test_monais_runner_brings_images_onto_the_studys_scale(tmp_path: Path) -> None:
+    folder, card, network = bundle(tmp_path, size_px=32, images="landmarks = [0.1, 0.4, 0.8]")
+    images = tmp_path / "images"
+    images.mkdir()
+    dim = np.random.default_rng(0).integers(0, 60, (40, 50), dtype=np.uint8)
+    two = np.where(np.arange(50) < 10, 90, 255).astype(np.uint8) + np.zeros((50, 1), np.uint8)  # 50 and 95 are white
+    for name, pixels in {"dim": dim, "two": two, "flat": 0 * dim + 9, "black": 0 * dim}.items():
+        Image.fromarray(pixels).save(images / f"{name}.png")
+    found = run(folder, images, tmp_path / "out")
+    expected = ours(network, card, [Path(one["image"]) for one in found])
+    assert len(found) == 4 and np.ptp(expected) > 1e-3
+    assert np.abs(np.array([one["logits"] for one in found]) - expected).max() < 1e-4
+
+
+def test_a_model_that_takes_clinical_columns_is_no_bundle(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="clinical columns") as refused:
+        bundle(tmp_path, extra="[clinical.age]\nlow = 0\nhigh = 120")
+    assert "--format safetensors" in refused.value.remedy and "onnx" in refused.value.remedy
