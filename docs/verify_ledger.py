@@ -3,8 +3,7 @@
     python verify_ledger.py LEDGER KEY SIGNER [JOURNAL_OR_RECEIPTS COORDINATOR_KEY | HEAD]
 
 A KEY is an Ed25519 public key in 64 hex digits, SIGNER the name that the ledger's heads carry. A study's
-journal, receipts, or a head in hex say what another party holds. Where the federation was handed over, COORDINATOR_KEY
-is all keys that led it, first to last, with commas between. Needs Python 3.9 and the package `cryptography`.
+journal, receipts, or a head in hex say what another party holds. Needs Python 3.9 and the package `cryptography`.
 The rules are those of docs/ledger-format.md; what a release must conform to is not checked here.
 """
 
@@ -13,7 +12,6 @@ import json
 import math
 import re
 import sys
-from contextlib import suppress
 from decimal import Decimal
 
 from cryptography.exceptions import InvalidSignature
@@ -66,24 +64,18 @@ def parse(line):
     return entry
 
 
-def public_keys(text):
-    """The keys in hex, in the order in which they were in force."""
-    return [Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)) for key in text.split(",")]
-
-
-def check_signature(keys, signature, purpose, said):
-    """Hold a signature, in hex, against what was said for a purpose; the keys that are in force from there on."""
+def check_signature(key, signature, purpose, said):
+    """Hold a signature, in hex, against what was said for a purpose."""
     formed = isinstance(signature, str) and re.fullmatch("[0-9a-f]{128}", signature)
-    for earlier, key in enumerate(keys):
-        with suppress(InvalidSignature):
-            key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
-            return keys[earlier:]
-    raise ValueError("it is not signed, or its signature does not hold")
+    try:
+        key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
+    except InvalidSignature:
+        raise ValueError("it is not signed, or its signature does not hold") from None
 
 
 def entries(file, key, signer):
     """Every entry of a chain with its hash, each after it was checked."""
-    n, prev, keys = 0, "0" * 64, public_keys(key)
+    n, prev, key = 0, "0" * 64, Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n"):
             raise ValueError("it has no end, or is too long")
@@ -94,9 +86,7 @@ def entries(file, key, signer):
             said = {name: value for name, value in entry["data"].items() if name != "signature"}
             if said.get("signer") != signer:
                 raise ValueError("it is a head of another signer")
-            keys = check_signature(
-                keys, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said}
-            )
+            check_signature(key, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said})
         n, prev = entry["n"], hashlib.sha256(line[:-1]).hexdigest()
         yield entry, prev
 
@@ -116,10 +106,10 @@ def closing_heads(journal, key, site):
 
 def receipted_heads(file, key, site):
     """The site's heads in receipts that the coordinator signed, each with its study if the site put that away."""
-    keys, found = public_keys(key), {}
+    key, found = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)), {}
     for line in file:
         said = json.loads(line)
-        check_signature(keys, said.pop("signature", None), "wardround receipt 1", said)
+        check_signature(key, said.pop("signature", None), "wardround receipt 1", said)
         if said["site"] == site and said["head"]:
             found[said["head"]["hash"]] = said["study"] if said["outcome"] == "closed" else None
     return found

@@ -11,7 +11,6 @@ from client.cache_uses import note_use
 from client.disk_settings import DiskSettings
 from client.retention import DAY_S, Retention, Went, standing, standing_in_words, sweep
 from client.study_store import StudyStore
-from shared.disks import bytes_under
 
 NOW = 1_900_000_000.0
 
@@ -122,17 +121,3 @@ def test_a_disk_that_refuses_keeps_it_and_ends_nothing(site: LoneSite, monkeypat
     assert (entry / "train.npy").is_file()
     assert swept(site, cache_days=30).cache == 100
     assert not entry.exists()
-
-
-def test_what_went_meanwhile_ends_nothing(site: LoneSite, monkeypatch: pytest.MonkeyPatch) -> None:
-    close(site, days=31)
-
-    def taken(place: Path) -> int:  # as by `site purge`, between the listing and the removal
-        found = bytes_under(place)
-        if place.is_file():
-            place.unlink()
-        return found
-
-    monkeypatch.setattr("client.retention.bytes_under", taken)
-    assert swept(site, spool_days=30).spool > 0
-    assert not [path for path in left(site) if path.endswith(".safetensors")]

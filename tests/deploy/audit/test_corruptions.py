@@ -18,8 +18,7 @@ from hypothesis import strategies as st
 
 from deploy.audit.anchors import Anchor
 from deploy.audit.words import ANCHORED, OPEN_END, UNSIGNED, verdict
-from shared.chain import LONGEST_LINE, Tip, verify
-from shared.keys import KeysInTurn, identity_hex, make_identity_key
+from shared.chain import LONGEST_LINE
 
 
 def told_by(independent: ModuleType, handed: Handed, lines: Lines, anchors: list[Anchor]) -> str:
@@ -49,26 +48,6 @@ def test_each_is_caught_at_its_line_by_both(handed: Handed, independent: ModuleT
     else:
         assert said.startswith(OPEN_END)
     assert told_by_ours(found) == told_by(independent, handed, lines, handed.anchors)
-
-
-@pytest.mark.parametrize(
-    ("heads", "in_turn", "broken_at"),
-    [("ann ann ben ben", "ann ben", None), ("ann ben ann", "ann ben", 3), ("ann ben", "ben ann", 2)],
-)
-def test_both_let_a_later_coordinator_sign_on_and_none_come_back(
-    independent: ModuleType, heads: str, in_turn: str, broken_at: int | None
-) -> None:
-    keys = {name: make_identity_key() for name in ("ann", "ben")}
-    tip, lines = Tip(), []
-    for name in heads.split():
-        lines.append(tip.head_line(key=keys[name], signer="coordinator", time="2026-01-02T03:04:05Z"))
-        _, tip = tip.follow(lines[-1])
-    lines = [line + b"\n" for line in lines]
-    known = [keys[name].public_key() for name in in_turn.split()]
-    assert verify(lines, public_key=KeysInTurn(tuple(known)), signer="coordinator").first_bad_line == broken_at
-    text = ",".join(identity_hex(key) for key in known)
-    said = independent.verdict(io.BytesIO(b"".join(lines)), text, "coordinator", {})
-    assert said.partition(":")[0] == (f"broken at line {broken_at}" if broken_at else OPEN_END)
 
 
 def test_both_accept_the_ledger_as_it_was_handed_over(handed: Handed, independent: ModuleType) -> None:
@@ -167,7 +146,7 @@ def test_both_stop_at_the_same_depth(handed: Handed, independent: ModuleType, de
 
 def test_it_is_short_and_knows_nothing_of_ours() -> None:
     source = VERIFIER.read_text()
-    assert len(source.splitlines()) <= 160
+    assert len(source.splitlines()) <= 150
     roots = set(re.findall(r"^(?:from|import) (\w+)", source, re.MULTILINE))
     assert roots <= {*sys.stdlib_module_names, "cryptography"}
 
