@@ -1,10 +1,10 @@
 """An independent verifier of Wardround ledgers: it imports nothing of Wardround.
 
-    python verify_ledger.py LEDGER KEY SIGNER [JOURNAL_OR_RECEIPTS COORDINATOR_KEY | HEAD]
+    python verify_ledger.py LEDGER KEY SIGNER [JOURNAL_OR_RECEIPTS COORDINATOR_KEY... | HEAD]
 
-A KEY is an Ed25519 public key in 64 hex digits, SIGNER the name that the ledger's heads carry. A study's
-journal, receipts, or a head in hex say what another party holds. Needs Python 3.9 and the package `cryptography`.
-The rules are those of docs/ledger-format.md; what a release must conform to is not checked here.
+A KEY is an Ed25519 public key in 64 hex digits, SIGNER the name that the ledger's heads carry. A study's journal,
+receipts, or a head in hex say what another party holds; where several have coordinated, name their keys in their turn.
+Needs Python 3.9 and `cryptography`. The rules: docs/ledger-format.md; what a release must conform to is not checked.
 """
 
 import hashlib
@@ -12,6 +12,7 @@ import json
 import math
 import re
 import sys
+from contextlib import suppress
 from decimal import Decimal
 
 from cryptography.exceptions import InvalidSignature
@@ -50,11 +51,10 @@ def canonical(value, depth=0):
 
 def parse(line):
     """The entry of a line without its newline, if its bytes are the canonical ones."""
-    try:
+    same = False
+    with suppress(ValueError, RecursionError):
         entry = json.loads(line.decode("utf-8"))
         same = canonical(entry).encode("utf-8") == line
-    except (ValueError, RecursionError):
-        same = False
     if not same or not isinstance(entry, dict):
         raise ValueError("it is not a canonical JSON object")
     formed = all(isinstance(entry.get(name), str) and re.fullmatch(form, entry[name]) for name, form in FORMS.items())
@@ -64,18 +64,20 @@ def parse(line):
     return entry
 
 
-def check_signature(key, signature, purpose, said):
-    """Hold a signature, in hex, against what was said for a purpose."""
+def since(keys, signature, purpose, said):
+    """The keys from the one on that signed what was said for a purpose; the signature is in hex."""
     formed = isinstance(signature, str) and re.fullmatch("[0-9a-f]{128}", signature)
-    try:
-        key.verify(bytes.fromhex(signature if formed else ""), f"{purpose}\n{canonical(said)}".encode())
-    except InvalidSignature:
-        raise ValueError("it is not signed, or its signature does not hold") from None
+    text = f"{purpose}\n{canonical(said)}".encode()
+    for turn, key in enumerate(keys if formed else ()):
+        with suppress(InvalidSignature):
+            Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)).verify(bytes.fromhex(signature), text)
+            return keys[turn:]
+    raise ValueError("it is not signed, or its signature does not hold")
 
 
-def entries(file, key, signer):
-    """Every entry of a chain with its hash, each after it was checked."""
-    n, prev, key = 0, "0" * 64, Ed25519PublicKey.from_public_bytes(bytes.fromhex(key))
+def entries(file, keys, signer):
+    """Every entry of a chain with its hash, each after it was checked; once a later key signed, no earlier one does."""
+    n, prev = 0, "0" * 64
     while line := file.readline(LONGEST_LINE):
         if not line.endswith(b"\n"):
             raise ValueError("it has no end, or is too long")
@@ -86,30 +88,28 @@ def entries(file, key, signer):
             said = {name: value for name, value in entry["data"].items() if name != "signature"}
             if said.get("signer") != signer:
                 raise ValueError("it is a head of another signer")
-            check_signature(key, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said})
+            keys = since(keys, entry["data"].get("signature"), "wardround ledger head 1", {**entry, "data": said})
         n, prev = entry["n"], hashlib.sha256(line[:-1]).hexdigest()
         yield entry, prev
 
 
-def closing_heads(journal, key, site):
+def closing_heads(journal, keys, site):
     """The site's heads in a journal that the coordinator's signature covers, each with its study."""
     study, waiting, found = None, [], {}
-    for entry, _ in entries(journal, key, "coordinator"):
-        data = entry["data"]
-        study = str(data.get("study")) if entry["type"] == "study_started" else study
-        if entry["type"] == "site_closed" and data.get("site") == site:
-            waiting.append(data.get("head"))
+    for entry, _ in entries(journal, keys, "coordinator"):
+        study = str(entry["data"].get("study")) if entry["type"] == "study_started" else study
+        if entry["type"] == "site_closed" and entry["data"].get("site") == site:
+            waiting.append(entry["data"].get("head"))
         elif entry["type"] == "head":
             found, waiting = {**found, **dict.fromkeys(waiting, study)}, []
     return found
 
 
-def receipted_heads(file, key, site):
+def receipted_heads(file, keys, site):
     """The site's heads in receipts that the coordinator signed, each with its study if the site put that away."""
-    key, found = Ed25519PublicKey.from_public_bytes(bytes.fromhex(key)), {}
-    for line in file:
-        said = json.loads(line)
-        check_signature(key, said.pop("signature", None), "wardround receipt 1", said)
+    found = {}
+    for said in map(json.loads, file):
+        since(keys, said.pop("signature", None), "wardround receipt 1", said)
         if said["site"] == site and said["head"]:
             found[said["head"]["hash"]] = said["study"] if said["outcome"] == "closed" else None
     return found
@@ -119,7 +119,7 @@ def verdict(file, key, signer, held):
     """What may be said of a ledger; `held` maps each head that others hold to its study, or to None."""
     last, signed, anchor, study, carried, found, behind = 0, 0, 0, None, False, set(), 0
     try:
-        for entry, digest in entries(file, key, signer):
+        for entry, digest in entries(file, [key], signer):
             last, data = entry["n"], entry["data"]
             signed = last if entry["type"] == "head" else signed
             closing = entry["type"] == "release" and data.get("kind") == "closed" and anchor == last - 1 > 0
@@ -141,10 +141,10 @@ def verdict(file, key, signer, held):
 if __name__ == "__main__":
     ledger, its_key, name, *others = sys.argv[1:]
     heads = dict.fromkeys(others) if len(others) == 1 else {}
-    if len(others) == 2:
+    if len(others) > 1:
         with open(others[0], "rb") as stream:
             read = receipted_heads if stream.peek(8).startswith(b'{"head":') else closing_heads
-            heads = read(stream, others[1], name)
+            heads = read(stream, others[1:], name)
     with open(ledger, "rb") as stream:
         print(said := verdict(stream, its_key, name, heads))
     sys.exit(0 if said.startswith("consistent") else 4)

@@ -32,7 +32,7 @@ def closing(handed: Handed, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def independently(independent: ModuleType, handed: Handed, lines: Lines, receipts: Path) -> str:
     with receipts.open("rb") as stream:
-        held = independent.receipted_heads(stream, handed.public("coordinator_key"), SITE)
+        held = independent.receipted_heads(stream, [handed.public("coordinator_key")], SITE)
     said = independent.verdict(io.BytesIO(b"".join(lines)), handed.public("identity_key"), SITE, held)
     return re.sub(r"(broken at line \d+|unsigned):?.*", r"\1", said)
 
