@@ -5,11 +5,13 @@ import tomllib
 from pathlib import Path
 from typing import get_args
 
+import click
 import pytest
 import recording
 
 from client.checks.configuration import FLOWER
 from client.privacy.budget_file import Kept
+from deploy.cli import load
 from shared import chain, console, envelope
 from shared.errors import ProtocolError
 from shared.folder_format import FOLDER_FORMAT
@@ -59,6 +61,20 @@ def test_what_it_needs_is_what_is_installed() -> None:
     assert row("torch")[:2] == [f"{least} or later; the locks install {locked}", f"{locked} at every change"]
     for lock in (ROOT / "deploy/lock").glob("requirements-*.txt"):
         assert pinned("torch", lock.read_text()).partition("+")[0] == locked
+
+
+def test_the_way_on_and_the_way_back_can_be_typed() -> None:
+    """Parsed by the real commands, which are not run; one that is only named, without arguments, is left out."""
+    typed = re.findall(r"(?:^(?:/\S+/)?|`)wardround ([a-z]+ [a-z-]+ [^`\n]+)", TEXT, re.MULTILINE)
+    assert {tuple(line.split()[:2]) for line in typed} >= {
+        (house, verb) for house in ("site", "federation") for verb in ("backup", "restore", "check")
+    }
+    for line in typed:
+        word, *rest = line.split()
+        command = load(word)
+        while isinstance(command, click.Group):
+            command = command.commands[rest.pop(0)]
+        command.make_context(line, rest)
 
 
 def test_the_refusal_is_the_real_one() -> None:

@@ -4,14 +4,17 @@ import os
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import click
 import pytest
 
 from deploy.cli import load
+from shared.log_file import LogSettings
 
 ROOT = Path(__file__).parents[2]
+OPERATION = (ROOT / "docs/operation.md").read_text()
 UNITS = sorted((ROOT / "deploy/systemd").glob("*.service"))
 OF_A_USER = ROOT / "deploy/systemd/user/wardround-site@.service"
 systemd = pytest.mark.skipif(shutil.which("systemd-analyze") is None, reason="needs systemd-analyze")
@@ -49,6 +52,18 @@ def test_the_threshold_is_one(tmp_path: Path) -> None:
 def test_the_unit_of_an_account_without_root_is_verified(tmp_path: Path) -> None:
     done = analyze("--user", "verify", "--man=no", str(in_place(OF_A_USER, tmp_path)))
     assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize("unit", UNITS, ids=lambda unit: unit.name)
+def test_the_folder_of_the_log_that_the_documents_show_can_be_written(unit: Path) -> None:
+    shown = re.search(r"^```\n(\[log\]\nfolder = .+?)^```", OPERATION, re.MULTILINE | re.DOTALL)
+    assert shown is not None
+    folder = LogSettings.model_validate(tomllib.loads(shown[1])["log"]).folder
+    lines = unit.read_text().splitlines()
+    (made,) = (line.partition("=")[2] for line in lines if line.startswith("LogsDirectory="))
+    assert "ProtectSystem=strict" in lines  # so that nothing else is
+    assert folder.is_relative_to(Path("/var/log") / made)  # systemd.exec(5), LogsDirectory
+    assert "LogsDirectoryMode=0700" in lines
 
 
 @pytest.mark.parametrize("unit", [*UNITS, OF_A_USER], ids=lambda unit: f"{unit.parent.name}/{unit.name}")
