@@ -104,8 +104,8 @@ def _out_of_date(folder: Path, limits: DiskSettings, studies: StudyStore, *, now
     """What is large in the spool, of studies that were closed so long ago."""
     for name in studies.names() if limits.spool_days is not None else ():
         record = studies.find(name)
-        closed_for_s = now - studies.changed(name)
-        if record is None or not record.closed or closed_for_s < (limits.spool_days or 0) * DAY_S:
+        since = studies.changed(name)
+        if record is None or not record.closed or since is None or now - since < (limits.spool_days or 0) * DAY_S:
             continue
         for place in _inside(folder / "spool" / name):
             if place.suffix == ".partial":

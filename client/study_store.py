@@ -75,9 +75,15 @@ class StudyStore:
         write_atomically(self._folder / f"{name}.json", record.model_dump_json().encode(), mode=0o600)
         self._records[name] = record
 
-    def changed(self, study: str) -> float:
-        """When the record of a study was written last, in Unix seconds; of one that is closed, when it was."""
-        return (self._folder / f"{study}.json").stat().st_mtime
+    def changed(self, study: str) -> float | None:
+        """When the record of a study was written last, in Unix seconds; of one that is closed, when it was.
+
+        None if the disk does not say, because the record was taken away, or cannot be reached.
+        """
+        try:
+            return (self._folder / f"{study}.json").stat().st_mtime
+        except OSError:
+            return None
 
     def names(self) -> list[str]:
         """Names of all studies that the site knows, in order."""

@@ -72,7 +72,7 @@ def predict(
     beside = Beside(released, images, out, kind=kind, wanted=wanted, now=lambda: datetime.now(UTC))
     command, rules, say = _decoding(kind, images, released.card), _rules(config), progress_console().print
     found = run(released, folder=images, command=command, out=out, rules=rules, beside=beside, clinical=table, say=say)
-    data = {"folder": str(out), "signed_by": key.fingerprint, **beside.close(out / PAGE)}
+    data = {"folder": str(out), "signed_by": key.fingerprint, "signer": key.name, **beside.close(out / PAGE)}
     return _told(found, released.card, data, signer=key.words)
 
 

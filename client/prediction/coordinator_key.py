@@ -44,11 +44,15 @@ class ModelSigner(Noting):
         return fingerprint(identity_hex(self.held))
 
     @property
-    def words(self) -> str:
-        """Who signed, by name where mandates say it."""
+    def name(self) -> str | None:
+        """Who signed, where mandates say it."""
         leads = self._mandates.leads if self._mandates else ()
-        name = next((f"{lead.name}, " for lead in leads if lead.key == identity_hex(self.held)), "")
-        return name + self.fingerprint
+        return next((lead.name for lead in leads if lead.key == identity_hex(self.held)), None)
+
+    @property
+    def words(self) -> str:
+        """Name and fingerprint, as far as they are known."""
+        return ", ".join(filter(None, (self.name, self.fingerprint)))
 
     def insist(self) -> None:
         """Rules 2 and 3.

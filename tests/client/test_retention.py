@@ -3,6 +3,7 @@
 import errno
 import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 from lone_site import LoneSite
@@ -107,6 +108,33 @@ def test_what_stays_is_told(site: LoneSite) -> None:
         "spool": "0.00 GB; finished work goes 30 days after its study's end",
         "cache": "0.00 GB; nothing goes by age",
     }
+
+
+@pytest.mark.parametrize("verb", ["unlink", "rmdir"])
+def test_what_goes_by_another_hand_meanwhile_ends_nothing(
+    site: LoneSite, monkeypatch: pytest.MonkeyPatch, verb: str
+) -> None:
+    """Whatever the sweep has listed, somebody else removes just before it does."""
+    close(site, days=31)
+    remove = getattr(os, verb)
+
+    def too_late(*path: Any, **where: Any) -> None:
+        remove(*path, **where)
+        raise FileNotFoundError(errno.ENOENT, "No such file or directory")
+
+    with monkeypatch.context() as racing:
+        racing.setattr(f"os.{verb}", too_late)
+        swept(site, spool_days=30, cache_days=30)
+    swept(site, spool_days=30, cache_days=30)
+    assert {Path(path).name for path in left(site)} == {"drawn.json", "ready.json", "seen-000001.x"}
+
+
+def test_a_record_that_is_no_longer_there_keeps_what_the_study_left(site: LoneSite) -> None:
+    close(site, days=31)
+    before, studies = left(site), site.site.studies
+    (site.folder / "state" / f"{site.coordinator.study.name}.json").unlink()
+    assert sweep(site.folder, DiskSettings(spool_days=30), studies, now=NOW) == Went(0, 0)
+    assert left(site) == before
 
 
 def test_a_disk_that_refuses_keeps_it_and_ends_nothing(site: LoneSite, monkeypatch: pytest.MonkeyPatch) -> None:

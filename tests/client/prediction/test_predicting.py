@@ -210,6 +210,10 @@ def test_a_model_of_a_former_lead_is_refused_until_that_key_is_named(ward: Ward,
     done = wardround(*ward.asked(out, *known, "--coordinator", ann))
     assert done.exit_code == 0, done.output
     assert f"ann, {ann}" in done.output
+    said = answer(*ward.asked(out, *known, "--coordinator", ann))
+    assert (said["signer"], said["signed_by"]) == ("ann", ann)
+    bare = answer(*ward.asked(out, "--coordinator", identity_hex(ward.key)))
+    assert (bare["signer"], bare["signed_by"]) == (None, ann)
     other = fingerprint(identity_hex(make_identity_key().public_key()))
     assert failed(wardround(*ward.asked(out, *known, "--coordinator", other, "--json")))[0] == TrustError.exit_code
 
