@@ -11,6 +11,8 @@ class Reason(StrEnum):
 
     NOT_AN_IMAGE = "not_an_image"
     UNREADABLE = "unreadable"
+    NOT_PERMITTED = "not_permitted"
+    FOLDER_LINK = "folder_link"
     TOO_LARGE = "too_large"
     DECODER_CRASHED = "decoder_crashed"
     DECODER_HUNG = "decoder_hung"

@@ -125,6 +125,15 @@ def _refuse(content: str, reason: Reason, replies: BinaryIO) -> None:
 
 def _read(path: Path) -> bytes:
     """The bytes of a regular file within the limit; a pipe or device is not waited for."""
+    try:
+        return _read_permitted(path)
+    except PermissionError:
+        raise SetAside(Reason.NOT_PERMITTED) from None
+
+
+def _read_permitted(path: Path) -> bytes:
+    if path.is_dir():  # `files_under` names none but those in which it does not look
+        raise SetAside(Reason.FOLDER_LINK if path.is_symlink() else Reason.NOT_PERMITTED)
     if not path.is_file():  # to open a device may already do something
         raise SetAside(Reason.NOT_AN_IMAGE)
     with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK), "rb") as file:

@@ -5,7 +5,6 @@ because nothing says to what it belongs. Files are opened in a process of their 
 that cannot be used costs itself alone. Unlike in a study, no label, patient or split is asked for.
 """
 
-import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -15,6 +14,7 @@ from typing import TypeVar
 
 from client.imaging.clinical import Clinical
 from client.imaging.decoder import Decoder
+from client.imaging.files import files_under
 from client.imaging.form import Facts, Pixels
 from client.imaging.reasons import Reason
 from client.imaging.rules import Rules
@@ -68,8 +68,8 @@ def find_exams(folder: Path, decoder: Decoder, *, rules: Rules) -> Found:
         rules: which images are wanted.
     """
     found, exams, seen = Found(), dict[str, Exam](), set[tuple[str, str]]()
-    for file in _files(folder):
-        found.files += 1
+    for path in files_under(folder):
+        found.files, file = found.files + 1, path.relative_to(folder).as_posix()
         content, facts = decoder.facts(file)
         reason = facts if isinstance(facts, Reason) else rules.unwanted(facts.about)
         if reason is None and isinstance(facts, Facts):
@@ -94,9 +94,3 @@ def images_of(
         images = [frame if isinstance(frame, Reason) else prepare(frame) for frame in frames]
         reason = next((image for image in images if isinstance(image, Reason)), None)
         yield one, reason or [image for image in images if not isinstance(image, Reason)]
-
-
-def _files(folder: Path) -> Iterator[str]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name).relative_to(folder).as_posix() for name in sorted(names))

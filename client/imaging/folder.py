@@ -5,7 +5,6 @@ file becomes a row; a file that cannot be used costs only itself and is one row.
 process of their own (`decoder`); what their bytes mean is left to the format (`dicom`, `pictures`).
 """
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import groupby, tee
@@ -15,6 +14,7 @@ from client.imaging.catalogue import Row, pseudonym
 from client.imaging.crew import Crew
 from client.imaging.decoder import Decoder
 from client.imaging.doubtful import says_nobody
+from client.imaging.files import files_under
 from client.imaging.form import Facts, Pixels
 from client.imaging.labels import Entry, LabelTable
 from client.imaging.lattice import misplaced
@@ -94,7 +94,7 @@ class FolderSource:
     def _image_names(self) -> Iterator[str]:
         """The files that may be images, and no masks of others."""
         named = self._table.masks if self._table and self._source in _NAMELESS else frozenset()
-        for path in _files(self.path):
+        for path in files_under(self.path):
             if (name := self._name(path)) in named:
                 self.mask_files += 1
             elif path != self._skip:
@@ -179,9 +179,3 @@ class FolderSource:
 
     def _pseudonym(self, identifier: str | None) -> str | None:
         return pseudonym(self._salt, identifier) if identifier else None
-
-
-def _files(folder: Path) -> Iterator[Path]:
-    for parent, folders, names in os.walk(folder):
-        folders.sort()
-        yield from (Path(parent, name) for name in sorted(names))

@@ -38,14 +38,17 @@ class Laid:
     Attributes:
         kinds: inputs by kind.
         names: files that a label table can name, the plain ones.
-        files: how many a site should find, one for each that is no folder or link to one.
     """
 
     def __init__(self, folder: Path, chance: Generator, damages: Mapping[str, Damage] = KINDS) -> None:
         self._folder, self._chance, self._damages = folder, chance, damages
         self.kinds: Counter[str] = Counter()
         self.names: list[str] = []
-        self.files = 0
+
+    @property
+    def files(self) -> int:
+        """How many a site should find: one for each that is no folder; a link to one counts."""
+        return self.kinds.total()
 
     def lay(self, sound: Sequence[bytes]) -> None:
         """Damage each of the sound files, and put everything else beside them."""
@@ -79,7 +82,7 @@ class Laid:
         for number, target in enumerate(self._chance.choice(_TARGETS, size=4, replace=False)):
             link = self._folder / ("link-to-itself" if target == "link-to-itself" else f"link-{number}")
             link.symlink_to(str(target))
-            self._count("link", found=not link.is_dir() if target != "link-to-itself" else True)
+            self._count("link")
         os.mkfifo(self._folder / "pipe.dcm")
         os.mknod(self._folder / "socket.dcm", stat.S_IFSOCK | 0o600)
         self._count("pipe")
@@ -103,6 +106,5 @@ class Laid:
             (self._folder / name).write_text("open('imported', 'w').close()\nraise SystemExit\n", encoding="utf-8")
             self._count("module")
 
-    def _count(self, kind: str, *, found: bool = True) -> None:
+    def _count(self, kind: str) -> None:
         self.kinds[kind] += 1
-        self.files += found
