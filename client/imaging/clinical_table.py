@@ -54,6 +54,7 @@ class ClinicalTable:
 
 
 def _by_key(lines: Lines, reader: ClinicalReader) -> Mapping[str, Clinical]:
+    lines.insist_once(("patient", *reader.cells))
     known, patients = dict[str, Clinical](), dict[str, str]()
     for name, cells in lines:
         line, patient = reader.read(cells), cells.get("patient", "").strip()

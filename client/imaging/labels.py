@@ -101,6 +101,7 @@ def _entries(lines: Lines, vocabulary: Vocabulary | None, clinical: ClinicalRead
     classes = [fold(name) for name in vocabulary.task.classes] if vocabulary else []
     if "label" not in lines.columns and not set(classes) <= lines.columns:
         raise LABELS.unusable("has neither a column `label` nor one column per class of the study")
+    lines.insist_once(("label", "patient", "split", "mask", *classes, *(clinical.cells if clinical else ())))
     entries: dict[str, Entry] = {}
     for value, cells in lines:
         entry = _entry(cells, vocabulary, classes, clinical)

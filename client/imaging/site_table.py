@@ -6,11 +6,11 @@ does not have.
 """
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from client.imaging.label_settings import LabelSettings, fold
 from shared.errors import ConfigError
@@ -46,14 +46,21 @@ class TableWords:
 class Lines:
     """The lines of an open table that name an image: its key, and the cells by what their columns are called here."""
 
-    def __init__(self, key: Key, columns: frozenset[str], lines: "csv.DictReader[str]") -> None:
-        self.key, self.columns, self._lines = key, columns, lines
+    def __init__(self, key: Key, names: Sequence[str], lines: "csv.DictReader[str | Any]", about: TableWords) -> None:
+        self.key, self.columns = key, frozenset(names)
+        self._names, self._lines, self._about = names, lines, about
+
+    def insist_once(self, names: Iterable[str]) -> None:
+        """Raise `ConfigError`: the table has several columns of one of these names, and nobody knows which counts."""
+        if several := sorted(name for name in {*map(fold, names)} if self._names.count(name) > 1):
+            raise self._about.unusable(f"has several columns {', '.join(several)}")
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
         for line in self._lines:
-            cells = {
-                name: text or "" for name, text in line.items() if isinstance(name, str) and not isinstance(text, list)
-            }
+            # An unquoted separator in a cell shifts all that follow it: a label would be read from another column.
+            if any(cell.strip() for cell in line.pop(None, ())):
+                raise self._about.unusable(f"has more cells in line {self._lines.line_num:,} than columns")
+            cells = {name: text or "" for name, text in line.items()}
             if value := normal(self.key, cells.get(self.key, "")):
                 yield value, cells
 
@@ -83,11 +90,16 @@ def open_table(path: Path, about: TableWords, *, keys: Sequence[Key], settings: 
             key = next((name for name in keys if name in columns), None)
             if key is None:
                 raise about.unusable(f"has none of the columns {', '.join(keys)}")
-            yield Lines(key, frozenset(columns), lines)
+            found = Lines(key, columns, lines, about)
+            found.insist_once([key])
+            yield found
     except UnicodeError:
         raise about.unusable(f"cannot be read as {settings.encoding} (labels.encoding)") from None
-    except (OSError, csv.Error) as error:
-        raise about.unusable(f"cannot be read ({type(error).__name__})") from None
+    except csv.Error:
+        what = f"cannot be read beyond line {lines.line_num:,}: a cell or its quotation does not end"
+        raise about.unusable(what) from None
+    except OSError as error:
+        raise about.unusable(f"cannot be read ({error.strerror})") from None
 
 
 def normal(key: Key, value: str) -> str:

@@ -136,7 +136,11 @@ def test_another_encoding_is_said(tmp_path: Path, words: Vocabulary) -> None:
         (b"name,label\n", "none of the columns file"),
         (b"file,finding\n", "neither a column"),
         (b"file,label\nSECRET\xff,1\n", "cannot be read"),
-        (b'file,label\n"SECRET" x,1\n', "cannot be read"),
+        (b'file,label\n1.png,1\n"SECRET" x,1\n', "beyond line 2"),
+        (b"file,crp,label\n1.png,1.5,0\n2.png,1,5,SECRET\n", "more cells in line 3"),
+        (b"file,label,Label\n1.png,1,SECRET\n", "several columns label"),
+        (b"File,file,label\n1.png,SECRET,1\n", "several columns file"),
+        (b"file,pneumonia,pneumonia \n1.png,1,0\n", "several columns pneumonia"),
         (b"file,label\n" + b"SECRET" * 30000 + b",1\n", "cannot be read"),
     ],
 )
@@ -148,6 +152,11 @@ def test_a_table_that_is_none_is_refused_without_quoting_it(
     with pytest.raises(ConfigError, match=message) as caught:
         read_labels(path, words, keys=KEYS)
     assert "SECRET" not in str(caught.value)
+
+
+def test_empty_cells_at_the_end_and_columns_that_nobody_reads_do_no_harm(write_table: Write, words: Vocabulary) -> None:
+    path = write_table(["file", "label", "note", "note", "", ""], ["1.png", "1", "x", "y", "", "", "", " "])
+    assert read_labels(path, words, keys=KEYS).find("1.png").labels == (1,)
 
 
 def test_a_missing_table_is_refused(tmp_path: Path, words: Vocabulary) -> None:
