@@ -5,10 +5,12 @@ because nothing says to what it belongs. Files are opened in a process of their 
 that cannot be used costs itself alone. Unlike in a study, no label, patient or split is asked for.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from hashlib import sha256
 from pathlib import Path
 from typing import TypeVar
 
@@ -21,6 +23,7 @@ from client.imaging.rules import Rules
 
 T = TypeVar("T")
 _UID = re.compile(r"[0-9.]{1,64}")  # PS3.5, section 9.1
+_LONGEST = 200  # bytes of a name that leave room for an ending; most systems have 255
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class ExamFile:
 
 @dataclass
 class Exam:
-    """What is told of together; `name` is the StudyInstanceUID or the path of the one file, and stays at the site.
+    """What is told of together; `name` is the StudyInstanceUID, or the path of the one file as text, and stays here.
 
     `clinical` is what is known of the patient beside the images, for a model that takes such columns.
     """
@@ -73,7 +76,7 @@ def find_exams(folder: Path, decoder: Decoder, *, rules: Rules) -> Found:
         content, facts = decoder.facts(file)
         reason = facts if isinstance(facts, Reason) else rules.unwanted(facts.about)
         if reason is None and isinstance(facts, Facts):
-            name = facts.exam if _UID.fullmatch(facts.exam) else file
+            name = facts.exam if _UID.fullmatch(facts.exam) else _named_by(file)
             marks = {(name, mark) for mark in (content, facts.instance) if mark}
             reason = Reason.DUPLICATE if marks & seen else None
             seen |= marks
@@ -94,3 +97,20 @@ def images_of(
         images = [frame if isinstance(frame, Reason) else prepare(frame) for frame in frames]
         reason = next((image for image in images if isinstance(image, Reason)), None)
         yield one, reason or [image for image in images if not isinstance(image, Reason)]
+
+
+def as_text(path: str) -> str:
+    """A path as text: bytes that are no UTF-8 spelled out."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def _named_by(path: str) -> str:
+    """A path that answers may be called by: as text, and long names cut and told apart by their hashes."""
+    return "/".join(map(_shortened, as_text(path).split("/")))
+
+
+def _shortened(name: str) -> str:
+    whole = name.encode()
+    if len(whole) <= _LONGEST:
+        return name
+    return f"{whole[: _LONGEST // 2].decode(errors='ignore')}-{sha256(whole).hexdigest()[:16]}"

@@ -41,6 +41,7 @@ class ReportWords:
     operating_point: str
     version: str
     made: datetime
+    beside: str = field(default="", repr=False)  # what the model was told beside the images, if it was
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,7 @@ def structured_report(headers: Sequence[Header], words: ReportWords) -> bytes:
         modality="SR",
         notice=words.notice,
         model=words.model,
-        files=[header.sha256 for header in headers],
+        files=[*(header.sha256 for header in headers), *filter(None, [words.beside])],
         version=words.version,
         made=words.made,
     )

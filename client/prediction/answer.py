@@ -11,6 +11,7 @@ import numpy as np
 from pydantic import Field, ValidationError
 
 from client.imaging.clinical import Clinical, Missing
+from client.imaging.exams import as_text
 from shared.calibration import probabilities
 from shared.classification import Classification
 from shared.clinical import Columns
@@ -147,5 +148,6 @@ def kept_answer(out: Path, exam: str, *, model: str, files: Mapping[str, str], k
 def write_answer(out: Path, said: Prediction) -> None:
     """Write an answer whole or not at all, for this account alone; raises `OSError` if the disk refuses."""
     place = place_of(out, said.exam)
+    files = tuple(file.model_copy(update={"file": as_text(file.file)}) for file in said.files)
     place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    write_atomically(place, said.model_dump_json(indent=1).encode(), mode=0o600)
+    write_atomically(place, said.model_copy(update={"files": files}).model_dump_json(indent=1).encode(), mode=0o600)

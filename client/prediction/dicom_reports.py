@@ -12,7 +12,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 from client.imaging.structured_report import Header, ReportWords, Statement, header_of, structured_report
-from client.prediction.answer import Prediction, place_of
+from client.prediction.answer import Known, Prediction, place_of
+from shared.canonical import digest
 from shared.durable import write_atomically
 
 
@@ -67,4 +68,5 @@ class DicomReports:
             operating_point=said.operating_point,
             version=version("wardround"),
             made=self._now(),
+            beside=digest(said.clinical.model_dump_json().encode()) if said.clinical != Known() else "",
         )

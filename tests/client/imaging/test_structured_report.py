@@ -91,4 +91,5 @@ def test_written_anew_it_is_the_same_object_and_of_another_model_another(shared_
 
     later = replace(WORDS, made=datetime(2026, 3, 4, tzinfo=UTC))
     assert uids(WORDS) == uids(later)
-    assert len({*uids(WORDS), *uids(replace(WORDS, model="cd" * 32)), *uids(WORDS, FILES[1])}) == 6
+    others = (replace(WORDS, model="cd" * 32), replace(WORDS, beside="ef" * 32))  # another model, other clinical values
+    assert len({*uids(WORDS), *uids(WORDS, FILES[1]), *(uid for other in others for uid in uids(other))}) == 8

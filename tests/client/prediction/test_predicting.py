@@ -70,6 +70,29 @@ def failed(done: Result) -> tuple[int, str]:
     return done.exit_code, said["error"]["remedy"]
 
 
+def test_a_file_may_be_called_anything(ward: Ward, tmp_path: Path) -> None:
+    images, out = tmp_path / "images", tmp_path / "out"
+    names = [
+        b"M\xfcller/scan.jpg",
+        b"M\xfc\nller.jpg",
+        b"a" * 251 + b".jpg",
+        b"a" * 250 + b"b.jpg",
+        "\u00fc.jpg".encode(),
+    ]
+    for name, file in zip(names, ward.files, strict=True):
+        place = images / os.fsdecode(name)
+        place.parent.mkdir(parents=True, exist_ok=True)
+        place.write_bytes(file.read_bytes())
+    asked = ("predict", "--model", ward.exported.folder, "--input", images, "--out", out, "--device", "cpu")
+    asked = (*asked, "--coordinator", identity_hex(ward.key))
+    said = answer(*asked, "--explain", 5)
+    assert (said["predicted"], said["explained"]) == (5, 5)
+    there = [Prediction.model_validate_json(path.read_bytes()) for path in out.rglob("*.json")]
+    assert {"M\\xfcller/scan.jpg", "M\\xfc\nller.jpg", "\u00fc.jpg"} <= {one.exam for one in there}
+    assert len({one.exam for one in there}) == 5
+    assert answer(*asked)["kept"] == 5
+
+
 def test_the_answer_is_what_the_network_says_calibrated(ward: Ward, tmp_path: Path) -> None:
     said = ward.run(tmp_path, "--explain", 2)
     assert said["explained"] == (tmp_path / "explained.html").read_text().count("<h2>") == 2
