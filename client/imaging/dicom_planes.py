@@ -38,6 +38,13 @@ def planes_of(header: Dataset, frames: int) -> tuple[Plane, ...]:
     return planes
 
 
+def thickness_mm(header: Dataset, frame: int) -> float | None:
+    """How thick a slice was measured; None if the header does not say."""
+    measures = [item for group in _groups(header, frame) for item in group.get(_MACROS["PixelSpacing"]) or ()]
+    said = next((words.SliceThickness for words in (*measures, header) if words.get("SliceThickness")), None)
+    return None if said is None else float(said)
+
+
 def _groups(header: Dataset, frame: int) -> Iterator[Dataset]:
     """Who may speak about a frame, the first word first."""
     yield from (header.get("PerFrameFunctionalGroupsSequence") or ())[frame : frame + 1]

@@ -131,8 +131,9 @@ class FolderSource:
         marks = {mark for mark in (row.content, facts.instance) if mark}
         if marks & seen:
             return replace(row, set_aside=Reason.DUPLICATE)
-        seen |= marks
         row = self._labelled(row, facts)
+        if row.set_aside is not Reason.UNLABELLED:  # else the table may name a copy of it
+            seen |= marks
         return replace(row, set_aside=self._rules.unwanted(facts.about) or row.set_aside)
 
     def _labelled(self, row: Row, facts: Facts) -> Row:

@@ -20,7 +20,7 @@ from pydicom.uid import JPEG2000, JPEGBaseline8Bit, JPEGExtended12Bit, JPEGLSNea
 
 from client.imaging.derived_object import OURS, as_file, code, derived, item_of, uid_of
 from client.imaging.dicom_file import read_header
-from client.imaging.dicom_planes import planes_of
+from client.imaging.dicom_planes import planes_of, thickness_mm
 from client.imaging.outline import Mask
 from client.imaging.planes import Plane
 from client.imaging.reasons import SetAside
@@ -186,9 +186,8 @@ def _fill(found: Dataset, shown: Sequence[tuple[int, int, SegmentedFrame]], plan
 def _of_all(image: SegmentedFrame, plane: Plane | None) -> Dataset:
     if plane is None:
         return Dataset()
-    thickness = image.header.get("SliceThickness")
-    measures = item_of(PixelSpacing=[_decimal(step) for step in plane.spacing_mm])
-    measures.SliceThickness = _decimal(float(thickness)) if thickness else _decimal(min(plane.spacing_mm))
+    thickness = thickness_mm(image.header, image.frame) or min(plane.spacing_mm)
+    measures = item_of(PixelSpacing=[_decimal(step) for step in plane.spacing_mm], SliceThickness=_decimal(thickness))
     orientation = item_of(ImageOrientationPatient=[_decimal(part) for part in (*plane.across, *plane.down)])
     return item_of(PixelMeasuresSequence=[measures], PlaneOrientationSequence=[orientation])
 

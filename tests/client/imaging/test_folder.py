@@ -198,6 +198,13 @@ def test_the_same_instance_twice_is_used_once(
     assert [row.set_aside for row in rows] == [None, Reason.DUPLICATE]
 
 
+def test_of_copies_the_one_is_used_that_the_table_names(tmp_path: Path, loud: Callable[..., FolderSource]) -> None:
+    for name in ("1", "2", "3"):
+        (tmp_path / "images" / name).write_text("P-1")
+    found = [row.set_aside for row in loud(("2", "1", ""), ("3", "1", "")).rows()]
+    assert found == [Reason.UNLABELLED, None, Reason.DUPLICATE]
+
+
 def test_no_identifier_stands_in_a_row(
     tmp_path: Path, dicom: Callable[[Path], FolderSource], dicom_bytes: Encode, write_table: Write
 ) -> None:

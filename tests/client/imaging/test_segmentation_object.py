@@ -1,6 +1,7 @@
 """A DICOM SEG is sound by the judgement of another reader, and its bits lie on the very images that it names."""
 
 from datetime import UTC, datetime
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pydicom
 import pytest
 from dicom_judges import said_by, tool
 
+from client.imaging.derived_object import item_of
 from client.imaging.segmentation_object import (
     SegmentationWords,
     SegmentedFrame,
@@ -99,3 +101,18 @@ def test_a_mask_of_nothing_is_an_object_all_the_same(shared_data: Path, tmp_path
     (tmp_path / "seg.dcm").write_bytes(segmentation_object([image], WORDS))
     found = pydicom.dcmread(tmp_path / "seg.dcm")
     assert (found.NumberOfFrames, found.pixel_array.any()) == (1, False)
+
+
+@pytest.mark.parametrize("of_each", [True, False])
+def test_a_slice_is_as_thick_as_its_own_functional_groups_say(shared_data: Path, of_each: bool) -> None:
+    """Enhanced images say it there, and not in the header (PS3.3 C.7.6.16.2.1)."""
+    (image,) = frames([shared_data / "dicom" / "pydicom_test_files" / "CT_small.dcm"])
+    header, plane = image.header, image.plane
+    assert plane is not None
+    measures = item_of(PixelSpacing=list(plane.spacing_mm), SliceThickness=2.5)
+    del header.SliceThickness
+    name = "PerFrameFunctionalGroupsSequence" if of_each else "SharedFunctionalGroupsSequence"
+    setattr(header, name, [item_of(PixelMeasuresSequence=[measures])])
+    found = pydicom.dcmread(BytesIO(segmentation_object([image], WORDS)))
+    (group,) = found.SharedFunctionalGroupsSequence
+    assert group.PixelMeasuresSequence[0].SliceThickness == 2.5
