@@ -132,7 +132,7 @@ def read_accessions(file: Path) -> tuple[str, ...]:
     """
     try:
         with file.open("rb") as opened:
-            lines = opened.read(_MOST_BYTES + 1).decode().splitlines()
+            lines = opened.read(_MOST_BYTES + 1).decode("utf-8-sig").splitlines()  # as Windows writes it
     except (OSError, UnicodeDecodeError):
         raise ConfigError(
             "The file of accession numbers cannot be read.", remedy="Correct data.pacs.query.accessions in site.toml."

@@ -96,7 +96,7 @@ def test_no_uid(uid: str) -> None:
 
 
 def test_accession_numbers_are_read_once_each(tmp_path: Path) -> None:
-    (tmp_path / "list").write_text("A-1\r\n\n  A-2 \nA-1\n")
+    (tmp_path / "list").write_text("\ufeffA-1\r\n\n  A-2 \nA-1\n")
     assert read_accessions(tmp_path / "list") == ("A-1", "A-2")
 
 
