@@ -21,6 +21,8 @@ from client.pausing import Pause, pause
 from shared.canonical import digest
 from shared.errors import LinkError, ResourceError, TrustError, WireCode
 
+PATIENCE_S = 60.0  # each entry waits for the disk, which others may keep busy
+
 
 class Busy:
     """Does each job as soon as the agent listens."""
@@ -75,12 +77,12 @@ def running(site: LoneSite) -> Iterator[Agent]:
         yield agent
     finally:
         agent.stop()
-        thread.join(20)
+        thread.join(PATIENCE_S)
         assert not thread.is_alive()
 
 
 def until(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + PATIENCE_S
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

@@ -132,11 +132,13 @@ def test_of_much_news_at_once_what_does_not_fit_is_told_when_it_comes_again(tmp_
     assert told.read_text().split() == ["first", *studies]
 
 
-def test_stopping_ends_what_runs() -> None:
-    ringing = Ringing(sys.executable, "-c", "import time; time.sleep(600)")
+def test_stopping_ends_what_runs(tmp_path: Path) -> None:
+    begun = tmp_path / "begun"
+    ringing = Ringing("/bin/sh", "-c", ': > "$0"; exec sleep 600', str(begun))
     ringing.ring()
     ringing.ring(study="hearts")
-    ringing.alarm.rest(0.5)
+    wait_for(begun.exists)
+    ringing.alarm.rest(0.0)
     ringing.rest()
     assert ringing.said == ["The command of notify.command took too long and was ended."]
 

@@ -33,7 +33,7 @@ def saying(folder: Path, what: str) -> WorkerProcess:
 
 
 def wait(condition: Callable[[], object]) -> None:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.01)

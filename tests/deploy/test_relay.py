@@ -13,7 +13,7 @@ from client.join import load_enrolment
 from deploy.bench.relay import Line, Relay, reroute
 from deploy.provision import provision
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 
 
 @contextmanager

@@ -8,7 +8,7 @@ import time
 import psutil
 import pytest
 
-PATIENCE_S = 20.0
+PATIENCE_S = 60.0
 CHILD = """
 import os, time
 from shared.parent import PARENT_VARIABLE, end_if_asked, end_with_parent

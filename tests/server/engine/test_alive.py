@@ -15,16 +15,15 @@ from deploy.local import free_port
 from server.engine.alive import answers
 from server.federation import Federation, create_federation
 
-PORT = free_port()
-
 
 @pytest.fixture
 def federation(tmp_path: Path) -> Iterator[Federation]:
-    """One of which something with the server's certificate listens on `PORT`."""
-    made = create_federation(tmp_path / "f", name="f", host="127.0.0.1", fleet_port=PORT, now=int(time.time()))
+    """One of which something with the server's certificate listens."""
+    port = free_port()
+    made = create_federation(tmp_path / "f", name="f", host="127.0.0.1", fleet_port=port, now=int(time.time()))
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(made.server_certificate, made.server_key)
-    listener = socket.create_server(("127.0.0.1", PORT))
+    listener = socket.create_server(("127.0.0.1", port))
 
     def shake_hands() -> None:
         with contextlib.suppress(OSError):
@@ -37,7 +36,7 @@ def federation(tmp_path: Path) -> Iterator[Federation]:
     yield made
     listener.shutdown(socket.SHUT_RDWR)
     listener.close()
-    thread.join(10)
+    thread.join()
 
 
 def test_the_server_is_asked_and_not_the_proxy(federation: Federation) -> None:
@@ -45,6 +44,7 @@ def test_the_server_is_asked_and_not_the_proxy(federation: Federation) -> None:
         ports = {"fleet_port": front, "proxied_port": behind}
         return replace(federation, settings=federation.settings.model_copy(update=ports))
 
+    port = federation.settings.fleet_port
     assert answers(federation)
-    assert answers(proxied(free_port(), PORT))
-    assert not answers(proxied(PORT, free_port()))
+    assert answers(proxied(free_port(), port))
+    assert not answers(proxied(port, free_port()))
