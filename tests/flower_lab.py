@@ -119,7 +119,7 @@ class Lab:
             ca=folder / "ca.pem",
             environment={"PYTHONPATH": PATHS},
         )
-        self.superlink.start()
+        self.superlink.start(patience_s=180.0)  # on a machine that does much else
         self.ca_pem = (folder / "ca.pem").read_bytes()
 
     def key(self, name: str) -> ec.EllipticCurvePrivateKey:

@@ -89,9 +89,8 @@ def test_a_message_taken_by_a_killed_process_is_answered_by_the_next(lab, tmp_pa
         os.kill(child.pid, signal.SIGKILL)
 
     link = lab.link(key, tmp_path / "site")
-    start = time.monotonic()
-    link.connect()  # Flower would refuse an activation for another 20 s
-    assert time.monotonic() - start < 10
+    link.connect()
+    assert link.traffic.calls == 1  # a heartbeat: Flower would refuse an activation for another 20 s
     assert link.pull() is None
     (parcel,) = link.unanswered()
     assert (parcel.id, parcel.envelope, parcel.payload_bytes) == (asked, b"question", 3_000_000)
@@ -233,7 +232,7 @@ def test_an_answer_to_a_finished_run_is_not_wanted(lab, tmp_path):
     puppet.push("site", "question", str(random_file(tmp_path / "model", 100_000)))
     parcel = pull(link)
     puppet.close()  # its ServerApp ends
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while time.monotonic() < deadline and link.unanswered():
         time.sleep(0.1)
     assert link.unanswered() == []
@@ -322,7 +321,7 @@ def test_a_restarted_server_is_joined_again(tmp_path):
         with pytest.raises(LinkError, match=r"Nothing answers|ends the connection"):
             link.pull()
         lab.superlink.start()
-        deadline, seen = time.monotonic() + 30, set()
+        deadline, seen = time.monotonic() + 60, set()
         while time.monotonic() < deadline and not seen & {"NotAdmitted"}:
             try:
                 link.pull()
@@ -331,6 +330,7 @@ def test_a_restarted_server_is_joined_again(tmp_path):
             time.sleep(0.1)
         assert "NotAdmitted" in seen  # up, but the roster is not registered yet
         lab.superlink.register(public_pem(key), "site")
+        deadline = time.monotonic() + 60
         while time.monotonic() < deadline and not link.online:  # by its own thread
             time.sleep(0.1)
         assert link.online
