@@ -121,7 +121,7 @@ def flower_process(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.fixture(scope="session")
 def federation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Config) -> Iterator["LiveFederation"]:
     """One real federation of three sites for all tests that need one; at its end nothing is left of it."""
-    from live_federation import LiveFederation
+    from live_federation import PATIENCE_S, LiveFederation
 
     running = pytestconfig.stash.setdefault(RUNNING, {})
     with contextlib.ExitStack() as stack:
@@ -131,7 +131,7 @@ def federation(tmp_path_factory: pytest.TempPathFactory, pytestconfig: pytest.Co
         def end() -> None:
             family = live.family()
             stack.close()
-            _, alive = psutil.wait_procs(family, timeout=10)
+            _, alive = psutil.wait_procs(family, timeout=PATIENCE_S)
             assert alive == []
             with socket.socket() as probe:  # lines that were cut linger; a listener does not
                 probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -26,7 +26,7 @@ from server.journal import read_history
 from server.owner import read_owner
 from server.records import RoundCommitted
 from server.study_folder import StudyFolder, StudyState, find_study
-from shared.ledger import Entry, Verdict, read_entries, read_lines, verify
+from shared.ledger import Entry, Verdict, read_entries, read_lines, read_whole_lines, verify
 from shared.loopback import free_port
 
 PLAIN = {**os.environ, "COLUMNS": "80", "NO_COLOR": "1", "TERM": "dumb"}
@@ -197,9 +197,9 @@ class LiveFederation(LocalFederation):
         return [e.data for e in entries if e.type == kind and e.data.get("study") == study]
 
     def ledger_verdict(self, site: str) -> Verdict:
-        """The auditor's check of a site's ledger."""
+        """The auditor's check of a site's ledger, to which its agent may be writing."""
         public = load_enrolment(self.sites[site]).identity_key.public_key()
-        return verify(read_lines(self.sites[site] / "ledger.jsonl"), public_key=public, signer=site)
+        return verify(read_whole_lines(self.sites[site] / "ledger.jsonl"), public_key=public, signer=site)
 
     def commits(self, folder: StudyFolder) -> list[RoundCommitted]:
         """The committed rounds of a study."""
@@ -211,7 +211,7 @@ class LiveFederation(LocalFederation):
         """End a process as a power cut does, and wait until it is gone."""
         process = psutil.Process(pid)
         process.send_signal(signal.SIGKILL)
-        psutil.wait_procs([process], timeout=10)
+        psutil.wait_procs([process], timeout=PATIENCE_S)
 
     def family(self) -> list[psutil.Process]:
         """Every process of the federation now, the ServerApps and helpers of the SuperLink included."""

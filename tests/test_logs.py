@@ -2,6 +2,7 @@
 
 import json
 import re
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,13 @@ def files(folder: Path, name: str) -> list[Path]:
 
 
 def lines(folder: Path, name: str) -> list[dict[str, Any]]:
-    return [json.loads(line) for path in files(folder, name) for line in path.read_text().splitlines()]
+    """What one process has logged; read once more if a file was put aside, which moves all others, as they were."""
+    while True:
+        found = files(folder, name)
+        with suppress(FileNotFoundError):
+            text = "".join(path.read_text() for path in found)
+            if files(folder, name) == found:
+                return [json.loads(line) for line in text.splitlines()]
 
 
 def test_logs_of_a_live_federation(federation: LiveFederation) -> None:

@@ -28,7 +28,8 @@ def test_a_running_site_reads_its_settings_anew(federation: LiveFederation) -> N
         study = live.launch("beyond", rounds=2, steps=2, quorum=2)
         live.finished(study)
         assert [commit.counted for commit in live.commits(study)] == [("site-1", "site-2")] * 2
-        assert "rounds_at_most = 1" in " ".join(_refusals(live)) and psutil.pid_exists(pid)
+        live.until(lambda: "rounds_at_most = 1" in " ".join(_refusals(live)), "the site says why it refuses")
+        assert psutil.pid_exists(pid)
     finally:
         _replace(config, before)
         os.kill(pid, signal.SIGHUP)

@@ -43,11 +43,15 @@ def passes(federation: LiveFederation, folder: StudyFolder, *, rounds: int) -> i
     return goal
 
 
-def stopped_after_late_work(federation: LiveFederation, folder: StudyFolder, *, staleness: int) -> dict:
-    """Stop the study when work so many rounds old has counted, however many rounds that took; its admission."""
+def stopped_after_late_work(federation: LiveFederation, folder: StudyFolder, *, staleness: int, after: int) -> dict:
+    """Stop the study when work so many rounds old has counted, however many rounds that took; its admission.
+
+    `after` is the last round in which the site stood still: as it began, it may have been as late.
+    """
 
     def old() -> list[dict]:
-        return [late for late in late_work(federation, folder) if late["round"] - late["late_from"] >= staleness]
+        late = [late for late in late_work(federation, folder) if late["round"] > after]
+        return [late for late in late if late["round"] - late["late_from"] >= staleness]
 
     federation.until(old, "late work to be admitted")
     passes(federation, folder, rounds=1)
@@ -61,9 +65,9 @@ def test_many_rounds_pass_over_the_work_of_a_site_that_stands_still(federation: 
     takes_part(federation, folder)
     worker = psutil.Process(federation.worker_pid("site-3"))
     worker.suspend()
-    passes(federation, folder, rounds=7)
+    after = passes(federation, folder, rounds=7)
     worker.resume()
-    stopped_after_late_work(federation, folder, staleness=5)
+    stopped_after_late_work(federation, folder, staleness=5, after=after)
     commits = federation.commits(folder)
     assert [commit.counted for commit in commits if "site-3" in commit.late].count(FAST) >= 3
     work = late_work(federation, folder)
@@ -82,7 +86,7 @@ def test_a_server_that_dies_over_the_work_of_a_slow_site(federation: LiveFederat
     federation.kill(federation.serverapp_pid(folder))
     after = passes(federation, folder, rounds=4)
     worker.resume()
-    late = stopped_after_late_work(federation, folder, staleness=4)
-    assert late["late_from"] <= before < after <= late["round"]
+    late = stopped_after_late_work(federation, folder, staleness=4, after=after)
+    assert late["late_from"] <= before < after < late["round"]
     assert sum(entry.type == "epoch_claimed" for entry in federation.journal(folder)) == 2
     once(federation, folder)

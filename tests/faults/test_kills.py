@@ -5,7 +5,7 @@ from collections import Counter
 
 import psutil
 import pytest
-from live_federation import CalmStudy, LiveFederation
+from live_federation import PATIENCE_S, CalmStudy, LiveFederation
 
 from client.jobs import STATE_FILE
 from server.journal import read_history
@@ -52,7 +52,7 @@ def test_a_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
     federation.kill(federation.processes["site-3"].pid)
     federation.processes.pop("site-3").wait()
     federation.start_site("site-3")
-    assert psutil.wait_procs([worker], timeout=30)[1] == []
+    assert psutil.wait_procs([worker], timeout=PATIENCE_S)[1] == []
     holds(federation, folder, calm_study)
 
 
@@ -62,7 +62,7 @@ def test_the_superlink(federation: LiveFederation, calm_study: CalmStudy) -> Non
     orphans = [psutil.Process(federation.serverapp_pid(folder))]
     federation.kill(federation.superlink_pid())
     holds(federation, folder, calm_study)
-    assert psutil.wait_procs(orphans, timeout=10)[1] == []
+    assert psutil.wait_procs(orphans, timeout=PATIENCE_S)[1] == []
 
 
 @pytest.mark.slow

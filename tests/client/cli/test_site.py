@@ -15,6 +15,7 @@ from server.membership.enrolment import invite
 
 def test_status_of_a_running_site(federation: LiveFederation, calm_study: CalmStudy) -> None:
     config = federation.sites["site-1"] / "site.toml"
+    federation.until(lambda: federation.site_state("site-1") == "waiting", "the site is idle")
     said = answer("site", "status", "--config", config)
     assert (said["site"], said["state"], said["device"]) == ("site-1", "waiting", "cpu")
     assert said["bytes_up"] > 0

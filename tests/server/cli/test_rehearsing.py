@@ -112,7 +112,7 @@ def test_a_rehearsal_beside_a_running_study_tells_the_time_and_changes_nothing(
     folder = find_study(federation.federation, "night-rehearsal")
     assert federation.journal_verdict(folder).ok
     for site, place in federation.sites.items():
-        assert left_behind(place, "night") == []
+        federation.until(lambda place=place: left_behind(place, "night") == [], f"{site} has put it away")
         (release,) = federation.ledger(site, "release", "night-rehearsal")
         assert (release["kind"], release["update_digest"]) == ("rehearsed", None)
         assert release["bytes"] < 1000
