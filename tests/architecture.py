@@ -42,7 +42,7 @@ MAY_KNOW = {
         *("shared/segmentation.py", "shared/randomness.py"),
         *("client/worker.py", "client/work/", "client/imaging/", "client/prediction/"),
         *("deploy/demo/compare.py", "deploy/simulation/plain_loop.py", "deploy/bench/explain.py"),
-        *("deploy/bench/supply_times.py", "server/export/onnx_form.py"),
+        *("deploy/bench/supply_times.py", "deploy/bench/train.py", "server/export/onnx_form.py"),
     ),
     "onnx": ("server/export/onnx_form.py",),
     "opacus": ("client/work/private_training.py",),

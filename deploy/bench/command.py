@@ -274,13 +274,9 @@ def train(
     """Time a site's training on a device, beside a plain loop of torch, and on the CPU."""
     from deploy.bench.train import missed, run, show
 
-    sizes, batches = _numbers(size_px, "--size-px"), _numbers(batch, "--batch")
-    kinds = product(sizes, batches)
-    return _answer(
-        lambda: run(device=device, model=model, kinds=kinds, images=images, threads=threads, repetitions=repetitions),
-        show=show,
-        missed=missed,
-    )
+    kinds = product(_numbers(size_px, "--size-px"), _numbers(batch, "--batch"))
+    how = {"images": images, "threads": threads, "repetitions": repetitions}
+    return _answer(lambda: run(device=device, model=model, kinds=kinds, **how), show=show, missed=missed)
 
 
 @app.command()

@@ -149,8 +149,11 @@ def test_scores_are_those_of_the_cpu(name: str) -> None:
 
 @pytest.mark.parametrize("amp", [False, True], ids=["float32", "amp"])
 def test_it_learns(amp: bool) -> None:
-    study = Family("basic_cnn", FLAT, norm="group").study(steps_per_round=60, learning_rate=0.05, amp=amp)
-    network, task, held_out = trained(study, "cuda"), task_for(study.task), examples(study, 64)
+    asked = {"steps_per_round": 60, "batch_size": 16, "optimizer": "adamw", "learning_rate": 0.003, "amp": amp}
+    study = Family("basic_cnn", {"size_px": 16}, norm="group").study(**asked)
+    network, task, held_out = start_network(study), task_for(study.task), examples(study, 132)
+    assert study.training is not None
+    fit(network, examples(study, 128), study.training, task=task, random=StudyRandom(1), device="cuda")
     score = evaluate(network, held_out, task=task, device="cuda", model_digest="0" * 64, split="test")
     assert score.figures["auroc"] > 0.9
 
