@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from client.imaging.label_settings import LabelSettings, fold
 from shared.errors import ConfigError
@@ -46,7 +46,7 @@ class TableWords:
 class Lines:
     """The lines of an open table that name an image: its key, and the cells by what their columns are called here."""
 
-    def __init__(self, key: Key, names: Sequence[str], lines: "csv.DictReader[str | Any]", about: TableWords) -> None:
+    def __init__(self, key: Key, names: Sequence[str], lines: "csv.DictReader[str]", about: TableWords) -> None:
         self.key, self.columns = key, frozenset(names)
         self._names, self._lines, self._about = names, lines, about
 
