@@ -167,7 +167,7 @@ def test_plaintext_in_both_directions(federation: LiveFederation, knocking: dict
     (said,) = knocking["plain"].troubles()
     assert said.endswith(" does not speak TLS. Check the port; a Wardround server always speaks TLS.")
     with grpc.insecure_channel(f"127.0.0.1:{federation.port}") as channel, pytest.raises(grpc.RpcError) as refused:
-        FleetStub(channel).DeactivateNode(DeactivateNodeRequest(node_id=1), timeout=10.0)
+        FleetStub(channel).DeactivateNode(DeactivateNodeRequest(node_id=1), timeout=PATIENCE_S)
     assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
     knocking["server"].await_line(
         "A caller without TLS was refused. "

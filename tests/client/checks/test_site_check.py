@@ -195,7 +195,7 @@ def test_a_clock_that_is_a_minute_ahead(ward: Path) -> None:
     data = json.loads(done.stdout)["data"]
     found = lines(data, "fix")
     assert (done.returncode, list(found)) == (1, ["clock"]), data
-    assert found["clock"]["facts"]["behind_s"] == pytest.approx(-60, abs=2)
+    assert found["clock"]["facts"]["behind_s"] == pytest.approx(-60, abs=10)  # a slow call shifts it
     assert "NTP" in found["clock"]["remedy"]
 
 

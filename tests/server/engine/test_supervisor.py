@@ -68,10 +68,11 @@ def served(folder: Path) -> Iterator[subprocess.Popen[bytes]]:
     yield process
     left = family(process)
     process.send_signal(signal.SIGTERM)
-    assert process.wait(30) == 0
-    assert psutil.wait_procs(left, timeout=10)[1] == []
+    assert process.wait(PATIENCE_S) == 0
+    assert psutil.wait_procs(left, timeout=PATIENCE_S)[1] == []
     assert nodes(folder) == {}
-    with socket.socket() as probe:
+    with socket.socket() as probe:  # lines that were cut linger; a listener does not
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         probe.bind(("127.0.0.1", load_federation(folder).settings.fleet_port))
 
 

@@ -54,7 +54,7 @@ def nginx(found: Federation, *, upstream: int) -> Iterator[int]:
         yield port
     finally:
         running.terminate()
-        running.communicate(timeout=20)
+        running.communicate(timeout=60)
         shutil.rmtree(path.parent)
 
 
