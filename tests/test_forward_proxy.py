@@ -54,6 +54,7 @@ def test_sites_train_through_their_proxies(
     assert set(federation.commits(study)[0].counted) == {*federation.sites, *proxies}
     for site, proxy in proxies.items():
         assert f"CONNECT 127.0.0.1:{federation.port}" in proxy.log.read_text()
+        federation.stop(site)  # so that no file comes or goes as they are read
         places = [federation.root / "logs" / f"{site}.log", *(tmp_path / site / "folder").rglob("*")]
         told = [place for place in places if place.is_file() and place.name != "proxy.login"]
         assert not any(b"opensesame" in place.read_bytes() for place in told)

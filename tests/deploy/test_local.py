@@ -10,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 import tiny_federation
-from live_federation import CalmStudy, LiveFederation
+from live_federation import PATIENCE_S, CalmStudy, LiveFederation
 
 from server.checkpoint import Checkpoints
 from server.study_folder import StudyState
@@ -163,9 +163,9 @@ def test_nothing_outlives_its_owner(tmp_path: Path, number: signal.Signals) -> N
         assert line.readline() == b"up\n"
     assert len(tiny_federation.marked(mark)) >= 4  # the owner, the server with its SuperLink, the site
     owner.send_signal(number)
-    assert owner.wait(60) == (-number if number == signal.SIGKILL else 128 + number)
+    assert owner.wait(PATIENCE_S) == (-number if number == signal.SIGKILL else 128 + number)
     left = tiny_federation.marked(mark)
-    _, alive = psutil.wait_procs(left, timeout=20)
+    _, alive = psutil.wait_procs(left, timeout=PATIENCE_S)
     for process in alive:
         process.kill()
     assert alive == []

@@ -54,7 +54,9 @@ def test_a_paused_study_that_is_stopped_is_closed_at_its_sites(
     folder = paused(federation, "given-up")
     answer("study", "stop", "given-up", "-f", federation.federation)
     federation.until(lambda: folder.standing().state is StudyState.STOPPED, "the stop")
-    assert all(len(federation.ledger(site, "study_closed", "given-up")) == 1 for site in federation.sites)
+    for site in federation.sites:  # whom the server awaits for some seconds
+        federation.until(lambda site=site: federation.ledger(site, "study_closed", "given-up"), f"{site} closes it")
+        assert len(federation.ledger(site, "study_closed", "given-up")) == 1
     assert wardround("study", "pause", "given-up", "-f", federation.federation).exit_code == 7
 
 

@@ -85,7 +85,7 @@ def test_a_site_refuses_what_a_stale_owner_still_sends(federation: LiveFederatio
     nodes, answer = federation.federation / "run" / "nodes.json", tmp_path / "answer"
     source = SENDER.format(nodes=str(nodes), site=SITE, envelope=word.hex(), answer=str(answer))
     submit(federation, packed({"stale_server.py": source.encode()}, "stale_server:app"))
-    federation.until(answer.exists, "the site's answer")
+    federation.until(lambda: answer.exists() and answer.read_bytes(), "the site's answer")
 
     site_key = load_enrolment(federation.sites[SITE]).identity_key.public_key()
     body = open_envelope(answer.read_bytes(), keys={SITE: site_key}, purpose=TO_SERVER).body

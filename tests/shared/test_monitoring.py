@@ -46,7 +46,7 @@ def page(ward: Ward) -> Iterator[str]:
 
 
 def test_the_figures_are_there(page: str) -> None:
-    answer = httpx.get(f"{page}/metrics")
+    answer = httpx.get(f"{page}/metrics", timeout=60)
     lines = answer.text.splitlines()
     assert answer.headers["content-type"].startswith("text/plain; version=0.0.4")
     assert "ward_beds 12.0" in lines
@@ -55,23 +55,23 @@ def test_the_figures_are_there(page: str) -> None:
 
 
 def test_life_is_one_word_and_a_number(page: str, ward: Ward) -> None:
-    answer = httpx.get(f"{page}/healthz")
+    answer = httpx.get(f"{page}/healthz", timeout=60)
     assert (answer.status_code, answer.text) == (200, "waiting\n")
     ward.alive = False
-    answer = httpx.get(f"{page}/healthz")
+    answer = httpx.get(f"{page}/healthz", timeout=60)
     assert (answer.status_code, answer.text) == (503, "silent\n")
 
 
 @pytest.mark.parametrize(("method", "path", "status"), [("GET", "/<b>etc", 404), ("POST", "/metrics", 501)])
 def test_anything_else_is_refused_without_an_echo(page: str, method: str, path: str, status: int) -> None:
-    answer = httpx.request(method, f"{page}{path}", content=b"patient" if method == "POST" else None)
+    answer = httpx.request(method, f"{page}{path}", content=b"patient" if method == "POST" else None, timeout=60)
     assert answer.status_code == status
     assert "<b>" not in answer.text and "POST" not in answer.text
 
 
 def test_figures_that_fail_are_said_once_by_kind_alone(page: str, ward: Ward) -> None:
     ward.broken = True
-    assert [httpx.get(f"{page}/metrics").text for _ in range(2)] == ["Internal Server Error\n"] * 2
+    assert [httpx.get(f"{page}/metrics", timeout=60).text for _ in range(2)] == ["Internal Server Error\n"] * 2
     assert ward.said[1:] == ["The metrics cannot be shown (OSError); the work goes on."]
 
 

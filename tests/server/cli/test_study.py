@@ -218,7 +218,7 @@ def test_watch_says_once_that_nobody_serves(unserved: StudyFolder) -> None:
         said = watching.stderr.readline() + watching.stderr.readline()
         assert "nobody serves" in " ".join(said.decode().split())
         unserved.move(StudyState.STOPPED, now=ago(0))
-        assert watching.wait(30) == 0
+        assert watching.wait(60) == 0
         assert "nobody serves" not in watching.stderr.read().decode()
 
 
