@@ -9,7 +9,7 @@ __all__ = ["MEANING", "Reason", "SetAside"]
 
 MEANING = {
     Reason.NOT_AN_IMAGE: "another kind of file",
-    Reason.UNREADABLE: "damaged or cut off, or changed since it was indexed",
+    Reason.UNREADABLE: "damaged or cut off, with values that are no numbers, or changed since it was indexed",
     Reason.NOT_PERMITTED: "a file or folder that this account may not read",
     Reason.FOLDER_LINK: "a link to a folder, which is not followed",
     Reason.TOO_LARGE: "beyond the limits on bytes, pixels or frames",
