@@ -92,9 +92,3 @@ def test_the_card_names_the_window(package: Exported) -> None:
     unasked = preprocessing_of(ImageSpec())
     assert "{:g} to {:g} HU".format(*UNASKED) in unasked[0]
     assert any("PNG" in line for line in unasked)
-
-
-def test_a_bundle_reads_no_ct(ward: Finished, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="reads pictures"):
-        exported(ward, tmp_path / "bundle", "monai-bundle")
-    assert not list(tmp_path.iterdir())
