@@ -74,6 +74,7 @@ class Noting:
 
 
 _LARGEST_KEY_FILE = 16 << 10  # bytes; a P-384 key takes 306, encrypted about 500
+_TRANSPORT_ROLE, _IDENTITY_ROLE = "transport key", "identity key"
 _ENCRYPTED = b"-----BEGIN ENCRYPTED PRIVATE KEY-----"
 
 
@@ -101,7 +102,7 @@ def write_key(path: Path, key: PrivateKey, *, passphrase: str | None) -> None:
     write_atomically(path, header + pem, mode=0o600)
 
 
-def load_transport_key(path: Path, *, role: str = "transport key") -> ec.EllipticCurvePrivateKey:
+def load_transport_key(path: Path, *, role: str = _TRANSPORT_ROLE) -> ec.EllipticCurvePrivateKey:
     """Read a P-384 key.
 
     Args:
@@ -117,7 +118,7 @@ def load_transport_key(path: Path, *, role: str = "transport key") -> ec.Ellipti
     return key
 
 
-def load_identity_key(path: Path, *, role: str = "identity key") -> Ed25519PrivateKey:
+def load_identity_key(path: Path, *, role: str = _IDENTITY_ROLE) -> Ed25519PrivateKey:
     """Read an Ed25519 key; arguments and errors as `load_transport_key`."""
     key = _load(path, role, under=given_passphrase())
     if not isinstance(key, Ed25519PrivateKey):
@@ -268,7 +269,6 @@ def _locked(role: str, why: str) -> TrustError:
 
 
 def _unusable(role: str, why: str) -> TrustError:
-    return TrustError(
-        f"The {role} {why}.",
-        remedy="Restore it from your backup; without one, a site moves its folder keys/ away and joins again.",
-    )
+    of_a_site = role in (_TRANSPORT_ROLE, _IDENTITY_ROLE)  # only then there is another way to new keys
+    without = "; without one, move the folder keys/ away and join again" if of_a_site else ", or name another file"
+    return TrustError(f"The {role} {why}.", remedy=f"Restore it from your backup{without}.")

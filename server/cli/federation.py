@@ -22,7 +22,6 @@ from server.membership.admissions import admission_path
 from shared.clock import day
 from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
-from shared.enrolment import read_join_request
 from shared.identity import RosterEntry
 from shared.parent import end_if_asked
 from shared.signed_record import read_file
@@ -90,7 +89,7 @@ def admit(
 ) -> Answer:
     """Put a site on the roster, after its fingerprint was compared with the site by telephone."""
     data = read_file(request, "join request")
-    asked = read_join_request(data)
+    asked = enrolment.examine(folder, data, now=_now())  # before two people telephone
     if fingerprint is None:
         ask_person(f"The join request of {asked.site} brings keys", asked.fingerprint(), asked.site)
     else:

@@ -71,20 +71,10 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
     """
     with locked(existing_federation(folder)):
         federation = load_federation(folder)
-        load_authority(folder, now=now)  # nobody is put on the roster whom nothing can certify
-        roster = federation.roster
-        # 1. sound, and for this federation
         asked = read_join_request(request)
-        if asked.federation != roster.federation:
-            raise _not_admitted(asked, f"asks to join federation {asked.federation!r}")
-        # 2. a name, once
-        if (current := _current(roster, asked.site, now=now)) is not None:
-            return _admitted_before(federation, current, asked, now=now)
-        others = tuple(entry for entry in roster.entries if entry.site != asked.site)
-        # 3. the invitation
-        _check_invitation(folder, asked, now=now)
-        # 4. keys, once
-        _check_keys_free(federation.speakers, others, asked)
+        if (current := _examined(federation, asked, now=now)) is not None:
+            return _admitted_before(federation, current, now=now)
+        others = tuple(entry for entry in federation.roster.entries if entry.site != asked.site)
         entry = RosterEntry(
             site=asked.site,
             transport_key=asked.transport_key,
@@ -96,6 +86,13 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
         issue_admission(federation, entry, now=now)
         _invitation_path(folder, entry.site).unlink(missing_ok=True)
         return entry
+
+
+def examine(folder: Path, request: bytes, *, now: int) -> JoinRequest:
+    """What `admit` would put on the roster, for those who ask about it first; writes nothing, and raises as that."""
+    asked = read_join_request(request)
+    _examined(load_federation(folder), asked, now=now)
+    return asked
 
 
 def revoke(folder: Path, site: str) -> Roster:
@@ -149,10 +146,24 @@ def _current(roster: Roster, site: str, *, now: int) -> RosterEntry | None:
     return next((entry for entry in roster.entries if entry.site == site and now < entry.not_after), None)
 
 
-def _admitted_before(federation: Federation, entry: RosterEntry, asked: JoinRequest, *, now: int) -> RosterEntry:
+def _examined(federation: Federation, asked: JoinRequest, *, now: int) -> RosterEntry | None:
+    """The rules of the module for a sound request, in their order; the entry that it has already."""
+    load_authority(federation.folder, now=now)  # nobody is put on the roster whom nothing can certify
+    roster = federation.roster
+    if asked.federation != roster.federation:
+        raise _not_admitted(asked, f"asks to join federation {asked.federation!r}")
+    if (current := _current(roster, asked.site, now=now)) is not None:
+        if (current.transport_key, current.identity_key) != (asked.transport_key, asked.identity_key):
+            raise _not_admitted(asked, "is on the roster with other keys, and its invitation was used for those")
+        return current
+    _check_invitation(federation.folder, asked, now=now)
+    others = tuple(entry for entry in roster.entries if entry.site != asked.site)
+    _check_keys_free(federation.speakers, others, asked)
+    return None
+
+
+def _admitted_before(federation: Federation, entry: RosterEntry, *, now: int) -> RosterEntry:
     """The same request again, perhaps because the first was cut short: what is missing is made up for."""
-    if (entry.transport_key, entry.identity_key) != (asked.transport_key, asked.identity_key):
-        raise _not_admitted(asked, "is on the roster with other keys, and its invitation was used for those")
     if not admission_path(federation.folder, entry.site).is_file():
         issue_admission(federation, entry, now=now)
     _invitation_path(federation.folder, entry.site).unlink(missing_ok=True)
@@ -194,5 +205,5 @@ def replace_roster(federation: Federation, entries: tuple[RosterEntry, ...]) -> 
 def _not_admitted(asked: JoinRequest, why: str) -> TrustError:
     return TrustError(
         f"Site {asked.site!r} is not admitted: it {why}.",
-        remedy="Talk to the site; if all is well, revoke the old entry or invite it again.",
+        remedy="Talk to the site; if all is well, let it join with the newest invitation, or revoke the old entry.",
     )

@@ -1,5 +1,6 @@
 """Only who was invited is admitted, once, with keys of their own."""
 
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -7,6 +8,7 @@ from typing import Any
 import pytest
 from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+from live_federation import wardround
 
 from server.federation import create_federation, load_federation
 from server.membership import enrolment
@@ -108,6 +110,17 @@ def test_a_new_invitation_ends_the_old_one(folder: Path) -> None:
     with pytest.raises(TrustError, match="another invitation"):
         admit(folder, answer(old), now=NOW)
     assert admit(folder, answer(new), now=NOW).site == "north"
+
+
+def test_nobody_is_telephoned_about_a_request_that_is_refused_anyway(folder: Path, tmp_path: Path) -> None:
+    late = answer(invited(folder, now=int(time.time())))
+    (request := tmp_path / "north.json").write_bytes(late)
+    assert "Nobody was asked" in wardround("federation", "admit", folder, request).output
+    invited(folder, now=int(time.time()))
+    done = wardround("federation", "admit", folder, request)
+    assert (done.exit_code, "another invitation than the last one" in " ".join(done.output.split())) == (4, True)
+    assert "newest invitation" in " ".join(done.output.split())
+    assert versions(folder) == (1, ())
 
 
 def test_who_was_not_invited_is_refused(folder: Path) -> None:
