@@ -4,6 +4,7 @@ A word's module is imported when the word is typed, so `wardround --help` costs 
 Flower. What a word does, and how it answers, is its module's matter and `shared/console.py`'s.
 """
 
+import os
 import sys
 from importlib import import_module, metadata
 from importlib.util import find_spec
@@ -85,5 +86,6 @@ def wardround(
 
 def main() -> None:
     """Entry point of the installed `wardround` command."""
+    os.environ.setdefault("GRPC_VERBOSITY", "error")  # gRPC reads it when it is imported; Flower sets it after that
     with guarded("cli", as_json="--json" in sys.argv):
         app(prog_name="wardround")

@@ -99,8 +99,10 @@ def knocking(federation: LiveFederation, root: Path) -> Iterator[dict[str, Conso
     keys = [(root / "expired" / "federation" / "server" / f).read_bytes() for f in ("key.pem", "certificate.pem")]
     servers = [listener(expired, grpc.ssl_server_credentials([(keys[0], keys[1])])), listener(plain, None)]
     consoles = {name: console(live, name) for name in ("server", *configs)}
-    for name, config in configs.items():
-        live.start(name, ["site", "start", "--config", str(config)])
+    with pytest.MonkeyPatch.context() as shell:
+        shell.delenv("GRPC_VERBOSITY", raising=False)  # which Flower has set here, and nobody in a hospital's shell
+        for name, config in configs.items():
+            live.start(name, ["site", "start", "--config", str(config)])
     yield consoles
     for name in configs:
         live.processes[name].terminate()
