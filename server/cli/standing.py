@@ -133,7 +133,7 @@ def _figures(data: Mapping[str, Any]) -> dict[str, str]:
             name, sites = mean_over(scored["sites"], name), ""
         shown["validation"] = f"{name} {share(scored[merit])}, {after}{sites}"
     if found["withheld"]:
-        shown["withheld"] = f"by {', '.join(found['withheld'])}: too few patients for their smallest cell"
+        shown["withheld"] = f"by {', '.join(found['withheld'])}: too few patients, in all or on one side of a class"
     return shown
 
 

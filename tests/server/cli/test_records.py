@@ -47,7 +47,7 @@ def test_sites_of_few_patients_withhold_their_scores_and_every_view_says_so(
     words = ("calm", "-f", federation.federation)
     said = " ".join(wardround("study", "log", *words).stdout.split())
     assert "site-2 scores the model; withheld: validation, test" in said
-    assert "by site-1, site-2, site-3: too few patients" in " ".join(
+    assert "by site-1, site-2, site-3: too few patients, in all or on one side of a class" in " ".join(
         wardround("study", "status", *words).stdout.split()
     )
     facts = answer("study", "report", *words)["facts"]
