@@ -13,6 +13,8 @@ from shared.remarks import remark, trouble
 from shared.wire import Close, FromServer, Open, Work
 
 _EXPIRING = "certificate_expiring"
+ADMITTED = "The coordinator has admitted this site; that holds until {day}."
+RENEWED = "The coordinator has renewed this site's admission; it holds until {day}."
 _ENDS = (
     "This site's place in the federation ends within {when}."
     " Ask the coordinator to renew it; nothing is to be done here."
@@ -55,10 +57,10 @@ class Renewals:
             self._refused = error.what
             return
         if (reach := Reach.of(admission)) != self._reach:
-            self._reach = reach
+            first, self._reach = self._reach.certificate_pem is None, reach
             self._site.link.reach(**reach._asdict())
-            renewed = "The coordinator has renewed this site's admission; it holds until {day}."
-            self._site.say(remark(renewed, day=last_day(admission)))
+            day = last_day(admission)
+            self._site.say(remark(ADMITTED, day=day) if first else remark(RENEWED, day=day))
 
     def warn(self, now: float) -> None:
         """Say and tell 30, 7 and 1 days ahead that the site's certificate ends; `now` in Unix seconds."""

@@ -2,12 +2,15 @@
 
 from functools import partial
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
 from client.admission import ENTRY, FILE_NAME, take_admission
 from client.join import Enrolment, join, load_enrolment
+from client.renewal import ADMITTED, RENEWED, Renewals
+from client.site import Site
 from client.starting import keys_of
 from client.waiting_entries import entries_said, keep_entry
 from deploy.audit.vocabulary import KNOWN
@@ -19,6 +22,7 @@ from shared.admission import Access, make_admission, read_admission
 from shared.canonical import canonical
 from shared.errors import TrustError
 from shared.keys import make_identity_key, transport_pem
+from shared.wire import Close
 
 NOW = 1_800_000_000
 
@@ -59,6 +63,21 @@ def test_before_its_admission_a_site_goes_by_its_invitation_and_then_by_that(fed
     assert (after.host, after.port, after.ca_pem) == ("new.example", 443, before.ca_pem)
     assert after.certificate_pem is not None
     assert (folder / FILE_NAME).stat().st_mode & 0o777 == 0o600
+
+
+def test_the_console_tells_the_first_one_from_those_that_renew_it(federation: Path) -> None:
+    folder = admitted(federation)
+    said: list[Any] = []
+    for now, told in ((NOW, ADMITTED), (NOW + 100, RENEWED)):
+        had = load_enrolment(folder)
+        parts: dict[str, Any] = {"folder": folder, "enrolment": had, "coordinator": had.coordinators.key}
+        parts |= {"say": said.append, "now": lambda: "2027-01-15T08:00:00Z"}
+        parts |= {"link": SimpleNamespace(reach=lambda **_: None)}
+        parts |= {"ledger": SimpleNamespace(append=lambda *_, **__: None)}
+        message = Close.model_construct(admission=again(federation, now=now).decode())
+        Renewals(cast(Site, SimpleNamespace(**parts))).take(message)
+        assert said.pop().event == told
+    assert said == []
 
 
 def test_an_older_one_is_refused_and_the_same_again_changes_nothing(federation: Path) -> None:
