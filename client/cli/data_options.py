@@ -5,12 +5,13 @@ Decides which options go together, and insists that what they name is there; a P
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
+from client.imaging.kinds import recognised
 from client.imaging.settings import DataSettings
 from shared.errors import ConfigError
 from shared.section import wrong_keys
@@ -20,9 +21,12 @@ _DIMSE = re.compile(r"(?P<called>[^@/]{1,16})@(?P<host>[^@/]{1,253}):(?P<port>\d
 
 @dataclass(frozen=True)
 class DataOptions:
-    """The options as they were given; `pacs` is the address of a DICOMweb service, or AE@HOST:PORT."""
+    """The options as they were given; without a `kind` it is that of what lies there.
 
-    kind: Literal["dicom", "nifti", "pictures", "npz"]
+    `pacs` is the address of a DICOMweb service, or AE@HOST:PORT.
+    """
+
+    kind: Literal["dicom", "nifti", "pictures", "npz"] | None
     data: Path | None
     labels: Path | None
     pacs: str | None = None
@@ -44,9 +48,25 @@ class DataOptions:
                 "--modality and --pacs go together; nothing was made.",
                 remedy="Say what a pull is to bring, such as --modality CR --modality DX; narrow it in site.toml.",
             )
+        if self.kind is None:
+            return replace(self, kind=self._recognised()).settings()
         made = self._made()
         self._check_there()
         return made
+
+    def _recognised(self) -> Literal["dicom", "nifti", "pictures", "npz"]:
+        if self.data is None:
+            return "dicom"  # a PACS has no others
+        if self.data.suffix.lower() == ".npz":
+            return "npz"
+        if not self.data.is_dir():
+            raise _absent("--data", "folder")
+        if (found := recognised(self.data)) is None:
+            raise ConfigError(
+                "Among the first files under --data is none of DICOM, NIfTI, PNG, JPEG or TIFF; nothing was made.",
+                remedy="Correct --data; or give --kind dicom, nifti or pictures, if the images come later.",
+            )
+        return found
 
     def _made(self) -> DataSettings:
         whole = self.data.resolve() if self.data else None
@@ -74,10 +94,13 @@ class DataOptions:
             ("--labels", "file", self.labels is None or self.labels.is_file()),
         ):
             if not found:
-                raise ConfigError(
-                    f"{option} names no {what} that is here; nothing was made.",
-                    remedy=f"Correct {option} and join again.",
-                )
+                raise _absent(option, what)
+
+
+def _absent(option: str, what: str) -> ConfigError:
+    return ConfigError(
+        f"{option} names no {what} that is here; nothing was made.", remedy=f"Correct {option} and join again."
+    )
 
 
 def _spoken_to(pacs: str) -> dict[str, Any]:

@@ -44,6 +44,10 @@ from shared.parent import end_if_asked
 if TYPE_CHECKING:
     from client.approvals import Approvals
 
+ImageKind = Annotated[
+    Literal["dicom", "nifti", "pictures", "npz"] | None,
+    typer.Option(help="What the images are, if they are not what they look like."),
+]
 _LEFT = ("release", "release_repeated")  # kinds of entries about what left
 
 app = typer.Typer(no_args_is_help=True, help="Hospital: join, start, and see what left.")
@@ -76,7 +80,7 @@ def join(
     invitation: Annotated[Path, typer.Argument(help="The invitation that the coordinator sent.")],
     folder: Annotated[Path, typer.Argument(help="The site's new folder.")],
     *,
-    kind: Annotated[Literal["dicom", "nifti", "pictures", "npz"], typer.Option(help="What the images are.")] = "dicom",
+    kind: ImageKind = None,
     data: Annotated[Path | None, typer.Option(help="Folder of images, or the .npz file.")] = None,
     pacs: Annotated[str | None, typer.Option(help="In place of --data: https://HOST/PATH, or AE@HOST:PORT.")] = None,
     modality: Annotated[list[str] | None, typer.Option(help="What to pull of the PACS, such as CR; repeat it.")] = None,
@@ -103,6 +107,7 @@ def join(
         "request": request,
         "your fingerprint": ours,
         "coordinator's": theirs,
+        **({"images": f"read as {described.kind}{'' if kind or pacs else ', as they look'}"} if written else {}),
         "configuration": f"{config}{'' if written else ' (kept as it was)'}",
     }
     kept = (
@@ -124,9 +129,10 @@ def join(
 def _next_steps(config: Path, *, pulls: bool) -> Iterator[Text]:
     yield Text("\nSend the request to the coordinator, and call by a number that you know:")
     yield Text("compare both fingerprints. If one differs, do not start.")
-    if pulls:
-        yield Text(f"Meanwhile: {about_site(config, 'pull')}")
-    yield Text(f"Then: {about_site(config, 'start')}")
+    for command in ("pull", "data") if pulls else ("data",):
+        yield Text(f"Meanwhile: {about_site(config, command)}")
+    yield Text(f"Then: {about_site(config, 'check')}")
+    yield Text(f"And: {about_site(config, 'start')}")
 
 
 @app.command()

@@ -137,8 +137,9 @@ def test_joining_with_other_data_says_that_the_configuration_is_kept(tmp_path: P
     [
         ("--kind", "npz", "--data", "nowhere.npz"),
         ("--data", "nowhere", "--labels", "f/salt"),
-        ("--data", "f", "--labels", "nowhere.csv"),
-        ("--data", "f"),
+        ("--data", "f", "--labels", "nowhere.csv", "--kind", "dicom"),
+        ("--data", "f", "--labels", "f/salt"),
+        ("--data", "f", "--kind", "dicom"),
         ("--labels", "f/salt"),
         ("--labels", "f/salt", "--modality", "CR"),
     ],
@@ -154,6 +155,19 @@ def test_join_makes_no_keys_for_data_that_are_not_there(
     assert done.exit_code == 3
     assert "--" in str(json.loads(done.stdout)["error"])
     assert not (tmp_path / "ward").exists()
+
+
+def test_a_site_joins_with_the_kind_of_images_that_lie_there(tmp_path: Path, invitation: Path) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images/1.jpg").touch()
+    words = ("--data", tmp_path / "images", "--labels", tmp_path / "f" / "salt")
+    shown = " ".join(wardround("site", "join", invitation, tmp_path / "ward", *words).stdout.split())
+    assert "images read as pictures, as they look" in shown
+    commands = [f"site {word} --config" for word in ("data", "check", "start")]
+    assert sorted(commands, key=shown.index) == commands
+    assert load_settings(tmp_path / "ward" / "site.toml").data.kind == "pictures"
+    answer("site", "join", invitation, tmp_path / "array", "--data", npz(tmp_path, "a"))
+    assert load_settings(tmp_path / "array" / "site.toml").data.kind == "npz"
 
 
 @pytest.mark.parametrize(
