@@ -114,13 +114,19 @@ class ProbeDone(Section):
 
 
 class OpenDone(Section):
-    """The data are ready."""
+    """The data are ready.
+
+    For the site's own console: `absent_classes` are those of which nobody is there to train on, `unknown_labels` how
+    many images have a label that the study does not know, if those are many.
+    """
 
     event: Literal["opened"] = "opened"
     place: Place
     patients: dict[Split, Count]
     examples: dict[Split, Count]
     software: Software
+    absent_classes: tuple[str, ...] = ()
+    unknown_labels: Count = 0
 
 
 class Drawn(Section):

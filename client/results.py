@@ -5,12 +5,14 @@ Which work there is, and what is refused before any is done, `client/answering.p
 
 from typing import TYPE_CHECKING
 
+from client.about_site import about_site
 from client.consent import Consent
 from client.floors import insist_on_floors
 from client.image_lists import ImageLists
 from client.jobs import UPDATE_FILE, CloseJob, Drawn, Ending, Failed, OpenDone, RoundDone, RoundJob
 from client.opening_evidence import keep_opening
 from client.replies import Replies
+from client.settings import FILE_NAME
 from client.site import Site
 from client.spool import Spooled, written_update
 from client.study_store import StudyRecord
@@ -105,7 +107,18 @@ class Results:
         )
         place = {"study": message.study.name, "device": done.place.device}
         site.say(remark("Study {study} is open; working on {device}.", **place))
+        self._say_unfit(message.study, done)
         self._replies.release(task.parcel, answer, record)
+
+    def _say_unfit(self, study: Study, done: OpenDone) -> None:
+        """Say on the site's own console that its labels may be those of another study; a log gets no more than that."""
+        faults = [f"no patient to train on is {name}" for name in done.absent_classes]
+        if done.unknown_labels:
+            faults.append(f"{done.unknown_labels:,} images have a label that it does not know")
+        if faults:
+            look = about_site(self._site.folder / FILE_NAME, "data", "--study", "FILE")
+            told = "The labels may not fit {study}: {faults}. Look, with its file: {look}"
+            self._site.say(remark(told, level="warning", study=study.name, faults="; ".join(faults), look=look))
 
     def _note_images(self, study: Study) -> None:
         """Hold the site to the list of images that it opens the study with."""

@@ -1,14 +1,13 @@
 """The site's images and labels, by themselves and against a study."""
 
 from client.checks.grounds import Grounds
+from client.imaging.absent import MANY_ASIDE
 from client.imaging.account import SMALL_CLASS, Account
 from client.imaging.examples import Split
 from client.policy import permit, permit_patients
 from shared.contract import contract_of
 from shared.preflight import Finding, fix, passed, warn
 from shared.study import Study
-
-MANY_ASIDE = 0.1  # of the files
 
 
 def look_at_labels(grounds: Grounds) -> Finding:
@@ -44,7 +43,7 @@ def look_at_images(grounds: Grounds) -> Finding:
     from client.site_account import account_of_site
 
     study = grounds.asked
-    found, _ = account_of_site(grounds.folder, study)
+    found = account_of_site(grounds.folder, study).account
     trains = study.study.kind == "train"
     patients = found.splits[Split.TRAIN].patients if trains and found.splits else found.patients
     facts = {"files": found.files, "images": found.images, "patients": found.patients, "training_patients": patients}
@@ -75,9 +74,11 @@ def _unusable(found: Account, patients: int) -> str:
 
 
 def _doubtful(found: Account, study: Study) -> str:
-    aside = sum(part.files for part in found.set_aside)
+    aside, trains = sum(part.files for part in found.set_aside), study.study.kind == "train"
     if found.files and aside > MANY_ASIDE * found.files:
         return f"{aside:,} of {found.files:,} files are set aside, most as {found.set_aside[0].reason}."
+    if trains and found.absent_classes:
+        return f"No patient to train on is {', '.join(found.absent_classes)}."
     if found.small_classes:
         part, name = found.small_classes[0]
         return f"Fewer than {SMALL_CLASS} patients of {name} are for {part}."

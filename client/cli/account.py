@@ -1,6 +1,6 @@
 """`wardround site data`: what the site has, what of it a study can use, and why not the rest."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -17,7 +17,14 @@ from shared.randomness import PrivateRandom
 if TYPE_CHECKING:
     from client.imaging.account import Account
     from client.imaging.kinds import FolderKind
+    from client.site_account import SiteAccount
     from shared.study import Study
+
+_MOST_NAMES, _LONGEST_NAME = 20, 40  # names of columns that are shown, and characters of one
+_NO_LABEL = (
+    " The label table has no column `label`: a study that classifies needs it, or one column per class; labels.columns"
+    " in site.toml says what yours is called."
+)
 
 
 @answering("site.data")
@@ -39,27 +46,29 @@ def data(
     if folder is not None and config is not None:
         raise ConfigError("--folder looks at files alone, without labels.", remedy="Leave --config out, or --folder.")
     asked = read_study(study)
-    found, unmapped = (
-        (_of_folder(folder, kind, asked), {})
-        if folder
-        else account_of_site(folder_of(config or Path(FILE_NAME)), asked, say)
+    site = (
+        _of_folder(folder, kind, asked) if folder else account_of_site(folder_of(config or Path(FILE_NAME)), asked, say)
     )
-    warnings = (Text(f"\n{line}") for line in _warnings(found, unmapped))
-    shown = Group(facts(_head(found)), Text(), _reasons(found), *warnings)
+    found = site.account
+    columns = {"label table": f"columns {_shortly(site.columns)}"} if site.columns is not None else {}
+    warnings = (Text(f"\n{line}") for line in (*_misfits(site, asked), *_warnings(found)))
+    shown = Group(facts(_head(found) | columns), Text(), _reasons(found), *warnings)
     return Answer(found.model_dump(mode="json"), shown)
 
 
-def _of_folder(folder: Path, kind: "FolderKind | None", study: "Study | None") -> "Account":
+def _of_folder(folder: Path, kind: "FolderKind | None", study: "Study | None") -> "SiteAccount":
     from client.imaging.kinds import kind_of
     from client.imaging.sources import source_of
     from client.imaging.survey import survey
+    from client.site_account import SiteAccount
 
     if not folder.is_dir():
         raise ConfigError(f"{folder} is not a folder that is here.", remedy="Correct --folder.")
     salt = PrivateRandom().bytes(32)  # of this one look; the pseudonyms serve to count
     images = study.images if study else ImageSpec()
-    source = source_of(folder, kind=kind or kind_of(folder), images=images, salt=salt)
-    return survey(source, settings=None, task=None, say=progress_console().print)
+    kind = kind or kind_of(folder)
+    source = source_of(folder, kind=kind, images=images, salt=salt)
+    return SiteAccount(survey(source, settings=None, task=None, say=progress_console().print), kind)
 
 
 def read_study(path: Path | None) -> "Study | None":
@@ -113,7 +122,40 @@ def _listed(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{word} {number:,}" for word, number in counts.items())
 
 
-def _warnings(found: "Account", unmapped: Mapping[str, int]) -> Iterator[str]:
+def _shortly(columns: Sequence[str]) -> str:
+    """Names of columns, a cell that was taken for one cut off."""
+    names = [name[:_LONGEST_NAME] for name in columns[:_MOST_NAMES]]
+    return ", ".join(names) + (f" and {len(columns) - len(names):,} more" if len(columns) > len(names) else "")
+
+
+def _misfits(site: "SiteAccount", study: "Study | None") -> Iterator[str]:
+    """What is to be mended before anything else: nothing can be used, or the labels are not the study's."""
+    found, columns = site.account, site.columns
+    if found.files and not found.used:
+        yield (
+            f"No file can be used. They were read as {site.kind}: if they are something else, correct data.kind in "
+            "site.toml (dicom, nifti, pictures or npz), or --kind with --folder."
+        )
+    if columns is not None and site.kind in ("nifti", "pictures") and "patient" not in columns:
+        yield (
+            f"The label table has no column `patient`, and files of kind {site.kind} name none: add it, or say in "
+            "labels.columns in site.toml what yours is called."
+        )
+    if columns is not None and study is None:
+        bare = "" if {"label", "mask"} & {*columns} else _NO_LABEL
+        yield f"What the labels say was not looked at: hold them against a study with --study FILE.{bare}"
+    if study and study.study.kind == "train" and found.absent_classes:
+        yield (
+            f"No patient to train on is {', '.join(found.absent_classes)}: with the study, this site would learn that "
+            "nobody is. Do its labels stand for the study's classes? See labels.words."
+        )
+    if found.labels_unmapped:
+        yield f"{found.labels_unmapped:,} files have a label that the study does not know: see labels.words."
+    if site.unmapped:
+        yield f"Words among them, with the patients of each: {_listed(site.unmapped)}."
+
+
+def _warnings(found: "Account") -> Iterator[str]:
     from client.imaging.account import SMALL_CLASS
 
     declared, possible = found.burned_in_text["declared"], found.burned_in_text["possible"]
@@ -127,10 +169,6 @@ def _warnings(found: "Account", unmapped: Mapping[str, int]) -> Iterator[str]:
             f"The labels put {found.patients_across_splits:,} patients into more than one split; a study would refuse "
             "them. Give all images of a patient the same split, or leave the split column out."
         )
-    if found.labels_unmapped:
-        yield f"{found.labels_unmapped:,} files have a label that the study does not know: see labels.words."
-    if unmapped:
-        yield f"Words among them, with the patients of each: {_listed(unmapped)}."
     if found.labels_unused:
         yield f"{found.labels_unused:,} lines of the label table answer to no file."
     for part, name in found.small_classes:

@@ -9,6 +9,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from client.imaging.about import OTHER, UNSTATED, About
+from client.imaging.absent import absent_classes
 from client.imaging.catalogue import Catalogue, Row, true_classes
 from client.imaging.clinical import Missing
 from client.imaging.examples import Split
@@ -52,7 +53,9 @@ class Account(Section):
         classes: patients by class; None where no study says what the labels mean.
         splits: None where no federation decides them, or where the labels contradict themselves.
         small_classes: splits with fewer than `SMALL_CLASS` patients of a class, as split and class.
-        train_only_advised: whether one of them is for validation or test, so that figures would say little.
+        absent_classes: those of which no patient is for training, though others are.
+        train_only_advised: whether every class trains and one is small in validation or test, so that figures would say
+            little.
     """
 
     files: int
@@ -76,6 +79,7 @@ class Account(Section):
     classes: dict[str, int] | None
     splits: dict[Split, Part] | None
     small_classes: tuple[tuple[Split, str], ...]
+    absent_classes: tuple[str, ...]
     train_only_advised: bool
     patients_across_splits: int
     labels_unmapped: int
@@ -97,6 +101,8 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
     abouts = list({file: row.about or About() for row in used for file in _files(row)}.values())
     parts = {part: [row for row in used if row.split is part] for part in Split} if split else {}
     small = tuple(_small(parts, task)) if task else ()
+    training = _classes(parts.get(Split.TRAIN, ()), task) if task else {}
+    absent = absent_classes(training, task) if task else ()
     return Account(
         files=len(files),
         masks=masks,
@@ -122,7 +128,8 @@ def account(catalogue: Catalogue, *, task: TaskSpec | None, split: bool, crossin
         classes=_classes(used, task) if task else None,
         splits={part: _part(rows, task) for part, rows in parts.items()} if split else None,
         small_classes=small,
-        train_only_advised=any(part is not Split.TRAIN for part, _ in small),
+        absent_classes=absent,
+        train_only_advised=any(training.values()) and not absent and any(part is not Split.TRAIN for part, _ in small),
         patients_across_splits=crossing,
         labels_unmapped=reasons[Reason.LABEL_UNKNOWN],
         labels_unused=catalogue.labels_unused,

@@ -15,7 +15,9 @@ from client.imaging.reasons import Reason, SetAside
 from client.imaging.site_table import Key, Lines, TableWords, normal, open_table
 from client.imaging.vocabulary import Vocabulary
 
-LABELS = TableWords("The label table", "Correct data.labels in site.toml or the table itself.", whole=True)
+LABELS = TableWords(
+    "The label table", "Correct data.labels or labels.columns in site.toml, or the table itself.", whole=True
+)
 _SPLITS = {"train": Split.TRAIN, "validation": Split.VALIDATION, "val": Split.VALIDATION, "test": Split.TEST}
 
 
@@ -95,6 +97,16 @@ def read_labels(
     """
     with open_table(path, LABELS, keys=keys, settings=settings) as lines:
         return LabelTable(lines.key, _entries(lines, vocabulary, clinical))
+
+
+def label_columns(path: Path, *, keys: Sequence[Key], settings: LabelSettings) -> tuple[str, ...]:
+    """What the columns of a label table are called here, in its order; for the site's own terminal alone.
+
+    Raises:
+        ConfigError: as `read_labels`.
+    """
+    with open_table(path, LABELS, keys=keys, settings=settings) as lines:
+        return tuple(name for name in lines.names if name)
 
 
 def _entries(lines: Lines, vocabulary: Vocabulary | None, clinical: ClinicalReader | None) -> dict[str, Entry]:

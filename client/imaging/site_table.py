@@ -48,11 +48,11 @@ class Lines:
 
     def __init__(self, key: Key, names: Sequence[str], lines: "csv.DictReader[str]", about: TableWords) -> None:
         self.key, self.columns = key, frozenset(names)
-        self._names, self._lines, self._about = names, lines, about
+        self.names, self._lines, self._about = names, lines, about
 
     def insist_once(self, names: Iterable[str]) -> None:
         """Raise `ConfigError`: the table has several columns of one of these names, and nobody knows which counts."""
-        if several := sorted(name for name in {*map(fold, names)} if self._names.count(name) > 1):
+        if several := sorted(name for name in {*map(fold, names)} if self.names.count(name) > 1):
             raise self._about.unusable(f"has several columns {', '.join(several)}")
 
     def __iter__(self) -> Iterator[tuple[str, dict[str, str]]]:
@@ -89,7 +89,7 @@ def open_table(path: Path, about: TableWords, *, keys: Sequence[Key], settings: 
             lines.fieldnames = columns = _columns([str(name or "") for name in lines.fieldnames or ()], about, settings)
             key = next((name for name in keys if name in columns), None)
             if key is None:
-                raise about.unusable(f"has none of the columns {', '.join(keys)}")
+                raise about.unusable(f"has no column {' or '.join(f'`{name}`' for name in keys)}")
             found = Lines(key, columns, lines, about)
             found.insist_once([key])
             yield found

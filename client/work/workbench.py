@@ -5,12 +5,16 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from client.backbones import Backbones
 from client.image_lists import ImageLists
+from client.imaging.absent import MANY_ASIDE, absent_classes
 from client.imaging.cache import prepare
 from client.imaging.catalogue import Row
 from client.imaging.examples import Examples, SiteData
+from client.imaging.examples import Split as Part
+from client.imaging.reasons import Reason
 from client.imaging.screening import Screen
 from client.jobs import (
     STATE_FILE,
@@ -105,6 +109,7 @@ class Workbench:
             patients={name: _patients(part) for name, part in said.items()},
             examples={name: len(part.labels) for name, part in said.items()},
             software=software(),
+            **_unfit(data, job.study),
         )
 
     def round(self, job: RoundJob, *, on_step: Callable[[int, int | None], None]) -> RoundDone:
@@ -230,6 +235,14 @@ def _splits(data: SiteData) -> dict[Split, Examples]:
 
 def _patients(part: Examples) -> int:
     return len(set(part.patients.tolist()))
+
+
+def _unfit(data: SiteData, study: Study) -> dict[str, Any]:
+    """What of the labels does not fit the study, as `OpenDone` says it."""
+    training = data.counts.classes[Part.TRAIN] if study.study.kind == "train" else {}
+    unknown = data.counts.set_aside.get(Reason.LABEL_UNKNOWN, 0)
+    many = unknown > MANY_ASIDE * data.counts.found
+    return {"absent_classes": absent_classes(training, study.task), "unknown_labels": unknown if many else 0}
 
 
 def _done(done: Worked) -> RoundDone:

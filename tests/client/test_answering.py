@@ -20,6 +20,7 @@ from shared.canonical import digest
 from shared.errors import DiskFull, LinkError, Refusal, WireCode, refusing_disk_full
 from shared.keys import make_identity_key
 from shared.ledger import read_entries, read_lines, verify
+from shared.remarks import Remark
 from shared.update import pack
 from shared.wire import Open, encode
 
@@ -63,6 +64,17 @@ def test_the_site_agrees_to_the_contract_that_the_study_implies(site: LoneSite) 
     assert site.answers[0].contract_digest == record.contract("north").digest()
     assert site.entries("contract")[0]["contract"] == record.contract("north").digest()
     assert (site.answers[0].patients, site.answers[0].device) == ({"train": 5, "validation": 4, "test": 4}, "cpu")
+
+
+def test_labels_that_are_not_the_studys_are_said_on_the_console_and_nowhere_else(site: LoneSite) -> None:
+    site.tell(site.coordinator.open())
+    site.answering.hear(opened().model_copy(update={"absent_classes": ("opacity",), "unknown_labels": 120}))
+    (said,) = (line for line in site.said if "may not fit" in line)
+    assert "no patient to train on is opacity; 120 images have a label that it does not know" in said
+    assert f"wardround site data --study FILE --config {site.folder / 'site.toml'}" in said
+    assert isinstance(said, Remark)
+    assert (said.level, said.about) == ("warning", {"study": "lungs"})
+    assert not {"opacity", "120"} & {*str(site.answers[0].model_dump()).split()}
 
 
 def test_the_closing_trip_sends_figures_and_no_update(site: LoneSite) -> None:

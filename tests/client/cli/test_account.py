@@ -120,6 +120,10 @@ def test_labels_classes_and_splits_of_a_site(site_with: Callable[..., LoneSite],
     assert "labels.words" in shown
     assert "data.test_fraction = 0" in " ".join(shown.split())
     assert max(map(len, shown.splitlines())) <= 80
+    assert "No patient to train on" not in shown
+    assert "label table columns file, label, patient, split" in " ".join(shown.split())
+    assert "--study FILE. " not in " ".join(shown.split())
+    assert "hold them against a study with --study FILE" in " ".join(wardround("site", "data", *config).stdout.split())
     unlabelled = answer("site", "data", *config)
     assert (unlabelled["classes"], unlabelled["used"]) == (None, 13)
 
@@ -159,6 +163,46 @@ def test_a_site_keeps_its_own_words(site_with: Callable[..., LoneSite], tmp_path
     refused = wardround(*asked)
     assert refused.exit_code == 3
     assert '"Herd" = "opacitiy"' in refused.output
+
+
+def test_a_class_without_a_training_patient_comes_first(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+    site = site_with(kind="pictures", file=None, folder="images", labels="labels.csv")
+    pictures(site.folder)
+    table = site.folder / "labels.csv"
+    table.write_text(table.read_text().replace(",yes,", ",malignant,"))
+    (tmp_path / "study.toml").write_text(STUDY)
+    asked = ("site", "data", "--config", site.folder / "site.toml", "--study", tmp_path / "study.toml")
+    assert answer(*asked)["absent_classes"] == ["opacity"]
+    shown = " ".join(wardround(*asked).stdout.split())
+    advice = shown.partition("label_unknown")[2]
+    assert advice.index("No patient to train on is opacity") < advice.index("labels.words") < advice.index("Fewer than")
+    assert "train only" not in shown
+
+
+def test_a_table_without_the_columns_says_which(site_with: Callable[..., LoneSite], tmp_path: Path) -> None:
+    site = site_with(kind="pictures", file=None, folder="images", labels="labels.csv")
+    pictures(site.folder)
+    table, config = site.folder / "labels.csv", ("--config", site.folder / "site.toml")
+    (tmp_path / "study.toml").write_text(STUDY)
+    table.write_text(table.read_text().replace("file,label,patient", "file,Befund,Wer"))
+    shown = " ".join(wardround("site", "data", *config).stdout.split())
+    assert "label table columns file, befund, wer, split" in shown
+    assert "no column `patient`, and files of kind pictures name none" in shown
+    assert "no column `label`: a study that classifies needs it, or one column per class" in shown
+    assert "wer" not in wardround("site", "data", *config, "--json").output
+    refused = wardround("site", "data", *config, "--study", tmp_path / "study.toml")
+    assert refused.exit_code == 3
+    assert "labels.columns" in refused.output
+
+
+def test_files_of_which_none_can_be_used_are_of_another_kind(site_with: Callable[..., LoneSite]) -> None:
+    site = site_with(kind="dicom", file=None, folder="images", labels="labels.csv")
+    pictures(site.folder)
+    done = wardround("site", "data", "--config", site.folder / "site.toml")
+    assert done.exit_code == 0
+    assert "No file can be used. They were read as dicom: if they are something else, correct data.kind" in " ".join(
+        done.stdout.split()
+    )
 
 
 def test_an_array_file_is_counted_without_its_classes_or_by_a_study(

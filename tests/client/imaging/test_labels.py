@@ -132,8 +132,8 @@ def test_another_encoding_is_said(tmp_path: Path, words: Vocabulary) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"", "none of the columns"),
-        (b"name,label\n", "none of the columns file"),
+        (b"", "no column `file`"),
+        (b"name,label\n", "no column `file`"),
         (b"file,finding\n", "neither a column"),
         (b"file,label\nSECRET\xff,1\n", "cannot be read"),
         (b'file,label\n1.png,1\n"SECRET" x,1\n', "beyond line 2"),

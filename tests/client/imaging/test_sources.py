@@ -54,7 +54,7 @@ def test_what_was_pulled_is_the_folder_of_a_pacs(
 def test_pictures_need_a_file_column(tmp_path: Path, write_table: Write, binary: TaskSpec, salt: bytes) -> None:
     write_table(["patient", "label"], ["P-1", "1"])
     settings = DataSettings(kind="pictures", folder=Path(), labels=Path("labels.csv"))
-    with pytest.raises(ConfigError, match="none of the columns file"):
+    with pytest.raises(ConfigError, match="no column `file`"):
         open_source(settings, task=binary, salt=salt, base=tmp_path)
 
 

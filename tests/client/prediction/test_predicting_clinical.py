@@ -186,7 +186,7 @@ def test_a_table_that_is_not_named_or_not_one_is_asked_for(ward: Ward, tmp_path:
     assert "age, sex" in message
     (other := tmp_path / "other.csv").write_text("name,age\nx,5\n")
     code, message = refused(*ward.asked(tmp_path / "out", "--config", ward.config, "--clinical", other))
-    assert (code, message) == (ConfigError.exit_code, "The clinical table has none of the columns file.")
+    assert (code, message) == (ConfigError.exit_code, "The clinical table has no column `file`.")
     assert not (tmp_path / "out").exists()
 
 
