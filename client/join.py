@@ -35,7 +35,7 @@ from shared.keys import (
     save_key,
     transport_pem,
 )
-from shared.signed_record import LARGEST_RECORD
+from shared.signed_record import LARGEST_RECORD, insist_on_kind
 
 Key = TypeVar("Key", EllipticCurvePrivateKey, Ed25519PrivateKey)
 
@@ -68,11 +68,12 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
         The path of the join request.
 
     Raises:
-        ConfigError: the invitation cannot be read, or the folder belongs to another site or to newer software.
+        ConfigError: no invitation can be read there, or the folder is another site's or of newer software.
         ProtocolError: the invitation is of another format.
         TrustError: the invitation is damaged or has expired, a new one is not by who leads, or a key file is exposed.
     """
     data = _read(invitation)
+    insist_on_kind(data, invitation, "invitation")
     invited = read_invitation(data)
     if now >= invited.expires:
         raise TrustError(

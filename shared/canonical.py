@@ -44,7 +44,10 @@ def parse_canonical(data: bytes) -> Any:
     except (ValueError, RecursionError):
         same = False
     if not same:
-        raise TrustError("A signed record is not canonical JSON.", remedy="Ask its sender for the original file.")
+        raise TrustError(
+            "A signed record is damaged: it is not in the form in which it was written.",
+            remedy="Ask its sender for the original file.",
+        )
     return value
 
 

@@ -14,7 +14,7 @@ from client.waiting_entries import keep_entry, note_now
 from shared.console import Answer, answering, facts
 from shared.keys import transport_pem
 from shared.mandate import LARGEST, is_succession
-from shared.signed_record import read_file
+from shared.signed_record import read_sent
 
 
 @answering("site.renew")
@@ -73,4 +73,4 @@ def _followed(config: Path, folder: Path, had: Enrolment, data: bytes) -> Answer
 
 def _content(path: Path) -> bytes:
     """Either kind of file, bounded by the longer of the two; whoever reads it is stricter."""
-    return read_file(path, "admission", limit=LARGEST)
+    return read_sent(path, "admission", "list of mandates", limit=LARGEST)

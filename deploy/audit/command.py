@@ -15,7 +15,7 @@ from deploy.audit.books import read_journal, read_ledger, signed_entries, signer
 from deploy.audit.checked_entries import CheckedEntries
 from deploy.audit.examine import examine
 from deploy.audit.keys import Signer, coordinator_of, read_signer, shown, signer_among, with_coordinator
-from deploy.audit.reading import signed, sound_entries
+from deploy.audit.reading import insist_on_signer, signed, sound_entries
 from deploy.audit.reconcile import reconcile as lay_side_by_side
 from deploy.audit.remade import remake
 from deploy.audit.remade_words import models_data, models_failure, models_line
@@ -59,6 +59,7 @@ def verify(
     """Check a ledger's chain, signatures and releases, and hold its end against what others hold."""
     _there(file)
     who, anchors = _signer_and_anchors(key, signer, coordinator, head)
+    insist_on_signer(file, who.name)
     began = time.perf_counter()
     found = examine(read_lines(file), who, anchors)
     seconds = time.perf_counter() - began
@@ -98,6 +99,7 @@ def report(
     journals, studies = journal or [], study or []
     books = [*journals, *(folder / "journal.jsonl" for folder in studies)]
     who, anchors = _signer_and_anchors(key, signer, coordinator, [*(head or ()), *map(str, books)])
+    insist_on_signer(file, who.name)
     return written_page(
         file,
         who,
@@ -155,6 +157,7 @@ def image_list(
 
     _there(file)
     who, shown = read_signer(key, signer), read_shown(_whole(lists))
+    insist_on_signer(file, who.name)
     found = hold_against(signed(sound_entries(file, who.key, who.name)), shown, site=who.name)
     return Answer({"ledger": str(file)} | list_data(found), list_page(found), list_failure(found))
 
@@ -175,6 +178,7 @@ def openings(
     _there(file)
     _there(kept, kind="file of openings")
     who, _ = _signer_and_anchors(key, signer, coordinator, None)
+    insist_on_signer(file, who.name)
     entries = signed(sound_entries(file, who.key, who.name))
     with kept.open("rb") as opened:
         found = requests(entries, iter(lambda: opened.readline(LONGEST_OPENING), b""), who)
@@ -223,7 +227,10 @@ def budget(
 def _checked(file: Path, key: str | None, signer: str | None) -> CheckedEntries:
     if key is None and signer is not None:
         raise ConfigError("A name alone checks no signature.", remedy="Name the key too, with --key.")
-    return CheckedEntries(file, None if key is None else read_signer(key, signer))
+    who = None if key is None else read_signer(key, signer)
+    if who is not None:
+        insist_on_signer(file, who.name)
+    return CheckedEntries(file, who)
 
 
 def _signer_and_anchors(

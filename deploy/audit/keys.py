@@ -25,6 +25,7 @@ from shared.identity import COORDINATOR, Roster, read_roster
 from shared.key_card import read_key_card
 from shared.keys import KeysInTurn, VerifyKey, fingerprint, identity_hex, read_identity_hex, read_identity_pem
 from shared.mandate import Succession, is_succession, read_succession
+from shared.signed_record import insist_on_kind
 
 _LARGEST = 8 << 20  # bytes, as of an envelope
 _HEX = re.compile(r"[0-9a-fA-F]{64}")
@@ -62,10 +63,11 @@ def read_signer(given: str, name: str | None) -> Signer:
     if is_succession(data):
         return _of_mandates(read_succession(data), name)
     if data.startswith(b"{"):
+        insist_on_kind(data, given, "key card")
         return _of_card(data, name)
     if name is None:
         raise ConfigError("A bare key names nobody.", remedy="Say whose ledger it is with --signer.")
-    key = _bare(data)
+    key = _bare(data, given)
     return Signer(name, key, fingerprint(identity_hex(key)), KeysInTurn((key,)) if name == COORDINATOR else None)
 
 
@@ -166,13 +168,13 @@ def _self_signed(data: bytes) -> Roster:
     return read_roster(data, coordinator_key=claimed)
 
 
-def _bare(data: bytes) -> Ed25519PublicKey:
+def _bare(data: bytes, given: str) -> Ed25519PublicKey:
     text = data.decode("ascii", "replace").strip()
     try:
         return read_identity_hex(text) if _HEX.fullmatch(text) else read_identity_pem(text)
     except ValueError:
         raise TrustError(
-            "The file is neither a key card, nor a roster, nor an Ed25519 public key.",
+            f"{given} is neither a key card, nor a roster, nor an Ed25519 public key.",
             remedy="Ask the site for the files of `wardround site ledger --to FOLDER`.",
         ) from None
 

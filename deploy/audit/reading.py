@@ -5,12 +5,12 @@ A journal, or a ledger beside one. Each was written by who holds the key, in wha
 
 import re
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 from shared.chain import HEAD, Entry, Tip, verified, without_newline
-from shared.errors import TrustError
+from shared.errors import ConfigError, TrustError
 from shared.keys import VerifyKey
 from shared.ledger import read_lines
 
@@ -54,6 +54,24 @@ def chained_entries(path: Path) -> Iterator[Entry]:
         raise _broken(path, tip.count + 1, error.what) from None
     if not tip.count:
         raise _broken(path, 1, "there is no entry.")
+
+
+def insist_on_signer(path: Path, name: str) -> None:
+    """Tell a key that is somebody else's from a ledger that is broken, by the name in the ledger's first head.
+
+    Raises:
+        ConfigError: that is another name, so the ledger or the key was mistaken for another.
+    """
+    with suppress(TrustError, TypeError):  # of a broken line the verdict is the caller's
+        for entry in chained_entries(path):
+            if entry.type == HEAD:
+                found = as_name(entry.data.get("signer"))
+                if found != name:
+                    raise ConfigError(
+                        f"{path.name} is the ledger of {found}; the key is of {name}.",
+                        remedy=f"Name the key of {found} with --key, or the ledger of {name}.",
+                    )
+                return
 
 
 def signed(entries: Iterable[Entry]) -> Iterator[Entry]:

@@ -20,7 +20,7 @@ from shared.console import Answer, answering, facts, table
 from shared.coordinator_request import read_coordinator_request
 from shared.keys import load_identity_key
 from shared.mandate import SignedMandate, read_mandate
-from shared.signed_record import read_file
+from shared.signed_record import read_file, read_sent
 
 app = typer.Typer(no_args_is_help=True, help="A second coordinator, and handing the federation over.")
 
@@ -62,7 +62,7 @@ def add(
     ] = None,
 ) -> Answer:
     """Name a second coordinator, after the fingerprint was compared by telephone."""
-    asked = read_coordinator_request(read_file(request, "request"))
+    asked = read_coordinator_request(read_sent(request, "coordinator's request"))
     if fingerprint is None:
         ask_person(f"The request of {asked.name} brings a key", asked.fingerprint(), asked.name)
     else:

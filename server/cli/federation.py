@@ -24,7 +24,7 @@ from shared.command_line import typed
 from shared.console import Answer, answering, facts, table
 from shared.identity import RosterEntry
 from shared.parent import end_if_asked
-from shared.signed_record import read_file
+from shared.signed_record import read_sent
 
 app = typer.Typer(no_args_is_help=True, help="Coordinator: found a federation, invite, admit, serve.")
 
@@ -88,22 +88,25 @@ def admit(
     ] = None,
 ) -> Answer:
     """Put a site on the roster, after its fingerprint was compared with the site by telephone."""
-    data = read_file(request, "join request")
-    asked = enrolment.examine(folder, data, now=_now())  # before two people telephone
+    sent = read_sent(request, "join request")
+    asked = enrolment.examine(folder, sent, now=_now())  # before two people telephone
     if fingerprint is None:
         ask_person(f"The join request of {asked.site} brings keys", asked.fingerprint(), asked.site)
     else:
         has = "The join request's keys have"
         check_fingerprint(has, asked.fingerprint(), expected=fingerprint, whose="request")
-    entry = enrolment.admit(folder, data, now=_now())
+    before = load_federation(folder).roster.entries
+    entry = enrolment.admit(folder, sent, now=_now())
+    again = entry in before
     shown = {
-        "Admitted": entry.site,
+        "Admitted": f"{entry.site}{', already before; the roster is as it was' if again else ''}",
         "Fingerprint": entry.fingerprint(),
         "Valid until": day(entry.not_after),
         "Certificate": admission_path(folder, entry.site),
         "Next": typed("federation", "serve", folder),
     }
-    return Answer({**_entry(entry), "admission": str(admission_path(folder, entry.site))}, facts(shown))
+    data = {**_entry(entry), "admission": str(admission_path(folder, entry.site)), "admitted_before": again}
+    return Answer(data, facts(shown))
 
 
 @app.command()

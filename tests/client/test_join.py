@@ -126,9 +126,34 @@ def test_another_protocol_and_spoilt_files_are_refused(tmp_path: Path) -> None:
     with pytest.raises(TrustError, match="changed after it was signed"):
         join(altered(tmp_path, host="evil.example"), tmp_path / "site", now=NOW)
     (tmp_path / "pretty.json").write_text(json.dumps(INVITATION.model_dump(), indent=1))
-    with pytest.raises(TrustError, match="not canonical"):
+    with pytest.raises(TrustError, match="is damaged"):
         join(tmp_path / "pretty.json", tmp_path / "site", now=NOW)
     assert not (tmp_path / "site").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "what"),
+    [
+        ("image,label\n1.png,opacity\n", "is no invitation."),
+        ('{"type":"FeatureCollection"}', "is no invitation."),
+        ('{"possession":"00","protocol":1}', "is a join request; an invitation is wanted."),
+        ('{"prev":"00"}\n{"prev":"11"}\n', "is a ledger or journal; an invitation is wanted."),
+    ],
+)
+def test_a_file_of_another_kind_is_named(tmp_path: Path, text: str, what: str) -> None:
+    other = tmp_path / "other.txt"
+    other.write_text(text)
+    with pytest.raises(ConfigError) as caught:
+        join(other, tmp_path / "site", now=NOW)
+    assert caught.value.what == f"{other} {what}"
+    assert not (tmp_path / "site").exists()
+
+
+def test_an_invitation_that_was_cut_is_damaged(tmp_path: Path) -> None:
+    whole = sent(tmp_path)
+    whole.write_bytes(whole.read_bytes()[:200])
+    with pytest.raises(TrustError, match="is damaged"):
+        join(whole, tmp_path / "site", now=NOW)
 
 
 def test_a_missing_invitation_is_named(tmp_path: Path) -> None:

@@ -100,9 +100,21 @@ def test_the_fingerprint_is_the_one_that_was_compared_when_the_site_joined(hande
 
 
 def test_another_key_and_another_name_do_not_fit(handed: Handed) -> None:
-    south = ("audit", "verify", handed.ledger, "--key", handed.federation / "roster.signed", "--signer", "south")
-    assert failed(*south)["data"]["first_bad_line"] == 10  # the first head
+    roster = handed.federation / "roster.signed"
+    other = ("--key", roster, "--signer", "south")
+    for command in (("verify",), ("budget",), ("anchors",)):
+        what = failed("audit", *command, handed.ledger, *other, code=3)["error"]["what"]
+        assert what == "north-ledger.jsonl is the ledger of north; the key is of south."
     assert failed("audit", "verify", handed.ledger, "--key", handed.card, "--signer", "south")["data"] == {}
+
+
+def test_a_later_head_of_another_name_breaks_the_ledger(handed: Handed, tmp_path: Path) -> None:
+    tip = Tip()
+    for line in handed.lines:
+        _, tip = tip.follow(line.rstrip(b"\n"))
+    foreign = tip.head_line(key=handed.key, signer="south", time="2026-01-02T03:04:05Z")
+    said = verified(handed, tmp_path, b"".join(handed.lines) + foreign + b"\n", code=4)
+    assert said["data"]["first_bad_line"] == len(handed.lines) + 1
 
 
 def test_a_journal_is_verified_by_the_same_command(handed: Handed) -> None:
@@ -159,10 +171,15 @@ def test_what_is_not_there_is_said(words: list[object], option: str, value: str)
     assert "nowhere" in str(failed(*words, option, value, code=3)) or value == "/"
 
 
-@pytest.mark.parametrize("content", [b"", b"WARDENV\n", b"WARDENV\n" + b"x" * 200, b"{}", b"ff", b"\xff\x00"])
+@pytest.mark.parametrize("content", [b"", b"WARDENV\n", b"WARDENV\n" + b"x" * 200, b"ff", b"\xff\x00"])
 def test_what_is_no_key_is_refused(handed: Handed, tmp_path: Path, content: bytes) -> None:
     (tmp_path / "key").write_bytes(content)
     failed("audit", "verify", handed.ledger, "--key", tmp_path / "key", "--signer", SITE)
+
+
+def test_a_file_of_another_kind_is_no_key(handed: Handed) -> None:
+    what = failed("audit", "verify", handed.ledger, "--key", handed.journals[0], code=3)["error"]["what"]
+    assert what == f"{handed.journals[0]} is a ledger or journal; a key card is wanted."
 
 
 def test_anchors_names_what_to_ask_of_whom(handed: Handed) -> None:
