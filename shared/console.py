@@ -11,6 +11,7 @@ The exit code is the error's (docs/exit-codes.md). Progress goes to stderr in bo
 stdout holds the answer alone. What a command does is left to the command.
 """
 
+import errno
 import functools
 import inspect
 import json
@@ -36,6 +37,13 @@ DEBUG_VARIABLE = "WARDROUND_DEBUG"
 INTERRUPTED = 130  # 128 + SIGINT, as shells count it
 INTERNAL = WardroundError.exit_code
 WIDTH = 80
+# what an operating system says of a path that cannot be used; what else it says is a fault of ours, or of the disk
+_REFUSED = frozenset(
+    {
+        *(errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EEXIST),
+        *(errno.ENAMETOOLONG, errno.ELOOP, errno.ENOTEMPTY, errno.ENOTSUP),
+    }
+)
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="Answer with one line of JSON on stdout.")]
 
@@ -145,19 +153,27 @@ def _named_paths(arguments: Iterable[object]) -> Iterator[None]:
     """The disk's refusal of a path that the command was given, in words; only that path is named.
 
     Raises:
-        ConfigError: this account may not use it, or a file stands where a folder belongs or the reverse.
+        ConfigError: this account may not use it, nothing can be written there, or it leads nowhere.
     """
     try:
         yield
-    except (PermissionError, IsADirectoryError, NotADirectoryError, FileExistsError) as error:
-        met = Path(os.fsdecode(error.filename or "")).absolute()
-        given = [path for path in arguments if isinstance(path, Path) and met.is_relative_to(path.absolute())]
-        if not given:
-            raise
+    except OSError as error:
+        met = error.filename if error.errno in _REFUSED else None
+        given = _given_for(Path(os.fsdecode(met)), arguments) if isinstance(met, str | bytes) and met else None
+        if given is None or (error.errno == errno.ENOENT and given.is_dir()):
+            raise  # what is missing inside a folder that is there is no fault of who named the folder
         raise ConfigError(
-            f"{max(given, key=lambda path: len(path.absolute().parts))} cannot be used ({error.strerror}).",
+            f"{given} cannot be used ({error.strerror}).",
             remedy="Name another path, or have its owner or mode corrected so that this account may use it.",
         ) from None
+
+
+def _given_for(met: Path, arguments: Iterable[object]) -> Path | None:
+    """The argument that a path lies at, under, or beside: a file is written under a passing name in its folder."""
+    paths = [path for path in arguments if isinstance(path, Path)]
+    around = [path for path in paths if met.absolute().is_relative_to(path.absolute())]
+    beside = [path for path in paths if met.absolute().parent == path.absolute().parent]
+    return max(around or beside, key=lambda path: len(path.absolute().parts), default=None)
 
 
 class Interrupted(WardroundError):

@@ -1,5 +1,6 @@
 """How commands answer and fail: the envelope, the exit codes, and what never reaches a terminal."""
 
+import errno
 import json
 import math
 from collections.abc import Callable
@@ -69,7 +70,7 @@ def test_an_error_is_said_once_with_its_remedy_and_its_code(error: WardroundErro
     done = run(raising(error))
     assert done.exit_code == error.exit_code
     assert done.stdout == ""
-    assert done.stderr == f"Error: {error.what}\nWhat to do: {error.remedy}\n"
+    assert " ".join(done.stderr.split()) == f"Error: {error.what} What to do: {error.remedy}"
 
 
 @pytest.mark.parametrize("error", ERRORS, ids=lambda e: e.code)
@@ -172,11 +173,28 @@ def test_progress_leaves_stdout_alone(capsys: pytest.CaptureFixture[str]) -> Non
 
 @pytest.mark.parametrize("kind", [PermissionError, IsADirectoryError, NotADirectoryError])
 def test_a_path_that_was_named_and_cannot_be_used_is_named_again(tmp_path: Path, kind: type[OSError]) -> None:
-    done = run_on(tmp_path, lambda folder: kind(1, "Not for you", str(folder / "roster.signed")))
+    number = {PermissionError: errno.EPERM, IsADirectoryError: errno.EISDIR, NotADirectoryError: errno.ENOTDIR}[kind]
+    done = run_on(tmp_path, lambda folder: kind(number, "Not for you", str(folder / "roster.signed")))
     assert done.exit_code == ConfigError.exit_code
     said = json.loads(done.stdout)["error"]
     assert said["what"] == f"{tmp_path} cannot be used (Not for you)."
     assert "mode" in said["remedy"]
+
+
+@pytest.mark.parametrize("number", [errno.EPERM, errno.EROFS, errno.ENOENT, errno.ENAMETOOLONG])
+def test_a_file_that_cannot_be_written_is_named_and_not_its_passing_name(tmp_path: Path, number: int) -> None:
+    target = tmp_path / "lungs.toml"
+    done = run_on(target, lambda file: OSError(number, "No", str(file.parent / ".lungs.toml.x1.part")))
+    assert done.exit_code == ConfigError.exit_code
+    assert json.loads(done.stdout)["error"]["what"] == f"{target} cannot be used (No)."
+
+
+@pytest.mark.parametrize(
+    "error",
+    [OSError(errno.EIO, "Broken", "."), ConnectionRefusedError(111, "Refused"), FileNotFoundError(2, "No", "x")],
+)
+def test_what_is_no_refusal_of_a_path_stays_unforeseen(error: OSError) -> None:
+    assert run_on(Path(), lambda _: error).exit_code == WardroundError.exit_code
 
 
 def test_another_path_is_not_named(tmp_path: Path) -> None:
