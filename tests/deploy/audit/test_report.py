@@ -2,6 +2,7 @@
 
 import json
 import re
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -185,3 +186,14 @@ def test_nobody_is_asked_to_trust_an_unsigned_page(handed: Handed, tmp_path: Pat
     assert (code, answer["error"]["remedy"]) == (3, "Name a private Ed25519 key with --sign.")
     over = (handed.ledger, "--key", handed.card, "--sign", handed.site / "keys" / "identity.pem", "--to", handed.ledger)
     assert said(*over)[0] == 3
+
+
+def test_a_key_made_as_the_guide_says_signs_and_verifies(handed: Handed, tmp_path: Path) -> None:
+    guide = (Path(__file__).parents[3] / "docs" / "auditor.md").read_text(encoding="utf-8")
+    lines = [line for line in guide.splitlines() if line.startswith("openssl ")]
+    assert len(lines) == 2
+    for line in lines:
+        subprocess.run(["sh", "-c", line], cwd=tmp_path, check=True)
+    page, key = tmp_path / "page.html", tmp_path / "auditor.pem"
+    assert said(handed.ledger, "--key", handed.card, "--sign", key, "--to", page)[0] == 0
+    assert said("--verify", page, "--key", tmp_path / "auditor.pub", "--signer", "auditor")[0] == 0
