@@ -293,8 +293,8 @@ def existing_federation(folder: Path) -> Path:
     """
     if not (folder / "federation.toml").is_file():
         raise ConfigError(
-            f"{folder} is not a federation folder.",
-            remedy="Make one with `wardround federation init`, or name another.",
+            f"{'This folder' if folder == Path() else folder} is not a federation folder.",
+            remedy="Make one with `wardround federation init`, or name another (for `study` with --federation).",
         )
     insist_on_format(folder)
     return folder

@@ -52,7 +52,8 @@ def look_at_port(grounds: Grounds) -> Finding:
             why = os.strerror(error.errno or 0).lower()
             return fix(
                 f"Port {port} cannot be used ({why}).",
-                f"See who has it with `ss -ltnp 'sport = :{port}'`, or choose another port in federation.toml.",
+                f"See who has it with `ss -ltnp 'sport = :{port}'`, or choose another port in federation.toml;"
+                " invitations that were sent name the old one.",
             )
     return passed(f"Port {port} is free.")
 

@@ -45,4 +45,7 @@ def read_study(path: Path) -> Study:
         ) from None
     if len(text) > STUDY_LIMIT_BYTES:
         raise ConfigError(f"{path} is too large for a study file.", remedy="Name the study's own .toml file.")
-    return parse_study(text)
+    try:
+        return parse_study(text)
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error.what}", remedy=error.remedy) from None

@@ -24,6 +24,7 @@ from shared.command_line import typed
 from shared.console import Answer, answering
 from shared.durable import write_atomically
 from shared.errors import ConfigError
+from shared.fields import is_name
 from shared.study import Study, parse_study
 from shared.task_words import asked_in_words
 
@@ -172,8 +173,17 @@ def check_free(path: Path) -> None:
 
 
 def name_for(path: Path) -> str:
-    """The name of the study that a file is for."""
-    return path.stem.lower().replace("_", "-")
+    """The name of the study that a file is for.
+
+    Raises:
+        ConfigError: no study can be called as the file is.
+    """
+    name = path.stem.lower().replace("_", "-")
+    if not is_name(name):
+        raise ConfigError(
+            f"{path.name!r} cannot name a study.", remedy="Use a-z, 0-9 and hyphens, such as pneumonia.toml."
+        )
+    return name
 
 
 def explain_study(study: Study, *, model_bytes: int, frozen_bytes: int = 0) -> list[str]:

@@ -266,7 +266,8 @@ def _check_port(host: str, port: int) -> None:
         except OSError as error:
             raise LinkError(
                 f"Port {port} on {host} cannot be used ({os.strerror(error.errno or 0).lower()}).",
-                remedy="End the process that has it, or choose another port in federation.toml.",
+                remedy="End the process that has it, or choose another port in federation.toml; invitations that were"
+                " sent name the old one.",
             ) from None
 
 

@@ -34,6 +34,30 @@ def test_a_new_study_file_can_be_checked_at_once(tmp_path: Path) -> None:
     assert refused("study", "new", path)[0] == 3
 
 
+def test_a_file_whose_name_no_study_can_have_is_named(tmp_path: Path) -> None:
+    code, what = refused("study", "new", tmp_path / "Meine Studie.toml")
+    assert (code, what) == (3, "'Meine Studie.toml' cannot name a study.")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_study_file_that_is_no_toml_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "s.toml"
+    path.write_text("[study\n")
+    code, what = refused("study", "check", path)
+    assert code == 3
+    assert what.startswith(f"{path}: The study file is not valid TOML")
+
+
+def test_a_launch_from_another_folder_says_how_the_federation_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    answer("study", "new", "s.toml")
+    said = json.loads(wardround("study", "launch", "s.toml", "--json").stdout)["error"]
+    assert said["what"] == "This folder is not a federation folder."
+    assert "--federation" in said["remedy"]
+
+
 def test_a_study_file_with_an_unknown_key_names_the_known_ones(tmp_path: Path) -> None:
     path = tmp_path / "s.toml"
     path.write_text(STUDY.format(name="s", rounds=1, steps=1, quorum=1) + "\n[extra]\n")
