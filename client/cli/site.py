@@ -143,7 +143,6 @@ def start(config: Config = DEFAULT_CONFIG) -> Answer:
     SIGHUP has site.toml read anew, once the step in hand is finished.
     """
     end_if_asked()
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")  # read where gRPC is imported; what fails the agent says itself
     from client.running import serve
     from shared.clock import utc_now
 

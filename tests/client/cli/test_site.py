@@ -1,7 +1,6 @@
 """What hospital IT types at a running site, and at one that is not."""
 
 import json
-import os
 import time
 from pathlib import Path
 
@@ -75,17 +74,6 @@ def test_a_second_agent_on_the_same_folder_is_refused(federation: LiveFederation
     done = wardround("site", "start", "--config", federation.sites["site-1"] / "site.toml", "--json")
     assert done.exit_code == 8
     assert "already serves" in json.loads(done.stdout)["error"]["what"]
-
-
-@pytest.mark.parametrize(("asked", "level"), [(None, "ERROR"), ("DEBUG", "DEBUG")])
-def test_grpc_keeps_its_own_lines_from_the_console_unless_asked(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, asked: str | None, level: str
-) -> None:
-    monkeypatch.setenv("GRPC_VERBOSITY", asked or "")
-    if asked is None:
-        monkeypatch.delenv("GRPC_VERBOSITY")
-    wardround("site", "start", "--config", tmp_path / "site.toml")
-    assert os.environ["GRPC_VERBOSITY"] == level
 
 
 @pytest.mark.parametrize("command", ["status", "sent", "start", "ledger"])
