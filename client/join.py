@@ -1,6 +1,6 @@
 """Joining: how a site makes its keys, answers its invitation, and finds both again.
 
-    keys/transport.pem   keys/identity.pem   invitation.json   join-request.json   admission.json   format.json
+    keys/transport.pem   keys/identity.pem   invitation.json   SITE-request.json   admission.json   format.json
 
 The keys are made here and never travel; the join request holds their public halves and goes back
 to the coordinator. Joining again keeps the keys; a new invitation ends the admission that an older one
@@ -89,7 +89,7 @@ def join(invitation: Path, folder: Path, *, now: int) -> Path:
     transport_key = _keep(folder / "keys" / "transport.pem", make_transport_key, load_transport_key)
     identity_key = _keep(folder / "keys" / "identity.pem", make_identity_key, load_identity_key)
     _keep_invitation(folder, data)
-    request = folder / "join-request.json"
+    request = folder / f"{invited.site}-request.json"  # told from other sites' where the coordinator has them all
     write_atomically(request, make_join_request(invited, transport_key=transport_key, identity_key=identity_key))
     return request
 

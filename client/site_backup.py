@@ -1,6 +1,6 @@
 """Backup and restore of what makes a site: keys, admission, settings, ledger, budget, approvals, finished work.
 
-1. In it is what `FILES` and `FOLDERS` name, and nothing else that lies in the site's folder: no images and no table of
+1. In it is what `FILES`, `FOLDERS` and `_REQUEST` name, and nothing else that lies in the site's folder: no images and no table of
    labels, nothing of the cache, the PACS, the backbones, the logs and the line.
 2. It is taken while the agent is stopped, so that ledger and budget are of one moment.
 3. A restored site lacks what it did since. Nothing hides that: the coordinator's heads and the receipts name entries
@@ -26,7 +26,7 @@ from shared.ledger import read_entries
 from shared.sealed import SITE
 
 FILES = (
-    *(folder_format.FILE_NAME, FILE_NAME, "invitation.json", "join-request.json"),
+    *(folder_format.FILE_NAME, FILE_NAME, "invitation.json"),
     *(admission.FILE_NAME, coordinators.FILE_NAME, peers.FILE_NAME),
     *(LEDGER_FILE, RECEIPTS_FILE, budget_file.FILE_NAME, claims.FILE_NAME, withdrawn.FILE_NAME),
     *(pausing.FILE_NAME, leaving.FILE_NAME, waiting_entries.FILE_NAME, waiting_entries.DAMAGED_FILE),
@@ -35,6 +35,7 @@ FOLDERS = (
     *("keys", "approvals", "state", str(opening_evidence.FOLDER), "image-lists", "training-patients"),
     *("store-consents", "spool"),
 )
+_REQUEST = "*-request.json"  # to join: under the site's name
 _UNFINISHED = (".partial", ".part")
 _INCOMING = "incoming.safetensors"  # the coordinator's, who sends it again
 
@@ -90,7 +91,8 @@ def restore(file: Path, folder: Path, *, passphrase: str) -> Restored:
 
 def _members(folder: Path) -> Iterator[Path]:
     """What belongs into a backup: folders before what is in them."""
-    yield from (path for name in FILES if (path := folder / name).is_file() and not path.is_symlink())
+    named = [*(folder / name for name in FILES), *sorted(folder.glob(_REQUEST))]
+    yield from (path for path in named if path.is_file() and not path.is_symlink())
     for top in (folder / name for name in FOLDERS):
         found = [top, *sorted(top.rglob("*"))] if top.is_dir() and not top.is_symlink() else []
         for path in found:

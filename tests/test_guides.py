@@ -82,7 +82,7 @@ def test_the_three_guides_lead_to_their_results(readers: dict[str, Reader]) -> N
         joined = hospital.types(about(ward, join))
         assert fingerprint(joined, "coordinator's") == theirs
         assert "used" in hospital.types(about(ward, data))
-        shutil.copy(hospital.home / ward / "join-request.json", coordinator.home / f"{ward}-request.json")
+        shutil.copy(hospital.home / ward / f"{ward}-request.json", coordinator.home)
         coordinator.types(about(ward, admit), "--fingerprint", fingerprint(joined, "your fingerprint"))
     coordinator.starts(serve)
     until(lambda: answers(port), "a server")

@@ -38,7 +38,7 @@ def keys(folder: Path) -> list[bytes]:
 def test_joining_leaves_keys_invitation_and_request(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     request = join(sent(tmp_path), folder, now=NOW)
-    assert request == folder / "join-request.json"
+    assert request == folder / "north-request.json"
     asked, enrolment = read_join_request(request.read_bytes()), load_enrolment(folder)
     assert enrolment.invitation == INVITATION
     assert asked.invitation == INVITATION.digest()
@@ -71,7 +71,7 @@ def test_a_join_that_was_cut_short_is_finished(tmp_path: Path) -> None:
     folder = tmp_path / "site"
     join(sent(tmp_path), folder, now=NOW)
     transport = keys(folder)[0]
-    for name in ("keys/identity.pem", "invitation.json", "join-request.json"):
+    for name in ("keys/identity.pem", "invitation.json", "north-request.json"):
         (folder / name).unlink()
     read_join_request(join(sent(tmp_path), folder, now=NOW).read_bytes())
     assert keys(folder)[0] == transport
@@ -93,7 +93,7 @@ def test_a_folder_belongs_to_one_site_of_one_federation(tmp_path: Path, changed:
     request = join(sent(tmp_path), folder, now=NOW).read_bytes()
     with pytest.raises(ConfigError, match="belongs to site 'north' of federation 'lungs'"):
         join(sent(tmp_path, **changed), folder, now=NOW)
-    assert (folder / "join-request.json").read_bytes() == request
+    assert (folder / "north-request.json").read_bytes() == request
     assert load_enrolment(folder).invitation == INVITATION
 
 

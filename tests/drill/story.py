@@ -105,7 +105,7 @@ class Story:
             mine, coordinators = fingerprint(joined, "your fingerprint"), fingerprint(joined, "coordinator's")
             if coordinators != fingerprint(theirs, "Coordinator's key"):
                 raise Broken(f"{site} was shown another fingerprint of the coordinator.")
-            shutil.copy(machine.home / site / "join-request.json", self.server.home / f"{site}-request.json")
+            shutil.copy(machine.home / site / f"{site}-request.json", self.server.home)
             self._coordinator(guides.ADMIT, site, yes_to=mine)
         self.server.start(guides.SERVE.words())
         for site, machine in self.hospitals.items():
