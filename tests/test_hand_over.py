@@ -1,8 +1,12 @@
 """The first coordinator leaves in the middle of a study: the second goes on, and site and auditor follow."""
 
+import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from audited import VERIFIER
 from live_federation import answer, images, wardround
 from tiny_federation import queue_study
 
@@ -10,6 +14,7 @@ from client.imaging.settings import DataSettings
 from deploy.local import LocalFederation
 from server.study_folder import StudyFolder, StudyState
 from shared.ledger import read_entries
+from shared.mandate import read_succession
 
 pytestmark = pytest.mark.slow
 
@@ -64,5 +69,9 @@ def audited(live: LocalFederation, study: StudyFolder, evidence: Path) -> None:
     verified = answer("audit", "verify", ledger, *known, "--head", study.journal)
     assert verified["verdict"] == "consistent and anchored"
     answer("audit", "reconcile", study.journal, ledger, *known)
+    led = [lead.key for lead in read_succession(mandates.read_bytes()).leads]
+    words = [VERIFIER, ledger, json.loads(card.read_bytes())["identity_key"], "ward-a", study.journal, *led]
+    short = subprocess.run([sys.executable, "-I", *words], capture_output=True, text=True, check=False)
+    assert (short.returncode, short.stdout.strip()) == (0, verified["verdict"]), short.stderr
     asked = answer("audit", "openings", ledger, evidence / "ward-a-openings.jsonl", *known)["asked"]
     assert {one["signed_by"].partition(" ")[0] for one in asked} == {"ann", "ben"}
