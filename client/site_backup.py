@@ -1,7 +1,7 @@
 """Backup and restore of what makes a site: keys, admission, settings, ledger, budget, approvals, finished work.
 
-1. In it is what `FILES`, `FOLDERS` and `_REQUEST` name, and nothing else that lies in the site's folder: no images and no table of
-   labels, nothing of the cache, the PACS, the backbones, the logs and the line.
+1. In it is what `FILES`, `FOLDERS` and `_REQUEST` name, and nothing else that lies in the site's folder: no images and
+   no table of labels, nothing of the cache, the PACS, the backbones, the logs and the line.
 2. It is taken while the agent is stopped, so that ledger and budget are of one moment.
 3. A restored site lacks what it did since. Nothing hides that: the coordinator's heads and the receipts name entries
    that its ledger does not have, and until a person declares the loss it is refused (`client/privacy/claims.py`).
