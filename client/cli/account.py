@@ -130,11 +130,16 @@ def _shortly(columns: Sequence[str]) -> str:
 
 def _misfits(site: "SiteAccount", study: "Study | None") -> Iterator[str]:
     """What is to be mended before anything else: nothing can be used, or the labels are not the study's."""
+    from client.imaging.reasons import Reason
+
     found, columns = site.account, site.columns
-    if found.files and not found.used:
-        yield (
-            f"No file can be used. They were read as {site.kind}: if they are something else, correct data.kind in "
-            "site.toml (dicom, nifti, pictures or npz), or --kind with --folder."
+    if found.set_aside and not found.used:
+        most = found.set_aside[0]
+        yield f"No file can be used; most are set aside as {most.reason}." + (
+            f" They were read as {site.kind}: if they are something else, correct data.kind in site.toml (dicom, nifti,"
+            " pictures or npz), or --kind with --folder."
+            if most.reason in (Reason.NOT_AN_IMAGE, Reason.UNREADABLE)
+            else ""
         )
     if columns is not None and site.kind in ("nifti", "pictures") and "patient" not in columns:
         yield (

@@ -186,6 +186,7 @@ def test_a_table_without_the_columns_says_which(site_with: Callable[..., LoneSit
     (tmp_path / "study.toml").write_text(STUDY)
     table.write_text(table.read_text().replace("file,label,patient", "file,Befund,Wer"))
     shown = " ".join(wardround("site", "data", *config).stdout.split())
+    assert "data.kind" not in shown
     assert "label table columns file, befund, wer, split" in shown
     assert "no column `patient`, and files of kind pictures name none" in shown
     assert "no column `label`: a study that classifies needs it, or one column per class" in shown
@@ -200,9 +201,9 @@ def test_files_of_which_none_can_be_used_are_of_another_kind(site_with: Callable
     pictures(site.folder)
     done = wardround("site", "data", "--config", site.folder / "site.toml")
     assert done.exit_code == 0
-    assert "No file can be used. They were read as dicom: if they are something else, correct data.kind" in " ".join(
-        done.stdout.split()
-    )
+    shown = " ".join(done.stdout.split())
+    assert "No file can be used; most are set aside as not_an_image. They were read as dicom" in shown
+    assert "correct data.kind" in shown
 
 
 def test_an_array_file_is_counted_without_its_classes_or_by_a_study(
