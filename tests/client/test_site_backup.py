@@ -62,6 +62,7 @@ def test_what_is_restored_is_the_site_without_its_images(site: Path, file: Path,
     was, now = files(site), files(tmp_path / "again")
     assert now == {name: was[name] for name in now} and done.files == len(now)
     assert {"keys/identity.pem", "keys/transport.pem", "site.toml", "ledger.jsonl", "invitation.json"} <= now.keys()
+    assert any(name.endswith("-request.json") for name in now)
     assert {
         "spool/lungs/round-000001/ready.json",
         "approvals/lungs.json",
