@@ -66,17 +66,21 @@ def open_line(host: str, port: int, *, proxy: ForwardProxy | None) -> socket.soc
 
 def _handshake(line: socket.socket, host: str, where: str, trusted: bytes) -> LinkError | None:
     """What is wrong; None if the certificate is from none of the authorities that are trusted."""
+    ended = LinkError(f"{where} ends the connection at once.", remedy="Wait; the server may be starting or ending.")
     try:
+        line.getpeername()  # fails of a line that is cut already, of which `wrap_socket` would leave a socket open
         context = ssl.create_default_context(cadata=trusted.decode("ascii", "replace"))
         context.set_alpn_protocols(["h2"])
         with context.wrap_socket(line, server_hostname=host):
             return LinkError(f"{where} did not answer the call.", remedy="Wait; the server may be starting.")
     except ssl.SSLCertVerificationError as error:
         return _certificate(where, error.verify_code)
-    except (ssl.SSLEOFError, ssl.SSLZeroReturnError, ConnectionError, TimeoutError):
-        return LinkError(f"{where} ends the connection at once.", remedy="Wait; the server may be starting or ending.")
+    except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
+        return ended
     except ssl.SSLError:
         return LinkError(f"{where} does not speak TLS.", remedy="Check the port; a Wardround server always speaks TLS.")
+    except OSError:
+        return ended
 
 
 def _certificate(where: str, code: int) -> LinkError | None:

@@ -162,7 +162,7 @@ def _as_torch_begins() -> None:
 
 
 def _timed(ways: Ways, place: ResolvedDevice, repetitions: int) -> list[dict[str, Any]]:
-    named = ways.of(place)
+    named, before = ways.of(place), torch.are_deterministic_algorithms_enabled()
     took: dict[str, list[float]] = {name: [] for name in named}
     peaks = dict.fromkeys(named, 0)
     try:
@@ -171,7 +171,7 @@ def _timed(ways: Ways, place: ResolvedDevice, repetitions: int) -> list[dict[str
                 seconds, peaks[name] = _took(way, place)
                 took[name] += [seconds] if turn else []
     finally:
-        _as_torch_begins()
+        torch.use_deterministic_algorithms(before)
         compute_in_full()
     return [{"way": name, **ways.speeds(took[name]), "peak_bytes": peaks[name]} for name in named]
 
