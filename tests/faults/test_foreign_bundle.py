@@ -29,21 +29,23 @@ app = ServerApp()
 
 @app.main()
 def main(grid, context):
-    nodes = list(grid.get_node_ids())
+    while len(nodes := list(grid.get_node_ids())) < {sites}:  # one may have been away a moment ago
+        time.sleep(0.1)
     content = lambda: RecordDict({{"config": ConfigRecord({{"envelope": b"{marker}", "run": "{marker}"}})}})
     grid.push_messages([Message(content(), node, "train") for node in nodes])
-    Path({sent!r}).write_text(str(len(nodes)))
+    Path({sent!r}).touch()
     time.sleep(4)
 """
 
 
-def bundle(trapped: Path, sent: Path) -> Fab:
+def bundle(trapped: Path, sent: Path, *, sites: int) -> Fab:
     """A bundle whose every file would leave a trace where it runs."""
     names = ("client/app.py", "client/__init__.py", "sitecustomize.py", "usercustomize.py", "client/worker.py")
     traps = {
         name: TRAP.format(marker=MARKER, trapped=str(trapped), name=name.replace("/", "_")).encode() for name in names
     }
-    return packed(traps | {"evil_server.py": SERVER.format(marker=MARKER, sent=str(sent)).encode()}, "evil_server:app")
+    server = SERVER.format(marker=MARKER, sent=str(sent), sites=sites)
+    return packed(traps | {"evil_server.py": server.encode()}, "evil_server:app")
 
 
 def content(path: Path) -> bytes:
@@ -58,8 +60,8 @@ def test_no_byte_of_a_foreign_bundle_runs_or_is_written_at_a_site(
     federation: LiveFederation, calm_study: CalmStudy, tmp_path: Path
 ) -> None:
     trapped, sent = tmp_path / "trapped", tmp_path / "sent"
-    submit(federation, bundle(trapped, sent))
-    federation.until(lambda: sent.exists() and sent.read_text() == "3", "the bundle's ServerApp has sent its messages")
+    submit(federation, bundle(trapped, sent, sites=len(federation.sites)))
+    federation.until(sent.exists, "the bundle's ServerApp has sent its messages")
     time.sleep(2)
     assert federation.run_study("after-trap") == calm_study.digest
     assert not list(trapped.glob("*client*")), "code of the bundle ran"
