@@ -36,9 +36,7 @@ from shared.training import STEPS_BOUND, TrainingSpec
 from shared.update import Array
 
 _NOTHING: Mapping[str, Any] = MappingProxyType({})
-_FIRST_SCALE = (
-    1024.0  # of a loss in float16; torch's 65536 is too much for most networks, and costs a round's first steps
-)
+_FIRST_SCALE = 1024.0  # of a loss in float16; torch's 65536 costs most networks the first steps of a round
 _AXES = {torch.channels_last: 4, torch.channels_last_3d: 5}  # a network of 2D layers may take volumes
 
 

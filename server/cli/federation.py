@@ -89,15 +89,14 @@ def admit(
 ) -> Answer:
     """Put a site on the roster, after its fingerprint was compared with the site by telephone."""
     sent = read_sent(request, "join request")
-    asked = enrolment.examine(folder, sent, now=_now())  # before two people telephone
+    asked, before = enrolment.examine(folder, sent, now=_now())  # ahead of two people's telephoning
     if fingerprint is None:
         ask_person(f"The join request of {asked.site} brings keys", asked.fingerprint(), asked.site)
     else:
         has = "The join request's keys have"
         check_fingerprint(has, asked.fingerprint(), expected=fingerprint, whose="request")
-    before = load_federation(folder).roster.entries
     entry = enrolment.admit(folder, sent, now=_now())
-    again = entry in before
+    again = entry == before
     shown = {
         "Admitted": f"{entry.site}{', already before; the roster is as it was' if again else ''}",
         "Fingerprint": entry.fingerprint(),

@@ -88,11 +88,10 @@ def admit(folder: Path, request: bytes, *, now: int, days: int = ENTRY_DAYS) -> 
         return entry
 
 
-def examine(folder: Path, request: bytes, *, now: int) -> JoinRequest:
-    """What `admit` would put on the roster, for those who ask about it first; writes nothing, and raises as that."""
+def examine(folder: Path, request: bytes, *, now: int) -> tuple[JoinRequest, RosterEntry | None]:
+    """What `admit` would put on the roster, and the entry if that was done before; writes nothing, raises as that."""
     asked = read_join_request(request)
-    _examined(load_federation(folder), asked, now=now)
-    return asked
+    return asked, _examined(load_federation(folder), asked, now=now)
 
 
 def revoke(folder: Path, site: str) -> Roster:
